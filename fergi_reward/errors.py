@@ -1,0 +1,15 @@
+"""What goes wrong by a user's mistake, so that the command line can tell it from a bug."""
+
+
+class FergiRewardError(ValueError):
+    """A mistake in what the user gave: one sentence, with both values and what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+class MissingDependencyError(FergiRewardError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'fergi-reward[{extra}]'")
