@@ -1,0 +1,1 @@
+"""Fitting the weights of the reward to preferences, and saying honestly how well they do."""

@@ -1,0 +1,247 @@
+"""The FERGI folder -> PreferenceTable.
+
+FERGI (Feng, Ma & de Sa, arXiv 2312.03187; github.com/ShuangquanFeng/FERGI) holds two layers: `data/`, the face of each
+participant frame by frame, and `preparation/`, the activations, ratings, ranks and scores made from them.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from fergi_reward.calibration.table import KEY, PreferenceTable
+from fergi_reward.csv_files import BadRows, read_numbers
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.reactions.clip import ReactionClip
+
+AU_SOURCE = "fergi-ir50"
+ACTION_UNITS = tuple(f"au{number}" for number in (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26))
+IMAGE_COLUMNS = {
+    "session_index": "session",
+    "image_index": "image",
+    "rank_score": "rank",
+    "overall_rating": "overall_rating",
+    "alignment_rating": "alignment_rating",
+    "fidelity_rating": "fidelity_rating",
+    "ImageReward_score": "image_reward",
+    "PickScore": "pickscore",
+    "HPS_V2_score": "hps_v2",
+    "CLIP_score": "clip",
+    "Aesthetic_score": "aesthetic",
+    "BLIP_score": "blip",
+}
+FRAME_COLUMNS = (
+    "timestamp",
+    "face_detection_confidence_score",
+    "pitch_indicative_ratio",
+    "yaw_indicative_ratio",
+    *(name.upper() for name in ACTION_UNITS),
+)
+
+
+def default_folder() -> Path:
+    """Where `fergi-reward data fetch` puts FERGI."""
+    return Path.home() / ".cache" / "fergi_reward" / "fergi"
+
+
+def locate(folder: Path | None = None) -> Path:
+    """The FERGI folder: the given one, else the environment variable FERGI_DATA, else the default folder.
+
+    Raises:
+        FergiRewardError: It is no folder, or does not hold FERGI.
+    """
+    given = folder or (Path(os.environ["FERGI_DATA"]) if os.environ.get("FERGI_DATA") else None)
+    found = given or default_folder()
+    if not found.is_dir():
+        advice = (
+            "give the FERGI folder" if given else "run `fergi-reward data fetch`, or name it with --data or FERGI_DATA"
+        )
+        raise FergiRewardError(f"{found} is not a folder: {advice}")
+    if not (found / "preparation").is_dir():
+        raise FergiRewardError(
+            f"{found} has no folder 'preparation': give the folder that holds FERGI's data/ and preparation/"
+        )
+    return found
+
+
+def read_fergi(
+    folder: Path,
+    *,
+    from_frames: bool = False,
+    bad: BadRows | None = None,
+) -> PreferenceTable:
+    """Read FERGI, or a folder in its layout.
+
+    Args:
+        folder: Holds `data/` and `preparation/`.
+        from_frames: Compute the activations from the frames in `data/` instead of reading the prepared ones.
+        bad: Where problems in the files go; by default the first one is an error.
+
+    Returns:
+        One row an image of every valid session; `au_source` is `fergi-ir50`.
+
+    Raises:
+        FergiRewardError: A file is missing, empty or damaged, a rank is given twice, or a participant has no pair.
+    """
+    bad = bad or BadRows()
+    images = read_images(folder, bad)
+    reaction, baseline = _from_frames(folder, images, bad) if from_frames else _prepared(folder, images, bad)
+    table = images.merge(reaction, on=KEY, how="left")
+    return PreferenceTable(table, baseline, AU_SOURCE, tuple(bad.as_records()))
+
+
+def read_images(folder: Path, bad: BadRows) -> pd.DataFrame:
+    """The images that count, with their ranks, ratings and scores: the rows of `preprocessed_image_data`.
+
+    Raises:
+        FergiRewardError: As `read_fergi`.
+    """
+    users = sorted(_valid_sessions(folder))
+    images = _read_users(folder, "image", users, IMAGE_COLUMNS, bad)
+    images = _without_repeats(images.astype({"rank": int}), bad)
+    return _with_pairs_only(images.drop(columns="row"), users, bad)
+
+
+def _from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Activations of the reaction clips and of the baseline clips, computed."""
+    clips = activations_from_frames(folder, images, bad)
+    reaction, baseline = (clips[clips["clip"] == kind].drop(columns="clip") for kind in ("reaction", "baseline"))
+    return reaction, baseline.reset_index(drop=True)
+
+
+def _prepared(folder: Path, images: pd.DataFrame, bad: BadRows) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Activations of the reaction clips and of the baseline clips, as FERGI's authors computed them."""
+    columns = {"session_index": "session", "image_index": "image"}
+    columns |= {f"{name.upper()}_activation_value": name for name in ACTION_UNITS}
+    users = sorted(images["user"].unique())
+    reaction, baseline = (_read_users(folder, kind, users, columns, bad) for kind in ("reaction", "baseline"))
+    return reaction.drop_duplicates(KEY).drop(columns="row"), baseline.drop(columns="row")
+
+
+def _valid_sessions(folder: Path) -> dict[str, list[int]]:
+    """Which sessions count, by participant."""
+    return _read_json(folder / "preparation" / "valid_sessions.json", folder)
+
+
+def _read_json(path: Path, folder: Path) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FergiRewardError(f"{path.relative_to(folder)}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise FergiRewardError(f"{path.relative_to(folder)}: is not JSON ({error})") from error
+    if not isinstance(value, dict) or not value:
+        raise FergiRewardError(f"{path.relative_to(folder)}: should map participants to sessions, and does not")
+    return value
+
+
+def _read_users(folder: Path, kind: str, users: Iterable[str], columns: dict[str, str], bad: BadRows) -> pd.DataFrame:
+    """The files of one kind in `preparation/`, put together; `row` is the line in the participant's file."""
+    frames = []
+    for user in users:
+        path = folder / "preparation" / f"preprocessed_{kind}_data" / f"{user}.csv"
+        numbers = read_numbers(path, _name(path, folder), list(columns), bad)
+        frame = pd.DataFrame(numbers.values, columns=list(columns.values()))
+        frames.append(frame.assign(user=user, row=numbers.rows))
+    together = pd.concat(frames, ignore_index=True)
+    return together.astype({"session": int, "image": int})
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _image_file(user: str) -> str:
+    return f"preparation/preprocessed_image_data/{user}.csv"
+
+
+def _without_repeats(images: pd.DataFrame, bad: BadRows) -> pd.DataFrame:
+    """Rows whose image or rank an earlier row of the session has already: nobody can say which of the two is right."""
+    for columns, column in ((KEY, "image_index"), (["user", "session", "rank"], "rank_score")):
+        repeated = images.duplicated(columns)
+        for row in images[repeated].itertuples():
+            what = f"{columns[-1]} {getattr(row, columns[-1])} is given twice in session {row.session}"
+            bad.add(_image_file(str(row.user)), what, row=int(str(row.row)), column=column)
+        images = images[~images.duplicated(columns, keep=False)]
+    return images.reset_index(drop=True)
+
+
+def _with_pairs_only(images: pd.DataFrame, users: Iterable[str], bad: BadRows) -> pd.DataFrame:
+    """Without the participants who compared nothing."""
+    counts = images.groupby(["user", "session"]).size()
+    comparing = set(counts[counts > 1].index.get_level_values("user"))
+    for user in users:
+        if user not in comparing:
+            bad.add(_image_file(user), "the participant has no session with two ranked images, so no pair")
+    return images[images["user"].isin(comparing)].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """A file of frames, and which clip it holds: `kind` is `reaction` (to the image) or `baseline` (before it)."""
+
+    path: Path
+    user: str
+    session: int
+    image: int
+    kind: str
+
+
+def clip_files(folder: Path, images: pd.DataFrame) -> list[ClipFile]:
+    """The reaction and the baseline clip of each image, and the baselines of images that do not count.
+
+    Args:
+        folder: The FERGI folder.
+        images: Columns `user`, `session`, `image`.
+    """
+    found = []
+    for (user, session), group in images.groupby(["user", "session"]):
+        place = folder / "data" / str(user) / f"session_{session}"
+        counted = set(group["image"])
+        baselines = counted | {int(path.name.split("_")[2]) for path in place.glob("baseline_clip_*_features.csv")}
+        for kind, indices in (("baseline", baselines), ("reaction", counted)):
+            for image in sorted(indices):
+                path = place / f"{kind}_clip_{image}_features.csv"
+                found.append(ClipFile(path, str(user), int(session), image, kind))
+    return found
+
+
+def read_clip(file: ClipFile, folder: Path, bad: BadRows) -> ReactionClip | None:
+    """One clip; None where a bad row spoils it (frames follow each other, so one cannot be left out alone)."""
+    before = len(bad.found)
+    numbers = read_numbers(file.path, _name(file.path, folder), FRAME_COLUMNS, bad)
+    if len(bad.found) > before:
+        return None
+    timestamps, confidence, pitch, yaw, *_ = numbers.values.T
+    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, AU_SOURCE)
+
+
+def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) -> pd.DataFrame:
+    """The activation of every action unit of every valid clip, from the frames, with a progress bar.
+
+    Args:
+        folder: The FERGI folder.
+        images: The images that count: columns `user`, `session`, `image`.
+        bad: Where problems go; a clip with one is left out.
+
+    Returns:
+        Columns `clip` (`reaction` or `baseline`), `user`, `session`, `image` and one an action unit.
+    """
+    files = tqdm(clip_files(folder, images), desc="activations", unit="clip")
+    return pd.DataFrame(list(_activation_rows(files, folder, bad)), columns=["clip", *KEY, *ACTION_UNITS])
+
+
+def _activation_rows(files: Iterable[ClipFile], folder: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
+    for file in files:
+        clip = read_clip(file, folder, bad)
+        if clip is None or not clip.is_valid():
+            continue
+        activation = clip.activation()
+        if not np.isnan(activation[ACTION_UNITS[0]]):
+            yield {"clip": file.kind, "user": file.user, "session": file.session, "image": file.image} | activation
