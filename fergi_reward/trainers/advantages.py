@@ -1,0 +1,60 @@
+"""From rewards to advantages: how much better an image was than one expects, of its prompt or of its epoch."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# Keeps the advantage finite, and 0, where all rewards are equal.
+EPSILON = 1e-6
+
+
+def standardize(rewards: Tensor, reference: Tensor) -> Tensor:
+    """`rewards` minus the mean of `reference`, over its population standard deviation.
+
+    Example:
+        >>> standardize(torch.tensor([3.0]), torch.tensor([0.0, 2.0]))
+        tensor([2.0000])
+    """
+    reference = reference.double()
+    return ((rewards.double() - reference.mean()) / (reference.std(correction=0) + EPSILON)).to(rewards.dtype)
+
+
+class PerPromptStatTracker:
+    """Standardises a reward by the last rewards of the same prompt (Black et al., arXiv 2305.13301, section 5.1).
+
+    Prompts differ in how high their rewards can get. Judged against one mean, every image of an easy prompt would be
+    reinforced, the bad ones too.
+
+    Args:
+        buffer_size: How many rewards of a prompt are remembered.
+        min_count: A prompt with fewer than this many remembered is standardised by the whole batch instead.
+    """
+
+    def __init__(self, buffer_size: int, min_count: int) -> None:
+        self.buffer_size = buffer_size
+        self.min_count = min_count
+        self._rewards: dict[str, deque[float]] = {}
+
+    def update(self, prompts: Sequence[str], rewards: Tensor) -> Tensor:
+        """Remember the rewards (N,) of the prompts, then turn them into advantages (N,)."""
+        for prompt, reward in zip(prompts, rewards.tolist(), strict=True):
+            self._rewards.setdefault(prompt, deque(maxlen=self.buffer_size)).append(reward)
+        advantages = torch.empty_like(rewards)
+        for prompt in set(prompts):
+            rows = [row for row, other in enumerate(prompts) if other == prompt]
+            advantages[rows] = standardize(rewards[rows], self._reference(prompt, rewards))
+        return advantages
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """The remembered rewards, prompt by prompt, oldest first."""
+        return {prompt: list(rewards) for prompt, rewards in self._rewards.items()}
+
+    def load_state_dict(self, state: dict[str, list[float]]) -> None:
+        """Remember what another tracker remembered."""
+        self._rewards = {prompt: deque(rewards, maxlen=self.buffer_size) for prompt, rewards in state.items()}
+
+    def _reference(self, prompt: str, batch: Tensor) -> Tensor:
+        remembered = self._rewards[prompt]
+        return batch if len(remembered) < self.min_count else torch.tensor(list(remembered), dtype=torch.float64)

@@ -1,0 +1,62 @@
+"""The options of a training program: dataclasses, filled from a YAML file and overridden on the command line."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def parse_arguments(dataclasses: Sequence[type["DataclassInstance"]], arguments: Sequence[str]) -> tuple[Any, ...]:
+    """One instance of each dataclass: `--config FILE.yaml` first, then the options beside it.
+
+    TRL's parser, with one sentence for a mistake in place of a traceback or a page of usage.
+
+    Raises:
+        FergiRewardError: The file cannot be read, or a key or value is wrong.
+        MissingDependencyError: TRL is not installed.
+    """
+    try:
+        from trl import TrlParser
+    except ImportError as error:
+        raise MissingDependencyError("trl", "a training program", "train") from error
+
+    class Parser(TrlParser):
+        def error(self, message: str) -> NoReturn:
+            raise FergiRewardError(message)
+
+    if arguments and arguments[-1] == "--config":
+        raise FergiRewardError("--config names no file: give a YAML file")
+    parser = Parser(dataclasses, allow_abbrev=False)
+    try:
+        *parsed, unknown = parser.parse_args_and_config(list(arguments), return_remaining_strings=True)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+        raise FergiRewardError(f"cannot read the configuration: {' '.join(str(error).split())}") from error
+    if unknown:
+        known = [name for dataclass in dataclasses for name in dataclass.__dataclass_fields__]
+        raise FergiRewardError(_unknown(unknown[0].removeprefix("--"), known))
+    return tuple(parsed)
+
+
+@contextmanager
+def one_sentence_for_mistakes() -> Iterator[None]:
+    """Print a user's mistake without a traceback and leave with exit status 2; with 130 after Ctrl-C."""
+    try:
+        yield
+    except FergiRewardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = get_close_matches(name.replace("-", "_"), known, n=1)
+    return f"unknown option {name!r}: " + (f"did you mean {near[0]!r}?" if near else "--help lists those there are")

@@ -1,0 +1,98 @@
+"""What every trainer is told, checked at construction: all that is wrong in one message."""
+
+import math
+from dataclasses import dataclass, field, fields
+from types import UnionType
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from fergi_reward.errors import FergiRewardError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+T = TypeVar("T")
+
+
+def option(default: T, help: str) -> T:
+    """A dataclass field with a default and the sentence that `--help` prints."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """The options that all trainers share: length, place, precision, adapter, pictures.
+
+    Raises:
+        FergiRewardError: At construction, naming every value that is wrong.
+    """
+
+    output_dir: str = option("runs/run", "Folder of the run: lora/, checkpoints/, grids/, logs/ and metrics.jsonl.")
+    num_epochs: int = option(100, "Epochs to train.")
+    seed: int = option(42, "Seed of everything that is drawn; two runs with one seed on one machine are equal.")
+    mixed_precision: Literal["no", "fp16", "bf16"] = option(
+        "no", "Precision of all frozen weights and of the forward passes; the adapter stays in float32."
+    )
+    allow_tf32: bool = option(True, "Let NVIDIA GPUs multiply float32 matrices in TF32.")
+    save_freq: int = option(10, "Write a checkpoint every this many epochs, and one at the end.")
+    num_checkpoint_limit: int = option(5, "Checkpoints to keep; the oldest are deleted.")
+    resume_from: str | None = option(
+        None, "A checkpoint to go on from (…/checkpoints/epoch_0010), or a run's folder for its newest one."
+    )
+    log_with: Literal["tensorboard", "wandb", "none"] = option("tensorboard", "Where metrics are logged to.")
+    tracker_project_name: str = option("fergi_reward", "Name of the project in the tracker.")
+    grid_freq: int = option(10, "Draw the fixed prompts every this many epochs; 0: only before and after training.")
+    grid_num_images: int = option(8, "Pictures in a grid, of the first prompts of the file; 0: draw no grids.")
+    lora_rank: int = option(4, "Rank of the LoRA adapter.")
+    lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank.")
+
+    def __post_init__(self) -> None:
+        problems = type_problems(self) or self.problems()
+        if problems:
+            raise FergiRewardError(f"{type(self).__name__}: {'; '.join(problems)}")
+
+    def problems(self) -> list[str]:
+        """One clause for each value that is out of range or contradicts another; types are right by now."""
+        counts = ["num_epochs", "save_freq", "num_checkpoint_limit", "lora_rank", "lora_alpha"]
+        return [*self.below(1, counts), *self.below(0, ["grid_freq", "grid_num_images"])]
+
+    def below(self, least: float, names: list[str]) -> list[str]:
+        """A clause for each of the named options that is smaller than `least`."""
+        values = {name: getattr(self, name) for name in names}
+        return [f"{name} is {value}, must be at least {least}" for name, value in values.items() if value < least]
+
+    def not_positive(self, names: list[str]) -> list[str]:
+        """A clause for each of the named options that is not above 0."""
+        values = {name: getattr(self, name) for name in names}
+        return [f"{name} is {value}, must be above 0" for name, value in values.items() if value <= 0]
+
+
+def type_problems(config: "DataclassInstance") -> list[str]:
+    """One clause for each field of a dataclass whose value is not of the annotated type.
+
+    Python does not check, and neither does argparse where a value comes from YAML.
+    """
+    hints = get_type_hints(type(config))
+    values = [(item.name, getattr(config, item.name), hints[item.name]) for item in fields(config)]
+    return [_clause(name, value, hint) for name, value, hint in values if not _fits(value, hint)]
+
+
+def _fits(value: object, hint: object) -> bool:
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if isinstance(value, bool):
+        return hint is bool
+    if hint is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(hint, type) and isinstance(value, hint)
+
+
+def _clause(name: str, value: object, hint: object) -> str:
+    if get_origin(hint) is Literal:
+        quote = " (YAML reads a bare no as false: quote it)" if value is False and "no" in get_args(hint) else ""
+        return f"{name} is {value!r}, must be one of {', '.join(get_args(hint))}{quote}"
+    return f"{name} is {value!r}, must be {hint.__name__ if isinstance(hint, type) else hint}"

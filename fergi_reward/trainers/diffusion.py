@@ -1,0 +1,138 @@
+"""One step of DDIM as a Gaussian: its mean, its standard deviation, and the log-probability of a step taken.
+
+Formulas: Song et al., Denoising Diffusion Implicit Models, arXiv 2010.02502, equations 12 and 16; the reading of
+denoising as a chain of Gaussian decisions: Black et al., Training Diffusion Models with Reinforcement Learning
+(DDPO), arXiv 2305.13301.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+from fergi_reward.errors import FergiRewardError
+
+if TYPE_CHECKING:
+    from diffusers.configuration_utils import ConfigMixin
+
+
+@dataclass(frozen=True)
+class DDIMSchedule:
+    """The T steps of a denoising, from noise to image.
+
+    Attributes:
+        timesteps: (T,) int64, descending, what the UNet is told.
+        alphas_cumprod: (T,) cumulative alpha at each timestep, the alpha of the DDIM paper.
+        previous_alphas_cumprod: (T,) the same at the timestep that the step leads to.
+        prediction_type: What the UNet predicts: `epsilon` or `v_prediction`.
+    """
+
+    timesteps: Tensor
+    alphas_cumprod: Tensor
+    previous_alphas_cumprod: Tensor
+    prediction_type: str
+
+    @classmethod
+    def from_scheduler(cls, scheduler: "ConfigMixin", num_steps: int, device: torch.device) -> Self:
+        """The steps that diffusers' DDIMScheduler takes under the settings of `scheduler`, which may be another kind.
+
+        Stable Diffusion 1.5 comes with PNDM, whose steps have no probability; both read the same noise schedule.
+
+        Raises:
+            FergiRewardError: The model predicts neither noise nor velocity, or there are more steps than timesteps.
+        """
+        from diffusers import DDIMScheduler
+
+        ddim = DDIMScheduler.from_config(scheduler.config)
+        if ddim.config.prediction_type not in ("epsilon", "v_prediction"):
+            raise FergiRewardError(
+                f"the model predicts {ddim.config.prediction_type!r}: only 'epsilon' and 'v_prediction' can be trained"
+            )
+        if num_steps > ddim.config.num_train_timesteps:
+            raise FergiRewardError(
+                f"sample_num_steps is {num_steps}, but the model knows {ddim.config.num_train_timesteps} timesteps: "
+                "take fewer steps"
+            )
+        ddim.set_timesteps(num_steps)
+        previous = ddim.timesteps - ddim.config.num_train_timesteps // num_steps
+        alphas = torch.where(previous >= 0, ddim.alphas_cumprod[previous.clamp(min=0)], ddim.final_alpha_cumprod)
+        return cls(
+            timesteps=ddim.timesteps.to(device),
+            alphas_cumprod=ddim.alphas_cumprod[ddim.timesteps].to(device),
+            previous_alphas_cumprod=alphas.to(device),
+            prediction_type=ddim.config.prediction_type,
+        )
+
+    def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
+        """Mean (B, C, H, W) and standard deviation (B,) of the next latents; row b takes step `steps[b]` of the T."""
+        alpha, previous_alpha = self.alphas_cumprod[steps], self.previous_alphas_cumprod[steps]
+        std = ddim_std(alpha, previous_alpha, eta)
+        return ddim_mean(prediction, latents, alpha, previous_alpha, std, self.prediction_type), std
+
+    def random_steps(self, eta: float) -> list[int]:
+        """Which of the T steps draw noise. The others are deterministic: they have no log-probability to train on."""
+        stds = ddim_std(self.alphas_cumprod, self.previous_alphas_cumprod, eta)
+        return torch.nonzero(stds > 0).flatten().tolist()
+
+
+def ddim_std(alpha: Tensor, previous_alpha: Tensor, eta: float) -> Tensor:
+    """Standard deviation of a DDIM step, any shape (equation 16 of arXiv 2010.02502).
+
+    Args:
+        alpha: Cumulative alpha at the step's timestep, in (0, 1).
+        previous_alpha: Cumulative alpha where the step leads, in [alpha, 1].
+        eta: 0 for the deterministic DDIM, 1 for the noise of DDPM.
+
+    Example:
+        >>> ddim_std(torch.tensor(0.2), torch.tensor(0.6), eta=1.0)  # sqrt(0.4 / 0.8 * (1 - 0.2 / 0.6))
+        tensor(0.5774)
+    """
+    return eta * torch.sqrt((1 - previous_alpha) / (1 - alpha) * (1 - alpha / previous_alpha))
+
+
+def ddim_mean(
+    prediction: Tensor, latents: Tensor, alpha: Tensor, previous_alpha: Tensor, std: Tensor, prediction_type: str
+) -> Tensor:
+    """Mean (B, C, H, W) of the next latents (equation 12 of arXiv 2010.02502 without its noise).
+
+    Args:
+        prediction: (B, C, H, W) what the UNet predicts, after guidance.
+        latents: (B, C, H, W) the latents that the step starts from.
+        alpha: (B,) cumulative alpha at the step's timestep; the rows may be at different timesteps.
+        previous_alpha: (B,) cumulative alpha where the step leads.
+        std: (B,) standard deviation of the step, from `ddim_std`.
+        prediction_type: `epsilon` or `v_prediction` (Salimans & Ho, arXiv 2202.00512, appendix D).
+    """
+    alpha, previous_alpha, std = (_over_pixels(value, latents) for value in (alpha, previous_alpha, std))
+    signal, noise = alpha.sqrt(), (1 - alpha).sqrt()
+    if prediction_type == "epsilon":
+        original, epsilon = (latents - noise * prediction) / signal, prediction
+    else:
+        original, epsilon = signal * latents - noise * prediction, signal * prediction + noise * latents
+    # Rounding can take the radicand just below zero at the last step, where std is all the noise that is left.
+    direction = (1 - previous_alpha - std**2).clamp(min=0).sqrt()
+    return previous_alpha.sqrt() * original + direction * epsilon
+
+
+def gaussian_log_prob(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Log-density (B,) of `value` (B, C, H, W) under a Gaussian, averaged over all dimensions but the batch's.
+
+    DDPO's implementations average where the density of the whole picture would be a sum. The sum grows with the
+    number of latents (16,384 at 512 pixels), and with it the importance ratio exp(new - old), which would leave any
+    clip range at once; the mean keeps ratios near 1 and clip ranges valid for every resolution.
+
+    Args:
+        value: (B, C, H, W) the latents that were reached.
+        mean: (B, C, H, W) mean of the step.
+        std: (B,) standard deviation of the step, above 0.
+    """
+    std = _over_pixels(std, value)
+    log_density = -((value - mean) ** 2) / (2 * std**2) - std.log() - math.log(math.sqrt(2 * math.pi))
+    return log_density.flatten(1).mean(1)
+
+
+def _over_pixels(value: Tensor, latents: Tensor) -> Tensor:
+    """(B,) as (B, 1, 1, 1), to meet latents."""
+    return value.view(-1, *[1] * (latents.ndim - 1))

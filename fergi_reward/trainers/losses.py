@@ -1,0 +1,48 @@
+"""The objectives of the trainers, as pure functions of tensors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ClippedLoss:
+    """The loss of a batch, and two figures that say how far the policy has moved since it sampled.
+
+    Attributes:
+        loss: Scalar, with gradient.
+        approx_kl: Scalar, half the mean squared difference of the log-probabilities: the KL divergence between the
+            two policies to second order (Schulman, Approximating KL Divergence, 2020, estimator k2).
+        clip_fraction: Scalar in [0, 1], the share of the batch whose ratio is outside the clip range.
+    """
+
+    loss: Tensor
+    approx_kl: Tensor
+    clip_fraction: Tensor
+
+
+def clipped_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float) -> ClippedLoss:
+    """The clipped importance-sampled policy gradient.
+
+    PPO's objective (Schulman et al., arXiv 1707.06347, equation 7), negated to be minimised, on the steps of a
+    denoising as DDPO takes it (Black et al., arXiv 2305.13301, section 4.3).
+
+    Args:
+        log_probs: (B,) of the steps under the policy being trained.
+        old_log_probs: (B,) of the same steps under the policy that took them.
+        advantages: (B,) positive where the image was better than expected.
+        clip_range: How far the ratio may leave 1 before the gradient stops.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> clipped_loss(one.log(), one.log(), 2 * one, clip_range=0.1).loss
+        tensor(-2.)
+    """
+    difference = log_probs - old_log_probs
+    ratio = difference.exp()
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    with torch.no_grad():
+        approx_kl = (difference**2).mean() / 2
+        clip_fraction = ((ratio - 1).abs() > clip_range).float().mean()
+    return ClippedLoss(-torch.minimum(advantages * ratio, advantages * clipped).mean(), approx_kl, clip_fraction)

@@ -1,0 +1,77 @@
+"""What a trainer asks of a reward, and the check on what it gets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fergi_reward.errors import FergiRewardError
+
+
+class RewardTerms(Protocol):
+    """A reward made of several terms, as `fergi_reward.reward.RewardOutput` is."""
+
+    @property
+    def total(self) -> Tensor:
+        """(B,) what is maximised."""
+
+    @property
+    def terms(self) -> Mapping[str, Tensor]:
+        """(B,) each: its parts by name, which are only logged."""
+
+
+class Reward(Protocol):
+    """Any callable from pixels (B, 3, H, W), float in [0, 1], and B prompts to rewards (B,), higher being better."""
+
+    def __call__(self, pixels: Tensor, prompts: list[str], /) -> Tensor | RewardTerms:
+        """The reward of each image."""
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """Rewards that were checked.
+
+    Attributes:
+        total: (B,) float32, finite.
+        terms: (B,) float32 each, by name; a term that an image lacks is NaN.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+    @classmethod
+    def cat(cls, parts: Sequence["Rewards"]) -> "Rewards":
+        """Several batches as one."""
+        terms = {name: torch.cat([part.terms[name] for part in parts]) for name in parts[0].terms}
+        return cls(torch.cat([part.total for part in parts]), terms)
+
+
+@torch.no_grad()
+def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
+    """Ask a reward for its opinion of images and check the answer.
+
+    Raises:
+        FergiRewardError: The answer is not one finite number an image.
+    """
+    answer = reward(pixels, prompts)
+    total, terms = (answer, {}) if isinstance(answer, Tensor) else (answer.total, answer.terms)
+    checked = _checked("total", total, pixels)
+    finite = torch.isfinite(checked)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise FergiRewardError(
+            f"the reward is {checked[row].item()} for image {row} of its batch, prompt {prompts[row]!r}: "
+            "a reward must be finite"
+        )
+    return Rewards(checked, {name: _checked(name, term, pixels) for name, term in terms.items()})
+
+
+def _checked(name: str, value: Tensor, pixels: Tensor) -> Tensor:
+    if value.shape != pixels.shape[:1]:
+        raise FergiRewardError(
+            f"the reward's {name} has shape {tuple(value.shape)} for pixels of shape {tuple(pixels.shape)}: "
+            f"it must be ({len(pixels)},), one number an image"
+        )
+    return value.detach().to(pixels.device, torch.float32)

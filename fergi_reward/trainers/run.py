@@ -1,0 +1,151 @@
+"""A training run on disk: accelerator, trackers, metrics, and checkpoints that a killed run resumes from.
+
+A run's folder holds `lora/` (the finished adapter), `checkpoints/epoch_NNNN/`, `grids/`, `logs/` and
+`metrics.jsonl`. Names count finished epochs.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import write_text
+from fergi_reward.trainers.config import TrainerConfig
+
+STATE_FILE = "trainer_state.pt"
+
+
+class Run:
+    """The accelerator of a run, and everything that the run writes.
+
+    Attributes:
+        accelerator: accelerate's view of devices, processes and precision.
+        folder: The run's folder.
+    """
+
+    def __init__(self, config: TrainerConfig) -> None:
+        from accelerate import Accelerator
+
+        self.config = config
+        self.folder = Path(config.output_dir)
+        self.checkpoints = self.folder / "checkpoints"
+        self.metrics_file = self.folder / "metrics.jsonl"
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            log_with=None if config.log_with == "none" else config.log_with,
+            project_dir=str(self.folder / "logs"),
+        )
+        torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
+
+    @property
+    def weight_dtype(self) -> torch.dtype:
+        """What frozen weights are kept in."""
+        return {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.accelerator.mixed_precision]
+
+    def resume_checkpoint(self) -> Path | None:
+        """The checkpoint to go on from, or None for a fresh run.
+
+        Raises:
+            FergiRewardError: `resume_from` holds no checkpoint; or the run would write over another.
+        """
+        if self.config.resume_from is None:
+            if found := _newest(self.checkpoints):
+                raise FergiRewardError(
+                    f"{self.folder} already holds a run: resume it with --resume_from {found}, "
+                    "or choose another output_dir"
+                )
+            return None
+        given = Path(self.config.resume_from)
+        checkpoint = given if (given / STATE_FILE).is_file() else _newest(given / "checkpoints") or _newest(given)
+        if checkpoint is None:
+            raise FergiRewardError(f"resume_from: {given} holds no checkpoint: give a run's folder or a checkpoint's")
+        return checkpoint
+
+    def start_trackers(self, finished_epochs: int) -> None:
+        """Open the tracker; what it had beyond `finished_epochs`, from a run that was killed, is dropped."""
+        config = {name: value for name, value in asdict(self.config).items() if value is not None}
+        # SummaryWriter hides every step from purge_step on, so that a resumed curve has no second branch.
+        kwargs = {"tensorboard": {"purge_step": finished_epochs + 1}}
+        self.accelerator.init_trackers(self.config.tracker_project_name, config=config, init_kwargs=kwargs)
+
+    def log(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Add the metrics of the `epoch`-th epoch, counted from 1, to the tracker and to `metrics.jsonl`.
+
+        The file is written anew each time without this or later epochs: a resumed run leaves none twice.
+        """
+        self.accelerator.log(metrics, step=epoch)
+        if self.accelerator.is_main_process:
+            lines = self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []
+            kept = [line for line in lines if json.loads(line)["epoch"] < epoch]
+            line = json.dumps({"epoch": epoch, **metrics})
+            write_text(self.metrics_file, "\n".join([*kept, line]) + "\n")
+
+    def save_checkpoint(self, epoch: int, state: dict[str, Any], save_adapter: Callable[[Path], None]) -> None:
+        """Write `checkpoints/epoch_NNNN`, whole or not at all, and delete the oldest beyond the limit.
+
+        Args:
+            epoch: Finished epochs.
+            state: What the trainer needs besides its adapter: tensors, numbers, text, and lists and dicts of them.
+            save_adapter: Writes the adapter into the folder it is given.
+        """
+        if self.accelerator.is_main_process:
+            with folder_written_whole(self.checkpoints / f"epoch_{epoch:04d}") as folder:
+                save_adapter(folder)
+                torch.save({"epoch": epoch, **state}, folder / STATE_FILE)
+            for old in _checkpoints(self.checkpoints)[: -self.config.num_checkpoint_limit]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+
+    def load_state(self, checkpoint: Path) -> dict[str, Any]:
+        """The state that `save_checkpoint` was given, and `epoch`, the epochs finished then."""
+        return torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Say in one line how to go on when Ctrl-C ends the block."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            newest = _newest(self.checkpoints)
+            resume = f"resume with --resume_from {newest}" if newest else "there is no checkpoint yet: start again"
+            self.accelerator.print(f"\ninterrupted; {resume}")
+            raise
+
+
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes the name `path` when the block ends well; an older one there is replaced.
+
+    Raises:
+        FergiRewardError: The folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            temporary.chmod(0o755)
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise FergiRewardError(f"cannot write {path} ({error.strerror}): make room or choose another place") from error
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(path.parent for path in folder.glob(f"epoch_*/{STATE_FILE}"))
+
+
+def _newest(folder: Path) -> Path | None:
+    found = _checkpoints(folder)
+    return found[-1] if found else None

@@ -1,0 +1,83 @@
+"""Prompts to sample from, and grids of pictures with their prompts under them."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import written_whole
+
+# Wide enough for a prompt to be read under it, whatever the size of the pictures.
+TILE = 224
+FONT_SIZE = 14
+CAPTION_LINES = 3
+
+
+def read_prompts(path: Path) -> list[str]:
+    """The prompts of a UTF-8 text file, one a line; empty lines are skipped.
+
+    Raises:
+        FergiRewardError: The file cannot be read or holds no prompt.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FergiRewardError(f"cannot read the prompts in {path} ({error}): give a UTF-8 text file") from error
+    prompts = [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise FergiRewardError(f"{path} holds no prompt: write one a line")
+    return prompts
+
+
+def draw_prompts(prompts: Sequence[str], count: int, generator: torch.Generator) -> list[str]:
+    """`count` prompts, drawn uniformly with replacement.
+
+    Example:
+        >>> draw_prompts(["a cat"], 2, torch.Generator())
+        ['a cat', 'a cat']
+    """
+    return [prompts[index] for index in torch.randint(len(prompts), (count,), generator=generator)]
+
+
+def write_grid(path: Path, pixels: Tensor, captions: Sequence[str], columns: int) -> None:
+    """Write pixels (B, 3, H, W) in [0, 1] as one PNG, row by row, each picture with its caption under it."""
+    font = ImageFont.load_default(FONT_SIZE)
+    line_height = FONT_SIZE + 4
+    cell_height = round(TILE * pixels.shape[2] / pixels.shape[3]) + CAPTION_LINES * line_height
+    rows = math.ceil(len(pixels) / columns)
+    grid = Image.new("RGB", (columns * TILE, rows * cell_height), "white")
+    draw = ImageDraw.Draw(grid)
+    for index, (picture, caption) in enumerate(zip(pixels, captions, strict=True)):
+        left, top = index % columns * TILE, index // columns * cell_height
+        tile = _tile(picture)
+        grid.paste(tile, (left, top))
+        for line, text in enumerate(_wrapped(caption, font)):
+            draw.text((left + 4, top + tile.height + line * line_height), text, fill="black", font=font)
+    with written_whole(path) as temporary:
+        grid.save(temporary)
+
+
+def _tile(picture: Tensor) -> Image.Image:
+    """Small pictures are enlarged without smoothing, so that one sees the pixels that were made."""
+    array = (picture.permute(1, 2, 0) * 255).round().to("cpu", torch.uint8).numpy()
+    image = Image.fromarray(array)
+    size = (TILE, round(TILE * image.height / image.width))
+    return image.resize(size, Image.Resampling.NEAREST if image.width < TILE else Image.Resampling.LANCZOS)
+
+
+def _wrapped(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    """The caption in lines as wide as a tile; what is left over after the last one is cut, with an ellipsis."""
+    lines = [""]
+    for word in caption.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= TILE - 8:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    if len(lines) > CAPTION_LINES:
+        lines = [*lines[: CAPTION_LINES - 1], f"{lines[CAPTION_LINES - 1]} …"]
+    return lines
