@@ -3,25 +3,94 @@
 What they draw and score means nothing; every code path through them is the one that the real checkpoints take.
 """
 
-import gzip
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
+    from diffusers import StableDiffusionPipeline
+
+    from fergi_reward.scorers.pickscore import PickScorer
 
 
-@cache
-def clip_tokenizer() -> "CLIPTokenizer":
-    """The CLIP tokenizer of Stable Diffusion and PickScore (49,408 tokens), from the BPE merges that open_clip ships."""
-    import open_clip
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
+def pickscore(*, seed: int = 0) -> "PickScorer":
+    """A PickScore of 0.6 M parameters beside its token embeddings, for 32 x 32 inputs."""
+    from transformers import CLIPConfig
 
-    with gzip.open(Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz", "rt", encoding="utf-8") as file:
-        merges = [tuple(line.split()) for line in file.read().split("\n")[1 : 49408 - 512 - 2 + 1]]
-    characters = list(bytes_to_unicode().values())
-    tokens = characters + [character + "</w>" for character in characters] + ["".join(merge) for merge in merges]
-    vocabulary = {token: index for index, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+    from fergi_reward.scorers.pickscore import PickScorer
+
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    # CLIP's models made by transformers before 4.31 say eos_token_id 2 and take the largest token for the end.
+    text = {**tower, "hidden_act": "gelu", "eos_token_id": 2}
+    vision = {**tower, "hidden_act": "gelu", "image_size": 32, "patch_size": 8}
+    with seeded(seed):
+        return PickScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).eval()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from `seed` inside the block and leave the global generator as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def stable_diffusion(*, seed: int = 0) -> "StableDiffusionPipeline":
+    """Stable Diffusion with a UNet of about a million parameters that draws 64 x 64 pixels.
+
+    Its noise schedule is that of Stable Diffusion 1.5, its latents are 8 times smaller than its pictures, as there.
+    """
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+
+    text_config = CLIPTextConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        vocab_size=49408,
+        bos_token_id=49406,
+        eos_token_id=49407,
+    )
+    with seeded(seed):
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(32, 64),
+            layers_per_block=2,
+            cross_attention_dim=32,
+            attention_head_dim=8,
+            norm_num_groups=8,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(16, 16, 32, 32),
+            latent_channels=4,
+            norm_num_groups=8,
+            sample_size=64,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+        )
+        text_encoder = CLIPTextModel(text_config)
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return StableDiffusionPipeline(
+        unet=unet,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=clip_tokenizer(),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )

@@ -1,0 +1,171 @@
+"""Pictures and pixels: opening pictures safely, checks, and the transforms that scorers share.
+
+A *picture* is a PIL image, a path or a uint8 array of any size. *Pixels* are a float tensor (batch, 3, height, width)
+in [0, 1], RGB. Scorers turn both into the same model input: pictures by Pillow as the original packages do, pixels by
+the differentiable functions here.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from fergi_reward.errors import FergiRewardError
+
+Picture = Image.Image | str | os.PathLike[str] | np.ndarray
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+# Resized to 224 on the short side, a picture of this shape takes 40 MB; a 20,000 x 1 one would take gigabytes.
+MAX_ASPECT_RATIO = 256
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def open_picture(picture: Picture) -> Image.Image:
+    """Decode a picture, in its own mode: when the original packages convert to RGB differs, and alpha depends on it.
+
+    The EXIF orientation is ignored, as the originals do. Of an animation the first frame counts. 16-bit grey is scaled
+    to 8 bits (Pillow would clip it to white).
+
+    Args:
+        picture: A PIL image, a path, or a uint8 array (height, width), (height, width, 3) or (height, width, 4).
+
+    Raises:
+        FergiRewardError: No such file, no readable picture, a mode or shape that no scorer was made for.
+
+    >>> open_picture(np.zeros((4, 6, 3), np.uint8)).size
+    (6, 4)
+    """
+    image = _decoded(picture)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.mode not in _MODES:
+        raise FergiRewardError(f"{_named(picture)} has the mode {image.mode}, not one of {_MODES}: convert it to RGB")
+    _check_size(image.height, image.width, _named(picture))
+    return image
+
+
+def picture_list(pictures: Picture | Iterable[Picture]) -> list[Picture]:
+    """The pictures as a list: one picture is a list of one, a uint8 array (batch, height, width, channels) a batch."""
+    if isinstance(pictures, np.ndarray):
+        return list(pictures) if pictures.ndim == 4 else [pictures]
+    if isinstance(pictures, Image.Image | str | os.PathLike):
+        return [pictures]
+    if not isinstance(pictures, Iterable):
+        raise FergiRewardError(f"images must be pictures or a pixel tensor, got {type(pictures).__name__}")
+    return list(pictures)
+
+
+def check_pixels(pixels: Tensor) -> None:
+    """Refuse what is not pixels.
+
+    Raises:
+        FergiRewardError: Not a float tensor (batch, 3, height, width), empty, or a value not in [0, 1] (or NaN).
+
+    >>> check_pixels(torch.rand(2, 3, 8, 8))
+    """
+    if not isinstance(pixels, Tensor):
+        raise FergiRewardError(f"pixels must be a tensor, got {type(pixels).__name__}: score() takes pictures")
+    if not pixels.is_floating_point():
+        raise FergiRewardError(f"pixels must be floating point in [0, 1], got {pixels.dtype}: divide uint8 by 255")
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.numel() == 0:
+        raise FergiRewardError(f"pixels must have the shape (batch, 3, height, width), got {tuple(pixels.shape)}")
+    _check_size(pixels.shape[2], pixels.shape[3], "the pixel tensor")
+    low, high = (value.item() for value in pixels.detach().aminmax())
+    if math.isnan(low):
+        raise FergiRewardError("pixels must be finite, got NaN: look at the model or the VAE that made them")
+    if low < 0 or high > 1:
+        raise FergiRewardError(f"pixels must lie in [0, 1], got {low:g} to {high:g}: rescale or clamp them first")
+
+
+def to_pixels(picture: Image.Image) -> Tensor:
+    """An RGB picture as a float32 tensor (3, height, width) in [0, 1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+
+
+def short_side_to(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width after resizing the short side to `size`; the long side is rounded down.
+
+    >>> short_side_to(256, 640, 224)
+    (224, 560)
+    """
+    if height <= width:
+        return size, int(size * width / height)
+    return int(size * height / width), size
+
+
+def resize(pixels: Tensor, height: int, width: int, *, antialias: bool = True) -> Tensor:
+    """Bicubic, differentiable; with `antialias` the filter is Pillow's. Values may overshoot [0, 1] slightly."""
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    return interpolate(pixels, (height, width), mode="bicubic", align_corners=False, antialias=antialias)
+
+
+def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int]) -> Tensor:
+    """Short side to `size`, then the centre (size, size) of it.
+
+    Args:
+        pixels: (batch, 3, height, width).
+        size: Side of the square.
+        rounding: Where half a pixel goes in the crop's offset: transformers rounds down, torchvision to even.
+    """
+    height, width = short_side_to(pixels.shape[-2], pixels.shape[-1], size)
+    resized = resize(pixels, height, width)
+    top, left = rounding((height - size) / 2), rounding((width - size) / 2)
+    return resized[..., top : top + size, left : left + size]
+
+
+def resize_and_crop_picture(picture: Image.Image, size: int, rounding: Callable[[float], int]) -> Image.Image:
+    """The same as `resize_and_crop`, by Pillow, which rounds to 8 bits and clips in between."""
+    height, width = short_side_to(picture.height, picture.width, size)
+    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    top, left = rounding((height - size) / 2), rounding((width - size) / 2)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def normalize(pixels: Tensor) -> Tensor:
+    """Subtract CLIP's mean and divide by its standard deviation, per channel."""
+    mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return (pixels - mean) / std
+
+
+def _decoded(picture: Picture) -> Image.Image:
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture)
+    if not isinstance(picture, Image.Image | str | os.PathLike):
+        raise FergiRewardError(f"a picture is a PIL image, a path or a uint8 array, got {type(picture).__name__}")
+    try:
+        if isinstance(picture, Image.Image):
+            picture.load()
+            return picture
+        with Image.open(picture) as image:
+            return image.copy()
+    except FileNotFoundError as error:
+        raise FergiRewardError(f"there is no picture {_named(picture)}") from error
+    except _UNREADABLE as error:
+        raise FergiRewardError(f"cannot read {_named(picture)} ({error}): save it again or leave it out") from error
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8:
+        raise FergiRewardError(f"a picture array must be uint8, got {array.dtype}: use pixels (a tensor) for floats")
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise FergiRewardError(f"a picture array must be (height, width[, 3 or 4]), got {array.shape}")
+    return Image.fromarray(array)
+
+
+def _check_size(height: int, width: int, name: str) -> None:
+    if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
+        raise FergiRewardError(
+            f"{name} is {width} x {height} pixels, longer than {MAX_ASPECT_RATIO} to 1: crop it or leave it out"
+        )
+
+
+def _named(picture: Picture) -> str:
+    return str(picture) if isinstance(picture, str | os.PathLike) else f"the {type(picture).__name__}"

@@ -1,0 +1,219 @@
+"""What every scorer is: a module that maps images and prompts to one number each.
+
+A scorer file supplies five steps (`preprocess`, `transform`, `encode_images`, `encode_prompts`, `compare`); the checks,
+the batching and the work saved on repeated images and prompts are here, once.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Self, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import Picture, check_pixels, open_picture, picture_list
+
+T = TypeVar("T")
+
+
+class Scorer(nn.Module, ABC):
+    """Scores images for prompts.
+
+    Attributes:
+        name: The term's name in tables, calibrations and rewards.
+        higher_is_better: Whether people prefer the higher score.
+        is_differentiable: Whether gradients reach the pixels.
+        license: Of the checkpoint.
+        default_checkpoint: Its place on the hub.
+        revision: The commit of `default_checkpoint` that the scores were checked against.
+
+    The towers run in the dtype they were given; the last projection, the normalisation and the score in float32 at
+    least (float64 if the model is). An autocast around a call changes nothing.
+    """
+
+    name: str
+    higher_is_better: ClassVar[bool] = True
+    is_differentiable: ClassVar[bool] = True
+    license: ClassVar[str]
+    default_checkpoint: ClassVar[str]
+    revision: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def from_pretrained(
+        cls,
+        checkpoint: str | Path | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+        revision: str | None = None,
+    ) -> Self:
+        """Load the published weights, frozen, in evaluation mode.
+
+        Args:
+            checkpoint: A folder in the hub's layout or a hub id; by default `default_checkpoint`.
+            device: Where to put the model; by default the CPU.
+            dtype: Of the towers.
+            revision: Commit on the hub; by default the pinned one for the default checkpoint.
+
+        Raises:
+            FergiRewardError: The files are missing, unreadable or belong to another model.
+        """
+
+    @abstractmethod
+    def preprocess(self, picture: Image.Image) -> Tensor:
+        """A decoded picture -> model input (3, size, size), exactly as the original package does it."""
+
+    @abstractmethod
+    def transform(self, pixels: Tensor) -> Tensor:
+        """Pixels (batch, 3, height, width) -> model input (batch, 3, size, size), differentiable."""
+
+    @abstractmethod
+    def encode_images(self, inputs: Tensor) -> Tensor:
+        """Model input -> image features (batch, …)."""
+
+    @abstractmethod
+    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts -> text features (batch, …)."""
+
+    @abstractmethod
+    def compare(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Image features and text features, row by row -> scores (batch,)."""
+
+    @abstractmethod
+    def towers(self) -> Sequence[nn.Module]:
+        """The modules that may run in a lower precision, the image tower first."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+    def forward(self, pixels: Tensor, prompts: str | Sequence[str]) -> Tensor:
+        """Score pixels; gradients reach them.
+
+        Args:
+            pixels: Float (batch, 3, height, width) in [0, 1], RGB, on any device.
+            prompts: One an image, or one for all.
+
+        Returns:
+            (batch,) float32 (float64 if the model is), on the model's device.
+
+        Raises:
+            FergiRewardError: Pixels or prompts are not of that form.
+        """
+        check_pixels(pixels)
+        distinct, index = _distinct(prompt_list(prompts, len(pixels)))
+        with self._own_precision():
+            texts = self.encode_prompts(distinct)
+            images = self.encode_images(self._as_input(self.transform(at_least_float32(pixels))))
+            return self.compare(images, texts[index])
+
+    def score(
+        self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
+    ) -> Tensor:
+        """Score pictures or pixels without gradients, decoding and holding one chunk at a time.
+
+        A picture that is given several times (the same object or path) is encoded once, and so is each prompt.
+
+        Args:
+            images: Pictures, or pixels (n, 3, height, width).
+            prompts: One an image, or one for all.
+            batch_size: Images a chunk.
+
+        Returns:
+            (n,) float32, on the model's device; an ordinary tensor that losses may use.
+
+        Raises:
+            FergiRewardError: No image, another number of prompts than images, or one of either is not readable.
+        """
+        listed = images if isinstance(images, Tensor) else picture_list(images)
+        if len(listed) == 0:
+            raise FergiRewardError(f"{self.name} got no images to score: give at least one")
+        if isinstance(listed, Tensor):
+            check_pixels(listed)
+        if batch_size < 1:
+            raise FergiRewardError(f"batch_size must be at least 1, got {batch_size}")
+        distinct, index = _distinct(prompt_list(prompts, len(listed)))
+        scores = torch.empty(len(listed), device=self.device)
+        with torch.inference_mode(), self._own_precision():
+            texts = torch.cat([self.encode_prompts(chunk) for chunk in chunks(distinct, batch_size)])
+            for groups in chunks(_same_picture(listed), batch_size):
+                inputs = torch.stack([self._model_input(listed[rows[0]]) for rows in groups])
+                features = self.encode_images(self._as_input(inputs))
+                pairs = [(place, row) for place, rows in enumerate(groups) for row in rows]
+                for part in chunks(pairs, batch_size):
+                    places, rows = map(list, zip(*part, strict=True))
+                    scores[rows] = self.compare(features[places], texts[[index[row] for row in rows]]).float()
+        return scores
+
+    def _model_input(self, image: Picture | Tensor) -> Tensor:
+        if isinstance(image, Tensor):
+            return self.transform(at_least_float32(image[None]))[0]
+        return self.preprocess(open_picture(image))
+
+    def _as_input(self, inputs: Tensor) -> Tensor:
+        return inputs.to(self.device, next(self.towers()[0].parameters()).dtype)
+
+    def _own_precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, enabled=False)
+
+    def _ready(self, device: torch.device | str | None, dtype: torch.dtype) -> Self:
+        """Freeze, set the precision (head in float32 at least) and move: the last step of `from_pretrained`."""
+        self.requires_grad_(False).eval().to(torch.promote_types(dtype, torch.float32))
+        for tower in self.towers():
+            tower.to(dtype)
+        return self.to(device or "cpu")
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """The same values, in float32 if they come in less."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def prompt_list(prompts: str | Sequence[str], images: int) -> list[str]:
+    """One prompt an image.
+
+    Raises:
+        FergiRewardError: Their number is not that of the images, or one is not a string.
+
+    >>> prompt_list("a cat", 2)
+    ['a cat', 'a cat']
+    """
+    if isinstance(prompts, str):
+        return [prompts] * images
+    if not isinstance(prompts, Iterable):
+        raise FergiRewardError(f"prompts must be a string or a list of strings, got {type(prompts).__name__}")
+    listed = list(prompts)
+    for place, prompt in enumerate(listed):
+        if not isinstance(prompt, str):
+            raise FergiRewardError(f"prompt {place} must be a string, got {type(prompt).__name__}")
+    if len(listed) != images:
+        raise FergiRewardError(f"got {len(listed)} prompts for {images} images: give one an image, or one string")
+    return listed
+
+
+def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Consecutive parts of at most `size` values."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _distinct(prompts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The different prompts, and for each prompt its place among them."""
+    places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+    return list(places), [places[prompt] for prompt in prompts]
+
+
+def _same_picture(images: Sequence[Picture] | Tensor) -> list[list[int]]:
+    """Rows that show the same picture (object or path), together, in order of first appearance."""
+    if isinstance(images, Tensor):
+        return [[row] for row in range(len(images))]
+    groups: dict[Hashable, list[int]] = {}
+    for row, image in enumerate(images):
+        key = os.fspath(image) if isinstance(image, str | os.PathLike) else id(image)
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())

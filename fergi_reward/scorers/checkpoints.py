@@ -1,0 +1,132 @@
+"""Checkpoints: a folder or the hub -> weights, without executing what is in them, and complete or not at all."""
+
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fergi_reward.errors import FergiRewardError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SHOWN = 5
+
+
+def checkpoint_file(checkpoint: str | Path, filename: str, revision: str | None = None) -> Path:
+    """The file of a local folder, or of a hub repository (downloaded once, then cached; HF_HUB_OFFLINE is honoured).
+
+    Args:
+        checkpoint: A folder that exists, or a hub id such as "yuvalkirstain/PickScore_v1".
+        filename: The file in it.
+        revision: Commit, branch or tag on the hub.
+
+    Raises:
+        FergiRewardError: The folder, the file or the hub is not there.
+    """
+    if Path(checkpoint).is_dir():
+        path = Path(checkpoint) / filename
+        if not path.is_file():
+            raise FergiRewardError(f"the checkpoint folder {checkpoint} has no {filename}: it needs the hub's layout")
+        return path
+    if not _HUB_ID.fullmatch(str(checkpoint)):
+        raise FergiRewardError(f"the checkpoint {checkpoint} is neither a folder nor a hub id such as owner/name")
+    return _from_hub(str(checkpoint), filename, revision)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        FergiRewardError: It is not one.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FergiRewardError(f"{path} is not JSON ({error}): download it again") from error
+    if not isinstance(value, dict):
+        raise FergiRewardError(f"{path} must hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` or PyTorch file, mapped into memory where the format allows.
+
+    A PyTorch file is read with `weights_only=True`: it cannot execute code. `{"state_dict": {...}}` is unwrapped.
+
+    Raises:
+        FergiRewardError: It is damaged, not a checkpoint, or a pickle with more than tensors in it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # Only the zip format (PyTorch 1.6 and later) can be mapped.
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise FergiRewardError(f"cannot read the checkpoint {path}: {_why_unreadable(path, error)}") from error
+    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise FergiRewardError(f"the checkpoint {path} holds something else than named tensors: is it another file?")
+    return weights
+
+
+def assign_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Make `weights` the parameters of `module` (which may be on the meta device); all must fit, none may be left.
+
+    Raises:
+        FergiRewardError: Keys are missing, unexpected or of another shape; the message names them.
+    """
+    expected = module.state_dict()
+    problems = {
+        "missing": expected.keys() - weights.keys(),
+        "unexpected": weights.keys() - expected.keys(),
+        "of another shape": [
+            f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
+            for key in expected.keys() & weights.keys()
+            if weights[key].shape != expected[key].shape
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{kind}: {_shortened(keys)}" for kind, keys in problems.items() if keys)
+        raise FergiRewardError(f"the checkpoint {path} does not fit {type(module).__name__} ({found}): is it another?")
+    module.load_state_dict(weights, assign=True)
+
+
+def _from_hub(repository: str, filename: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    try:
+        return Path(hf_hub_download(repository, filename, revision=revision))
+    except (OSError, ValueError) as error:  # every error of the hub is one of the two
+        reason = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else str(error).strip().partition("\n")[0].rstrip(".")
+        raise FergiRewardError(
+            f"cannot get {filename} of {repository} from the hub ({reason}): "
+            f"connect to it once, or name a folder that holds the files as the checkpoint"
+        ) from error
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page; download the file itself"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer; fetch the file itself (git lfs pull)"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged, or a pickle with more than tensors in it, which is never executed"
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return f"it is damaged or cut short ({reason}); download it again"
+
+
+def _shortened(keys: Iterable[str]) -> str:
+    names = sorted(keys)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

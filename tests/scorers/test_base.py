@@ -1,0 +1,159 @@
+"""What holds for every scorer, on tiny models of the real architectures."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fergi_reward import tiny
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.scorers.base import Scorer
+
+TINY: list[Callable[[], Scorer]] = [tiny.pickscore]
+PROMPTS = ["a cat", "a dog on a hill", "a cat", ""]
+
+
+@pytest.fixture(scope="module", params=TINY, ids=lambda make: make.__name__)
+def scorer(request: pytest.FixtureRequest) -> Scorer:
+    return request.param()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    draw = np.random.default_rng(1)
+    sizes = [(40, 60, 3), (64, 33, 3), (32, 32, 3), (50, 50, 4)]
+    return [Image.fromarray(draw.integers(0, 256, size, dtype=np.uint8)) for size in sizes]
+
+
+def pixels(count: int = 2) -> torch.Tensor:
+    return torch.rand(count, 3, 20, 28, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
+
+
+@contextmanager
+def batches_seen_by(module: torch.nn.Module) -> Iterator[list[int]]:
+    """The batch sizes with which the module is called inside the block."""
+    seen: list[int] = []
+    handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    yield seen
+    handle.remove()
+
+
+def test_gradients_pass_gradcheck_through_the_whole_scorer(scorer: Scorer) -> None:
+    double = copy.deepcopy(scorer).double().requires_grad_(False)
+    image = pixels(1)[..., :9, :12].double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: double(x, "a cat"), image)
+
+
+def test_half_precision_pixels_get_their_gradient(scorer: Scorer) -> None:
+    image = pixels(1).bfloat16().requires_grad_()
+    scorer(image, "a cat").sum().backward()
+    assert image.grad is not None
+    assert image.grad.dtype == torch.bfloat16
+    assert image.grad.abs().sum() > 0
+
+
+@settings(max_examples=15, deadline=None)
+@given(order=st.permutations(range(4)), batch_size=st.integers(1, 5))
+def test_the_same_number_alone_and_in_any_batch(scorer: Scorer, pictures, order: list[int], batch_size: int) -> None:
+    alone = [scorer.score(picture, prompt).item() for picture, prompt in zip(pictures, PROMPTS, strict=True)]
+    together = scorer.score([pictures[i] for i in order], [PROMPTS[i] for i in order], batch_size=batch_size)
+    assert together.tolist() == pytest.approx([alone[i] for i in order], abs=1e-5)
+
+
+def test_forward_and_score_agree_on_pixels(scorer: Scorer) -> None:
+    torch.testing.assert_close(scorer(pixels(), PROMPTS[:2]), scorer.score(pixels(), PROMPTS[:2]))
+
+
+def test_different_prompts_and_images_score_differently(scorer: Scorer) -> None:
+    scores = torch.stack([scorer(pixels(), prompt) for prompt in ("a cat", "a dog on a hill")])
+    assert len({round(score, 5) for score in scores.flatten().tolist()}) == 4
+
+
+def test_arrays_paths_and_images_are_the_same_picture(scorer: Scorer, pictures, tmp_path: Path) -> None:
+    pictures[0].save(tmp_path / "a.png")
+    scores = scorer.score([pictures[0], np.asarray(pictures[0]), tmp_path / "a.png", str(tmp_path / "a.png")], "a")
+    assert scores.tolist() == pytest.approx([scores[0].item()] * 4, abs=1e-5)
+
+
+def test_a_picture_with_several_prompts_is_encoded_once(scorer: Scorer, pictures, tmp_path: Path) -> None:
+    pictures[1].save(tmp_path / "a.png")
+    with batches_seen_by(scorer.towers()[0]) as seen:
+        scores = scorer.score([pictures[0], tmp_path / "a.png"] * 2, PROMPTS, batch_size=2)
+    assert seen == [2]
+    one_by_one = [scorer.score(pictures[i % 2], prompt).item() for i, prompt in enumerate(PROMPTS)]
+    assert scores.tolist() == pytest.approx(one_by_one, abs=1e-5)
+
+
+def test_scores_may_enter_a_loss(scorer: Scorer) -> None:
+    weight = torch.ones(2, requires_grad=True)
+    (weight * scorer.score(pixels(), "a")).sum().backward()
+    torch.testing.assert_close(weight.grad, scorer.score(pixels(), "a"))
+
+
+def test_low_precision_towers_give_float32_scores_near_the_full_ones(scorer: Scorer) -> None:
+    low = copy.deepcopy(scorer)._ready(None, torch.bfloat16)
+    assert next(low.towers()[0].parameters()).dtype == torch.bfloat16
+    assert low(pixels(), "a cat").dtype == low.score(pixels(), "a cat").dtype == torch.float32
+    torch.testing.assert_close(low.score(pixels(), "a cat"), scorer.score(pixels(), "a cat"), rtol=0.05, atol=0.05)
+
+
+def test_a_float64_model_scores_in_float64(scorer: Scorer) -> None:
+    double = copy.deepcopy(scorer).double()
+    assert double(pixels(), "a cat").dtype == torch.float64
+    assert double.score(pixels(), "a cat").dtype == torch.float32
+    torch.testing.assert_close(double(pixels(), "a cat").float(), scorer(pixels(), "a cat"), rtol=1e-4, atol=1e-4)
+
+
+def test_an_autocast_around_the_call_changes_nothing(scorer: Scorer) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = scorer(pixels(), "a cat")
+    assert torch.equal(inside, scorer(pixels(), "a cat"))
+
+
+def test_what_a_scorer_says_of_itself(scorer: Scorer) -> None:
+    assert scorer.higher_is_better
+    assert scorer.is_differentiable
+    assert scorer.license in ("MIT", "Apache-2.0")
+    assert len(scorer.revision) == 40
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        (["a"], "1 prompts for 2 images"),
+        (["a", 7], "prompt 1 must be a string, got int"),
+        (None, "got NoneType"),
+    ],
+)
+def test_bad_prompts_are_refused(scorer: Scorer, prompts: object, message: str) -> None:
+    with pytest.raises(FergiRewardError, match=message):
+        scorer(pixels(), prompts)
+    with pytest.raises(FergiRewardError, match=message):
+        scorer.score(pixels(), prompts)
+
+
+def test_bad_images_are_refused(scorer: Scorer) -> None:
+    with pytest.raises(FergiRewardError, match="no images"):
+        scorer.score([], [])
+    with pytest.raises(FergiRewardError, match="batch_size must be at least 1, got 0"):
+        scorer.score(pixels(), "a", batch_size=0)
+    for bad in (pixels() * 255, pixels() * math.nan):
+        with pytest.raises(FergiRewardError, match="pixels must"):
+            scorer.score(bad, "a")
+        with pytest.raises(FergiRewardError, match="pixels must"):
+            scorer(bad, "a")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2000, 10), (9, 2000)])
+def test_odd_sizes_have_a_defined_score(scorer: Scorer, size: tuple[int, int]) -> None:
+    picture = Image.new("RGB", size, "red")
+    assert math.isfinite(scorer.score(picture, "red").item())
+    assert math.isfinite(scorer(torch.rand(1, 3, *size), "red").item())

@@ -1,0 +1,124 @@
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.scorers.checkpoints import assign_weights, checkpoint_file, read_json, read_weights
+
+
+def linear() -> torch.nn.Linear:
+    return torch.nn.Linear(3, 2, device="meta")
+
+
+WEIGHTS = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
+
+
+class Bomb:
+    """Unpickled with trust, it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt", "wrapped.pt", "legacy.pt"])
+def test_weights_come_back_whatever_the_format(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.endswith(".safetensors"):
+        save_file(WEIGHTS, path)
+    else:
+        stored = {"state_dict": WEIGHTS} if name.startswith("wrapped") else WEIGHTS
+        torch.save(stored, path, _use_new_zipfile_serialization=not name.startswith("legacy"))
+    module = linear()
+    assign_weights(module, read_weights(path), path)
+    torch.testing.assert_close(module(torch.ones(3)), torch.tensor([4.0, 13.0]))
+
+
+def test_keys_that_do_not_fit_are_named() -> None:
+    wrong = {"weight": torch.ones(2, 4), "extra": torch.ones(1)}
+    with pytest.raises(
+        FergiRewardError, match=r"missing: bias; unexpected: extra; .* weight \(2, 4\) instead of \(2, 3"
+    ):
+        assign_weights(linear(), wrong, Path("a.pt"))
+
+
+def test_many_keys_are_shortened() -> None:
+    with pytest.raises(FergiRewardError, match="unexpected: a, b, c, d, e and 2 more"):
+        assign_weights(linear(), WEIGHTS | {key: torch.ones(1) for key in "abcdefg"}, Path("a.pt"))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
+        (b"", "damaged"),
+        (b"\x80\x02 nonsense", "damaged"),
+    ],
+)
+def test_files_that_are_no_checkpoints(suffix: str, content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(FergiRewardError, match=f"cannot read the checkpoint .*{message}"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
+def test_a_checkpoint_cut_short(suffix: str, kept: float, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(WEIGHTS, path)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(FergiRewardError, match=r"damaged.*download it again"):
+        read_weights(path)
+
+
+def test_a_pickle_is_not_executed(tmp_path: Path) -> None:
+    path, touched = tmp_path / "model.pt", tmp_path / "touched"
+    torch.save({"weight": Bomb(touched)}, path)
+    with pytest.raises(FergiRewardError, match="never executed"):
+        read_weights(path)
+    path.write_bytes(pickle.dumps(Bomb(touched), protocol=2))
+    with pytest.raises(FergiRewardError, match="never executed"):
+        read_weights(path)
+    assert not touched.exists()
+
+
+def test_something_else_than_tensors(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "model.pt")
+    with pytest.raises(FergiRewardError, match="something else than named tensors"):
+        read_weights(tmp_path / "model.pt")
+
+
+def test_places_that_are_no_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(FergiRewardError, match=r"has no model\.safetensors"):
+        checkpoint_file(tmp_path, "model.safetensors")
+    with pytest.raises(FergiRewardError, match="neither a folder nor a hub id"):
+        checkpoint_file(tmp_path / "none", "model.safetensors")
+
+
+@pytest.mark.parametrize("content", ["<html>", "[1]", ""])
+def test_what_is_no_json_object(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(FergiRewardError, match=r"config\.json"):
+        read_json(tmp_path / "config.json")
+
+
+def test_without_a_hub_it_says_so_in_one_sentence(tmp_path: Path) -> None:
+    """In a process of its own: the hub's library reads HF_HUB_OFFLINE when it is imported."""
+    program = "from fergi_reward.scorers.registry import load_scorer; load_scorer('pickscore')"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("fergi_reward.errors.FergiRewardError: cannot get config.json of yuvalkirstain/PickScore_v1")
+    assert "(HF_HUB_OFFLINE is set)" in last
+    assert "name a folder" in last

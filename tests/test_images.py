@@ -1,0 +1,160 @@
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as torchvision_functional
+from transformers import CLIPImageProcessorPil
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import (
+    check_pixels,
+    normalize,
+    open_picture,
+    picture_list,
+    resize,
+    resize_and_crop,
+    resize_and_crop_picture,
+    to_pixels,
+)
+
+SIZES = [(512, 512), (640, 256), (200, 501), (47, 33), (224, 224), (225, 300), (1, 1)]
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    values = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return Image.fromarray(values.squeeze(-1) if channels == 1 else values, mode)
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pictures_meet_the_model_as_transformers_prepares_them(size: tuple[int, int]) -> None:
+    picture = noise(*size)
+    ours = normalize(to_pixels(resize_and_crop_picture(picture, 224, math.floor)))
+    theirs = CLIPImageProcessorPil()(picture, return_tensors="pt").pixel_values[0]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pixels_are_resized_and_cropped_as_torchvision_does(size: tuple[int, int]) -> None:
+    pixels = to_pixels(noise(*size))[None]
+    resized = torchvision_functional.resize(pixels, [224], torchvision_functional.InterpolationMode.BICUBIC)
+    theirs = torchvision_functional.center_crop(resized, [224])
+    torch.testing.assert_close(resize_and_crop(pixels, 224, round), theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_smooth_pictures_and_pixels_agree_but_for_the_eight_bits_between(size: tuple[int, int]) -> None:
+    ramp = Image.linear_gradient("L").resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    by_pillow = to_pixels(resize_and_crop_picture(ramp, 224, math.floor))
+    by_torch = resize_and_crop(to_pixels(ramp)[None], 224, math.floor)[0]
+    torch.testing.assert_close(by_torch, by_pillow, rtol=0, atol=1.5 / 255)
+
+
+def test_the_transform_passes_its_gradient_in_float64() -> None:
+    pixels = torch.rand(1, 3, 7, 11, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: normalize(resize_and_crop(x, 5, round)), pixels)
+    assert torch.autograd.gradcheck(lambda x: resize(x, 9, 4, antialias=False), pixels)
+
+
+def test_normalize_by_hand() -> None:
+    grey = normalize(torch.full((1, 3, 1, 1), 0.5)).flatten()
+    expected = [(0.5 - 0.48145466) / 0.26862954, (0.5 - 0.4578275) / 0.26130258, (0.5 - 0.40821073) / 0.27577711]
+    torch.testing.assert_close(grey, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_every_usual_mode_opens_and_converts(mode: str, tmp_path: Path) -> None:
+    picture = noise(8, 6).convert(mode)
+    assert open_picture(picture).convert("RGB").size == (8, 6)
+    assert open_picture(saved(picture.convert("P"), tmp_path / "p.png")).mode == "P"
+
+
+def test_sixteen_bit_grey_is_scaled_to_eight(tmp_path: Path) -> None:
+    sixteen = np.array([[0, 257, 32896, 65535]], np.uint16)
+    path = saved(Image.fromarray(sixteen), tmp_path / "16.png")
+    assert np.asarray(open_picture(path)).tolist() == [[0, 1, 128, 255]]
+
+
+def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
+    red, blue = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    path = saved(red, tmp_path / "a.gif", save_all=True, append_images=[blue])
+    assert open_picture(path).convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_the_exif_orientation_is_ignored(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert open_picture(saved(noise(8, 4), tmp_path / "rotated.jpg", exif=exif)).size == (8, 4)
+
+
+def test_a_wide_picture_is_opened_and_a_thread_refused() -> None:
+    assert open_picture(Image.new("RGB", (20_000, 100))).size == (20_000, 100)
+    with pytest.raises(FergiRewardError, match="20000 x 1 pixels"):
+        open_picture(Image.new("RGB", (20_000, 1)))
+    with pytest.raises(FergiRewardError, match="20000 x 1 pixels"):
+        check_pixels(torch.zeros(1, 3, 1, 20_000))
+
+
+def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    noise(64, 64).save(buffer, "PNG")
+    for name, content in {"cut.png": buffer.getvalue()[:2000], "page.jpg": b"<html></html>", "empty.png": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(FergiRewardError, match=f"cannot read .*{name}"):
+            open_picture(tmp_path / name)
+    with pytest.raises(FergiRewardError, match=r"there is no picture .*none\.png"):
+        open_picture(tmp_path / "none.png")
+    with pytest.raises(FergiRewardError, match="cannot read"):
+        open_picture(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(FergiRewardError, match=r"cannot read .*decompression bomb"):
+        open_picture(saved(noise(64, 64), tmp_path / "bomb.png"))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (Image.new("F", (4, 4)), "mode F"),
+        (np.zeros((4, 4, 3), np.float32), "uint8, got float32"),
+        (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
+        (7, "got int"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture: object, message: str) -> None:
+    with pytest.raises(FergiRewardError, match=message):
+        open_picture(picture)
+
+
+def test_one_picture_is_a_list_of_one_and_an_array_of_four_dimensions_a_batch() -> None:
+    assert picture_list("a.png") == ["a.png"]
+    assert len(picture_list(np.zeros((4, 4, 3), np.uint8))) == 1
+    assert len(picture_list(np.zeros((2, 4, 4, 3), np.uint8))) == 2
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        ([0.5], "must be a tensor, got list"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "got torch.uint8"),
+        (torch.zeros(3, 4, 4), r"got \(3, 4, 4\)"),
+        (torch.zeros(1, 4, 4, 4), r"got \(1, 4, 4, 4\)"),
+        (torch.zeros(0, 3, 4, 4), r"got \(0, 3, 4, 4\)"),
+        (torch.full((1, 3, 4, 4), -0.5), "got -0.5 to -0.5"),
+        (torch.full((1, 3, 4, 4), 255.0), "got 255 to 255"),
+        (torch.full((1, 3, 4, 4), math.nan), "NaN"),
+        (torch.full((1, 3, 4, 4), math.inf), "got inf"),
+    ],
+)
+def test_what_are_no_pixels_is_refused(pixels: object, message: str) -> None:
+    with pytest.raises(FergiRewardError, match=message):
+        check_pixels(pixels)
