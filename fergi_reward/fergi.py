@@ -19,8 +19,10 @@ from fergi_reward.calibration.table import KEY, PreferenceTable
 from fergi_reward.csv_files import BadRows, read_numbers
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import ReactionClip
+from fergi_reward.reactions.sources import FERGI, SIMULATED
 
-AU_SOURCE = "fergi-ir50"
+# A file of this name in a folder says that nobody looked at anything: the viewers are simulated.
+SIMULATED_MARK = "simulated.json"
 ACTION_UNITS = tuple(f"au{number}" for number in (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26))
 IMAGE_COLUMNS = {
     "session_index": "session",
@@ -36,6 +38,7 @@ IMAGE_COLUMNS = {
     "Aesthetic_score": "aesthetic",
     "BLIP_score": "blip",
 }
+CSV_NAMES = {name: column for column, name in IMAGE_COLUMNS.items()}
 FRAME_COLUMNS = (
     "timestamp",
     "face_detection_confidence_score",
@@ -84,7 +87,7 @@ def read_fergi(
         bad: Where problems in the files go; by default the first one is an error.
 
     Returns:
-        One row an image of every valid session; `au_source` is `fergi-ir50`.
+        One row an image of every valid session.
 
     Raises:
         FergiRewardError: A file is missing, empty or damaged, a rank is given twice, or a participant has no pair.
@@ -93,7 +96,12 @@ def read_fergi(
     images = read_images(folder, bad)
     reaction, baseline = _from_frames(folder, images, bad) if from_frames else _prepared(folder, images, bad)
     table = images.merge(reaction, on=KEY, how="left")
-    return PreferenceTable(table, baseline, AU_SOURCE, tuple(bad.as_records()))
+    return PreferenceTable(table, baseline, au_source(folder), tuple(bad.as_records()))
+
+
+def au_source(folder: Path) -> str:
+    """What measured the action units of a folder: a simulated one says so."""
+    return SIMULATED if (folder / SIMULATED_MARK).exists() else FERGI
 
 
 def read_images(folder: Path, bad: BadRows) -> pd.DataFrame:
@@ -104,7 +112,8 @@ def read_images(folder: Path, bad: BadRows) -> pd.DataFrame:
     """
     users = sorted(_valid_sessions(folder))
     images = _read_users(folder, "image", users, IMAGE_COLUMNS, bad)
-    images = _without_repeats(images.astype({"rank": int}), bad)
+    for columns in (KEY, ["user", "session", "rank"]):
+        images = _without_repeats(images.astype({"rank": int}), "image", columns, bad)
     return _with_pairs_only(images.drop(columns="row"), users, bad)
 
 
@@ -120,8 +129,11 @@ def _prepared(folder: Path, images: pd.DataFrame, bad: BadRows) -> tuple[pd.Data
     columns = {"session_index": "session", "image_index": "image"}
     columns |= {f"{name.upper()}_activation_value": name for name in ACTION_UNITS}
     users = sorted(images["user"].unique())
-    reaction, baseline = (_read_users(folder, kind, users, columns, bad) for kind in ("reaction", "baseline"))
-    return reaction.drop_duplicates(KEY).drop(columns="row"), baseline.drop(columns="row")
+    reaction, baseline = (
+        _without_repeats(_read_users(folder, kind, users, columns, bad), kind, KEY, bad)
+        for kind in ("reaction", "baseline")
+    )
+    return reaction.drop(columns="row"), baseline.drop(columns="row")
 
 
 def _valid_sessions(folder: Path) -> dict[str, list[int]]:
@@ -129,7 +141,7 @@ def _valid_sessions(folder: Path) -> dict[str, list[int]]:
     return _read_json(folder / "preparation" / "valid_sessions.json", folder)
 
 
-def _read_json(path: Path, folder: Path) -> Any:
+def _read_json(path: Path, folder: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -145,31 +157,25 @@ def _read_users(folder: Path, kind: str, users: Iterable[str], columns: dict[str
     """The files of one kind in `preparation/`, put together; `row` is the line in the participant's file."""
     frames = []
     for user in users:
-        path = folder / "preparation" / f"preprocessed_{kind}_data" / f"{user}.csv"
-        numbers = read_numbers(path, _name(path, folder), list(columns), bad)
+        name = _prepared_file(kind, user)
+        numbers = read_numbers(folder / name, name, list(columns), bad)
         frame = pd.DataFrame(numbers.values, columns=list(columns.values()))
         frames.append(frame.assign(user=user, row=numbers.rows))
     together = pd.concat(frames, ignore_index=True)
     return together.astype({"session": int, "image": int})
 
 
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+def _prepared_file(kind: str, user: str) -> str:
+    return f"preparation/preprocessed_{kind}_data/{user}.csv"
 
 
-def _image_file(user: str) -> str:
-    return f"preparation/preprocessed_image_data/{user}.csv"
-
-
-def _without_repeats(images: pd.DataFrame, bad: BadRows) -> pd.DataFrame:
-    """Rows whose image or rank an earlier row of the session has already: nobody can say which of the two is right."""
-    for columns, column in ((KEY, "image_index"), (["user", "session", "rank"], "rank_score")):
-        repeated = images.duplicated(columns)
-        for row in images[repeated].itertuples():
-            what = f"{columns[-1]} {getattr(row, columns[-1])} is given twice in session {row.session}"
-            bad.add(_image_file(str(row.user)), what, row=int(str(row.row)), column=column)
-        images = images[~images.duplicated(columns, keep=False)]
-    return images.reset_index(drop=True)
+def _without_repeats(rows: pd.DataFrame, kind: str, columns: list[str], bad: BadRows) -> pd.DataFrame:
+    """Without the rows that agree in the columns, all of them: nobody can say which is right."""
+    column = columns[-1]
+    for row in rows[rows.duplicated(columns)].to_dict("records"):
+        what = f"{column} {row[column]} is given twice in session {row['session']}"
+        bad.add(_prepared_file(kind, row["user"]), what, row=row["row"], column=CSV_NAMES[column])
+    return rows[~rows.duplicated(columns, keep=False)].reset_index(drop=True)
 
 
 def _with_pairs_only(images: pd.DataFrame, users: Iterable[str], bad: BadRows) -> pd.DataFrame:
@@ -178,7 +184,7 @@ def _with_pairs_only(images: pd.DataFrame, users: Iterable[str], bad: BadRows) -
     comparing = set(counts[counts > 1].index.get_level_values("user"))
     for user in users:
         if user not in comparing:
-            bad.add(_image_file(user), "the participant has no session with two ranked images, so no pair")
+            bad.add(_prepared_file("image", user), "the participant has no session with two ranked images, so no pair")
     return images[images["user"].isin(comparing)].reset_index(drop=True)
 
 
@@ -215,11 +221,11 @@ def clip_files(folder: Path, images: pd.DataFrame) -> list[ClipFile]:
 def read_clip(file: ClipFile, folder: Path, bad: BadRows) -> ReactionClip | None:
     """One clip; None where a bad row spoils it (frames follow each other, so one cannot be left out alone)."""
     before = len(bad.found)
-    numbers = read_numbers(file.path, _name(file.path, folder), FRAME_COLUMNS, bad)
+    numbers = read_numbers(file.path, file.path.relative_to(folder).as_posix(), FRAME_COLUMNS, bad)
     if len(bad.found) > before:
         return None
     timestamps, confidence, pitch, yaw, *_ = numbers.values.T
-    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, AU_SOURCE)
+    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, au_source(folder))
 
 
 def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) -> pd.DataFrame:

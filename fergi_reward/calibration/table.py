@@ -40,7 +40,7 @@ class PreferenceTable:
         images: One row an image: `user` (str), `session`, `image` and `rank` (int; higher is preferred, an order within
             one session), a column a score (`image_reward`, `pickscore`, `hps_v2`, ...), a column an action unit (`au4`,
             ...: its activation, NaN where the clip is not valid) and whatever else is known of the image.
-        baseline: The same action units before the images appeared: `user`, `session`, `image` and a column an action unit.
+        baseline: The same before the images appeared: `user`, `session`, `image` and a column an action unit.
         au_source: What measured the action units; None where there are none.
         left_out: What was left out while reading, for reports.
     """

@@ -77,7 +77,8 @@ def valence(activation: Floats, decay: float) -> Floats:
     >>> valence(np.array([0.0]), decay=0.4).tolist()
     [0.0]
     """
-    return np.expm1(-decay * activation) + 0.0  # + 0.0 turns the -0.0 of a still face into 0.0
+    # Not expm1: activations that differ by rounding alone must give equal valences, as in the published counts.
+    return np.exp(-decay * activation) - 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,169 @@
+"""The record of a calibration: what the weights are, what they were fitted on and how well they do; as JSON."""
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import write_json
+
+SCHEMA = 1
+SHIPPED = "fergi-ir50-bradley-terry.json"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the sum: it adds weight * (x - mean) / std.
+
+    Attributes:
+        name: A scorer's column, or an action unit (then x is its valence).
+        mean: Mean of x over the images fitted on.
+        std: Sample standard deviation of x, above 0.
+        weight: Its share of the total.
+    """
+
+    name: str
+    mean: float
+    std: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The weights for one set of terms, and how they did on participants they were not fitted on.
+
+    Attributes:
+        name: What reports call it.
+        terms: The terms of the sum.
+        decay: The decay coefficient of the valence of action units; None where there is none.
+        accuracy: Share of left-out pairs in the right order; None where the protocol does not evaluate it.
+        ci95: Its interval, by bootstrap over participants.
+        log_loss: Mean negative log-probability of the left-out pairs; None where the total is no log-odds.
+    """
+
+    name: str
+    terms: tuple[Term, ...]
+    decay: float | None = None
+    accuracy: float | None = None
+    ci95: tuple[float, float] | None = None
+    log_loss: float | None = None
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """The names of the terms, in order."""
+        return tuple(term.name for term in self.terms)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Fitted weights with their provenance.
+
+    It holds a fit for every set of terms that the protocol fits, with and without the reaction: a reward uses the one
+    that has just the terms it can compute, so that a missing term is never a silent zero.
+
+    Attributes:
+        protocol: How the weights were fitted.
+        au_source: What measured the action units, such as `fergi-ir50`; None where no fit uses them.
+        fits: One a set of terms.
+        dataset: What it was fitted on: `fingerprint` (SHA-256), `participants`, `images`, `pairs`.
+        library_version: The version that fitted it.
+        command: The command that made it.
+        seed: The seed of folds and intervals.
+        schema: Version of this layout.
+    """
+
+    protocol: str
+    au_source: str | None
+    fits: tuple[Fit, ...]
+    dataset: dict[str, Any]
+    library_version: str
+    command: str
+    seed: int
+    schema: int = SCHEMA
+
+    def fit_for(self, terms: Collection[str]) -> Fit:
+        """The fit that has exactly these terms.
+
+        Raises:
+            FergiRewardError: There is none.
+        """
+        for fit in self.fits:
+            if set(fit.term_names) == set(terms):
+                return fit
+        known = "; ".join(", ".join(fit.term_names) for fit in self.fits)
+        raise FergiRewardError(
+            f"the calibration has no weights for the terms {', '.join(terms) or '(none)'}: choose one of the sets "
+            f"{known}, or run `fergi-reward calibrate` on data with these scores"
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the calibration as JSON, whole or not at all."""
+        write_json(path, {"schema": self.schema} | asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "Calibration":
+        """Read a calibration.
+
+        Raises:
+            FergiRewardError: The file is missing, has an unknown schema, lacks a key, or a number is not finite.
+        """
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FergiRewardError(f"calibration {path} cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise FergiRewardError(f"calibration {path} is not JSON ({error})") from error
+        schema = record.get("schema") if isinstance(record, dict) else None
+        if schema != SCHEMA:
+            raise FergiRewardError(
+                f"calibration {path} has schema {schema}, this version reads {SCHEMA}: calibrate again"
+            )
+        return _from_record(record, str(path))
+
+    @classmethod
+    def shipped(cls) -> "Calibration":
+        """The calibration on FERGI that comes with the library."""
+        with resources.as_file(resources.files("fergi_reward") / "calibrations" / SHIPPED) as path:
+            return cls.load(path)
+
+
+def _from_record(record: dict[str, Any], where: str) -> Calibration:
+    """Build the dataclasses, checking every key and number."""
+    values = _checked(record, Calibration, where)
+    values["fits"] = tuple(_fit(fit, f"{where}, fit {number}") for number, fit in enumerate(values["fits"], start=1))
+    return Calibration(**values)
+
+
+def _fit(record: dict[str, Any], where: str) -> Fit:
+    values = _checked(record, Fit, where)
+    values["terms"] = tuple(
+        Term(**_checked(term, Term, f"{where}, term {number}")) for number, term in enumerate(values["terms"], start=1)
+    )
+    values["ci95"] = values["ci95"] and tuple(values["ci95"])
+    fit = Fit(**values)
+    for term in fit.terms:
+        if term.std <= 0:
+            raise FergiRewardError(f"{where}: std of {term.name} is {term.std}, it must be above 0")
+    return fit
+
+
+def _checked(record: Any, kind: type, where: str) -> dict[str, Any]:  # noqa: ANN401 - whatever the JSON holds
+    """The keys of the dataclass `kind` in `record`, all present and every number finite."""
+    names = [field.name for field in fields(kind)]
+    if not isinstance(record, dict) or set(record) != set(names):
+        have = set(record) if isinstance(record, dict) else set()
+        wrong = [f"lacks {name}" for name in names if name not in have] + [
+            f"has unknown {name}" for name in have - {*names}
+        ]
+        raise FergiRewardError(f"{where}: {', '.join(sorted(wrong))}: calibrate again")
+    for name, value in record.items():
+        numbers: Sequence[Any] = value if isinstance(value, list) else [value]
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise FergiRewardError(f"{where}: {name} is {value}, it must be finite")
+    if kind is Term and not all(isinstance(record[name], int | float) for name in ("mean", "std", "weight")):
+        raise FergiRewardError(f"{where}: mean, std and weight must be numbers, got {record}")
+    return dict(record)

@@ -1,0 +1,87 @@
+"""The protocols by name, and what running one gives: a calibration and a report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import fergi_reward
+from fergi_reward.calibration import bradley_terry, grid
+from fergi_reward.calibration.calibration import Calibration, Fit
+from fergi_reward.calibration.crossval import HeldOut, Outcome, Result, judge
+from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.reactions.sources import FERGI
+
+PROTOCOLS: dict[str, Callable[[PreferenceTable, int], Outcome]] = {
+    "bradley-terry": bradley_terry.run,
+    "paper-v1": grid.run,
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A protocol run on a table, judged.
+
+    Attributes:
+        calibration: The weights, with their provenance.
+        results: How each model did on left-out participants, by name.
+        held_out: What each model said of each pair.
+        published: Published accuracies of the same models, in percent; empty where the data are not FERGI's.
+        left_out: Participants, clips and rows that were not used, and why.
+    """
+
+    calibration: Calibration
+    results: dict[str, Result]
+    held_out: tuple[HeldOut, ...]
+    published: dict[str, float]
+    left_out: dict[str, Any]
+
+
+def calibrate(
+    table: PreferenceTable, protocol: str = "bradley-terry", *, seed: int = 0, command: str = ""
+) -> Evaluation:
+    """Fit the weights of the reward to preferences, and judge them on participants they have not seen.
+
+    Args:
+        table: The preferences.
+        protocol: `bradley-terry` (the project's own) or `paper-v1` (as published).
+        seed: Of folds and bootstrap intervals.
+        command: Noted in the calibration.
+
+    Raises:
+        FergiRewardError: The table lacks what the protocol needs.
+    """
+    outcome = PROTOCOLS[protocol](table, seed)
+    results = {held_out.model: judge(held_out, seed) for held_out in outcome.held_out}
+    calibration = Calibration(
+        protocol=protocol,
+        au_source=table.au_source,
+        fits=tuple(_judged(fit, results) for fit in outcome.fits),
+        dataset=_dataset(outcome.table),
+        library_version=fergi_reward.__version__,
+        command=command,
+        seed=seed,
+    )
+    left_out = {
+        "participants": outcome.excluded,
+        "images_without_valid_reaction": int(table.images["au4"].isna().sum()),
+        "bad_rows": list(table.left_out),
+    }
+    published = outcome.published if table.au_source == FERGI else {}
+    return Evaluation(calibration, results, outcome.held_out, published, left_out)
+
+
+def _judged(fit: Fit, results: dict[str, Result]) -> Fit:
+    result = results.get(fit.name)
+    if result is None:
+        return fit
+    return replace(fit, accuracy=result.accuracy, ci95=result.ci95, log_loss=result.log_loss)
+
+
+def _dataset(table: PreferenceTable) -> dict[str, Any]:
+    pairs = table.pairs()
+    return {
+        "fingerprint": table.fingerprint(),
+        "participants": len(set(pairs.users)),
+        "images": len(table.images),
+        "pairs": len(pairs),
+    }

@@ -1,0 +1,161 @@
+"""The command `fergi-reward`: thin, every command is one call into the library."""
+
+import difflib
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+import fergi_reward
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
+
+
+class UserMistake(click.ClickException):
+    """A mistake of the user's: one sentence, exit status 2."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Shows the library's errors as one sentence, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except FergiRewardError as error:
+            raise UserMistake(str(error)) from error
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Make the keys of a YAML file the defaults of the command's options, so that the command line goes first."""
+    if path is None:
+        return
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserMistake(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserMistake(f"{path} should hold the command's options as `key: value` lines, got {values!r}")
+    known = [parameter.name for parameter in ctx.command.params if parameter.name not in ("config", "help")]
+    settings = {str(key).replace("-", "_"): value for key, value in values.items()}
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        near = [difflib.get_close_matches(key, [str(name) for name in known], n=1) for key in unknown]
+        named = [
+            key + (f" (did you mean {match[0]}?)" if match else "") for key, match in zip(unknown, near, strict=True)
+        ]
+        raise UserMistake(
+            f"{path}: unknown option {', '.join(named)}; {ctx.command.name} knows {', '.join(map(str, known))}"
+        )
+    ctx.default_map = {**(ctx.default_map or {}), **settings}
+
+
+PATH = click.Path(path_type=Path)
+config = click.option(
+    "--config",
+    type=PATH,
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="A YAML file with these options as keys; what the command line gives goes first.",
+)
+data_option = click.option(
+    "--data", type=PATH, help="The FERGI folder.  [default: $FERGI_DATA, else where `data fetch` puts it]"
+)
+skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(fergi_reward.__version__, prog_name="fergi-reward")
+def main() -> None:
+    """Rewards for text-to-image models: scorers, the viewer's face, and weights that preferences chose."""
+
+
+@main.command()
+@config
+@data_option
+@click.option(
+    "--protocol", type=click.Choice(["bradley-terry", "paper-v1"]), default="bradley-terry", help="How to fit."
+)
+@click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
+@click.option("--report", type=PATH, help="A folder for report.json, report.md and two plots.")
+@click.option("--seed", type=int, default=0, help="Of folds and bootstrap intervals.")
+@click.option("--from-frames", is_flag=True, help="Compute the activations from the frames instead of reading them.")
+@skip_bad
+def calibrate(
+    data: Path | None, protocol: str, out: Path, report: Path | None, seed: int, from_frames: bool, skip_bad: bool
+) -> None:
+    """Fit the weights of the reward to preferences, and judge them on participants they have not seen."""
+    from fergi_reward.calibration import report as reports
+    from fergi_reward.calibration.protocols import calibrate as run
+    from fergi_reward.csv_files import BadRows
+    from fergi_reward.fergi import locate, read_fergi
+
+    table = read_fergi(locate(data), from_frames=from_frames, bad=BadRows(skip_bad))
+    evaluation = run(table, protocol, seed=seed, command=shlex.join(["fergi-reward", *sys.argv[1:]]))
+    evaluation.calibration.save(out)
+    click.echo(f"{reports.summary(evaluation)}\n\n{reports.markdown_table(evaluation)}\n")
+    click.echo(f"calibration: {out}")
+    if report is not None:
+        try:
+            reports.write_report(evaluation, report)
+            click.echo(f"report: {report}/report.md, report.json, accuracy.png, coverage.png")
+        except MissingDependencyError as error:
+            click.echo(f"report: {report}/report.md, report.json; no plots, since {error}")
+
+
+@main.command()
+@config
+@data_option
+@click.option("--out", type=PATH, default=Path("activations.csv"), help="The table to write.")
+@skip_bad
+def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
+    """Compute the activation of every action unit of every valid clip from the frames."""
+    from fergi_reward.csv_files import BadRows
+    from fergi_reward.fergi import activations_from_frames, locate, read_images
+    from fergi_reward.files import written_whole
+
+    bad = BadRows(skip_bad)
+    folder = locate(data)
+    table = activations_from_frames(folder, read_images(folder, bad), bad)
+    with written_whole(out) as path:
+        table.to_csv(path, index=False)
+    for row in bad.found:
+        click.echo(f"left out: {row}", err=True)
+    click.echo(f"{len(table)} valid clips: {out}")
+
+
+@main.group()
+def data() -> None:
+    """Get the FERGI data, or make some up."""
+
+
+@data.command()
+@config
+@click.option("--to", type=PATH, help="The folder to fill.  [default: ~/.cache/fergi_reward/fergi]")
+def fetch(to: Path | None) -> None:
+    """Download FERGI (93 MB) and check every file."""
+    from fergi_reward.fergi import default_folder
+    from fergi_reward.fergi_fetch import fetch as run
+
+    folder = to or default_folder()
+    run(folder)
+    click.echo(f"FERGI is in {folder}")
+
+
+@data.command()
+@config
+@click.option("--out", type=PATH, required=True, help="The folder to write.")
+@click.option("--participants", type=click.IntRange(min=3), default=12, help="How many viewers.")
+@click.option("--sessions", type=click.IntRange(min=1), default=8, help="Sessions of five images a viewer.")
+@click.option("--seed", type=int, default=0, help="Two runs with one seed write the same files.")
+def simulate(out: Path, participants: int, sessions: int, seed: int) -> None:
+    """Write a simulated FERGI: the real layout, made-up viewers."""
+    from fergi_reward.simulated_fergi import write_simulated_fergi
+
+    write_simulated_fergi(out, participants=participants, sessions=sessions, seed=seed)
+    click.echo(f"a simulated FERGI, {participants} participants with {sessions} sessions each, is in {out}")

@@ -1,0 +1,4 @@
+"""What can measure action units. Scales differ between sources, so every activation and calibration names its own."""
+
+FERGI = "fergi-ir50"  # the regressor of FERGI's authors: intensities on the 0-5 FACS scale
+SIMULATED = "simulated"  # no face at all
