@@ -139,5 +139,5 @@ def coverage_plot(evaluation: Evaluation) -> "Figure":
 def _bare(axes: object) -> None:
     """Only the lines that carry something."""
     axes.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
-    axes.grid(axis="x", color="#e6e6e6", lw=0.8)  # type: ignore[attr-defined]
+    axes.grid(color="#e6e6e6", lw=0.8)  # type: ignore[attr-defined]
     axes.set_axisbelow(True)  # type: ignore[attr-defined]

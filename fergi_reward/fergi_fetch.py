@@ -1,0 +1,115 @@
+"""Getting FERGI: the public repository at one commit, as an archive, every file checked against a stored manifest."""
+
+import hashlib
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from importlib import resources
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import written_whole
+
+COMMIT = "de2e7fe9a73d6c249de569cea09d4d5999e2e264"
+ARCHIVE = f"https://github.com/ShuangquanFeng/FERGI/archive/{COMMIT}.tar.gz"
+CHUNK = 1 << 18
+
+
+def manifest() -> dict[str, str]:
+    """SHA-256 of every file used, by its path in the repository."""
+    text = (resources.files("fergi_reward") / "fergi_manifest.sha256").read_text(encoding="utf-8")
+    return {path: digest for digest, path in (line.split("  ", 1) for line in text.splitlines())}
+
+
+def fetch(folder: Path, *, url: str = ARCHIVE, expected: dict[str, str] | None = None) -> None:
+    """Fill a folder with FERGI; what is there already and right is kept, a broken download goes on where it stopped.
+
+    Args:
+        folder: The folder to fill. The archive lies beside it as `<folder>.tar.gz` until every file is checked.
+        url: Where the archive is.
+        expected: SHA-256 by path; by default the stored manifest.
+
+    Raises:
+        FergiRewardError: There is no way to the archive, or a file in it is missing or not the one expected.
+    """
+    expected = manifest() if expected is None else expected
+    wrong = _wrong_files(folder, expected)
+    if not wrong:
+        return
+    archive = folder.with_name(folder.name + ".tar.gz")
+    if not archive.exists():
+        _download(url, archive)
+    _extract(archive, folder, {path: expected[path] for path in wrong})
+    archive.unlink()
+
+
+def _wrong_files(folder: Path, expected: dict[str, str]) -> list[str]:
+    """Paths whose file is missing or not the one expected."""
+    return [path for path in expected if not (folder / path).is_file() or _sha256(folder / path) != expected[path]]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _download(url: str, archive: Path) -> None:
+    """Download into `<archive>.part`, going on from what is there, and rename when it is whole."""
+    part = archive.with_name(archive.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            _copy(answer.read, part, have if answer.status == 206 else 0, answer.length)
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        raise FergiRewardError(
+            f"cannot download FERGI ({getattr(error, 'reason', None) or error}): run this again to go on, or download "
+            f"{url} elsewhere, put it at {archive} and run this again"
+        ) from error
+    part.replace(archive)
+
+
+def _copy(read: Callable[[int], bytes], part: Path, start: int, length: int | None) -> None:
+    """Append to `part` from `start` on, with a progress bar; an answer that ends early is an error."""
+    total = None if length is None else start + length
+    with (
+        part.open("r+b" if start else "wb") as file,
+        tqdm(total=total, initial=start, desc="FERGI", unit="B", unit_scale=True) as bar,
+    ):
+        file.seek(start)
+        while chunk := read(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+        if total is not None and bar.n < total:
+            raise OSError(f"the connection ended after {bar.n} of {total} bytes")
+
+
+def _extract(archive: Path, folder: Path, expected: dict[str, str]) -> None:
+    """Take the expected files out of the archive, each checked before it gets its name; nothing else is written."""
+    missing = dict(expected)
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tqdm(tar, desc="checking", unit="file"):
+                path = member.name.partition("/")[2]  # the archive's own top folder
+                source = tar.extractfile(member) if path in missing and member.isfile() else None
+                if source is None:
+                    continue
+                content = source.read()
+                found = hashlib.sha256(content).hexdigest()
+                if found != missing[path]:
+                    raise FergiRewardError(
+                        f"{archive}: {path} has sha256 {found}, expected {missing[path]}: delete it, try again"
+                    )
+                with written_whole(folder / path) as temporary:
+                    temporary.write_bytes(content)
+                del missing[path]
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise FergiRewardError(f"{archive} is no readable archive ({error}): delete it and run this again") from error
+    if missing:
+        raise FergiRewardError(
+            f"{archive} lacks {len(missing)} files, the first {min(missing)}: delete it and run this again"
+        )

@@ -1,0 +1,245 @@
+"""The combined reward: scorers and the viewer's face, standardised and weighted as preferences chose."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fergi_reward.calibration.calibration import Calibration, Fit
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import Picture, picture_list
+from fergi_reward.reactions.clip import valence
+from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.scorers.base import Scorer, prompt_list
+from fergi_reward.scorers.registry import load_scorer, term_name
+
+Reaction = Literal["none", "recorded"]
+AU4 = "au4"
+
+
+@dataclass(frozen=True)
+class RewardOutput:
+    """The reward of a batch of B images, and what it is made of.
+
+    Attributes:
+        total: (B,) float32. With a `bradley-terry` calibration, differences of totals are log-odds of the preference.
+        terms: Raw value of each term, (B,); 0 where it is missing.
+        contributions: What each term adds to the total, (B,); 0 where it is missing.
+        missing: Which images lack a term, (B,) bool, for terms that can be missing. Their total comes from weights that
+            were fitted without the term.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    contributions: dict[str, Tensor]
+    missing: dict[str, Tensor]
+
+    def log(self, prefix: str = "reward") -> dict[str, float]:
+        """Means for a tracker: the total, each term, and the share of images that lack one."""
+        means = {prefix: self.total} | {f"{prefix}/{name}": term for name, term in self.terms.items()}
+        means |= {f"{prefix}/{name}_missing": mask.float() for name, mask in self.missing.items()}
+        return {name: float(values.detach().mean()) for name, values in means.items()}
+
+
+class CombinedReward:
+    """A weighted sum of scorers and, where there are reactions, the AU4 valence of the viewer's face.
+
+    Example::
+
+        from fergi_reward import CombinedReward
+
+        reward = CombinedReward.from_pretrained()
+        print(reward.score(["cat_1.png", "cat_2.png"], "a cat on a sofa").total)
+
+    Args:
+        scorers: Scorers, or names of scorers that are loaded at first use.
+        calibration: The weights; it must have a fit for just these scorers.
+        reaction: Where reactions come from. `none`: weights fitted without them. `recorded`: looked up by image; an image
+            without one takes the weights fitted without the term.
+        recorded: The reactions, for `recorded`.
+        checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
+        device: Where scorers are loaded; by default the CPU.
+        dtype: Of the towers of scorers that are loaded; by default float32.
+
+    Raises:
+        FergiRewardError: The calibration has no weights for these terms, or was fitted on another source of action units.
+    """
+
+    def __init__(
+        self,
+        scorers: Sequence[Scorer | str],
+        calibration: Calibration,
+        *,
+        reaction: Reaction = "none",
+        recorded: RecordedReactions | None = None,
+        checkpoints: Mapping[str, str | Path] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.calibration = calibration
+        self._scorers = list(scorers)
+        self._names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
+        self._loading = {"device": device, "dtype": dtype}
+        self._checkpoints = dict(checkpoints or {})
+        self._recorded = _checked_reactions(reaction, recorded, calibration)
+        self._without = calibration.fit_for(self._names)
+        self._with = self._without if recorded is None else calibration.fit_for([*self._names, AU4])
+        unknown = set(self._checkpoints) - {scorer for scorer in scorers if isinstance(scorer, str)}
+        if unknown:
+            raise FergiRewardError(
+                f"checkpoints are given for {', '.join(sorted(unknown))}, which the reward does not load"
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        calibration: str | Path | None = None,
+        *,
+        scorers: Sequence[Scorer | str] = ("image_reward", "pickscore", "hps_v2"),
+        reaction: Reaction = "none",
+        recorded: RecordedReactions | None = None,
+        checkpoints: Mapping[str, str | Path] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "CombinedReward":
+        """The reward with published scorers and a calibration; nothing is downloaded before the first image is scored.
+
+        Args:
+            calibration: A calibration file; by default the one on FERGI that comes with the library.
+            scorers: As for the class.
+            reaction: As for the class.
+            recorded: As for the class.
+            checkpoints: As for the class.
+            device: As for the class.
+            dtype: As for the class.
+        """
+        record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
+        return cls(
+            scorers,
+            record,
+            reaction=reaction,
+            recorded=recorded,
+            checkpoints=checkpoints,
+            device=device,
+            dtype=dtype,
+        )
+
+    @property
+    def scorers(self) -> list[Scorer]:
+        """The scorers; those that were given by name are loaded now."""
+        for place, scorer in enumerate(self._scorers):
+            if isinstance(scorer, str):
+                self._scorers[place] = load_scorer(scorer, self._checkpoints.get(scorer), **self._loading)
+        return [scorer for scorer in self._scorers if isinstance(scorer, Scorer)]
+
+    def __call__(
+        self, pixels: Tensor, prompts: str | Sequence[str], *, image_ids: Sequence[str] | None = None
+    ) -> RewardOutput:
+        """Score pixels; gradients reach them.
+
+        Args:
+            pixels: Float (B, 3, H, W) in [0, 1], RGB.
+            prompts: One an image, or one for all.
+            image_ids: One an image, for recorded reactions.
+
+        Raises:
+            FergiRewardError: Pixels or prompts are not of that form, or a scorer gave a number that is not finite.
+        """
+        prompts = prompt_list(prompts, len(pixels))
+        return self._combine([scorer(pixels, prompts) for scorer in self.scorers], prompts, image_ids)
+
+    def score(
+        self,
+        images: Picture | Iterable[Picture] | Tensor,
+        prompts: str | Sequence[str],
+        *,
+        image_ids: Sequence[str] | None = None,
+        batch_size: int = 8,
+    ) -> RewardOutput:
+        """Score pictures or pixels without gradients.
+
+        Args:
+            images: Pictures (PIL, path, uint8 array), or pixels (B, 3, H, W).
+            prompts: One an image, or one for all.
+            image_ids: One an image, for recorded reactions; by default the paths, where the images are paths.
+            batch_size: Images at a time.
+
+        Raises:
+            FergiRewardError: An image or prompt cannot be used, or a scorer gave a number that is not finite.
+        """
+        listed = images if isinstance(images, Tensor) else picture_list(images)
+        prompts = prompt_list(prompts, len(listed))
+        scores = [scorer.score(listed, prompts, batch_size=batch_size) for scorer in self.scorers]
+        return self._combine(scores, prompts, image_ids or _paths(listed))
+
+    def _combine(self, scores: list[Tensor], prompts: Sequence[str], image_ids: Sequence[str] | None) -> RewardOutput:
+        """Standardise, weight and add; rows without a reaction take the weights fitted without it."""
+        device = scores[0].device
+        terms = {name: score.to(device, torch.float32) for name, score in zip(self._names, scores, strict=True)}
+        for name, values in terms.items():
+            _check_finite(name, values, prompts)
+        parts = _contributions(self._without, terms)
+        if self._recorded is None:
+            return RewardOutput(_sum(parts), terms, parts, {})
+        activations, missing = self._look_up(image_ids, len(prompts), device)
+        valences = torch.from_numpy(valence(activations, self._with.decay or 0.0)).to(device, torch.float32)
+        terms |= {AU4: valences}
+        parts |= {AU4: torch.zeros_like(valences)}
+        with_reaction = _contributions(self._with, terms)
+        parts = {name: torch.where(missing, parts[name], with_reaction[name]) for name in parts}
+        return RewardOutput(_sum(parts), terms, parts, {AU4: missing})
+
+    def _look_up(
+        self, image_ids: Sequence[str] | None, count: int, device: torch.device
+    ) -> "tuple[np.ndarray, Tensor]":
+        """Activations by image, 0 where there is none, and the mask of where that is."""
+        if image_ids is None or len(image_ids) != count:
+            given = "none" if image_ids is None else str(len(image_ids))
+            raise FergiRewardError(f"recorded reactions are looked up by image_ids: give {count} of them, got {given}")
+        known = self._recorded.activations if self._recorded else {}
+        missing = torch.tensor([image not in known for image in image_ids], device=device)
+        return np.array([known.get(image, 0.0) for image in image_ids]), missing
+
+
+def _checked_reactions(
+    reaction: Reaction, recorded: RecordedReactions | None, calibration: Calibration
+) -> RecordedReactions | None:
+    if reaction not in ("none", "recorded"):
+        raise FergiRewardError(f"reaction is 'none' or 'recorded', got {reaction!r}")
+    if (reaction == "recorded") != (recorded is not None):
+        raise FergiRewardError(
+            f"reaction={reaction!r} with {'no ' if recorded is None else ''}recorded reactions given"
+        )
+    if recorded is not None and recorded.source != calibration.au_source:
+        raise FergiRewardError(
+            f"the calibration was fitted on AU source {calibration.au_source!r}, got reactions from "
+            f"{recorded.source!r}: calibrate on reactions from {recorded.source!r}"
+        )
+    return recorded
+
+
+def _contributions(fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """weight * (x - mean) / std for every term of the fit."""
+    return {term.name: term.weight * (terms[term.name] - term.mean) / term.std for term in fit.terms}
+
+
+def _sum(parts: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack(list(parts.values())).sum(dim=0)
+
+
+def _check_finite(name: str, values: Tensor, prompts: Sequence[str]) -> None:
+    bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
+    if bad:
+        raise FergiRewardError(f"{name} gave {values[bad[0]].item()} for image {bad[0]}, prompt {prompts[bad[0]]!r}")
+
+
+def _paths(images: Sequence[Picture] | Tensor) -> list[str] | None:
+    """The paths as ids, where all images are paths."""
+    if isinstance(images, Tensor) or not all(isinstance(image, str | os.PathLike) for image in images):
+        return None
+    return [os.fspath(image) for image in images]  # type: ignore[arg-type]
