@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
+    from fergi_reward.scorers.hps import HPSv2Scorer
     from fergi_reward.scorers.pickscore import PickScorer
 
 
@@ -25,6 +26,19 @@ def pickscore(*, seed: int = 0) -> "PickScorer":
     vision = {**tower, "hidden_act": "gelu", "image_size": 32, "patch_size": 8}
     with seeded(seed):
         return PickScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).eval()
+
+
+def hps(*, seed: int = 0) -> "HPSv2Scorer":
+    """An HPS v2 for 32 x 32 inputs."""
+    from fergi_reward.scorers.hps import HPSv2Scorer
+
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    with seeded(seed):
+        return HPSv2Scorer(config).eval()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def parse_arguments(dataclasses: Sequence[type["DataclassInstance"]], arguments:
 
     if arguments and arguments[-1] == "--config":
         raise FergiRewardError("--config names no file: give a YAML file")
-    parser = Parser(dataclasses, allow_abbrev=False)
+    parser = Parser(list(dataclasses), allow_abbrev=False)  # type: ignore[arg-type]  # a NewType of Any there
     try:
         *parsed, unknown = parser.parse_args_and_config(list(arguments), return_remaining_strings=True)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:

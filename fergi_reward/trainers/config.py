@@ -20,12 +20,36 @@ def option(default: T, help: str) -> T:
 
 
 @dataclass(frozen=True)
-class TrainerConfig:
-    """The options that all trainers share: length, place, precision, adapter, pictures.
+class CheckedOptions:
+    """A dataclass of options that checks itself.
 
     Raises:
         FergiRewardError: At construction, naming every value that is wrong.
     """
+
+    def __post_init__(self) -> None:
+        problems = type_problems(self) or self.problems()
+        if problems:
+            raise FergiRewardError(f"{type(self).__name__}: {'; '.join(problems)}")
+
+    def problems(self) -> list[str]:
+        """One clause for each value that is out of range or contradicts another; types are right by now."""
+        return []
+
+    def below(self, least: float, names: list[str]) -> list[str]:
+        """A clause for each of the named options that is smaller than `least`."""
+        values = {name: getattr(self, name) for name in names}
+        return [f"{name} is {value}, must be at least {least}" for name, value in values.items() if value < least]
+
+    def not_positive(self, names: list[str]) -> list[str]:
+        """A clause for each of the named options that is not above 0."""
+        values = {name: getattr(self, name) for name in names}
+        return [f"{name} is {value}, must be above 0" for name, value in values.items() if value <= 0]
+
+
+@dataclass(frozen=True)
+class TrainerConfig(CheckedOptions):
+    """The options that all trainers share: length, place, precision, adapter, pictures."""
 
     output_dir: str = option("runs/run", "Folder of the run: lora/, checkpoints/, grids/, logs/ and metrics.jsonl.")
     num_epochs: int = option(100, "Epochs to train.")
@@ -46,25 +70,10 @@ class TrainerConfig:
     lora_rank: int = option(4, "Rank of the LoRA adapter.")
     lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank.")
 
-    def __post_init__(self) -> None:
-        problems = type_problems(self) or self.problems()
-        if problems:
-            raise FergiRewardError(f"{type(self).__name__}: {'; '.join(problems)}")
-
     def problems(self) -> list[str]:
-        """One clause for each value that is out of range or contradicts another; types are right by now."""
+        """Counts that are too small."""
         counts = ["num_epochs", "save_freq", "num_checkpoint_limit", "lora_rank", "lora_alpha"]
         return [*self.below(1, counts), *self.below(0, ["grid_freq", "grid_num_images"])]
-
-    def below(self, least: float, names: list[str]) -> list[str]:
-        """A clause for each of the named options that is smaller than `least`."""
-        values = {name: getattr(self, name) for name in names}
-        return [f"{name} is {value}, must be at least {least}" for name, value in values.items() if value < least]
-
-    def not_positive(self, names: list[str]) -> list[str]:
-        """A clause for each of the named options that is not above 0."""
-        values = {name: getattr(self, name) for name in names}
-        return [f"{name} is {value}, must be above 0" for name, value in values.items() if value <= 0]
 
 
 def type_problems(config: "DataclassInstance") -> list[str]:

@@ -41,11 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DDPOConfig(TrainerConfig):
-    """Options of DDPO. Batch sizes are those of one process.
-
-    Raises:
-        FergiRewardError: At construction, naming every value that is wrong.
-    """
+    """Options of DDPO. Batch sizes are those of one process."""
 
     sample_num_steps: int = option(50, "Denoising steps of an image.")
     sample_eta: float = option(1.0, "Noise of a step: 1 is DDPM's. At 0 nothing is random, and nothing can be trained.")

@@ -14,6 +14,8 @@ from fergi_reward.files import written_whole
 # Wide enough for a prompt to be read under it, whatever the size of the pictures.
 TILE = 224
 FONT_SIZE = 14
+LINE_HEIGHT = 18
+MARGIN = 4
 CAPTION_LINES = 3
 
 
@@ -45,20 +47,25 @@ def draw_prompts(prompts: Sequence[str], count: int, generator: torch.Generator)
 
 def write_grid(path: Path, pixels: Tensor, captions: Sequence[str], columns: int) -> None:
     """Write pixels (B, 3, H, W) in [0, 1] as one PNG, row by row, each picture with its caption under it."""
-    font = ImageFont.load_default(FONT_SIZE)
-    line_height = FONT_SIZE + 4
-    cell_height = round(TILE * pixels.shape[2] / pixels.shape[3]) + CAPTION_LINES * line_height
-    rows = math.ceil(len(pixels) / columns)
-    grid = Image.new("RGB", (columns * TILE, rows * cell_height), "white")
-    draw = ImageDraw.Draw(grid)
-    for index, (picture, caption) in enumerate(zip(pixels, captions, strict=True)):
-        left, top = index % columns * TILE, index // columns * cell_height
-        tile = _tile(picture)
-        grid.paste(tile, (left, top))
-        for line, text in enumerate(_wrapped(caption, font)):
-            draw.text((left + 4, top + tile.height + line * line_height), text, fill="black", font=font)
+    cells = [_cell(picture, caption) for picture, caption in zip(pixels, captions, strict=True)]
+    width, height = cells[0].size
+    grid = Image.new("RGB", (columns * width, math.ceil(len(cells) / columns) * height), "white")
+    for index, cell in enumerate(cells):
+        grid.paste(cell, (index % columns * width, index // columns * height))
     with written_whole(path) as temporary:
         grid.save(temporary)
+
+
+def _cell(picture: Tensor, caption: str) -> Image.Image:
+    """A picture over its caption; a word too long for the cell is cut at its edge."""
+    font = ImageFont.load_default(FONT_SIZE)
+    tile = _tile(picture)
+    cell = Image.new("RGB", (TILE, tile.height + CAPTION_LINES * LINE_HEIGHT), "white")
+    cell.paste(tile)
+    draw = ImageDraw.Draw(cell)
+    for line, text in enumerate(_wrapped(caption, font)):
+        draw.text((MARGIN, tile.height + line * LINE_HEIGHT), text, fill="black", font=font)
+    return cell
 
 
 def _tile(picture: Tensor) -> Image.Image:
@@ -71,10 +78,11 @@ def _tile(picture: Tensor) -> Image.Image:
 
 def _wrapped(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     """The caption in lines as wide as a tile; what is left over after the last one is cut, with an ellipsis."""
+    width = TILE - 2 * MARGIN - font.getlength(" …")
     lines = [""]
     for word in caption.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= TILE - 8:
+        if font.getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(word)

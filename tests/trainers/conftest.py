@@ -1,0 +1,54 @@
+"""A tiny pipeline and a reward that needs no model."""
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from fergi_reward import tiny
+from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
+
+PROMPTS = ["a red cat", "a blue house"]
+
+
+@pytest.fixture
+def pipeline():
+    return tiny.stable_diffusion(seed=0)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """Accelerate keeps one state a process, mixed precision included."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def redness(pixels, prompts):
+    return pixels[:, 0].mean((1, 2)) - pixels[:, 1:].mean((1, 2, 3))
+
+
+@pytest.fixture
+def trainer_of(tmp_path, pipeline):
+    """A trainer of a run small enough for a test; keyword arguments change its options."""
+
+    def build(reward=redness, pipeline=pipeline, **options):
+        small = {
+            "num_epochs": 1,
+            "sample_num_steps": 3,
+            "sample_guidance_scale": 2.0,
+            "sample_batch_size": 4,
+            "sample_num_batches_per_epoch": 1,
+            "train_batch_size": 4,
+            "train_learning_rate": 5e-3,
+            "train_clip_range": 1e-2,
+            "grid_num_images": 0,
+            "log_with": "none",
+            "output_dir": str(tmp_path / "run"),
+        }
+        return DDPOTrainer(DDPOConfig(**{**small, **options}), reward, pipeline, PROMPTS)
+
+    return build
+
+
+@pytest.fixture
+def start_latents():
+    return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))

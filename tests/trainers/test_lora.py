@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from fergi_reward import tiny
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.lora import add_lora, load_lora, save_lora
+
+
+def drawn(pipeline, latents):
+    return pipeline(["a cat"] * 2, latents=latents, num_inference_steps=2, output_type="np").images
+
+
+def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, start_latents):
+    before = drawn(pipeline, start_latents)
+    parameters = add_lora(pipeline, rank=2, alpha=2, seed=0)
+    assert (drawn(pipeline, start_latents) == before).all()
+    trainable = [name for name, parameter in pipeline.unet.named_parameters() if parameter.requires_grad]
+    assert len(trainable) == len(parameters)
+    assert all("lora" in name for name in trainable)
+    assert not any(parameter.requires_grad for parameter in pipeline.vae.parameters())
+
+
+def test_plain_diffusers_loads_the_adapter_and_draws_the_same(pipeline, start_latents, tmp_path):
+    base = drawn(pipeline, start_latents)
+    # An alpha unlike the rank, since diffusers takes them for equal where it is not told.
+    for parameter in add_lora(pipeline, rank=2, alpha=6, seed=0):
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    tuned = drawn(pipeline, start_latents)
+    save_lora(pipeline, tmp_path)
+    fresh = tiny.stable_diffusion(seed=0)
+    fresh.load_lora_weights(tmp_path)
+    assert abs(tuned - base).max() > 0.01
+    assert abs(drawn(fresh, start_latents) - tuned).max() < 1e-6
+
+
+def test_loading_restores_every_bit(pipeline, tmp_path):
+    parameters = add_lora(pipeline, rank=2, alpha=2, seed=0)
+    saved = [parameter.detach().clone() for parameter in parameters]
+    save_lora(pipeline, tmp_path)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(1)
+    load_lora(pipeline, tmp_path)
+    assert all(torch.equal(*pair) for pair in zip(parameters, saved, strict=True))
+
+
+def test_a_second_adapter_is_refused(pipeline):
+    add_lora(pipeline, rank=2, alpha=2, seed=0)
+    with pytest.raises(FergiRewardError, match="already carries the adapter 'reward'"):
+        add_lora(pipeline, rank=2, alpha=2, seed=0)

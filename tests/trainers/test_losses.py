@@ -1,0 +1,37 @@
+import math
+
+import pytest
+import torch
+
+from fergi_reward.trainers.losses import clipped_loss
+
+
+def test_numbers_worked_by_hand():
+    # Ratios 1.5 and 0.5, clip range 0.2. Row 0: min(2 * 1.5, 2 * 1.2) = 2.4. Row 1: min(-1 * 0.5, -1 * 0.8) = -0.8.
+    result = clipped_loss(torch.tensor([1.5, 0.5]).log(), torch.zeros(2), torch.tensor([2.0, -1.0]), 0.2)
+    assert result.loss.item() == pytest.approx(-(2.4 - 0.8) / 2)
+    assert result.approx_kl.item() == pytest.approx((math.log(1.5) ** 2 + math.log(0.5) ** 2) / 4)
+    assert result.clip_fraction.item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "gradient"),
+    [
+        (1.0, 2.0, -2.0),  # descending raises the probability of a good step
+        (1.0, -2.0, 2.0),  # and lowers that of a bad one
+        (1.5, 2.0, 0.0),  # a good step that is already more probable is left alone
+        (1.5, -2.0, 3.0),  # a bad one is not
+        (0.5, -2.0, 0.0),
+        (0.5, 2.0, -1.0),
+    ],
+)
+def test_gradient_by_ratio_and_advantage(ratio, advantage, gradient):
+    log_probs = torch.tensor([math.log(ratio)], requires_grad=True)
+    clipped_loss(log_probs, torch.zeros(1), torch.tensor([advantage]), 0.2).loss.backward()
+    assert log_probs.grad.item() == pytest.approx(gradient)
+
+
+def test_an_unchanged_policy_has_no_divergence():
+    log_probs = torch.randn(5, generator=torch.Generator().manual_seed(0))
+    result = clipped_loss(log_probs, log_probs, torch.ones(5), 1e-4)
+    assert (result.loss.item(), result.approx_kl.item(), result.clip_fraction.item()) == (-1, 0, 0)
