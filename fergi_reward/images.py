@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from fergi_reward.errors import FergiRewardError
 
@@ -100,6 +100,24 @@ def short_side_to(height: int, width: int, size: int) -> tuple[int, int]:
     return int(size * height / width), size
 
 
+def long_side_to(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width after resizing the long side to `size`; the short side is rounded, half to even.
+
+    >>> long_side_to(256, 640, 224)
+    (90, 224)
+    """
+    scale = size / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def pad_to_square(pixels: Tensor) -> Tensor:
+    """Zeros on both ends of the short side; of an odd number the end gets one more."""
+    height, width = pixels.shape[-2:]
+    missing_height, missing_width = max(width - height, 0), max(height - width, 0)
+    left, top = missing_width // 2, missing_height // 2
+    return pad(pixels, (left, missing_width - left, top, missing_height - top))
+
+
 def resize(pixels: Tensor, height: int, width: int, *, antialias: bool = True) -> Tensor:
     """Bicubic, differentiable; with `antialias` the filter is Pillow's. Values may overshoot [0, 1] slightly."""
     if pixels.shape[-2:] == (height, width):
@@ -108,7 +126,9 @@ def resize(pixels: Tensor, height: int, width: int, *, antialias: bool = True) -
 
 
 def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int]) -> Tensor:
-    """Short side to `size`, then the centre (size, size) of it.
+    """Short side to `size`, then the centre (size, size) of it, clipped to [0, 1].
+
+    Bicubic values overshoot. Pillow clips them, so no model has seen them, and a reward must not be found there.
 
     Args:
         pixels: (batch, 3, height, width).
@@ -118,11 +138,11 @@ def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int])
     height, width = short_side_to(pixels.shape[-2], pixels.shape[-1], size)
     resized = resize(pixels, height, width)
     top, left = rounding((height - size) / 2), rounding((width - size) / 2)
-    return resized[..., top : top + size, left : left + size]
+    return resized[..., top : top + size, left : left + size].clamp(0, 1)
 
 
 def resize_and_crop_picture(picture: Image.Image, size: int, rounding: Callable[[float], int]) -> Image.Image:
-    """The same as `resize_and_crop`, by Pillow, which rounds to 8 bits and clips in between."""
+    """The same as `resize_and_crop`, by Pillow, which also rounds to 8 bits, after each direction."""
     height, width = short_side_to(picture.height, picture.width, size)
     resized = picture.resize((width, height), Image.Resampling.BICUBIC)
     top, left = rounding((height - size) / 2), rounding((width - size) / 2)

@@ -3,6 +3,7 @@
 What they draw and score means nothing; every code path through them is the one that the real checkpoints take.
 """
 
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
     from fergi_reward.scorers.hps import HPSv2Scorer
+    from fergi_reward.scorers.image_reward import ImageRewardScorer
     from fergi_reward.scorers.pickscore import PickScorer
 
 
@@ -39,6 +41,19 @@ def hps(*, seed: int = 0) -> "HPSv2Scorer":
     }
     with seeded(seed):
         return HPSv2Scorer(config).eval()
+
+
+def image_reward(*, seed: int = 0) -> "ImageRewardScorer":
+    """An ImageReward for 32 x 32 inputs, whose tokens are single letters."""
+    from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
+
+    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    tokenizer = bert_tokenizer(vocabulary)
+    vision = VisionSizes(image_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)
+    text = TextSizes(len(tokenizer), 32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    with seeded(seed):
+        return ImageRewardScorer(vision, text, tokenizer).eval()
 
 
 @contextmanager

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 # Name -> file in this folder, class, options of its from_pretrained.
 _SCORERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "image_reward": ("image_reward", "ImageRewardScorer", {}),
     "pickscore": ("pickscore", "PickScorer", {}),
+    "hps_v2": ("hps", "HPSv2Scorer", {"version": "v2.0"}),
+    "hps_v2.0": ("hps", "HPSv2Scorer", {"version": "v2.0"}),
+    "hps_v2.1": ("hps", "HPSv2Scorer", {"version": "v2.1"}),
 }
 
 
@@ -24,6 +28,20 @@ def scorer_names() -> list[str]:
     True
     """
     return list(_SCORERS)
+
+
+def term_name(name: str) -> str:
+    """What the term of a scorer is called in calibrations and rewards: FERGI's `hps_v2` is version 2.0.
+
+    Raises:
+        FergiRewardError: The name is unknown.
+
+    >>> term_name("hps_v2.0"), term_name("hps_v2.1")
+    ('hps_v2', 'hps_v2.1')
+    """
+    if name not in _SCORERS:
+        raise FergiRewardError(f"there is no scorer {name!r}: choose from {', '.join(_SCORERS)}")
+    return "hps_v2" if name == "hps_v2.0" else name
 
 
 def load_scorer(

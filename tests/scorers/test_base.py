@@ -17,7 +17,7 @@ from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.scorers.base import Scorer
 
-TINY: list[Callable[[], Scorer]] = [tiny.pickscore]
+TINY: list[Callable[[], Scorer]] = [tiny.image_reward, tiny.pickscore, tiny.hps]
 PROMPTS = ["a cat", "a dog on a hill", "a cat", ""]
 
 
@@ -90,6 +90,16 @@ def test_a_picture_with_several_prompts_is_encoded_once(scorer: Scorer, pictures
     assert seen == [2]
     one_by_one = [scorer.score(pictures[i % 2], prompt).item() for i, prompt in enumerate(PROMPTS)]
     assert scores.tolist() == pytest.approx(one_by_one, abs=1e-5)
+
+
+@pytest.mark.parametrize("make", [tiny.pickscore, tiny.hps], ids=lambda make: make.__name__)
+def test_equal_prompts_are_encoded_once(make: Callable[[], Scorer], pictures) -> None:
+    scorer = make()
+    with batches_seen_by(scorer.towers()[1]) as seen:
+        scorer.score(pictures, PROMPTS)
+        scorer(pixels(4), PROMPTS)
+        scorer(pixels(4), "a cat")
+    assert seen == [3, 3, 1]
 
 
 def test_scores_may_enter_a_loss(scorer: Scorer) -> None:

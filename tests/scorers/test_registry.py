@@ -22,4 +22,4 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_every_name_is_there() -> None:
-    assert "pickscore" in scorer_names()
+    assert scorer_names() == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1"]

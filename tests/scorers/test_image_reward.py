@@ -1,0 +1,91 @@
+import json
+import random
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from fergi_reward import tiny
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.scorers.image_reward import ImageRewardScorer
+
+pytestmark = pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")
+
+
+@pytest.fixture(scope="module")
+def scorer(checkpoints: Path) -> ImageRewardScorer:
+    return ImageRewardScorer.from_pretrained(checkpoints / "image_reward")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_the_original_scores_in_any_batch_and_order(scorer, cases, golden, batch_size: int) -> None:
+    rows = list(zip(cases, golden["image_reward"], strict=True))
+    random.Random(batch_size).shuffle(rows)
+    scores = scorer.score([path for (_, path, _), _ in rows], [text for (*_, text), _ in rows], batch_size=batch_size)
+    torch.testing.assert_close(scores, torch.tensor([value for _, value in rows]), rtol=0, atol=2e-5)
+
+
+def test_the_original_scores_one_by_one(scorer, cases, golden) -> None:
+    for (_, path, prompt), expected in zip(cases, golden["image_reward"], strict=True):
+        assert scorer.score(path, prompt).item() == pytest.approx(expected, abs=2e-5)
+
+
+def test_the_original_tokens(scorer, reference: Path, cases) -> None:
+    stored = json.loads((reference / "golden.json").read_text())["image_reward"]["tokens"]
+    for name, _, prompt in cases:
+        assert scorer.encode_prompts([prompt])[0].tolist() == stored[name]["input_ids"]
+
+
+def test_pixels_score_like_the_picture(scorer, cases) -> None:
+    """Exactly where nothing is resized; else 0.008 when it shrinks, 0.02 when it grows; the golden scores spread by 1.
+
+    Not with alpha, by which Pillow weighs colours when it resizes.
+    """
+    for _, path, prompt in cases:
+        picture = open_picture(path)
+        if picture.mode == "RGBA":
+            continue
+        short = min(picture.size)
+        bound = 2e-5 if picture.size == (224, 224) else 0.008 if short > 224 else 0.02
+        pixels = to_pixels(picture.convert("RGB"))[None]
+        assert scorer(pixels, prompt).item() == pytest.approx(scorer.score(path, prompt).item(), abs=bound)
+
+
+def test_pictures_are_resized_before_they_become_rgb() -> None:
+    """A transparent half has no colour of its own when its border is resized, an opaque one has."""
+    half = Image.new("RGBA", (64, 64), (255, 0, 0, 255))
+    half.paste((0, 0, 255, 0), (32, 0, 64, 64))
+    scorer = tiny.image_reward()
+    opaque = scorer.preprocess(half.convert("RGB"))
+    assert not torch.allclose(scorer.preprocess(half), opaque, atol=0.1)
+
+
+def test_a_long_prompt_is_cut_with_one_warning() -> None:
+    scorer = tiny.image_reward()
+    picture = Image.new("RGB", (32, 32), "red")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        cut = scorer.score([picture] * 2, ["a " * 34, "a " * 33 + "b c d"])
+        scorer.score(picture, "b " * 34)
+    assert cut[0].item() == pytest.approx(cut[1].item(), abs=1e-5)
+    assert [str(warning.message) for warning in caught] == [
+        "ImageReward reads 35 tokens of a prompt; longer ones are cut"
+    ]
+
+
+def test_padding_is_not_read() -> None:
+    scorer = tiny.image_reward()
+    tokens, images = scorer.encode_prompts(["a cat"]), scorer.encode_images(torch.rand(1, 3, 32, 32))
+    short = int((tokens != 0).sum())
+    torch.testing.assert_close(scorer.compare(images, tokens[:, :short]), scorer.compare(images, tokens))
+
+
+def test_another_vocabulary_is_refused(checkpoints: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoints / "image_reward", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    with pytest.raises(FergiRewardError, match="the tokenizer has 8 tokens, the text encoder 1926"):
+        ImageRewardScorer.from_pretrained(tmp_path)
