@@ -1,3 +1,42 @@
 """Reward models for fine-tuning text-to-image models, with a term for the viewer's face."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+# Name -> module. Imported at first use, so that `import fergi_reward` stays light.
+_EXPORTS = {
+    "Calibration": "calibration.calibration",
+    "CombinedReward": "reward",
+    "FergiRewardError": "errors",
+    "PreferenceTable": "calibration.table",
+    "RecordedReactions": "reactions.recorded",
+    "RewardOutput": "reward",
+    "calibrate": "calibration.protocols",
+    "load_scorer": "scorers.registry",
+    "read_fergi": "fergi",
+}
+__all__ = sorted(_EXPORTS)
+
+if TYPE_CHECKING:
+    from fergi_reward.calibration.calibration import Calibration as Calibration
+    from fergi_reward.calibration.protocols import calibrate as calibrate
+    from fergi_reward.calibration.table import PreferenceTable as PreferenceTable
+    from fergi_reward.errors import FergiRewardError as FergiRewardError
+    from fergi_reward.fergi import read_fergi as read_fergi
+    from fergi_reward.reactions.recorded import RecordedReactions as RecordedReactions
+    from fergi_reward.reward import CombinedReward as CombinedReward
+    from fergi_reward.reward import RewardOutput as RewardOutput
+    from fergi_reward.scorers.registry import load_scorer as load_scorer
+
+
+def __getattr__(name: str) -> object:
+    """Import an export at its first use."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'fergi_reward' has no attribute {name!r}")
+    return getattr(import_module(f"fergi_reward.{_EXPORTS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_EXPORTS]

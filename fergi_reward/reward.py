@@ -59,15 +59,15 @@ class CombinedReward:
     Args:
         scorers: Scorers, or names of scorers that are loaded at first use.
         calibration: The weights; it must have a fit for just these scorers.
-        reaction: Where reactions come from. `none`: weights fitted without them. `recorded`: looked up by image; an image
-            without one takes the weights fitted without the term.
+        reaction: Where reactions come from. `none`: weights fitted without them. `recorded`: looked up by image; an
+            image without one takes the weights fitted without the term.
         recorded: The reactions, for `recorded`.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where scorers are loaded; by default the CPU.
         dtype: Of the towers of scorers that are loaded; by default float32.
 
     Raises:
-        FergiRewardError: The calibration has no weights for these terms, or was fitted on another source of action units.
+        FergiRewardError: The calibration has no weights for these terms, or was fitted on another AU source.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ def _checked_reactions(
 
 
 def _contributions(fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """weight * (x - mean) / std for every term of the fit."""
+    """Weight * (x - mean) / std for every term of the fit."""
     return {term.name: term.weight * (terms[term.name] - term.mean) / term.std for term in fit.terms}
 
 

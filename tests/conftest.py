@@ -5,22 +5,45 @@ from pathlib import Path
 
 import pytest
 
+from fergi_reward.simulated_fergi import write_simulated_fergi
+
+SHARED = Path(__file__).parents[2] / "shared"
+
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """The folder with the golden scores: FERGI_REFERENCE, else ../shared/reference beside the repository."""
-    beside = Path(__file__).parents[2] / "shared" / "reference"
-    folder = Path(os.environ.get("FERGI_REFERENCE", beside))
+    return _folder("FERGI_REFERENCE", SHARED / "reference", "golden scores")
+
+
+@pytest.fixture(scope="session")
+def fergi() -> Path:
+    """The FERGI folder: FERGI_DATA, else ../shared/fergi beside the repository."""
+    return _folder("FERGI_DATA", SHARED / "fergi", "FERGI data")
+
+
+def _folder(variable: str, beside: Path, what: str) -> Path:
+    """The folder, or a skip that says why; in CI a missing folder is a failure."""
+    folder = Path(os.environ.get(variable, beside))
     if not folder.is_dir():
-        reason = f"no golden scores in {folder} (FERGI_REFERENCE)"
+        reason = f"no {what} in {folder} ({variable})"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
 
 
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated FERGI; tests that break it copy it first."""
+    folder = tmp_path_factory.mktemp("simulated")
+    write_simulated_fergi(folder, participants=4, sessions=3, seed=1)
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the fixture, so that `-m "not reference"` deselects it."""
+    """Mark what uses the data, so that `-m "not fergi"` deselects it."""
     for item in items:
-        if "reference" in getattr(item, "fixturenames", ()):
-            item.add_marker("reference")
+        for name in ("reference", "fergi"):
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(name)

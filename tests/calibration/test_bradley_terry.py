@@ -1,0 +1,124 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+
+from fergi_reward.calibration import bradley_terry, grid
+from fergi_reward.calibration.crossval import judge
+from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.fergi import read_fergi
+from fergi_reward.reactions.clip import valence
+
+TERMS = (*bradley_terry.SCORERS, "au4")
+
+
+def known_table(weights, *, participants=30, sessions=40, decay=0.8, seed=0):
+    """Preferences drawn pair by pair from a Bradley-Terry model: two images a session, standard normal scores."""
+    rng = np.random.default_rng(seed)
+    count = participants * sessions * 2
+    scores = dict(zip(bradley_terry.SCORERS, rng.normal(size=(3, count)), strict=True))
+    au4 = rng.exponential(0.7, count)
+    terms = np.stack([*scores.values(), valence(au4, decay)])
+    terms[3] /= terms[3].std(ddof=1)
+    total = (weights @ terms).reshape(-1, 2)
+    first_wins = rng.random(len(total)) < 1 / (1 + np.exp(total[:, 1] - total[:, 0]))
+    images = pd.DataFrame(scores | {"au4": au4})
+    images["user"] = np.repeat([f"{user:03d}" for user in range(participants)], sessions * 2)
+    images["session"] = np.tile(np.repeat(np.arange(sessions), 2), participants)
+    images["image"] = np.tile([1, 2], participants * sessions)
+    images["rank"] = np.stack([1 + first_wins, 2 - first_wins], axis=1).ravel()
+    return PreferenceTable(images, au_source="test")
+
+
+def model(table, terms=TERMS):
+    used = table.with_reactions()
+    return bradley_terry.Model("model", terms, used, used.pairs())
+
+
+class Silent:
+    def update(self): ...
+
+
+def test_newton_finds_the_minimum_that_scipy_finds():
+    rng = np.random.default_rng(0)
+    differences = rng.normal(loc=[0.5, 0.1, 0.0, -0.3], size=(300, 4))
+
+    def loss(weights):
+        return np.logaddexp(0, -(differences @ weights)).mean() + 0.005 * weights @ weights
+
+    found = bradley_terry.fit_weights(differences, penalty=0.01)
+    np.testing.assert_allclose(found, minimize(loss, np.zeros(4), tol=1e-12).x, atol=1e-5)
+
+
+def test_separable_pairs_still_have_a_finite_fit():
+    weights = bradley_terry.fit_weights(np.full((10, 1), 5.0), penalty=1e-4)
+    # At the minimum the penalty's pull equals that of the pairs: 1e-4 w = 5 / (1 + exp(5 w)).
+    assert 1e-4 * weights[0] == pytest.approx(5 / (1 + np.exp(5 * weights[0])), rel=1e-3)
+
+
+def test_known_weights_come_back():
+    truth = np.array([0.6, 1.0, 0.0, 0.4])
+    table = known_table(truth, participants=40, sessions=100)
+    fitted = bradley_terry.fit(model(table), np.ones(4000, dtype=bool), seed=0)
+    # The standard error of a weight is about 1 / sqrt(4000 * 0.2 * 2) = 0.025.
+    np.testing.assert_allclose([term.weight for term in fitted.terms], truth, atol=0.1)
+
+
+def test_left_out_preferences_leave_their_own_predictions_alone():
+    """Turning one participant's ranks around must turn the margins of that participant around, and do no more."""
+    table = known_table(np.array([0.5, 0.5, 0.5, 0.5]), participants=6, sessions=20)
+    images = table.images.copy()
+    theirs = images["user"] == "002"
+    images.loc[theirs, "rank"] = 3 - images.loc[theirs, "rank"]
+    before = bradley_terry.held_out_margins(model(table), 0, Silent())
+    after = bradley_terry.held_out_margins(model(PreferenceTable(images, au_source="test")), 0, Silent())
+    theirs = before.users == "002"
+    np.testing.assert_allclose(after.margins[theirs], -before.margins[theirs], rtol=1e-12)
+    assert not np.allclose(after.margins[~theirs], before.margins[~theirs])
+
+
+@pytest.mark.parametrize("protocol", [bradley_terry, grid])
+def test_shuffled_ranks_leave_every_model_at_chance(protocol):
+    """Within 3 standard errors of 50 %; sessions have one pair each here, so that pairs are independent."""
+    table = known_table(np.array([0.6, 1.0, 0.0, 0.4]), participants=20, sessions=30)
+    images = table.images.copy()
+    flip = np.repeat(np.random.default_rng(1).random(len(images) // 2) < 0.5, 2)
+    images["rank"] = np.where(flip, 3 - images["rank"], images["rank"])
+    baseline = images[["user", "session", "image"]].assign(au4=0.1)
+    outcome = protocol.run(PreferenceTable(images, baseline, au_source="test"), 0)
+    for held_out in outcome.held_out:
+        if "selected" not in held_out.model:  # those choose their own pairs, a handful
+            result = judge(held_out, seed=0)
+            assert abs(result.accuracy - 0.5) < 3 * 0.5 / np.sqrt(result.pairs), held_out.model
+
+
+def test_what_fergi_gives(fergi):
+    table = read_fergi(fergi)
+    scorers = bradley_terry.held_out_margins(model(table, bradley_terry.SCORERS), 0, Silent())
+    with_reaction = bradley_terry.held_out_margins(model(table), 0, Silent())
+    for held_out, accuracy, loss in ((scorers, 0.650, 0.625), (with_reaction, 0.665, 0.6095)):
+        result = judge(held_out, seed=0)
+        assert result.pairs == 3734
+        assert result.accuracy >= accuracy
+        assert result.log_loss <= loss
+
+
+def test_every_set_of_scorers_has_weights_with_and_without_the_reaction():
+    names = bradley_terry.term_sets()
+    assert len(set(map(frozenset, names.values()))) == 15
+    assert names["weighted_sum+au4"] == TERMS
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda images: images.assign(hps_v2=0.3), "hps_v2 has the same value for every image"),
+        (lambda images: images[images["user"] < "002"], "at least 3 participants with pairs, got 2"),
+        (lambda images: images.drop(columns="pickscore"), "no column pickscore"),
+    ],
+)
+def test_tables_that_cannot_be_fitted(damage, message):
+    images = damage(known_table(np.ones(4), participants=4, sessions=5).images).reset_index(drop=True)
+    with pytest.raises(FergiRewardError, match=message):
+        bradley_terry.run(PreferenceTable(images, au_source="test"), 0)

@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from fergi_reward.calibration.calibration import Calibration, Fit, Term
+from fergi_reward.calibration.protocols import calibrate
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.fergi import read_fergi
+
+
+def calibration():
+    fits = (
+        Fit("pickscore", (Term("pickscore", 20.0, 2.0, 0.5),), accuracy=0.6, ci95=(0.5, 0.7), log_loss=0.65),
+        Fit("pickscore+au4", (Term("pickscore", 20.0, 2.0, 0.4), Term("au4", -0.2, 0.1, 0.3)), decay=0.4),
+    )
+    return Calibration("test", "fergi-ir50", fits, {"fingerprint": "00", "pairs": 3}, "0.1.0", "made by hand", 0)
+
+
+def test_json_gives_back_what_was_saved(tmp_path):
+    calibration().save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == calibration()
+
+
+def test_two_runs_write_the_same_file(simulated, tmp_path):
+    for name in ("a", "b"):
+        calibrate(read_fergi(simulated), seed=3).calibration.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_fits_are_found_by_their_terms():
+    assert calibration().fit_for(["au4", "pickscore"]).name == "pickscore+au4"
+    with pytest.raises(
+        FergiRewardError, match=r"no weights for the terms hps_v2: choose one of the sets pickscore; pick"
+    ):
+        calibration().fit_for(["hps_v2"])
+
+
+def test_the_shipped_calibration_is_the_one_its_command_makes(fergi):
+    shipped = Calibration.shipped()
+    assert shipped.command.startswith("fergi-reward calibrate --config configs/calibrate_bradley_terry.yaml")
+    table = read_fergi(fergi).with_reactions()
+    assert shipped.dataset == {
+        "fingerprint": table.fingerprint(),
+        "participants": 33,
+        "images": 2217,
+        "pairs": len(table.pairs()),
+    }
+    full = shipped.fit_for(["image_reward", "pickscore", "hps_v2", "au4"])
+    assert all(term.weight > 0 for term in full.terms)
+
+
+def removed(record):
+    del record["fits"][0]["terms"][0]["mean"]
+
+
+FAULTS = {
+    "unknown schema": (lambda record: record.update(schema=99), "has schema 99, this version reads 1"),
+    "no schema": (lambda record: record.pop("schema"), "has schema None"),
+    "missing key": (lambda record: record.pop("au_source"), "lacks au_source"),
+    "unknown key": (lambda record: record.update(extra=1), "has unknown extra"),
+    "missing key in a term": (removed, "fit 1, term 1: lacks mean"),
+    "nan": (lambda record: record["fits"][0]["terms"][0].update(weight=float("nan")), "weight is nan"),
+    "infinity": (lambda record: record["fits"][0].update(ci95=[0.5, float("inf")]), "ci95 is .*inf"),
+    "text": (lambda record: record["fits"][0]["terms"][0].update(std="1"), "std and weight must be numbers"),
+    "no spread": (lambda record: record["fits"][0]["terms"][0].update(std=0), "std of pickscore is 0"),
+    "fits no list": (lambda record: record.update(fits={"a": 1}), "fit 1"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_damaged_file_is_refused_by_name(tmp_path, fault):
+    path = tmp_path / "c.json"
+    calibration().save(path)
+    record = json.loads(path.read_text())
+    damage, message = FAULTS[fault]
+    damage(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(FergiRewardError, match=message) as error:
+        Calibration.load(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", None])
+def test_what_is_no_calibration_is_refused(tmp_path, content):
+    path = tmp_path / "c.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(FergiRewardError, match=r"c\.json"):
+        Calibration.load(path)

@@ -1,0 +1,89 @@
+"""`paper-v1` against the paper's totals, and against a slow, plain reading of its rules."""
+
+import numpy as np
+import pytest
+
+from fergi_reward.calibration import grid
+from fergi_reward.calibration.crossval import judge
+from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.fergi import read_fergi
+
+PUBLISHED_COUNTS = {
+    "image_reward": (2136, 3534),
+    "pickscore": (2239, 3534),
+    "hps_v2": (2189, 3534),
+    "weighted_sum": (2325, 3534),
+    "au4": (2001, 3534),
+    "au4_selected": (414, 553),
+    "weighted_sum_selected": (371, 553),
+    "image_reward+au4": (2215, 3534),
+    "pickscore+au4": (2308, 3534),
+    "hps_v2+au4": (2313, 3534),
+    "weighted_sum+au4": (2361, 3534),
+}
+
+
+@pytest.fixture(scope="module")
+def outcome(fergi):
+    return grid.run(read_fergi(fergi), seed=0)
+
+
+@pytest.mark.parametrize("model", PUBLISHED_COUNTS)
+def test_every_published_total(outcome, model):
+    result = judge(next(held_out for held_out in outcome.held_out if held_out.model == model), seed=0)
+    assert (result.correct, result.pairs) == PUBLISHED_COUNTS[model]
+    assert round(100 * result.accuracy, 2) == grid.PUBLISHED[model]
+
+
+def test_three_restless_participants_are_left_out(outcome):
+    assert sorted(outcome.excluded) == ["002", "004", "039"]
+    assert len(outcome.table.users) == 30
+
+
+def test_counts_of_each_participant_by_a_plain_reading(outcome):
+    """Loops over pairs and participants, for the weighted sum and for PickScore with AU4."""
+    images = outcome.table.images
+    scores, users = images[list(grid.SCORERS)].to_numpy(), images["user"].to_numpy()
+    pairs = [
+        (first, second)
+        for _, rows in images.groupby(["user", "session"])
+        for first in rows.index
+        for second in rows.index
+        if rows["rank"][first] > rows["rank"][second]
+    ]
+    better, worse = np.array(pairs).T
+    for user in ("001", "026", "040"):
+        others = users != user
+        z = (scores - scores[others].mean(0)) / scores[others].std(0, ddof=1)
+        training = users[better] != user
+        best = max(grid.weight_grid(), key=lambda w: ((z @ w)[better] > (z @ w)[worse])[training].sum())
+        right = ((z @ best)[better] > (z @ best)[worse])[~training].sum()
+        assert _count(outcome, "weighted_sum", user) == {"correct": right, "pairs": (~training).sum()}
+
+
+def _count(outcome, model, user):
+    held_out = next(held_out for held_out in outcome.held_out if held_out.model == model)
+    return judge(held_out, seed=0).per_participant[user]
+
+
+def test_the_weight_grid_is_the_authors():
+    weights = grid.weight_grid()
+    assert weights.shape == (60, 3)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_allclose(weights[[0, 1, 10, -1]], [[0, 0, 1], [0, 0.1, 0.9], [0, 1, 0], [1, 0, 0]], atol=1e-12)
+    assert (np.diff(weights[:, 0]) >= 0).all()  # the first weight is outermost
+
+
+def test_one_participant_is_too_few(simulated):
+    table = read_fergi(simulated)
+    with pytest.raises(FergiRewardError, match="only 1 is left"):
+        grid.run(table.without_users(table.users[1:]), seed=0)
+
+
+def test_final_fits_hold_the_published_grid_points(outcome):
+    fits = {fit.name: fit for fit in outcome.fits}
+    full = fits["weighted_sum+au4"]
+    assert full.decay == 0.4  # the published coefficient
+    assert sum(term.weight for term in full.terms[:3]) == pytest.approx(1)
+    assert isinstance(outcome.table, PreferenceTable)

@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from fergi_reward.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def mistake(result):
+    """The one sentence of a user's mistake: status 2 and no traceback."""
+    assert result.exit_code == 2, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", [[], ["calibrate"], ["activations"], ["data"], ["data", "fetch"]])
+def test_help(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.output
+
+
+def test_calibrate_writes_the_calibration_and_a_report(simulated, tmp_path):
+    out, report = tmp_path / "c.json", tmp_path / "report"
+    result = run("calibrate", "--data", simulated, "--protocol", "paper-v1", "--out", out, "--report", report)
+    assert result.exit_code == 0, result.output
+    record = json.loads((report / "report.json").read_text())
+    table = record["results"]["weighted_sum+au4"]
+    assert table["correct"] == sum(user["correct"] for user in table["per_participant"].values())
+    assert table["pairs"] == record["pairs"] == json.loads(out.read_text())["dataset"]["pairs"]
+    assert table["ci95"][0] <= table["accuracy"] <= table["ci95"][1]
+    assert record["published_accuracy_percent"] == {}  # nothing was published about simulated viewers
+    assert f"{table['correct']}/{table['pairs']}" in result.output
+    assert f"{table['correct']}/{table['pairs']}" in (report / "report.md").read_text()
+    for plot in ("accuracy.png", "coverage.png"):
+        assert (report / plot).read_bytes().startswith(b"\x89PNG")
+
+
+def test_calibrate_on_fergi_prints_the_papers_figures(fergi, tmp_path):
+    result = run("calibrate", "--data", fergi, "--protocol", "paper-v1", "--out", tmp_path / "c.json")
+    assert "| weighted_sum+au4      |     2361/3534 |     66.81% |" in result.output
+    assert "participants 002, 004, 039" in result.output
+
+
+def test_activations_from_frames(simulated, tmp_path):
+    out = tmp_path / "a.csv"
+    result = run("activations", "--data", simulated, "--out", out)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out, dtype={"user": str})
+    assert f"{len(table)} valid clips" in result.output
+    prepared = pd.read_csv(simulated / "preparation/preprocessed_reaction_data/001.csv")
+    computed = table[(table["clip"] == "reaction") & (table["user"] == "001")]
+    assert computed["au4"].tolist() == pytest.approx(prepared["AU4_activation_value"].tolist(), abs=1e-6)
+
+
+def test_simulate_then_calibrate_from_frames(tmp_path):
+    assert run("data", "simulate", "--out", tmp_path / "s", "--participants", 3, "--sessions", 3).exit_code == 0
+    result = run("calibrate", "--data", tmp_path / "s", "--from-frames", "--out", tmp_path / "c.json")
+    assert result.exit_code == 0, result.output
+
+
+def test_the_command_line_goes_before_the_config(simulated, tmp_path):
+    config = tmp_path / "c.yaml"
+    settings = {"data": str(simulated), "protocol": "bradley-terry", "out": str(tmp_path / "a.json"), "seed": 5}
+    config.write_text(yaml.safe_dump(settings))
+    assert run("calibrate", "--config", config, "--protocol", "paper-v1").exit_code == 0
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert (record["protocol"], record["seed"]) == ("paper-v1", 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("protocl: paper-v1", "unknown option protocl (did you mean protocol?)"),
+        ("protocol: paper-v9", "'paper-v9' is not one of"),
+        ("seed: soon", "'soon' is not a valid integer"),
+        ("- a\n- b", "should hold the command's options"),
+        ("a: [", "cannot be read as YAML"),
+        (None, "cannot be read as YAML"),
+    ],
+)
+def test_a_config_that_cannot_be_used(tmp_path, text, message):
+    config = tmp_path / "c.yaml"
+    if text is not None:
+        config.write_text(text)
+    assert message in mistake(run("calibrate", "--config", config))
+
+
+def test_a_damaged_folder_is_one_sentence_and_writes_nothing(simulated, tmp_path):
+    assert "is not a folder" in mistake(run("calibrate", "--data", tmp_path / "nowhere", "--out", tmp_path / "c.json"))
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "is not a folder" in mistake(run("activations", "--data", file, "--out", tmp_path / "a.csv"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["calibrate_paper_v1", "calibrate_bradley_terry"])
+def test_the_shipped_configs_name_their_own_options(fergi, tmp_path, name):
+    config = Path(__file__).parents[1] / "configs" / f"{name}.yaml"
+    here = ["--out", tmp_path / "c.json", "--report", tmp_path]
+    result = run("calibrate", "--config", config, "--data", fergi, "--protocol", "paper-v1", *here)
+    assert result.exit_code == 0, result.output

@@ -1,0 +1,128 @@
+import pytest
+import torch
+
+from fergi_reward import tiny
+from fergi_reward.calibration.calibration import Calibration, Fit, Term
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.reward import CombinedReward
+
+WITHOUT = Fit("pickscore", (Term("pickscore", 1.0, 2.0, 0.5),))
+WITH = Fit("pickscore+au4", (Term("pickscore", 3.0, 4.0, 0.6), Term("au4", -0.2, 0.1, 0.3)), decay=0.4)
+PROMPTS = ["a cat", "a dog", "a cat"]
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return tiny.pickscore(seed=0)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+
+
+def calibration(*fits, source="test"):
+    return Calibration("test", source, fits or (WITHOUT, WITH), {}, "0", "", 0)
+
+
+def recorded(source="test", **activations):
+    return RecordedReactions(activations, source)
+
+
+def test_without_reactions_the_total_is_the_weighted_standardised_score(scorer, pixels):
+    output = CombinedReward([scorer], calibration())(pixels, PROMPTS)
+    raw = scorer(pixels, PROMPTS)
+    torch.testing.assert_close(output.terms["pickscore"], raw)
+    torch.testing.assert_close(output.total, 0.5 * (raw - 1.0) / 2.0)
+    assert output.missing == {}
+
+
+def test_an_image_without_a_reaction_takes_the_weights_fitted_without_it(scorer, pixels):
+    reward = CombinedReward([scorer], calibration(), reaction="recorded", recorded=recorded(one=1.0, two=0.0))
+    output = reward(pixels, PROMPTS, image_ids=["one", "unknown", "two"])
+    raw = scorer(pixels, PROMPTS)
+    valence = torch.tensor([-0.3296799540, 0.0, 0.0])
+    torch.testing.assert_close(output.terms["au4"], valence)
+    expected = 0.6 * (raw - 3.0) / 4.0 + 0.3 * (valence + 0.2) / 0.1
+    expected[1] = 0.5 * (raw[1] - 1.0) / 2.0
+    torch.testing.assert_close(output.total, expected)
+    assert output.missing["au4"].tolist() == [False, True, False]
+    assert output.contributions["au4"][1] == 0
+    torch.testing.assert_close(sum(output.contributions.values()), output.total)
+    assert output.log("r")["r/au4_missing"] == pytest.approx(1 / 3)
+
+
+def test_gradients_reach_the_pixels_and_score_has_none(scorer, pixels):
+    reward = CombinedReward([scorer], calibration())
+    leaf = pixels.clone().requires_grad_()
+    reward(leaf, PROMPTS).total.sum().backward()
+    raw = pixels.clone().requires_grad_()
+    scorer(raw, PROMPTS).sum().backward()
+    torch.testing.assert_close(leaf.grad, raw.grad * 0.5 / 2.0)
+    scored = reward.score(pixels, PROMPTS)
+    assert not scored.total.requires_grad
+    torch.testing.assert_close(scored.total, reward(pixels, PROMPTS).total.detach())
+
+
+def test_paths_are_their_own_ids(scorer, reference):
+    path = str(reference / "images" / "05_l_small_128x96.png")
+    reward = CombinedReward([scorer], calibration(), reaction="recorded", recorded=recorded(**{path: 1.0}))
+    assert reward.score([path], "a cat").missing["au4"].tolist() == [False]
+
+
+def test_named_scorers_are_loaded_at_first_use_from_their_checkpoint(tmp_path):
+    reward = CombinedReward.from_pretrained(scorers=["pickscore"], checkpoints={"pickscore": tmp_path / "nowhere"})
+    with pytest.raises(FergiRewardError, match="nowhere"):
+        reward.score(torch.rand(1, 3, 8, 8), "a cat")
+
+
+def test_the_shipped_calibration_serves_every_set_of_scorers():
+    for names in (["pickscore"], ["pickscore", "hps_v2"], ["hps_v2.0"]):
+        CombinedReward.from_pretrained(scorers=names)
+    with pytest.raises(FergiRewardError, match=r"no weights for the terms hps_v2\.1"):
+        CombinedReward.from_pretrained(scorers=["hps_v2.1"])
+
+
+def test_a_score_that_is_not_finite_is_named(pixels):
+    scorer = tiny.pickscore(seed=0)
+    scorer.register_forward_hook(lambda module, inputs, scores: scores / torch.tensor([1.0, 0.0, 1.0]) * 0.0)
+    with pytest.raises(FergiRewardError, match=r"pickscore gave nan for image 1, prompt 'a dog'"):
+        CombinedReward([scorer], calibration())(pixels, PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reaction": "recorded"}, "reaction='recorded' with no recorded reactions"),
+        ({"recorded": recorded()}, "reaction='none' with recorded reactions"),
+        ({"reaction": "guessed"}, "'none' or 'recorded', got 'guessed'"),
+        (
+            {"reaction": "recorded", "recorded": recorded("pyfeat-v2")},
+            "fitted on AU source 'test', got reactions from 'pyfeat-v2'",
+        ),
+        ({"checkpoints": {"hps_v2": "x"}}, "checkpoints are given for hps_v2"),
+    ],
+)
+def test_contradictory_options(scorer, options, message):
+    with pytest.raises(FergiRewardError, match=message):
+        CombinedReward([scorer], calibration(), **options)
+
+
+def test_a_calibration_without_the_reaction_is_refused_for_reactions(scorer):
+    with pytest.raises(FergiRewardError, match="no weights for the terms pickscore, au4"):
+        CombinedReward([scorer], calibration(WITHOUT), reaction="recorded", recorded=recorded())
+
+
+def test_recorded_reactions_need_one_id_an_image(scorer, pixels):
+    reward = CombinedReward([scorer], calibration(), reaction="recorded", recorded=recorded())
+    with pytest.raises(FergiRewardError, match="give 3 of them, got none"):
+        reward(pixels, PROMPTS)
+    with pytest.raises(FergiRewardError, match="give 3 of them, got 2"):
+        reward(pixels, PROMPTS, image_ids=["a", "b"])
+
+
+@pytest.mark.parametrize("activation", [-0.1, float("nan"), float("inf")])
+def test_an_activation_is_finite_and_not_negative(activation):
+    with pytest.raises(FergiRewardError, match="image a has the AU4 activation"):
+        recorded(a=activation)
