@@ -8,7 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from PIL import Image
@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, check_pixels, open_picture, picture_list
+from fergi_reward.scorers.checkpoints import Checkpoint
 
 T = TypeVar("T")
+# What a class takes besides its checkpoint; its own signature says of which type.
+Option = Any
 
 
 class Scorer(nn.Module, ABC):
@@ -43,7 +46,6 @@ class Scorer(nn.Module, ABC):
     revision: ClassVar[str]
 
     @classmethod
-    @abstractmethod
     def from_pretrained(
         cls,
         checkpoint: str | Path | None = None,
@@ -51,6 +53,7 @@ class Scorer(nn.Module, ABC):
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         revision: str | None = None,
+        **options: Option,
     ) -> Self:
         """Load the published weights, frozen, in evaluation mode.
 
@@ -59,10 +62,20 @@ class Scorer(nn.Module, ABC):
             device: Where to put the model; by default the CPU.
             dtype: Of the towers.
             revision: Commit on the hub; by default the pinned one for the default checkpoint.
+            options: Of the class, such as the version of HPS.
 
         Raises:
             FergiRewardError: The files are missing, unreadable or belong to another model.
         """
+        place = checkpoint or cls.default_checkpoint
+        pinned = cls.revision if place == cls.default_checkpoint else None
+        scorer = cls._load(Checkpoint(place, revision or pinned), **options)
+        return scorer._ready(device, dtype)
+
+    @classmethod
+    @abstractmethod
+    def _load(cls, checkpoint: Checkpoint, **options: Option) -> Self:
+        """The scorer with the checkpoint's sizes and weights."""
 
     @abstractmethod
     def preprocess(self, picture: Image.Image) -> Tensor:

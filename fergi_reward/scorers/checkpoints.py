@@ -5,6 +5,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,37 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN = 5
 
 
-def checkpoint_file(checkpoint: str | Path, filename: str, revision: str | None = None) -> Path:
-    """The file of a local folder, or of a hub repository (downloaded once, then cached; HF_HUB_OFFLINE is honoured).
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a scorer's files are.
 
-    Args:
-        checkpoint: A folder that exists, or a hub id such as "yuvalkirstain/PickScore_v1".
-        filename: The file in it.
+    Attributes:
+        place: A folder that exists, or a hub id such as "yuvalkirstain/PickScore_v1".
         revision: Commit, branch or tag on the hub.
-
-    Raises:
-        FergiRewardError: The folder, the file or the hub is not there.
     """
-    if Path(checkpoint).is_dir():
-        path = Path(checkpoint) / filename
-        if not path.is_file():
-            raise FergiRewardError(f"the checkpoint folder {checkpoint} has no {filename}: it needs the hub's layout")
-        return path
-    if not _HUB_ID.fullmatch(str(checkpoint)):
-        raise FergiRewardError(f"the checkpoint {checkpoint} is neither a folder nor a hub id such as owner/name")
-    return _from_hub(str(checkpoint), filename, revision)
+
+    place: str | Path
+    revision: str | None = None
+
+    def file(self, name: str) -> Path:
+        """A file; from the hub it is downloaded once, then cached (HF_HUB_OFFLINE is honoured).
+
+        Raises:
+            FergiRewardError: The folder, the file or the hub is not there.
+        """
+        if Path(self.place).is_dir():
+            path = Path(self.place) / name
+            if not path.is_file():
+                raise FergiRewardError(f"the checkpoint folder {self.place} has no {name}: it needs the hub's layout")
+            return path
+        if not _HUB_ID.fullmatch(str(self.place)):
+            raise FergiRewardError(f"the checkpoint {self.place} is neither a folder nor a hub id such as owner/name")
+        return _from_hub(str(self.place), name, self.revision)
+
+    def extra(self, name: str) -> Path | None:
+        """A file or folder that the hub does not have but a local folder may bring."""
+        path = Path(self.place) / name
+        return path if path.exists() else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

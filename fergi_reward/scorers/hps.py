@@ -1,7 +1,6 @@
 """HPS v2 and v2.1 (Wu et al., Human Preference Score v2, arXiv 2306.09341): open_clip's ViT-H/14, tuned on choices."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -11,8 +10,8 @@ from torch.nn.functional import normalize as unit_length
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import long_side_to, normalize, pad_to_square, resize, to_pixels
-from fergi_reward.scorers.base import Scorer, at_least_float32
-from fergi_reward.scorers.checkpoints import assign_weights, checkpoint_file, read_json, read_weights
+from fergi_reward.scorers.base import Option, Scorer, at_least_float32
+from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_json, read_weights
 
 # Version -> the term's name, the file on the hub. A calibration of v2.0 must never meet scores of v2.1, whose scale is
 # another: so they are two terms. FERGI's column hps_v2 holds v2.0.
@@ -21,6 +20,9 @@ _VERSIONS = {"v2.0": ("hps_v2", "HPS_v2_compressed.pt"), "v2.1": ("hps_v2.1", "H
 
 class HPSv2Scorer(Scorer):
     """The score is the cosine of the image and text embedding; about 0.2 to 0.35 for generated images.
+
+    The checkpoint is `HPS_v2_compressed.pt` or `HPS_v2.1_compressed.pt`; a local folder may give other sizes than those
+    of ViT-H/14 in `open_clip_config.json`.
 
     Args:
         config: Sizes of the model, in open_clip's format (`embed_dim`, `vision_cfg`, `text_cfg`); random weights.
@@ -55,31 +57,16 @@ class HPSv2Scorer(Scorer):
         self.model = model
 
     @classmethod
-    def from_pretrained(
-        cls,
-        checkpoint: str | Path | None = None,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
-        revision: str | None = None,
-        version: str = "v2.0",
-        antialias: bool = True,
-    ) -> Self:
-        """Load `HPS_v2_compressed.pt` or `HPS_v2.1_compressed.pt`; see `Scorer.from_pretrained`.
-
-        A local folder may give other sizes than ViT-H/14's in `open_clip_config.json`.
-        """
+    def _load(cls, checkpoint: Checkpoint, *, version: str = "v2.0", **options: Option) -> Self:
         from open_clip import get_model_config
 
-        place = checkpoint or cls.default_checkpoint
-        revision = revision or (cls.revision if place == cls.default_checkpoint else None)
-        path = checkpoint_file(place, _version(version)[1], revision)
-        sizes = Path(place) / "open_clip_config.json"
+        path = checkpoint.file(_version(version)[1])
+        sizes = checkpoint.extra("open_clip_config.json")
         with torch.device("meta"):
-            config = read_json(sizes) if sizes.is_file() else get_model_config("ViT-H-14")
-            scorer = cls(config, version=version, antialias=antialias)
+            config = read_json(sizes) if sizes else get_model_config("ViT-H-14")
+            scorer = cls(config, version=version, **options)
         assign_weights(scorer, {_key(key): value for key, value in read_weights(path).items()}, path)
-        return scorer._ready(device, dtype)
+        return scorer
 
     def preprocess(self, picture: Image.Image) -> Tensor:
         """Convert to RGB (alpha dropped), to a float tensor, then `transform`: the original does it so."""

@@ -7,7 +7,6 @@ all prompts it is scored with, saves close to half of the work per prompt, and n
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -17,8 +16,8 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
-from fergi_reward.scorers.base import Scorer, at_least_float32
-from fergi_reward.scorers.checkpoints import assign_weights, checkpoint_file, read_json, read_weights
+from fergi_reward.scorers.base import Option, Scorer, at_least_float32
+from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_json, read_weights
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 MAX_TOKENS = 35
 # Of the head's output over the training set, by which the original standardises it.
 SCORE_MEAN, SCORE_STD = 0.16717362830052426, 1.0333394966054072
-_TOKENIZER = "google-bert/bert-base-uncased"
-_TOKENIZER_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
+_TOKENIZER = Checkpoint("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594")
 
 # The official checkpoint's names of the weights -> this module's, by replacing parts in this order.
 _RENAMED = {
@@ -71,6 +69,9 @@ class TextSizes:
 class ImageRewardScorer(Scorer):
     """The score is standardised over the training set: about -2 to 2.
 
+    The checkpoint is `ImageReward.pt` and `med_config.json`. A local folder may bring the image tower's sizes in
+    `vision_config.json` and the tokenizer's `vocab.txt`; without the latter, that of BERT comes from the hub.
+
     Args:
         vision: Sizes of the image tower; the weights are random until some are loaded.
         text: Sizes of the text encoder.
@@ -113,32 +114,17 @@ class ImageRewardScorer(Scorer):
         )
 
     @classmethod
-    def from_pretrained(
-        cls,
-        checkpoint: str | Path | None = None,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
-        revision: str | None = None,
-    ) -> Self:
-        """Load `ImageReward.pt` and `med_config.json`; see `Scorer.from_pretrained`.
-
-        A local folder may bring the image tower's sizes in `vision_config.json`, and the tokenizer's `vocab.txt`;
-        without the latter, that of BERT comes from the hub.
-        """
-        place = checkpoint or cls.default_checkpoint
-        revision = revision or (cls.revision if place == cls.default_checkpoint else None)
-        text = TextSizes(**_known(TextSizes, read_json(checkpoint_file(place, "med_config.json", revision))))
-        sizes, words = Path(place) / "vision_config.json", Path(place) / "vocab.txt"
-        vision = VisionSizes(**_known(VisionSizes, read_json(sizes))) if sizes.is_file() else VisionSizes()
-        path = checkpoint_file(place, "ImageReward.pt", revision)
-        if not words.is_file():
-            words = checkpoint_file(_TOKENIZER, "vocab.txt", _TOKENIZER_REVISION)
+    def _load(cls, checkpoint: Checkpoint, **options: Option) -> Self:
+        text = TextSizes(**_known(TextSizes, read_json(checkpoint.file("med_config.json"))))
+        sizes = checkpoint.extra("vision_config.json")
+        vision = VisionSizes(**_known(VisionSizes, read_json(sizes))) if sizes else VisionSizes()
+        path = checkpoint.file("ImageReward.pt")
+        words = checkpoint.extra("vocab.txt") or _TOKENIZER.file("vocab.txt")
         tokenizer = bert_tokenizer(words.read_text(encoding="utf-8").splitlines())
         with torch.device("meta"):
-            scorer = cls(vision, text, tokenizer)
+            scorer = cls(vision, text, tokenizer, **options)
         assign_weights(scorer, _renamed(read_weights(path)), path)
-        return scorer._ready(device, dtype)
+        return scorer
 
     def preprocess(self, picture: Image.Image) -> Tensor:
         """Short side to 224 by Pillow, centre crop, then to RGB (alpha dropped), normalise.

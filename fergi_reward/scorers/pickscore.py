@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
@@ -12,8 +11,8 @@ from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
-from fergi_reward.scorers.base import Scorer, at_least_float32
-from fergi_reward.scorers.checkpoints import assign_weights, checkpoint_file, read_json, read_weights
+from fergi_reward.scorers.base import Option, Scorer, at_least_float32
+from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_json, read_weights
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 class PickScorer(Scorer):
     """The score is exp(logit_scale) x cosine of the image and text embedding, about 100 x cosine; near 20 for photos.
+
+    The checkpoint is `model.safetensors` and `config.json`; a local folder may bring a tokenizer in `processor/`.
 
     Args:
         config: Sizes of the CLIP model; the weights are random until some are loaded.
@@ -42,35 +43,22 @@ class PickScorer(Scorer):
         self.tokenizer = tokenizer or clip_tokenizer()
 
     @classmethod
-    def from_pretrained(
-        cls,
-        checkpoint: str | Path | None = None,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
-        revision: str | None = None,
-    ) -> Self:
-        """Load `model.safetensors` and `config.json`; see `Scorer.from_pretrained`.
-
-        A local folder may bring its own tokenizer in `processor/`.
-        """
+    def _load(cls, checkpoint: Checkpoint, **options: Option) -> Self:
         from transformers import CLIPConfig, CLIPTokenizer
 
-        place = checkpoint or cls.default_checkpoint
-        revision = revision or (cls.revision if place == cls.default_checkpoint else None)
-        config = CLIPConfig.from_dict(read_json(checkpoint_file(place, "config.json", revision)))
-        path = checkpoint_file(place, "model.safetensors", revision)
-        processor = Path(place) / "processor"
-        tokenizer = CLIPTokenizer.from_pretrained(processor) if processor.is_dir() else None
+        config = CLIPConfig.from_dict(read_json(checkpoint.file("config.json")))
+        path = checkpoint.file("model.safetensors")
+        processor = checkpoint.extra("processor")
+        tokenizer = CLIPTokenizer.from_pretrained(processor) if processor else None
         with torch.device("meta"):
-            scorer = cls(config, tokenizer)
+            scorer = cls(config, tokenizer, **options)
         # Older transformers saved the position numbers, which are no weights; newer ones make them.
         weights = {key: value for key, value in read_weights(path).items() if not key.endswith(".position_ids")}
         assign_weights(scorer.model, weights, path)
         for tower in (scorer.model.vision_model, scorer.model.text_model):
             positions = tower.embeddings.position_embedding.num_embeddings
             tower.embeddings.position_ids = torch.arange(positions)[None]
-        return scorer._ready(device, dtype)
+        return scorer
 
     def preprocess(self, picture: Image.Image) -> Tensor:
         """Convert to RGB (alpha dropped), short side to 224 by Pillow, centre crop, normalise: transformers 4.27."""

@@ -1,5 +1,7 @@
 """The scorers by name. Nothing heavy is imported before a scorer is asked for."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +13,31 @@ if TYPE_CHECKING:
 
     from fergi_reward.scorers.base import Scorer
 
-# Name -> file in this folder, class, options of its from_pretrained.
-_SCORERS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "image_reward": ("image_reward", "ImageRewardScorer", {}),
-    "pickscore": ("pickscore", "PickScorer", {}),
-    "hps_v2": ("hps", "HPSv2Scorer", {"version": "v2.0"}),
-    "hps_v2.0": ("hps", "HPSv2Scorer", {"version": "v2.0"}),
-    "hps_v2.1": ("hps", "HPSv2Scorer", {"version": "v2.1"}),
-}
 
+@dataclass(frozen=True)
+class ScorerEntry:
+    """One line of the registry.
 
-def scorer_names() -> list[str]:
-    """The names that `load_scorer` knows.
-
-    >>> "pickscore" in scorer_names()
-    True
+    Attributes:
+        term: What the scorer's term is called in calibrations and rewards.
+        file: The module in this folder.
+        class_name: The class in it.
+        options: Of its `from_pretrained`.
     """
-    return list(_SCORERS)
+
+    term: str
+    file: str
+    class_name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SCORERS = {
+    "image_reward": ScorerEntry("image_reward", "image_reward", "ImageRewardScorer"),
+    "pickscore": ScorerEntry("pickscore", "pickscore", "PickScorer"),
+    "hps_v2": ScorerEntry("hps_v2", "hps", "HPSv2Scorer", {"version": "v2.0"}),
+    "hps_v2.0": ScorerEntry("hps_v2", "hps", "HPSv2Scorer", {"version": "v2.0"}),
+    "hps_v2.1": ScorerEntry("hps_v2.1", "hps", "HPSv2Scorer", {"version": "v2.1"}),
+}
 
 
 def term_name(name: str) -> str:
@@ -39,9 +49,21 @@ def term_name(name: str) -> str:
     >>> term_name("hps_v2.0"), term_name("hps_v2.1")
     ('hps_v2', 'hps_v2.1')
     """
-    if name not in _SCORERS:
-        raise FergiRewardError(f"there is no scorer {name!r}: choose from {', '.join(_SCORERS)}")
-    return "hps_v2" if name == "hps_v2.0" else name
+    return _entry(name).term
+
+
+def scorer_table() -> list[dict[str, str]]:
+    """A row for each name that `load_scorer` knows: name, term, license, checkpoint and pinned revision."""
+    return [
+        {
+            "name": name,
+            "term": entry.term,
+            "license": _class(entry).license,
+            "checkpoint": _class(entry).default_checkpoint,
+            "revision": _class(entry).revision,
+        }
+        for name, entry in _SCORERS.items()
+    ]
 
 
 def load_scorer(
@@ -54,7 +76,7 @@ def load_scorer(
     """Load a scorer, frozen, in evaluation mode.
 
     Args:
-        name: One of `scorer_names()`.
+        name: One of the names in `scorer_table()`.
         checkpoint: A folder in the hub's layout or a hub id; by default the official one at its pinned revision.
         device: By default the CPU.
         dtype: Of the towers, by default float32; the score is float32 in any case.
@@ -62,14 +84,16 @@ def load_scorer(
     Raises:
         FergiRewardError: The name is unknown, or the checkpoint cannot be loaded.
     """
-    scorer_class, options = _found(name)
-    if dtype is not None:
-        options = options | {"dtype": dtype}
-    return scorer_class.from_pretrained(checkpoint, device=device, **options)
+    entry = _entry(name)
+    options = entry.options if dtype is None else {**entry.options, "dtype": dtype}
+    return _class(entry).from_pretrained(checkpoint, device=device, **options)
 
 
-def _found(name: str) -> tuple[type["Scorer"], dict[str, Any]]:
+def _entry(name: str) -> ScorerEntry:
     if name not in _SCORERS:
         raise FergiRewardError(f"there is no scorer {name!r}: choose from {', '.join(_SCORERS)}")
-    file, class_name, options = _SCORERS[name]
-    return getattr(import_module(f"fergi_reward.scorers.{file}"), class_name), options
+    return _SCORERS[name]
+
+
+def _class(entry: ScorerEntry) -> type["Scorer"]:
+    return getattr(import_module(f"fergi_reward.scorers.{entry.file}"), entry.class_name)

@@ -1,7 +1,5 @@
-import os
 import pickle
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.scorers.checkpoints import assign_weights, checkpoint_file, read_json, read_weights
+from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_json, read_weights
+from fergi_reward.scorers.pickscore import PickScorer
 
 
 def linear() -> torch.nn.Linear:
@@ -101,9 +100,9 @@ def test_something_else_than_tensors(tmp_path: Path) -> None:
 
 def test_places_that_are_no_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(FergiRewardError, match=r"has no model\.safetensors"):
-        checkpoint_file(tmp_path, "model.safetensors")
+        Checkpoint(tmp_path).file("model.safetensors")
     with pytest.raises(FergiRewardError, match="neither a folder nor a hub id"):
-        checkpoint_file(tmp_path / "none", "model.safetensors")
+        Checkpoint(tmp_path / "none").file("model.safetensors")
 
 
 @pytest.mark.parametrize("content", ["<html>", "[1]", ""])
@@ -113,12 +112,24 @@ def test_what_is_no_json_object(content: str, tmp_path: Path) -> None:
         read_json(tmp_path / "config.json")
 
 
-def test_without_a_hub_it_says_so_in_one_sentence(tmp_path: Path) -> None:
-    """In a process of its own: the hub's library reads HF_HUB_OFFLINE when it is imported."""
-    program = "from fergi_reward.scorers.registry import load_scorer; load_scorer('pickscore')"
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    last = ended.stderr.strip().splitlines()[-1]
-    assert last.startswith("fergi_reward.errors.FergiRewardError: cannot get config.json of yuvalkirstain/PickScore_v1")
-    assert "(HF_HUB_OFFLINE is set)" in last
-    assert "name a folder" in last
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, which is offline."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_without_a_hub_it_says_so_in_one_sentence(hub_cache: Path) -> None:
+    with pytest.raises(
+        FergiRewardError, match=r"cannot get a\.pt of owner/name from the hub \(HF_HUB_OFFLINE is set\)"
+    ):
+        Checkpoint("owner/name").file("a.pt")
+
+
+def test_the_pinned_revision_is_found_in_the_cache_of_the_hub(hub_cache: Path, checkpoints: Path) -> None:
+    snapshots = hub_cache / "models--yuvalkirstain--PickScore_v1" / "snapshots"
+    shutil.copytree(checkpoints / "pickscore", snapshots / PickScorer.revision)
+    from_hub, from_folder = PickScorer.from_pretrained(), PickScorer.from_pretrained(checkpoints / "pickscore")
+    pixels = torch.rand(1, 3, 32, 32)
+    assert torch.equal(from_hub(pixels, "a cat"), from_folder(pixels, "a cat"))

@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.scorers.registry import load_scorer, scorer_names
+from fergi_reward.scorers.registry import load_scorer, scorer_table, term_name
 
 
 def test_a_scorer_comes_by_name_frozen_and_in_its_dtype(checkpoints: Path) -> None:
@@ -21,5 +22,22 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load_scorer("pick")
 
 
-def test_every_name_is_there() -> None:
-    assert scorer_names() == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1"]
+def test_the_table_has_a_pinned_checkpoint_for_every_name() -> None:
+    table = {row["name"]: row for row in scorer_table()}
+    assert list(table) == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1"]
+    assert all(re.fullmatch("[0-9a-f]{40}", row["revision"]) for row in table.values())
+    assert (table["hps_v2.1"]["license"], table["hps_v2.1"]["checkpoint"]) == ("Apache-2.0", "xswu/HPSv2")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("image_reward", "image_reward"),
+        ("pickscore", "pickscore"),
+        ("hps_v2", "hps"),
+        ("hps_v2.0", "hps"),
+        ("hps_v2.1", "hps"),
+    ],
+)
+def test_the_loaded_scorer_is_named_as_its_term(checkpoints: Path, name: str, folder: str) -> None:
+    assert load_scorer(name, checkpoints / folder).name == term_name(name)
