@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.reward import FergiReward
+from fergi_reward.reward import CombinedReward
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.config import CheckedOptions, option
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
@@ -71,11 +71,11 @@ def load_pipeline(model: str) -> "StableDiffusionPipeline":
         raise FergiRewardError(f"cannot load the model {model!r}: give a hub id or a folder ({reason})") from error
 
 
-def load_reward(script: ScriptArguments) -> FergiReward:
+def load_reward(script: ScriptArguments) -> CombinedReward:
     """The calibrated reward."""
-    return FergiReward.from_pretrained(
+    return CombinedReward.from_pretrained(
         calibration=script.calibration,
-        scorers=[tiny.pickscore(seed=0)] if script.model == TINY else script.scorers,
+        scorers=[tiny.image_reward(), tiny.pickscore(), tiny.hps()] if script.model == TINY else script.scorers,
         checkpoints=dict(text.split("=", 1) for text in script.checkpoints or []),
     )
 

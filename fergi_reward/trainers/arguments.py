@@ -37,7 +37,9 @@ def parse_arguments(dataclasses: Sequence[type["DataclassInstance"]], arguments:
     parser = Parser(list(dataclasses), allow_abbrev=False)  # type: ignore[arg-type]  # a NewType of Any there
     try:
         *parsed, unknown = parser.parse_args_and_config(list(arguments), return_remaining_strings=True)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+    except FergiRewardError:
+        raise
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise FergiRewardError(f"cannot read the configuration: {' '.join(str(error).split())}") from error
     if unknown:
         known = [name for dataclass in dataclasses for name in dataclass.__dataclass_fields__]

@@ -22,12 +22,14 @@ def fresh_accelerator():
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def redness(pixels, prompts):
-    return pixels[:, 0].mean((1, 2)) - pixels[:, 1:].mean((1, 2, 3))
+@pytest.fixture
+def redness():
+    """How much more red than green or blue the pixels are, on average."""
+    return lambda pixels, prompts: pixels[:, 0].mean((1, 2)) - pixels[:, 1:].mean((1, 2, 3))
 
 
 @pytest.fixture
-def trainer_of(tmp_path, pipeline):
+def trainer_of(tmp_path, pipeline, redness):
     """A trainer of a run small enough for a test; keyword arguments change its options."""
 
     def build(reward=redness, pipeline=pipeline, **options):

@@ -1,0 +1,51 @@
+"""The reward over a run, drawn from its `metrics.jsonl`."""
+
+import json
+from pathlib import Path
+
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.files import written_whole
+
+
+def write_reward_curve(metrics: Path, path: Path) -> None:
+    """Draw the mean reward of each epoch, the spread of its images around it, and each term below.
+
+    Args:
+        metrics: A run's `metrics.jsonl`.
+        path: The picture to write.
+
+    Raises:
+        FergiRewardError: The file cannot be read or holds no epoch.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib", "drawing the reward curve", "report") from error
+    epochs = _read(metrics)
+    names = [name.removesuffix("_mean") for name in epochs[0] if name.endswith("_mean")]
+    figure = Figure(figsize=(7, 2 + 1.2 * len(names)), layout="constrained")
+    grid = figure.subplots(len(names), sharex=True, squeeze=False, height_ratios=[2.2] + [1] * (len(names) - 1))
+    for axes, name in zip(grid[:, 0], names, strict=True):
+        known = [epoch for epoch in epochs if f"{name}_mean" in epoch]
+        steps, means, spreads = ([epoch[key] for epoch in known] for key in ("epoch", f"{name}_mean", f"{name}_std"))
+        low, high = ([mean + sign * spread for mean, spread in zip(means, spreads, strict=True)] for sign in (-1, 1))
+        colour = "#c8502d" if name == "reward" else "#7a8fa6"
+        axes.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
+        axes.plot(steps, means, color=colour, lw=2)
+        axes.set_title(name.removeprefix("terms/"), loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e6e6e6", lw=0.8)
+    grid[-1, 0].set_xlabel("epoch (line: mean over its images, band: their standard deviation)")
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=144)
+
+
+def _read(metrics: Path) -> list[dict[str, float]]:
+    try:
+        epochs = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise FergiRewardError(f"cannot read the metrics in {metrics} ({error}): give a run's metrics.jsonl") from error
+    if not epochs:
+        raise FergiRewardError(f"{metrics} holds no epoch yet: let the run finish one")
+    return epochs

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.trainers.ddpo import DDPOConfig
+
+
+def test_the_command_line_overrides_the_file_and_the_file_the_defaults(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("num_epochs: 7\nseed: 3\ntrain_learning_rate: 1e-5\ntrain_cfg: false\n")
+    (config,) = parse_arguments([DDPOConfig], ["--config", str(path), "--seed", "4"])
+    expected = DDPOConfig(num_epochs=7, seed=4, train_learning_rate=1e-5, train_cfg=False)
+    assert config == expected
+
+
+@pytest.mark.parametrize(
+    ("yaml", "arguments", "message"),
+    [
+        ("num_epoch: 3\n", [], "unknown option 'num_epoch': did you mean 'num_epochs'?"),
+        ("", [], "must contain a YAML mapping"),
+        ("seed: 1\n", ["--sample-batchsize", "3"], "did you mean 'sample_batch_size'?"),
+        ("seed: 1\n", ["--num_epochs", "many"], "--num_epochs.*invalid int value: 'many'"),
+        ("num_epochs: many\n", [], "--num_epochs.*invalid int value: 'many'"),
+        ("num_epochs: [3]\n", [], r"num_epochs is \[3\], must be int"),
+        ("seed: {\n", [], "cannot read the configuration"),
+        ("- seed\n", [], "must contain a YAML mapping"),
+        ("seed: 1\n", ["--config"], "names no file"),
+        (None, [], "cannot read the configuration: .*No such file"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path, yaml, arguments, message):
+    path = tmp_path / "run.yaml"
+    if yaml is not None:
+        path.write_text(yaml)
+    with pytest.raises(FergiRewardError, match=message) as caught:
+        parse_arguments([DDPOConfig], ["--config", str(path), *arguments])
+    assert "\n" not in str(caught.value)
+
+
+def test_help_explains_every_option():
+    program = (
+        "from fergi_reward.trainers import arguments, ddpo; arguments.parse_arguments([ddpo.DDPOConfig], ['--help'])"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    explained = " ".join(shown.split())
+    for field in DDPOConfig.__dataclass_fields__.values():
+        assert field.metadata["help"].split(";")[0][:40] in explained, field.name
+
+
+@pytest.mark.parametrize(("error", "status"), [(FergiRewardError("wrong: do right"), 2), (KeyboardInterrupt(), 130)])
+def test_a_program_ends_with_a_status_and_without_a_traceback(error, status, capsys):
+    with pytest.raises(SystemExit) as caught, one_sentence_for_mistakes():
+        raise error
+    assert caught.value.code == status
+    assert capsys.readouterr().err == ("error: wrong: do right\n" if status == 2 else "")

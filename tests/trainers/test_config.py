@@ -1,0 +1,40 @@
+import pytest
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.ddpo import DDPOConfig
+
+
+def test_the_defaults_are_valid_and_whole_numbers_pass_for_floats():
+    assert DDPOConfig(sample_eta=1).sample_eta == 1
+
+
+def test_every_problem_is_in_the_one_message():
+    with pytest.raises(FergiRewardError) as caught:
+        DDPOConfig(num_epochs=0, sample_eta=0.0, train_adam_beta1=1.0, sample_batch_size=3, train_batch_size=4)
+    message = str(caught.value)
+    assert "num_epochs is 0, must be at least 1" in message
+    assert "sample_eta is 0.0, must be above 0" in message
+    assert "train_adam_beta1 is 1.0, must be at least 0 and below 1" in message
+    assert "6 samples" in message
+    assert "which 4 " in message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_epochs": 2.5}, "num_epochs is 2.5, must be int"),
+        ({"num_epochs": True}, "num_epochs is True, must be int"),
+        ({"seed": None}, "seed is None, must be int"),
+        ({"resume_from": 3}, r"resume_from is 3, must be str \| None"),
+        ({"train_cfg": "perhaps"}, "train_cfg is 'perhaps', must be bool"),
+        ({"train_learning_rate": float("nan")}, "train_learning_rate is nan, must be float"),
+        ({"train_clip_range": [0.1]}, r"train_clip_range is \[0.1\], must be float"),
+        ({"mixed_precision": False}, "one of no, fp16, bf16 .*quote it"),
+        ({"log_with": "paper"}, "log_with is 'paper', must be one of tensorboard, wandb, none"),
+        ({"train_timestep_fraction": 1.5}, "at most 1"),
+        ({"train_gradient_accumulation_steps": 4}, "2 samples .* which 4 .* does not divide"),
+    ],
+)
+def test_values_that_cannot_be(options, message):
+    with pytest.raises(FergiRewardError, match=message):
+        DDPOConfig(**options)

@@ -1,0 +1,73 @@
+import json
+
+import pytest
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.run import Run, folder_written_whole
+
+
+def run_in(folder, **options):
+    return Run(TrainerConfig(output_dir=str(folder), log_with="none", **options))
+
+
+def checkpoint(run, epoch):
+    run.save_checkpoint(epoch, {"value": epoch * 10}, lambda folder: (folder / "adapter").write_text(str(epoch)))
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    run = run_in(tmp_path, num_checkpoint_limit=2)
+    for epoch in (8, 9, 10):
+        checkpoint(run, epoch)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["epoch_0009", "epoch_0010"]
+
+
+def test_resuming_from_a_run_takes_its_newest_checkpoint(tmp_path):
+    first = run_in(tmp_path / "first")
+    for epoch in (9, 10):
+        checkpoint(first, epoch)
+    run = run_in(tmp_path / "second", resume_from=str(first.folder))
+    newest = run.resume_checkpoint()
+    assert newest == first.checkpoints / "epoch_0010"
+    assert run.load_state(newest)["value"] == 100
+    older = run_in(tmp_path / "second", resume_from=str(first.checkpoints / "epoch_0009")).resume_checkpoint()
+    assert older == first.checkpoints / "epoch_0009"
+
+
+def test_a_checkpoint_that_fails_half_way_leaves_the_old_ones_and_no_rest(tmp_path):
+    run = run_in(tmp_path)
+    checkpoint(run, 1)
+
+    def disk_full(folder):
+        (folder / "adapter").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(FergiRewardError, match=r"epoch_0002 \(No space left on device"):
+        run.save_checkpoint(2, {}, disk_full)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["epoch_0001"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for name in ("old", "new"):
+        with folder_written_whole(tmp_path / "lora") as folder:
+            (folder / name).touch()
+    assert [path.name for path in (tmp_path / "lora").iterdir()] == ["new"]
+
+
+def test_logging_an_epoch_again_replaces_it_and_what_came_after(tmp_path):
+    run = run_in(tmp_path)
+    for epoch, reward in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25)]:
+        run.log(epoch, {"reward_mean": reward})
+    lines = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    assert lines == [{"epoch": 1, "reward_mean": 0.1}, {"epoch": 2, "reward_mean": 0.25}]
+
+
+def test_a_fresh_run_does_not_write_over_another(tmp_path):
+    checkpoint(run_in(tmp_path), 3)
+    with pytest.raises(FergiRewardError, match=r"already holds a run: resume it with --resume_from .*epoch_0003"):
+        run_in(tmp_path).resume_checkpoint()
+
+
+def test_resuming_from_nothing(tmp_path):
+    with pytest.raises(FergiRewardError, match="holds no checkpoint"):
+        run_in(tmp_path, resume_from=str(tmp_path / "nowhere")).resume_checkpoint()
