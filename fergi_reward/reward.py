@@ -84,7 +84,7 @@ class CombinedReward:
         self.calibration = calibration
         self._scorers = list(scorers)
         self._names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
-        self._loading = {"device": device, "dtype": dtype}
+        self._device, self._dtype = device, dtype
         self._checkpoints = dict(checkpoints or {})
         self._recorded = _checked_reactions(reaction, recorded, calibration)
         self._without = calibration.fit_for(self._names)
@@ -100,7 +100,7 @@ class CombinedReward:
         cls,
         calibration: str | Path | None = None,
         *,
-        scorers: Sequence[Scorer | str] = ("image_reward", "pickscore", "hps_v2"),
+        scorers: Sequence[Scorer | str] | None = None,
         reaction: Reaction = "none",
         recorded: RecordedReactions | None = None,
         checkpoints: Mapping[str, str | Path] | None = None,
@@ -111,7 +111,7 @@ class CombinedReward:
 
         Args:
             calibration: A calibration file; by default the one on FERGI that comes with the library.
-            scorers: As for the class.
+            scorers: As for the class; by default all that the calibration weighs.
             reaction: As for the class.
             recorded: As for the class.
             checkpoints: As for the class.
@@ -120,7 +120,7 @@ class CombinedReward:
         """
         record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
         return cls(
-            scorers,
+            record.scorers if scorers is None else scorers,
             record,
             reaction=reaction,
             recorded=recorded,
@@ -134,8 +134,11 @@ class CombinedReward:
         """The scorers; those that were given by name are loaded now."""
         for place, scorer in enumerate(self._scorers):
             if isinstance(scorer, str):
-                self._scorers[place] = load_scorer(scorer, self._checkpoints.get(scorer), **self._loading)
+                self._scorers[place] = self._load(scorer)
         return [scorer for scorer in self._scorers if isinstance(scorer, Scorer)]
+
+    def _load(self, name: str) -> Scorer:
+        return load_scorer(name, self._checkpoints.get(name), device=self._device, dtype=self._dtype)
 
     def __call__(
         self, pixels: Tensor, prompts: str | Sequence[str], *, image_ids: Sequence[str] | None = None

@@ -73,24 +73,24 @@ def write_simulated_fergi(folder: Path, *, participants: int = 12, sessions: int
 
 
 def _write_participant(folder: Path, user: str, sessions: list[int], rng: np.random.Generator) -> None:
-    images, reactions, baselines = [], [], []
+    rows: dict[str, list[dict[str, float]]] = {"image": [], "reaction": [], "baseline": []}
     expressiveness = rng.lognormal(0.0, 0.4)
     for session in sessions:
         for number, image in enumerate(simulate_session(rng), start=1):
             place = {"session_index": session, "image_index": number}
             values = {"rank": image.rank} | image.ratings | image.scores
-            images.append(place | {CSV_NAMES[name]: value for name, value in values.items()})
+            rows["image"].append(place | {CSV_NAMES[name]: value for name, value in values.items()})
             frown = rng.exponential(FROWN * expressiveness * np.exp(-FROWN_SLOPE * image.fidelity))
-            for kind, strength, rows in (("reaction", frown, reactions), ("baseline", 0.0, baselines)):
+            for kind, strength in (("reaction", frown), ("baseline", 0.0)):
                 clip = simulate_clip(strength, rng)
                 name = f"{kind}_clip_{number}_features.csv"
                 _write_csv(folder / "data" / user / f"session_{session}" / name, _frames(clip))
                 if clip.is_valid():
-                    rows.append(
+                    rows[kind].append(
                         place | {f"{au.upper()}_activation_value": value for au, value in clip.activation().items()}
                     )
-    for kind, rows in (("image", images), ("reaction", reactions), ("baseline", baselines)):
-        _write_csv(folder / "preparation" / f"preprocessed_{kind}_data" / f"{user}.csv", pd.DataFrame(rows))
+    for kind, written in rows.items():
+        _write_csv(folder / "preparation" / f"preprocessed_{kind}_data" / f"{user}.csv", pd.DataFrame(written))
 
 
 def simulate_session(rng: np.random.Generator) -> list[Image]:

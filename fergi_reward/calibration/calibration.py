@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
@@ -84,6 +85,12 @@ class Calibration:
     command: str
     seed: int
     schema: int = SCHEMA
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The scorers that it weighs: the terms of its largest fit but for action units."""
+        largest = max(self.fits, key=lambda fit: len(fit.terms))
+        return tuple(name for name in largest.term_names if not re.fullmatch(r"au\d+", name))
 
     def fit_for(self, terms: Collection[str]) -> Fit:
         """The fit that has exactly these terms.

@@ -67,12 +67,12 @@ def activation(intensities: Floats, valid: NDArray[np.bool_], window: int) -> Fl
     return means.max(axis=0) - means[0]
 
 
-def valence(activation: Floats, decay: float) -> Floats:
+def valence(activation: Floats, decay: float | Floats) -> Floats:
     """What an activation of the brow lowerer says about the image: -(1 - exp(-decay * activation)), in (-1, 0].
 
     Args:
         activation: AU4 activations, any shape, at least 0.
-        decay: The decay coefficient, above 0: how soon a stronger frown says no more.
+        decay: The decay coefficient, above 0, one for all or one each: how soon a stronger frown says no more.
 
     >>> valence(np.array([0.0]), decay=0.4).tolist()
     [0.0]

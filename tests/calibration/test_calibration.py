@@ -27,6 +27,11 @@ def test_two_runs_write_the_same_file(simulated, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_action_units_are_no_scorers():
+    assert calibration().scorers == ("pickscore",)
+    assert Calibration.shipped().scorers == ("image_reward", "pickscore", "hps_v2")
+
+
 def test_fits_are_found_by_their_terms():
     assert calibration().fit_for(["au4", "pickscore"]).name == "pickscore+au4"
     with pytest.raises(

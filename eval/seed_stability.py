@@ -1,0 +1,40 @@
+"""How much the cross-validated figures of `bradley-terry` move with the seed of its inner folds.
+
+python eval/seed_stability.py --data ../FERGI --seeds 5
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from fergi_reward.calibration.bradley_terry import SCORERS, Model, held_out_margins
+from fergi_reward.calibration.crossval import judge
+from fergi_reward.fergi import locate, read_fergi
+
+TERMS = {"weighted_sum": SCORERS, "weighted_sum+au4": (*SCORERS, "au4")}
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="The FERGI folder, as for fergi-reward calibrate.")
+@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Seeds 0, 1, ... to try.")
+def main(data: Path | None, seeds: int) -> None:
+    """Print the mean and the range of accuracy and log-loss over seeds."""
+    table = read_fergi(locate(data)).with_reactions()
+    pairs = table.pairs()
+    rows = []
+    with tqdm(total=len(TERMS) * seeds * len(set(pairs.users)), unit="fit") as bar:
+        for name, terms in TERMS.items():
+            model = Model(name, terms, table, pairs)
+            results = [judge(held_out_margins(model, seed, bar), seed) for seed in range(seeds)]
+            accuracies = np.array([result.accuracy for result in results])
+            losses = np.array([result.log_loss for result in results])
+            rows.append([name, f"{accuracies.mean():.2%}", f"{accuracies.min():.2%} to {accuracies.max():.2%}"])
+            rows[-1] += [f"{losses.mean():.4f}", f"{losses.min():.4f} to {losses.max():.4f}"]
+    print(tabulate(rows, ["model", "accuracy", "range", "log-loss", "range"], tablefmt="github"))
+
+
+if __name__ == "__main__":
+    main()
