@@ -4,8 +4,8 @@ import csv
 import io
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +53,6 @@ class BadRows:
             raise FergiRewardError(f"{bad} (mend it, or leave it out with --skip-bad)")
         self.found.append(bad)
 
-    def as_records(self) -> list[dict[str, object]]:
-        """For reports: one dictionary a problem."""
-        return [asdict(bad) for bad in self.found]
-
 
 @dataclass(frozen=True)
 class Numbers:
@@ -66,7 +62,7 @@ class Numbers:
     rows: NDArray[np.int64]
 
 
-def read_numbers(path: Path, name: str, columns: Sequence[str], bad: BadRows) -> Numbers:
+def read_numbers(path: Path, name: str, columns: Sequence[str], bad: BadRows, whole: Collection[str] = ()) -> Numbers:
     """Read the named columns of a CSV file; every value must be a finite number.
 
     Args:
@@ -74,6 +70,7 @@ def read_numbers(path: Path, name: str, columns: Sequence[str], bad: BadRows) ->
         name: What to call it in messages.
         columns: Columns to read, in the order wanted; others are ignored.
         bad: Where problems go; rows with one are left out.
+        whole: Those of the columns whose numbers must be whole.
     """
     nothing = Numbers(np.empty((0, len(columns))), np.empty(0, dtype=np.int64))
     try:
@@ -91,9 +88,11 @@ def read_numbers(path: Path, name: str, columns: Sequence[str], bad: BadRows) ->
     if not body.strip():
         bad.add(name, "the file has a header and no rows")
         return nothing
-    return _all_at_once(body, [names.index(column) for column in columns]) or _row_by_row(
-        text, name, names, columns, bad
-    )
+    numbers = _all_at_once(body, [names.index(column) for column in columns])
+    wholes = [place for place, column in enumerate(columns) if column in whole]
+    if numbers is not None and not (numbers.values[:, wholes] % 1).any():
+        return numbers
+    return _row_by_row(text, name, columns, bad, whole)
 
 
 def _all_at_once(body: str, indices: list[int]) -> Numbers | None:
@@ -109,27 +108,35 @@ def _all_at_once(body: str, indices: list[int]) -> Numbers | None:
     return Numbers(values, np.arange(2, len(values) + 2))
 
 
-def _row_by_row(text: str, name: str, names: list[str], columns: Sequence[str], bad: BadRows) -> Numbers:
+def _row_by_row(text: str, name: str, columns: Sequence[str], bad: BadRows, whole: Collection[str]) -> Numbers:
     """The slow way, which can say which row is wrong."""
     values, rows = [], []
-    for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
-        if number == 1 or not row:
+    lines = csv.reader(io.StringIO(text))
+    names = [column.strip() for column in next(lines)]
+    for row in lines:
+        number = lines.line_num
+        if not row:
             continue
         if len(row) != len(names):
             bad.add(name, f"the row has {len(row)} values where the header has {len(names)}", row=number)
             continue
         cells = dict(zip(names, row, strict=True))
-        wrong = next((column for column in columns if not _is_finite(cells[column])), None)
-        if wrong is not None:
-            bad.add(name, f"'{cells[wrong]}' is not a finite number", row=number, column=wrong)
+        wrong = [(column, what) for column in columns if (what := _fault(cells[column], column in whole))]
+        if wrong:
+            column, what = wrong[0]
+            bad.add(name, f"'{cells[column]}' is not a {what} number", row=number, column=column)
             continue
         values.append([float(cells[column]) for column in columns])
         rows.append(number)
     return Numbers(np.array(values, dtype=float).reshape(-1, len(columns)), np.array(rows, dtype=np.int64))
 
 
-def _is_finite(cell: str) -> bool:
+def _fault(cell: str, whole: bool) -> str | None:
+    """What the cell is not: `finite` or `whole`; None where it is what it should be."""
     try:
-        return math.isfinite(float(cell))
+        number = float(cell)
     except ValueError:
-        return False
+        return "finite"
+    if not math.isfinite(number):
+        return "finite"
+    return "whole" if whole and number % 1 else None

@@ -39,6 +39,7 @@ IMAGE_COLUMNS = {
     "BLIP_score": "blip",
 }
 CSV_NAMES = {name: column for column, name in IMAGE_COLUMNS.items()}
+WHOLE = ("session_index", "image_index", "rank_score")
 FRAME_COLUMNS = (
     "timestamp",
     "face_detection_confidence_score",
@@ -96,7 +97,7 @@ def read_fergi(
     images = read_images(folder, bad)
     reaction, baseline = _from_frames(folder, images, bad) if from_frames else _prepared(folder, images, bad)
     table = images.merge(reaction, on=KEY, how="left")
-    return PreferenceTable(table, baseline, au_source(folder), tuple(bad.as_records()))
+    return PreferenceTable(table, baseline, au_source(folder), tuple(map(str, bad.found)))
 
 
 def au_source(folder: Path) -> str:
@@ -158,7 +159,7 @@ def _read_users(folder: Path, kind: str, users: Iterable[str], columns: dict[str
     frames = []
     for user in users:
         name = _prepared_file(kind, user)
-        numbers = read_numbers(folder / name, name, list(columns), bad)
+        numbers = read_numbers(folder / name, name, list(columns), bad, WHOLE)
         frame = pd.DataFrame(numbers.values, columns=list(columns.values()))
         frames.append(frame.assign(user=user, row=numbers.rows))
     together = pd.concat(frames, ignore_index=True)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,20 @@ def test_calibrate_writes_the_calibration_and_a_report(simulated, tmp_path):
     assert f"{table['correct']}/{table['pairs']}" in (report / "report.md").read_text()
     for plot in ("accuracy.png", "coverage.png"):
         assert (report / plot).read_bytes().startswith(b"\x89PNG")
+
+
+def test_skip_bad_lists_what_it_left_out(simulated, tmp_path):
+    folder = shutil.copytree(simulated, tmp_path / "fergi")
+    path = folder / "preparation" / "preprocessed_image_data" / "003.csv"
+    path.write_text(path.read_text().replace("\n1,2,", "\n1,two,"))
+    command = ["calibrate", "--data", folder, "--protocol", "paper-v1", "--out", tmp_path / "c.json"]
+    assert "003.csv, row 3, column image_index: 'two' is not a finite number" in mistake(run(*command))
+    assert not (tmp_path / "c.json").exists()
+    result = run(*command, "--skip-bad", "--report", tmp_path / "report")
+    assert result.exit_code == 0, result.output
+    assert "1 bad rows" in result.output
+    for name in ("report.json", "report.md"):
+        assert "003.csv, row 3, column image_index" in (tmp_path / "report" / name).read_text()
 
 
 def test_calibrate_on_fergi_prints_the_papers_figures(fergi, tmp_path):

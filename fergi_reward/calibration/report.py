@@ -72,6 +72,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     }
     write_json(folder / "report.json", record)
     text = f"# Calibration, protocol {calibration.protocol}\n\n{summary(evaluation)}\n\n{markdown_table(evaluation)}\n"
+    text += "".join(f"\n- left out: {row}" for row in evaluation.left_out["bad_rows"])
     write_text(folder / "report.md", text)
     for name, figure in (("accuracy.png", accuracy_plot(evaluation)), ("coverage.png", coverage_plot(evaluation))):
         with written_whole(folder / name) as path:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +47,7 @@ class PreferenceTable:
     images: pd.DataFrame
     baseline: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=KEY))
     au_source: str | None = None
-    left_out: Sequence[dict[str, Any]] = ()
+    left_out: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         missing = [column for column in [*KEY, "rank"] if column not in self.images]
