@@ -31,7 +31,7 @@ class ScriptArguments(CheckedOptions):
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Pipeline to fine-tune: a hub id, a folder, or the word tiny for a seeded toy, pipeline and scorer, made here.",
+        "Pipeline to fine-tune: a hub id, a folder, or the word tiny for a toy, pipeline and scorers, made on the spot.",
     )
     prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
     scorers: list[str] | None = field(
@@ -72,11 +72,16 @@ def load_pipeline(model: str) -> "StableDiffusionPipeline":
 
 
 def load_reward(script: ScriptArguments) -> CombinedReward:
-    """The calibrated reward."""
+    """The calibrated reward, on this process's device."""
+    from accelerate import PartialState
+
+    device = PartialState().device
+    toys = [tiny.image_reward(), tiny.pickscore(), tiny.hps()] if script.model == TINY else []
     return CombinedReward.from_pretrained(
         calibration=script.calibration,
-        scorers=[tiny.image_reward(), tiny.pickscore(), tiny.hps()] if script.model == TINY else script.scorers,
+        scorers=[toy.to(device) for toy in toys] or script.scorers,
         checkpoints=dict(text.split("=", 1) for text in script.checkpoints or []),
+        device=device,
     )
 
 

@@ -148,6 +148,7 @@ class DDPOTrainer:
             raise FergiRewardError("there are no prompts: give at least one")
         self.config, self.reward, self.pipeline, self.prompts = config, reward, pipeline, list(prompts)
         self.run = Run(config)
+        self.checkpoint = self.run.resume_checkpoint()
         self.accelerator = self.run.accelerator
         device = self.accelerator.device
         pipeline.to(device)
@@ -313,11 +314,10 @@ class DDPOTrainer:
 
     def _resume(self) -> int:
         """Go back to where the checkpoint was written, if there is one; returns the finished epochs."""
-        checkpoint = self.run.resume_checkpoint()
-        if checkpoint is None:
+        if self.checkpoint is None:
             return 0
-        state = self.run.load_state(checkpoint)
-        load_lora(self.pipeline, checkpoint)
+        state = self.run.load_state(self.checkpoint)
+        load_lora(self.pipeline, self.checkpoint)
         self.optimizer.load_state_dict(state["optimizer"])
         self.tracker.load_state_dict(state["stat_tracker"])
         if self.accelerator.scaler:

@@ -20,6 +20,11 @@ from fergi_reward.files import write_text
 from fergi_reward.trainers.config import TrainerConfig
 
 STATE_FILE = "trainer_state.pt"
+# Options that may change when a run is resumed without making it another run.
+HOUSEKEEPING = {
+    *("output_dir", "num_epochs", "resume_from", "save_freq", "num_checkpoint_limit"),
+    *("log_with", "tracker_project_name", "grid_freq", "grid_num_images"),
+}
 
 
 class Run:
@@ -98,14 +103,31 @@ class Run:
         if self.accelerator.is_main_process:
             with folder_written_whole(self.checkpoints / f"epoch_{epoch:04d}") as folder:
                 save_adapter(folder)
-                torch.save({"epoch": epoch, **state}, folder / STATE_FILE)
+                torch.save({"epoch": epoch, "config": asdict(self.config), **state}, folder / STATE_FILE)
             for old in _checkpoints(self.checkpoints)[: -self.config.num_checkpoint_limit]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
 
     def load_state(self, checkpoint: Path) -> dict[str, Any]:
-        """The state that `save_checkpoint` was given, and `epoch`, the epochs finished then."""
-        return torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
+        """The state that `save_checkpoint` was given, and `epoch`, the epochs finished then.
+
+        Says which options are not those of the checkpoint.
+
+        Raises:
+            FergiRewardError: The adapter had another shape.
+        """
+        state = torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
+        options = asdict(self.config)
+        changed = [
+            f"{name} {before!r} -> {options[name]!r}"
+            for name, before in state["config"].items()
+            if name not in HOUSEKEEPING and options[name] != before
+        ]
+        if any(change.startswith("lora_") for change in changed):
+            raise FergiRewardError(f"cannot resume {checkpoint} with another adapter: {', '.join(changed)}")
+        if changed:
+            self.accelerator.print(f"resuming with changed options: {', '.join(changed)}")
+        return state
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

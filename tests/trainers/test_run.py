@@ -68,6 +68,16 @@ def test_a_fresh_run_does_not_write_over_another(tmp_path):
         run_in(tmp_path).resume_checkpoint()
 
 
+def test_resuming_says_what_changed(tmp_path, capsys):
+    first = run_in(tmp_path, seed=1)
+    checkpoint(first, 3)
+    options = {"seed": 2, "num_epochs": 7, "resume_from": str(tmp_path)}
+    run_in(tmp_path, **options).load_state(first.checkpoints / "epoch_0003")
+    assert capsys.readouterr().out == "resuming with changed options: seed 1 -> 2\n"
+    with pytest.raises(FergiRewardError, match="another adapter: seed 1 -> 2, lora_rank 4 -> 8"):
+        run_in(tmp_path, **options, lora_rank=8).load_state(first.checkpoints / "epoch_0003")
+
+
 def test_resuming_from_nothing(tmp_path):
     with pytest.raises(FergiRewardError, match="holds no checkpoint"):
         run_in(tmp_path, resume_from=str(tmp_path / "nowhere")).resume_checkpoint()
