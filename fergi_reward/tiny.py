@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def pickscore(*, seed: int = 0) -> "PickScorer":
-    """A PickScore of 0.6 M parameters beside its token embeddings, for 32 x 32 inputs."""
+    """A PickScore for 32 x 32 inputs."""
     from transformers import CLIPConfig
 
     from fergi_reward.scorers.pickscore import PickScorer
 
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    # CLIP's models made by transformers before 4.31 say eos_token_id 2 and take the largest token for the end.
+    # As the published configuration says: transformers then takes the largest token for the end of the text.
     text = {**tower, "hidden_act": "gelu", "eos_token_id": 2}
     vision = {**tower, "hidden_act": "gelu", "image_size": 32, "patch_size": 8}
     with seeded(seed):

@@ -177,9 +177,11 @@ class Scorer(nn.Module, ABC):
 
     def _ready(self, device: torch.device | str | None, dtype: torch.dtype) -> Self:
         """Freeze, set the precision (head in float32 at least) and move: the last step of `from_pretrained`."""
-        self.requires_grad_(False).eval().to(torch.promote_types(dtype, torch.float32))
-        for tower in self.towers():
-            tower.to(dtype)
+        self.requires_grad_(False).eval()
+        low = {parameter for tower in self.towers() for parameter in tower.to(dtype).parameters()}
+        for parameter in set(self.parameters()) - low:
+            # A copy lets go of the mapped file, which one view would keep in memory whole.
+            parameter.data = parameter.data.to(torch.promote_types(dtype, torch.float32), copy=True)
         return self.to(device or "cpu")
 
 

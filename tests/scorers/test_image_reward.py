@@ -4,13 +4,15 @@ import shutil
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import transforms
 
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.images import CLIP_MEAN, CLIP_STD, open_picture, to_pixels
 from fergi_reward.scorers.image_reward import ImageRewardScorer
 
 pytestmark = pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")
@@ -55,13 +57,22 @@ def test_pixels_score_like_the_picture(scorer, cases) -> None:
         assert scorer(pixels, prompt).item() == pytest.approx(scorer.score(path, prompt).item(), abs=bound)
 
 
-def test_pictures_are_resized_before_they_become_rgb() -> None:
-    """A transparent half has no colour of its own when its border is resized, an opaque one has."""
-    half = Image.new("RGBA", (64, 64), (255, 0, 0, 255))
-    half.paste((0, 0, 255, 0), (32, 0, 64, 64))
-    scorer = tiny.image_reward()
-    opaque = scorer.preprocess(half.convert("RGB"))
-    assert not torch.allclose(scorer.preprocess(half), opaque, atol=0.1)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "CMYK"])
+@pytest.mark.parametrize("size", [(64, 64), (47, 33), (33, 70), (20, 21)])
+def test_pictures_meet_the_model_as_torchvision_prepares_them(mode: str, size: tuple[int, int]) -> None:
+    """In the original's order: resize, crop, and only then RGB."""
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
+    picture = Image.fromarray(values).convert(mode)
+    original = transforms.Compose(
+        [
+            transforms.Resize(32, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(32),
+            lambda image: image.convert("RGB"),
+            transforms.ToTensor(),
+            transforms.Normalize(CLIP_MEAN, CLIP_STD),
+        ]
+    )
+    torch.testing.assert_close(tiny.image_reward().preprocess(picture), original(picture))
 
 
 def test_a_long_prompt_is_cut_with_one_warning() -> None:

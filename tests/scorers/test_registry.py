@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,18 @@ def test_a_scorer_comes_by_name_frozen_and_in_its_dtype(checkpoints: Path) -> No
     assert not any(parameter.requires_grad for parameter in scorer.parameters())
     assert {tower.dtype for tower in scorer.towers()} == {torch.bfloat16}
     assert scorer.model.visual_projection.weight.dtype == torch.float32
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("name", "folder"), [("pickscore", "pickscore"), ("hps_v2", "hps")])
+def test_only_a_full_precision_scorer_stays_mapped_to_its_file(
+    checkpoints: Path, tmp_path: Path, name: str, folder: str
+) -> None:
+    shutil.copytree(checkpoints / folder, tmp_path, dirs_exist_ok=True)
+    scorer = load_scorer(name, tmp_path, dtype=torch.bfloat16)
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    scorer = load_scorer(name, tmp_path)
+    assert str(tmp_path) in Path("/proc/self/maps").read_text(), scorer.name
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
