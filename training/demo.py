@@ -26,15 +26,14 @@ def main() -> None:
     if data is None:
         data = OUT / "simulated_fergi"
         run("No FERGI found: some viewers are made up", [COMMAND, "data", "simulate", "--out", str(data)])
-    for title, config, report in (
-        ("Calibrate as published, to compare", "calibrate_paper_v1", OUT / "paper_v1"),
-        ("Calibrate the reward", "calibrate_bradley_terry", OUT / "report"),
+    calibration = OUT / "calibration.json"
+    for title, config, report, out in (
+        ("Calibrate as published, to compare", "calibrate_paper_v1", OUT / "paper_v1", OUT / "paper_v1.json"),
+        ("Calibrate the reward", "calibrate_bradley_terry", OUT / "report", calibration),
     ):
-        calibration = report / "calibration.json"
-        options = ["--data", str(data), "--out", str(calibration), "--report", str(report)]
+        options = ["--data", str(data), "--out", str(out), "--report", str(report)]
         run(title, [COMMAND, "calibrate", "--config", f"configs/{config}.yaml", *options])
-    shutil.move(calibration, OUT / "calibration.json")
-    options = ["--calibration", str(OUT / "calibration.json"), "--output_dir", str(OUT / "ddpo")]
+    options = ["--calibration", str(calibration), "--output_dir", str(OUT / "ddpo")]
     run("Fine-tune a toy with it", [sys.executable, "training/ddpo.py", "--config", "configs/ddpo_tiny.yaml", *options])
     shutil.copy(OUT / "ddpo" / "grids" / "before_after.png", OUT / "before_after.png")
     write_reward_curve(OUT / "ddpo" / "metrics.jsonl", OUT / "reward_curve.png")
