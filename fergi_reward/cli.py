@@ -129,6 +129,47 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
     click.echo(f"{len(table)} valid clips: {out}")
 
 
+@main.command()
+@config
+@click.option(
+    "--images", type=PATH, required=True, help="A folder of pictures, or a CSV with the columns image, prompt."
+)
+@click.option(
+    "--prompts", type=PATH, help="For a folder: a text file with a prompt a picture, in order of names, or one."
+)
+@click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between.")
+@click.option(
+    "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
+)
+@click.option("--calibration", type=PATH, help="Adds a column `reward`; the word shipped means the one on FERGI.")
+@click.option("--out", type=PATH, default=Path("scores.parquet"), help="The table to write, .parquet or .csv.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Images at a time.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode images ahead.")
+@click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of the towers."
+)
+@click.pass_context
+def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the options above
+    """Score images; goes on where it was killed. Under `accelerate launch` the processes share the work."""
+    from fergi_reward.bulk.run import BulkOptions, run
+
+    failed = run(BulkOptions(**options))
+    if failed:
+        click.echo(f"{failed} images could not be scored: see errors.csv beside the output", err=True)
+        ctx.exit(3)
+
+
+@main.command()
+def scorers() -> None:
+    """Print the scorers: names, licenses, checkpoints and pinned revisions."""
+    from tabulate import tabulate
+
+    from fergi_reward.scorers.registry import scorer_table
+
+    click.echo(tabulate(scorer_table(), headers="keys", tablefmt="github"))
+
+
 @main.group()
 def data() -> None:
     """Get the FERGI data, or make some up."""

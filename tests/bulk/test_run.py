@@ -1,0 +1,156 @@
+"""`fergi-reward score` on the small reference checkpoints and pictures."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from fergi_reward.cli import main
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.registry import load_scorer
+
+PROMPTS = ["a red cat", 'a "dog", sitting', "é 北京"]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(reference, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    subprocess.run([sys.executable, "make_checkpoints.py", folder], cwd=reference, check=True)
+    return folder
+
+
+@pytest.fixture
+def manifest(reference, tmp_path):
+    """24 rows of the reference pictures, one of them missing and one truncated."""
+    pictures = sorted((reference / "images").iterdir())
+    (tmp_path / "broken.png").write_bytes(pictures[0].read_bytes()[:5000])
+    rows = [(str(pictures[number % 8]), PROMPTS[number % 3]) for number in range(24)]
+    rows[5], rows[17] = ("missing.png", "a"), ("broken.png", "b")
+    path = tmp_path / "manifest.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "prompt"), *rows])
+    return path
+
+
+@pytest.fixture
+def options(checkpoints):
+    return ["--scorers", "pickscore,hps_v2.0,hps_v2.1", "--batch-size", "4",
+            "--checkpoint", f"pickscore={checkpoints / 'pickscore'}",
+            "--checkpoint", f"hps_v2.0={checkpoints / 'hps'}",
+            "--checkpoint", f"hps_v2.1={checkpoints / 'hps'}"]  # fmt: skip
+
+
+def score(*arguments):
+    return CliRunner().invoke(main, ["score", *map(str, arguments)])
+
+
+def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
+    out = tmp_path / "scores.parquet"
+    result = score("--images", manifest, *options, "--calibration", "shipped", "--out", out)
+    assert result.exit_code == 3, result.output
+    table = pd.read_parquet(out)
+    assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2", "hps_v2.1", "reward"]
+    errors = pd.read_csv(tmp_path / "errors.csv")
+    assert errors["image"].tolist() == ["missing.png", "broken.png"]
+    assert len(table) == 22
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.png", "errors.csv", "manifest.csv", out.name]
+    scorers = [load_scorer("pickscore", checkpoints / "pickscore"), load_scorer("hps_v2", checkpoints / "hps")]
+    expected = CombinedReward.from_pretrained(scorers=scorers).score(table["image"].tolist(), table["prompt"].tolist())
+    assert table["reward"].tolist() == pytest.approx(expected.total.tolist(), abs=1e-4)
+    assert table["pickscore"].tolist() == pytest.approx(expected.terms["pickscore"].tolist(), abs=5e-5)
+
+
+def test_a_folder_with_one_prompt_for_all(reference, options, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red cat\n")
+    out = tmp_path / "scores.csv"
+    result = score("--images", reference / "images", "--prompts", prompts, *options, "--out", out)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out)
+    assert table["image"].tolist() == sorted(path.name for path in (reference / "images").iterdir())
+    assert set(table["prompt"]) == {"a red cat"}
+    assert not (tmp_path / "errors.csv").exists()
+
+
+def command(manifest, options, out):
+    return ["-m", "fergi_reward", "score", "--images", str(manifest), *options, "--out", str(out)]
+
+
+def test_a_killed_run_goes_on_without_scoring_anything_twice(manifest, options, tmp_path):
+    out = tmp_path / "scores.csv"
+    journal = tmp_path / ".scores.csv.journal"
+    process = subprocess.Popen([sys.executable, *command(manifest, options, out)], stderr=subprocess.DEVNULL)
+    while not any(path.stat().st_size for path in journal.glob("*.jsonl")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = [json.loads(line)[0] for path in journal.glob("*.jsonl") for line in path.open() if line.endswith("\n")]
+    assert 0 < len(before) < 24
+    (journal / "0001-0000.jsonl").open("a").write('[23, {"sco')  # what a kill in the middle of a line leaves
+    assert not out.exists()
+    finished = subprocess.run([sys.executable, *command(manifest, options, out)], capture_output=True, text=True)
+    assert finished.returncode == 3
+    assert f"{len(before)}/24" in finished.stderr  # the bar starts where the other run stopped
+    whole = tmp_path / "whole.csv"
+    score("--images", manifest, *options, "--out", whole)
+    pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(whole), rtol=0, atol=1e-5)
+
+
+def test_two_processes_give_the_bits_of_one(manifest, options, tmp_path):
+    two, one = tmp_path / "two.parquet", tmp_path / "one.parquet"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    result = subprocess.run([*launch, *command(manifest, options, two)], capture_output=True, text=True)
+    assert "exitcode  : 3" in result.stderr
+    score("--images", manifest, *options, "--out", one)
+    assert two.read_bytes() == one.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--out", "scores.txt"], "must end in .parquet or .csv"),
+        (["--checkpoint", "pickscore"], "must be NAME=FOLDER"),
+        (["--checkpoint", "clip=x"], "names clip, which --scorers does not"),
+        (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
+        (["--prompts", "p.txt"], "a manifest holds its own prompts"),
+        (["--images", "nowhere.csv"], "nowhere.csv cannot be read"),
+        (["--calibration", "nowhere.json"], "nowhere.json cannot be read"),
+    ],
+)
+def test_mistakes_are_one_sentence(manifest, tmp_path, change, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = score("--images", manifest, "--scorers", "pickscore", *change)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("picture,prompt\na.png,x\n", "needs the columns image and prompt; image missing"),
+        ("image,prompt\na.png\n", "row 2: image or prompt is missing"),
+        ("", "image, prompt missing"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used(options, tmp_path, text, message):
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(text)
+    result = score("--images", manifest, *options, "--out", tmp_path / "scores.csv")
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_journal_of_other_options_is_not_gone_on_with(manifest, options, tmp_path):
+    out = tmp_path / "scores.csv"
+    journal = tmp_path / ".scores.csv.journal"
+    journal.mkdir()
+    (journal / "options.json").write_text("{}")
+    result = score("--images", manifest, *options, "--out", out)
+    assert result.exit_code == 2
+    assert "holds scores of a run with other options" in result.stderr
