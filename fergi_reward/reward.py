@@ -1,7 +1,7 @@
 """The combined reward: scorers and the viewer's face, standardised and weighted as preferences chose."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -67,6 +67,7 @@ class CombinedReward:
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where scorers are loaded; by default the CPU.
         dtype: Of the towers of scorers that are loaded; by default float32.
+        offload: Park scorers on the CPU, and move each to `device` only while it scores.
 
     Raises:
         FergiRewardError: The calibration has no weights for these terms, or was fitted on another AU source.
@@ -82,11 +83,12 @@ class CombinedReward:
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        offload: bool = False,
     ) -> None:
         self.calibration = calibration
         self._scorers = list(scorers)
         self._names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype, self._offload = device, dtype, offload
         self._checkpoints = dict(checkpoints or {})
         self._recorded = _checked_reactions(reaction, recorded, calibration)
         self._without = calibration.fit_for(self._names)
@@ -108,6 +110,7 @@ class CombinedReward:
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        offload: bool = False,
     ) -> "CombinedReward":
         """The reward with published scorers and a calibration; nothing is downloaded before the first image is scored.
 
@@ -119,6 +122,7 @@ class CombinedReward:
             checkpoints: As for the class.
             device: As for the class.
             dtype: As for the class.
+            offload: As for the class.
         """
         record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
         return cls(
@@ -129,6 +133,7 @@ class CombinedReward:
             checkpoints=checkpoints,
             device=device,
             dtype=dtype,
+            offload=offload,
         )
 
     @property
@@ -140,7 +145,19 @@ class CombinedReward:
         return [scorer for scorer in self._scorers if isinstance(scorer, Scorer)]
 
     def _load(self, name: str) -> Scorer:
-        return load_scorer(name, self._checkpoints.get(name), device=self._device, dtype=self._dtype)
+        device = "cpu" if self._offload else self._device
+        return load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype)
+
+    def _awake(self) -> Iterator[Scorer]:
+        """Each scorer, where it is to score; one that is parked is moved there and, after its turn, back."""
+        for scorer in self.scorers:
+            if self._offload:
+                scorer.to(self._device or "cpu")
+            try:
+                yield scorer
+            finally:
+                if self._offload:
+                    scorer.to("cpu")
 
     def __call__(
         self, pixels: Tensor, prompts: str | Sequence[str], *, image_ids: Sequence[str] | None = None
@@ -156,7 +173,11 @@ class CombinedReward:
             FergiRewardError: Pixels or prompts are not of that form, or a scorer gave a number that is not finite.
         """
         prompts = prompt_list(prompts, len(pixels))
-        return self.combine({scorer.name: scorer(pixels, prompts) for scorer in self.scorers}, prompts, image_ids)
+        if self._offload and torch.is_grad_enabled() and pixels.requires_grad:
+            raise FergiRewardError(
+                "the backward pass needs the scorers where they are: give offload=False, or use score()"
+            )
+        return self.combine({scorer.name: scorer(pixels, prompts) for scorer in self._awake()}, prompts, image_ids)
 
     def score(
         self,
@@ -183,7 +204,7 @@ class CombinedReward:
         for start in range(0, max(1, len(listed)), HELD_PICTURES):
             part = listed[start : start + HELD_PICTURES]
             held = part if isinstance(part, Tensor) else _decoded(part)
-            for scorer in self.scorers:
+            for scorer in self._awake():
                 of_part = scorer.score(held, prompts[start : start + HELD_PICTURES], batch_size=batch_size)
                 scores[scorer.name].append(of_part)
         return self.combine(

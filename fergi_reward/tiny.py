@@ -71,7 +71,8 @@ def stable_diffusion(*, seed: int = 0) -> "StableDiffusionPipeline":
 
     Its noise schedule is that of Stable Diffusion 1.5, its latents are 8 times smaller than its pictures, as there.
     """
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from fergi_reward.scorers.clip_tokenizer import clip_tokenizer

@@ -1,11 +1,13 @@
 import pytest
 import torch
+from PIL import Image
 
 from fergi_reward import tiny
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.pickscore import PickScorer
 
 WITHOUT = Fit("pickscore", (Term("pickscore", 1.0, 2.0, 0.5),))
 WITH = Fit("pickscore+au4", (Term("pickscore", 3.0, 4.0, 0.6), Term("au4", -0.2, 0.1, 0.3)), decay=0.4)
@@ -120,6 +122,42 @@ def test_recorded_reactions_need_one_id_an_image(scorer, pixels):
         reward(pixels, PROMPTS)
     with pytest.raises(FergiRewardError, match="give 3 of them, got 2"):
         reward(pixels, PROMPTS, image_ids=["a", "b"])
+
+
+class Travelling(PickScorer):
+    """Notes where it is sent, and where it is when it scores; there is one device to test on."""
+
+    def to(self, place):
+        self.journey.append(place)
+        return super().to("cpu")
+
+    def score(self, *args, **kwargs):
+        self.journey.append("scores")
+        return super().score(*args, **kwargs)
+
+
+def test_parked_scorers_are_awake_only_while_they_score(pixels):
+    scorer = tiny.pickscore(seed=0)
+    scorer.__class__, scorer.journey = Travelling, []
+    reward = CombinedReward([scorer], calibration(), device="cuda:1", offload=True)
+    reward.score(pixels, PROMPTS)
+    assert scorer.journey == ["cuda:1", "scores", "cpu"]
+    with pytest.raises(FergiRewardError, match="offload=False"):
+        reward(pixels.clone().requires_grad_(), PROMPTS)
+
+
+def test_each_picture_is_decoded_once_for_all_scorers(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (40, 40), "red").save(path)
+    opened = []
+    first, second = tiny.pickscore(seed=0), tiny.hps(seed=0)
+    for scorer in (first, second):
+        preprocess = scorer.preprocess
+        scorer.preprocess = lambda picture, inner=preprocess: opened.append(id(picture)) or inner(picture)
+    reward = CombinedReward.from_pretrained(scorers=[first, second])
+    reward.score([path, str(path), path], "a cat")
+    assert len(opened) == 2  # one a scorer
+    assert len(set(opened)) == 1  # of the same decoded picture
 
 
 @pytest.mark.parametrize("activation", [-0.1, float("nan"), float("inf")])
