@@ -31,7 +31,7 @@ class ScriptArguments(CheckedOptions):
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Pipeline to fine-tune: a hub id, a folder, or the word tiny for a toy, pipeline and scorers, made on the spot.",
+        "Pipeline to fine-tune: a hub id, a folder, or the word tiny for a toy pipeline and toy scorers.",
     )
     prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
     scorers: list[str] | None = field(
@@ -74,8 +74,10 @@ def load_pipeline(model: str) -> "StableDiffusionPipeline":
 def load_reward(script: ScriptArguments) -> CombinedReward:
     """The calibrated reward, on this process's device."""
     from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
 
-    device = PartialState().device
+    # The first to ask fixes the state for the whole process: it must ask as the trainer's Accelerator would.
+    device = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
     toys = [tiny.image_reward(), tiny.pickscore(), tiny.hps()] if script.model == TINY else []
     return CombinedReward.from_pretrained(
         calibration=script.calibration,

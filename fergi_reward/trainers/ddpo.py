@@ -329,6 +329,7 @@ class DDPOTrainer:
             with folder_written_whole(self.run.folder / "lora") as folder:
                 save_lora(self.pipeline, folder)
             self._draw_before_after()
+        self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         # Takes the mixed-precision wrapper off the UNet's forward again.
         self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
