@@ -14,6 +14,7 @@ from fergi_reward.files import write_json
 
 SCHEMA = 1
 SHIPPED = "fergi-ir50-bradley-terry.json"
+VALENCE_TRANSFORM = "exp(-decay * activation) - 1"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Calibration:
         library_version: The version that fitted it.
         command: The command that made it.
         seed: The seed of folds and intervals.
+        valence_transform: How an activation becomes the valence that an action unit's term weighs.
         schema: Version of this layout.
     """
 
@@ -84,6 +86,7 @@ class Calibration:
     library_version: str
     command: str
     seed: int
+    valence_transform: str = VALENCE_TRANSFORM
     schema: int = SCHEMA
 
     @property
@@ -141,6 +144,10 @@ class Calibration:
 def _from_record(record: dict[str, Any], where: str) -> Calibration:
     """Build the dataclasses, checking every key and number."""
     values = _checked(record, Calibration, where)
+    if values["valence_transform"] != VALENCE_TRANSFORM:
+        raise FergiRewardError(
+            f"{where}: valence_transform is {values['valence_transform']!r}, this version knows {VALENCE_TRANSFORM!r}"
+        )
     values["fits"] = tuple(_fit(fit, f"{where}, fit {number}") for number, fit in enumerate(values["fits"], start=1))
     return Calibration(**values)
 

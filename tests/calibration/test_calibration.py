@@ -61,6 +61,7 @@ def removed(record):
 FAULTS = {
     "unknown schema": (lambda record: record.update(schema=99), "has schema 99, this version reads 1"),
     "no schema": (lambda record: record.pop("schema"), "has schema None"),
+    "other valence": (lambda record: record.update(valence_transform="tanh"), "valence_transform is 'tanh'"),
     "missing key": (lambda record: record.pop("au_source"), "lacks au_source"),
     "unknown key": (lambda record: record.update(extra=1), "has unknown extra"),
     "missing key in a term": (removed, "fit 1, term 1: lacks mean"),

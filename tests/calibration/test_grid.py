@@ -42,9 +42,9 @@ def test_three_restless_participants_are_left_out(outcome):
 
 
 def test_counts_of_each_participant_by_a_plain_reading(outcome):
-    """Loops over pairs and participants, for the weighted sum and for PickScore with AU4."""
+    """Written down again from the paper's rules, a participant at a time: the weighted sum, AU4, PickScore with AU4."""
     images = outcome.table.images
-    scores, users = images[list(grid.SCORERS)].to_numpy(), images["user"].to_numpy()
+    scores, users, au4 = images[list(grid.SCORERS)].to_numpy(), images["user"].to_numpy(), images["au4"].to_numpy()
     pairs = [
         (first, second)
         for _, rows in images.groupby(["user", "session"])
@@ -53,13 +53,25 @@ def test_counts_of_each_participant_by_a_plain_reading(outcome):
         if rows["rank"][first] > rows["rank"][second]
     ]
     better, worse = np.array(pairs).T
-    for user in ("001", "026", "040"):
-        others = users != user
+    decay = {}
+    for user in np.unique(users):
+        gains = {}
+        for k in np.arange(1, 22) / 10:
+            difference = (np.exp(-k * au4) - 1)[better] - (np.exp(-k * au4) - 1)[worse]
+            for threshold in np.arange(51) / 50:
+                chosen = (users[better] != user) & (np.abs(difference) > threshold)
+                gains[k, threshold] = (difference[chosen] > 0).sum() - 2 * (difference[chosen] <= 0).sum()
+        decay[user] = max(gains, key=gains.get)[0]
+    valences = np.exp(-np.array([decay[user] for user in users]) * au4) - 1
+    for user in np.unique(users):
+        others, training = users != user, users[better] != user
         z = (scores - scores[others].mean(0)) / scores[others].std(0, ddof=1)
-        training = users[better] != user
-        best = max(grid.weight_grid(), key=lambda w: ((z @ w)[better] > (z @ w)[worse])[training].sum())
-        right = ((z @ best)[better] > (z @ best)[worse])[~training].sum()
-        assert _count(outcome, "weighted_sum", user) == {"correct": right, "pairs": (~training).sum()}
+        weights = max(grid.weight_grid(), key=lambda w: ((z @ w)[better] > (z @ w)[worse])[training].sum())
+        totals = [z[:, 1] + c / 10 * valences for c in range(31)]
+        combined = max(totals, key=lambda total: (total[better] > total[worse])[training].sum())
+        for model, total in (("weighted_sum", z @ weights), ("au4", valences), ("pickscore+au4", combined)):
+            right = (total[better] > total[worse])[~training].sum()
+            assert _count(outcome, model, user) == {"correct": right, "pairs": (~training).sum()}, (model, user)
 
 
 def _count(outcome, model, user):
