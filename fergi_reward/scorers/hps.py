@@ -17,6 +17,11 @@ from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_js
 # another: so they are two terms. FERGI's column hps_v2 holds v2.0.
 _VERSIONS = {"v2.0": ("hps_v2", "HPS_v2_compressed.pt"), "v2.1": ("hps_v2.1", "HPS_v2.1_compressed.pt")}
 
+# The same weights and names in blocks that call scaled_dot_product_attention. In the default ones,
+# nn.MultiheadAttention projects transposed inputs, for which PyTorch copies the weights once a patch: where gradients
+# are asked for that takes twice as long in float32 and fifty times as long in bfloat16.
+_BLOCKS = {"block_type": "custom"}
+
 
 class HPSv2Scorer(Scorer):
     """The score is the cosine of the image and text embedding; about 0.2 to 0.35 for generated images.
@@ -48,7 +53,7 @@ class HPSv2Scorer(Scorer):
         self.antialias = antialias
         self.size: int = config["vision_cfg"]["image_size"]
         self.tokenizer = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
-        model: Any = CLIP(**config)
+        model: Any = CLIP(**config | {tower: config[tower] | _BLOCKS for tower in ("vision_cfg", "text_cfg")})
         # The projections leave their towers: they stay in float32 when the towers do not.
         self.image_projection, model.visual.proj = model.visual.proj, None
         self.text_projection, model.text_projection = model.text_projection, None
