@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
+    from fergi_reward.scorers.aesthetic import AestheticScorer
+    from fergi_reward.scorers.clip import CLIPScorer
     from fergi_reward.scorers.hps import HPSv2Scorer
     from fergi_reward.scorers.image_reward import ImageRewardScorer
     from fergi_reward.scorers.pickscore import PickScorer
+
+_TOWER: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def pickscore(*, seed: int = 0) -> "PickScorer":
@@ -22,12 +26,32 @@ def pickscore(*, seed: int = 0) -> "PickScorer":
 
     from fergi_reward.scorers.pickscore import PickScorer
 
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     # As the published configuration says: transformers then takes the largest token for the end of the text.
-    text = {**tower, "hidden_act": "gelu", "eos_token_id": 2}
-    vision = {**tower, "hidden_act": "gelu", "image_size": 32, "patch_size": 8}
+    text = {**_TOWER, "hidden_act": "gelu", "eos_token_id": 2}
+    vision = {**_TOWER, "hidden_act": "gelu", "image_size": 32, "patch_size": 8}
     with seeded(seed):
         return PickScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).eval()
+
+
+def clip(*, seed: int = 0) -> "CLIPScorer":
+    """A CLIP score for 32 x 32 inputs."""
+    from transformers import CLIPConfig
+
+    from fergi_reward.scorers.clip import CLIPScorer
+
+    text, vision = {**_TOWER, "eos_token_id": 2}, {**_TOWER, "image_size": 32, "patch_size": 8}
+    with seeded(seed):
+        return CLIPScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).eval()
+
+
+def aesthetic(*, seed: int = 0) -> "AestheticScorer":
+    """An aesthetic predictor for 32 x 32 inputs."""
+    from transformers import CLIPVisionConfig
+
+    from fergi_reward.scorers.aesthetic import AestheticScorer
+
+    with seeded(seed):
+        return AestheticScorer(CLIPVisionConfig(**_TOWER, image_size=32, patch_size=8, projection_dim=16)).eval()
 
 
 def hps(*, seed: int = 0) -> "HPSv2Scorer":
@@ -71,42 +95,132 @@ def stable_diffusion(*, seed: int = 0) -> "StableDiffusionPipeline":
 
     Its noise schedule is that of Stable Diffusion 1.5, its latents are 8 times smaller than its pictures, as there.
     """
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextModel
 
     from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 
-    text_config = CLIPTextConfig(
+    with seeded(seed):
+        # A dictionary, since diffusers annotates the two that are None as if they could not be.
+        components: dict[str, Any] = {
+            "unet": _unet(),
+            "vae": _vae(latent_channels=4),
+            "text_encoder": CLIPTextModel(_text_config()),
+            "tokenizer": clip_tokenizer(),
+            "scheduler": _ddim(),
+            "safety_checker": None,
+            "feature_extractor": None,
+        }
+    return StableDiffusionPipeline(**components, requires_safety_checker=False)
+
+
+def stable_diffusion_xl(*, seed: int = 0) -> "StableDiffusionXLPipeline":
+    """Stable Diffusion XL that draws 64 x 64 pixels: two text encoders, and sizes among what its UNet is told."""
+    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+
+    with seeded(seed):
+        unet = _unet(
+            cross_attention_dim=64,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 32,
+        )
+        return StableDiffusionXLPipeline(
+            unet=unet,
+            vae=_vae(latent_channels=4),
+            text_encoder=CLIPTextModel(_text_config()),
+            text_encoder_2=CLIPTextModelWithProjection(_text_config()),
+            tokenizer=clip_tokenizer(),
+            tokenizer_2=clip_tokenizer(),
+            scheduler=_ddim(),
+            add_watermarker=False,
+        )
+
+
+def stable_diffusion_3(*, seed: int = 0) -> "StableDiffusion3Pipeline":
+    """Stable Diffusion 3 that draws 64 x 64 pixels: flow matching, a transformer, no T5, which may be left out there."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+    from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
+    from transformers import CLIPTextModelWithProjection
+
+    from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+
+    with seeded(seed):
+        components: dict[str, Any] = {
+            "transformer": SD3Transformer2DModel(
+                sample_size=8,
+                patch_size=1,
+                num_layers=2,
+                attention_head_dim=8,
+                num_attention_heads=4,
+                joint_attention_dim=64,
+                caption_projection_dim=32,
+                pooled_projection_dim=64,
+                pos_embed_max_size=16,
+            ),
+            "vae": _vae(latent_channels=16, shift_factor=0.0609, scaling_factor=1.5305),
+            "text_encoder": CLIPTextModelWithProjection(_text_config()),
+            "text_encoder_2": CLIPTextModelWithProjection(_text_config()),
+            "text_encoder_3": None,
+            "tokenizer": clip_tokenizer(),
+            "tokenizer_2": clip_tokenizer(),
+            "tokenizer_3": None,
+            "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
+        }
+        return StableDiffusion3Pipeline(**components)
+
+
+def _unet(**options: Any) -> "UNet2DConditionModel":  # noqa: ANN401
+    from diffusers import UNet2DConditionModel
+
+    settings: dict[str, Any] = {
+        "sample_size": 8,
+        "block_out_channels": (32, 64),
+        "layers_per_block": 2,
+        "cross_attention_dim": 32,
+        "attention_head_dim": 8,
+        "norm_num_groups": 8,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    }
+    return UNet2DConditionModel(**{**settings, **options})
+
+
+def _vae(**options: Any) -> "AutoencoderKL":  # noqa: ANN401
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(16, 16, 32, 32),
+        norm_num_groups=8,
+        sample_size=64,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        **options,
+    )
+
+
+def _text_config() -> "CLIPTextConfig":
+    from transformers import CLIPTextConfig
+
+    return CLIPTextConfig(
         hidden_size=32,
         intermediate_size=64,
         num_attention_heads=4,
         num_hidden_layers=3,
+        projection_dim=32,
         vocab_size=49408,
         bos_token_id=49406,
         eos_token_id=49407,
     )
-    with seeded(seed):
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(32, 64),
-            layers_per_block=2,
-            cross_attention_dim=32,
-            attention_head_dim=8,
-            norm_num_groups=8,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        )
-        vae = AutoencoderKL(
-            block_out_channels=(16, 16, 32, 32),
-            latent_channels=4,
-            norm_num_groups=8,
-            sample_size=64,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-        )
-        text_encoder = CLIPTextModel(text_config)
-    scheduler = DDIMScheduler(
+
+
+def _ddim() -> "DDIMScheduler":
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -114,14 +228,3 @@ def stable_diffusion(*, seed: int = 0) -> "StableDiffusionPipeline":
         set_alpha_to_one=False,
         steps_offset=1,
     )
-    # A dictionary, since diffusers annotates the two that are None as if they could not be.
-    components: dict[str, Any] = {
-        "unet": unet,
-        "vae": vae,
-        "text_encoder": text_encoder,
-        "tokenizer": clip_tokenizer(),
-        "scheduler": scheduler,
-        "safety_checker": None,
-        "feature_extractor": None,
-    }
-    return StableDiffusionPipeline(**components, requires_safety_checker=False)

@@ -69,13 +69,22 @@ class Scorer(nn.Module, ABC):
         """
         place = checkpoint or cls.default_checkpoint
         pinned = cls.revision if place == cls.default_checkpoint else None
-        scorer = cls._load(Checkpoint(place, revision or pinned), **options)
-        return scorer._ready(device, dtype)
+        files = Checkpoint(place, revision or pinned)
+        with torch.device("meta"):
+            scorer = cls._sized(files, **options).to(torch.promote_types(dtype, torch.float32))
+            for tower in scorer.towers():
+                tower.to(dtype)
+        scorer._fill(files)
+        return scorer.requires_grad_(False).eval().to(device or "cpu")
 
     @classmethod
     @abstractmethod
-    def _load(cls, checkpoint: Checkpoint, **options: Option) -> Self:
-        """The scorer with the checkpoint's sizes and weights."""
+    def _sized(cls, checkpoint: Checkpoint, **options: Option) -> Self:
+        """The scorer with the checkpoint's sizes, without weights."""
+
+    @abstractmethod
+    def _fill(self, checkpoint: Checkpoint) -> None:
+        """Take the checkpoint's weights, each in the dtype of what it replaces."""
 
     @abstractmethod
     def preprocess(self, picture: Image.Image) -> Tensor:
@@ -174,15 +183,6 @@ class Scorer(nn.Module, ABC):
 
     def _own_precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, enabled=False)
-
-    def _ready(self, device: torch.device | str | None, dtype: torch.dtype) -> Self:
-        """Freeze, set the precision (head in float32 at least) and move: the last step of `from_pretrained`."""
-        self.requires_grad_(False).eval()
-        low = {parameter for tower in self.towers() for parameter in tower.to(dtype).parameters()}
-        for parameter in set(self.parameters()) - low:
-            # A copy lets go of the mapped file, which one view would keep in memory whole.
-            parameter.data = parameter.data.to(torch.promote_types(dtype, torch.float32), copy=True)
-        return self.to(device or "cpu")
 
 
 def at_least_float32(values: Tensor) -> Tensor:

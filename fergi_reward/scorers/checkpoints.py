@@ -4,7 +4,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from fergi_reward.errors import FergiRewardError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN = 5
+# In so many parts a file is cast; each part takes unpickling its table of contents again.
+_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -90,26 +92,49 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def assign_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Make `weights` the parameters of `module` (which may be on the meta device); all must fit, none may be left.
+def load_weights(module: nn.Module, path: Path, rename: Callable[[str], str | None] = str) -> None:
+    """Make a file's tensors the weights of `module` (which may be on the meta device); all must fit, none may be left.
+
+    They keep the dtypes that the module had. Where no tensor must be cast for that, they stay mapped to the file; else
+    the file is mapped anew for each of its parts, so that memory holds the result and one part.
+
+    Args:
+        module: Says the names, shapes and dtypes.
+        path: See `read_weights`.
+        rename: A tensor's name in the file -> its name in the module, or None if the module has no use for it.
 
     Raises:
-        FergiRewardError: Keys are missing, unexpected or of another shape; the message names them.
+        FergiRewardError: The file cannot be read, or names are missing, unexpected or of another shape.
     """
     expected = module.state_dict()
+    weights = _renamed(read_weights(path), rename)
+    _check_fit(expected, weights, f"the checkpoint {path} does not fit {type(module).__name__}")
+    if all(weights[name].dtype == value.dtype for name, value in expected.items()):
+        module.load_state_dict(weights, assign=True)
+        return
+    for start in range(_PARTS):
+        weights = _renamed(read_weights(path), rename)
+        part = {name: weights[name].to(expected[name].dtype, copy=True) for name in list(expected)[start::_PARTS]}
+        module.load_state_dict(part, assign=True, strict=False)
+
+
+def _renamed(weights: Mapping[str, Tensor], rename: Callable[[str], str | None]) -> dict[str, Tensor]:
+    return {name: value for key, value in weights.items() if (name := rename(key)) is not None}
+
+
+def _check_fit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], sentence: str) -> None:
     problems = {
         "missing": expected.keys() - weights.keys(),
         "unexpected": weights.keys() - expected.keys(),
         "of another shape": [
-            f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
-            for key in expected.keys() & weights.keys()
-            if weights[key].shape != expected[key].shape
+            f"{name} {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
+            for name in expected.keys() & weights.keys()
+            if weights[name].shape != expected[name].shape
         ],
     }
     if any(problems.values()):
-        found = "; ".join(f"{kind}: {_shortened(keys)}" for kind, keys in problems.items() if keys)
-        raise FergiRewardError(f"the checkpoint {path} does not fit {type(module).__name__} ({found}): is it another?")
-    module.load_state_dict(weights, assign=True)
+        found = "; ".join(f"{kind}: {_shortened(names)}" for kind, names in problems.items() if names)
+        raise FergiRewardError(f"{sentence} ({found}): is it another?")
 
 
 def _from_hub(repository: str, filename: str, revision: str | None) -> Path:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize as unit_length
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import long_side_to, normalize, pad_to_square, resize, to_pixels
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
-from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_json, read_weights
+from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 
 # Version -> the term's name, the file on the hub. A calibration of v2.0 must never meet scores of v2.1, whose scale is
 # another: so they are two terms. FERGI's column hps_v2 holds v2.0.
@@ -49,11 +49,11 @@ class HPSv2Scorer(Scorer):
         from open_clip.tokenizer import SimpleTokenizer
 
         super().__init__()
-        self.name, _ = _version(version)
+        self.name, self._file = _version(version)
         self.antialias = antialias
         self.size: int = config["vision_cfg"]["image_size"]
         self.tokenizer = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
-        model: Any = CLIP(**config | {tower: config[tower] | _BLOCKS for tower in ("vision_cfg", "text_cfg")})
+        model: Any = CLIP(**{**config, **{tower: config[tower] | _BLOCKS for tower in ("vision_cfg", "text_cfg")}})
         # The projections leave their towers: they stay in float32 when the towers do not.
         self.image_projection, model.visual.proj = model.visual.proj, None
         self.text_projection, model.text_projection = model.text_projection, None
@@ -62,16 +62,14 @@ class HPSv2Scorer(Scorer):
         self.model = model
 
     @classmethod
-    def _load(cls, checkpoint: Checkpoint, *, version: str = "v2.0", **options: Option) -> Self:
+    def _sized(cls, checkpoint: Checkpoint, **options: Option) -> Self:
         from open_clip import get_model_config
 
-        path = checkpoint.file(_version(version)[1])
         sizes = checkpoint.extra("open_clip_config.json")
-        with torch.device("meta"):
-            config = read_json(sizes) if sizes else get_model_config("ViT-H-14")
-            scorer = cls(config, version=version, **options)
-        assign_weights(scorer, {_key(key): value for key, value in read_weights(path).items()}, path)
-        return scorer
+        return cls(read_json(sizes) if sizes else get_model_config("ViT-H-14"), **options)
+
+    def _fill(self, checkpoint: Checkpoint) -> None:
+        load_weights(self, checkpoint.file(self._file), _key)
 
     def preprocess(self, picture: Image.Image) -> Tensor:
         """Convert to RGB (alpha dropped), to a float tensor, then `transform`: the original does it so."""

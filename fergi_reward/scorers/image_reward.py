@@ -17,7 +17,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
-from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_json, read_weights
+from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer
@@ -101,30 +101,19 @@ class ImageRewardScorer(Scorer):
             global_pool="",
         )
         self.text_encoder = _TextEncoder(text, vision.embed_dim)
-        # Linear layers without activations; the original drops out where the identities are, while training.
-        self.head = nn.Sequential(
-            nn.Linear(text.hidden_size, 1024),
-            nn.Identity(),
-            nn.Linear(1024, 128),
-            nn.Identity(),
-            nn.Linear(128, 64),
-            nn.Identity(),
-            nn.Linear(64, 16),
-            nn.Linear(16, 1),
-        )
+        self.head = linear_head(text.hidden_size)
 
     @classmethod
-    def _load(cls, checkpoint: Checkpoint, **options: Option) -> Self:
+    def _sized(cls, checkpoint: Checkpoint, **options: Option) -> Self:
         text = TextSizes(**_known(TextSizes, read_json(checkpoint.file("med_config.json"))))
         sizes = checkpoint.extra("vision_config.json")
         vision = VisionSizes(**_known(VisionSizes, read_json(sizes))) if sizes else VisionSizes()
-        path = checkpoint.file("ImageReward.pt")
         words = checkpoint.extra("vocab.txt") or _TOKENIZER.file("vocab.txt")
         tokenizer = bert_tokenizer(words.read_text(encoding="utf-8").splitlines())
-        with torch.device("meta"):
-            scorer = cls(vision, text, tokenizer, **options)
-        assign_weights(scorer, _renamed(read_weights(path)), path)
-        return scorer
+        return cls(vision, text, tokenizer, **options)
+
+    def _fill(self, checkpoint: Checkpoint) -> None:
+        load_weights(self, checkpoint.file("ImageReward.pt"), _renamed)
 
     def preprocess(self, picture: Image.Image) -> Tensor:
         """Short side to 224 by Pillow, centre crop, then to RGB (alpha dropped), normalise.
@@ -165,6 +154,23 @@ class ImageRewardScorer(Scorer):
     def towers(self) -> Sequence[nn.Module]:
         """The vision transformer and the text encoder."""
         return [self.visual_encoder, self.text_encoder]
+
+
+def linear_head(width: int) -> nn.Sequential:
+    """Five linear layers without activations, (batch, width) -> (batch, 1): LAION's aesthetic predictor has it too.
+
+    The originals drop out where the identities are, while training.
+    """
+    return nn.Sequential(
+        nn.Linear(width, 1024),
+        nn.Identity(),
+        nn.Linear(1024, 128),
+        nn.Identity(),
+        nn.Linear(128, 64),
+        nn.Identity(),
+        nn.Linear(64, 16),
+        nn.Linear(16, 1),
+    )
 
 
 def bert_tokenizer(vocabulary: Sequence[str]) -> "BertTokenizer":
@@ -244,12 +250,10 @@ def _known(sizes: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: values[field.name] for field in fields(sizes) if field.name in values}
 
 
-def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The official weights under this module's names, without those the score does not use."""
-    renamed = {}
-    for key, value in weights.items():
-        if not key.startswith(_UNUSED):
-            for old, new in _RENAMED.items():
-                key = key.replace(old, new)
-            renamed[key] = value
-    return renamed
+def _renamed(key: str) -> str | None:
+    """The official checkpoint's name of a weight -> this module's, None for what the score does not use."""
+    if key.startswith(_UNUSED):
+        return None
+    for old, new in _RENAMED.items():
+        key = key.replace(old, new)
+    return key

@@ -37,6 +37,8 @@ _SCORERS = {
     "hps_v2": ScorerEntry("hps_v2", "hps", "HPSv2Scorer", {"version": "v2.0"}),
     "hps_v2.0": ScorerEntry("hps_v2", "hps", "HPSv2Scorer", {"version": "v2.0"}),
     "hps_v2.1": ScorerEntry("hps_v2.1", "hps", "HPSv2Scorer", {"version": "v2.1"}),
+    "clip": ScorerEntry("clip", "clip", "CLIPScorer"),
+    "aesthetic": ScorerEntry("aesthetic", "aesthetic", "AestheticScorer"),
 }
 
 

@@ -17,7 +17,7 @@ from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.scorers.base import Scorer
 
-TINY: list[Callable[[], Scorer]] = [tiny.image_reward, tiny.pickscore, tiny.hps]
+TINY: list[Callable[[], Scorer]] = [tiny.image_reward, tiny.pickscore, tiny.hps, tiny.clip, tiny.aesthetic]
 PROMPTS = ["a cat", "a dog on a hill", "a cat", ""]
 
 
@@ -74,7 +74,7 @@ def test_forward_and_score_agree_on_pixels(scorer: Scorer) -> None:
 
 def test_different_prompts_and_images_score_differently(scorer: Scorer) -> None:
     scores = torch.stack([scorer(pixels(), prompt) for prompt in ("a cat", "a dog on a hill")])
-    assert len({round(score, 5) for score in scores.flatten().tolist()}) == 4
+    assert len({round(score, 5) for score in scores.flatten().tolist()}) == (2 if scorer.name == "aesthetic" else 4)
 
 
 def test_arrays_paths_and_images_are_the_same_picture(scorer: Scorer, pictures, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_picture_with_several_prompts_is_encoded_once(scorer: Scorer, pictures
     assert scores.tolist() == pytest.approx(one_by_one, abs=1e-5)
 
 
-@pytest.mark.parametrize("make", [tiny.pickscore, tiny.hps], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [tiny.pickscore, tiny.hps, tiny.clip], ids=lambda make: make.__name__)
 def test_equal_prompts_are_encoded_once(make: Callable[[], Scorer], pictures) -> None:
     scorer = make()
     with batches_seen_by(scorer.towers()[1]) as seen:
@@ -109,8 +109,9 @@ def test_scores_may_enter_a_loss(scorer: Scorer) -> None:
 
 
 def test_low_precision_towers_give_float32_scores_near_the_full_ones(scorer: Scorer) -> None:
-    low = copy.deepcopy(scorer)._ready(None, torch.bfloat16)
-    assert next(low.towers()[0].parameters()).dtype == torch.bfloat16
+    low = copy.deepcopy(scorer)
+    for tower in low.towers():
+        tower.to(torch.bfloat16)
     assert low(pixels(), "a cat").dtype == low.score(pixels(), "a cat").dtype == torch.float32
     torch.testing.assert_close(low.score(pixels(), "a cat"), scorer.score(pixels(), "a cat"), rtol=0.05, atol=0.05)
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.scorers.checkpoints import Checkpoint, assign_weights, read_json, read_weights
+from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json, read_weights
 from fergi_reward.scorers.pickscore import PickScorer
 
 
@@ -37,21 +37,41 @@ def test_weights_come_back_whatever_the_format(name: str, tmp_path: Path) -> Non
         stored = {"state_dict": WEIGHTS} if name.startswith("wrapped") else WEIGHTS
         torch.save(stored, path, _use_new_zipfile_serialization=not name.startswith("legacy"))
     module = linear()
-    assign_weights(module, read_weights(path), path)
+    load_weights(module, path)
     torch.testing.assert_close(module(torch.ones(3)), torch.tensor([4.0, 13.0]))
 
 
-def test_keys_that_do_not_fit_are_named() -> None:
-    wrong = {"weight": torch.ones(2, 4), "extra": torch.ones(1)}
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_weights_take_the_dtype_of_what_they_replace(dtype: torch.dtype, tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "a.safetensors")
+    module = linear()
+    module.weight.data = module.weight.data.to(dtype)
+    load_weights(module, tmp_path / "a.safetensors")
+    assert torch.equal(module.weight, WEIGHTS["weight"].to(dtype))
+    assert torch.equal(module.bias, WEIGHTS["bias"])
+
+
+def test_weights_may_be_renamed_or_left(tmp_path: Path) -> None:
+    save_file(
+        {"a.weight": WEIGHTS["weight"], "a.bias": WEIGHTS["bias"], "b": torch.ones(1)}, tmp_path / "a.safetensors"
+    )
+    module = linear()
+    load_weights(module, tmp_path / "a.safetensors", lambda key: None if key == "b" else key.removeprefix("a."))
+    assert torch.equal(module.weight, WEIGHTS["weight"])
+
+
+def test_keys_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    save_file({"weight": torch.ones(2, 4), "extra": torch.ones(1)}, tmp_path / "a.safetensors")
     with pytest.raises(
         FergiRewardError, match=r"missing: bias; unexpected: extra; .* weight \(2, 4\) instead of \(2, 3"
     ):
-        assign_weights(linear(), wrong, Path("a.pt"))
+        load_weights(linear(), tmp_path / "a.safetensors")
 
 
-def test_many_keys_are_shortened() -> None:
+def test_many_keys_are_shortened(tmp_path: Path) -> None:
+    save_file(WEIGHTS | {key: torch.ones(1) for key in "abcdefg"}, tmp_path / "a.safetensors")
     with pytest.raises(FergiRewardError, match="unexpected: a, b, c, d, e and 2 more"):
-        assign_weights(linear(), WEIGHTS | {key: torch.ones(1) for key in "abcdefg"}, Path("a.pt"))
+        load_weights(linear(), tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

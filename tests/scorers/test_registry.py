@@ -37,7 +37,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_the_table_has_a_pinned_checkpoint_for_every_name() -> None:
     table = {row["name"]: row for row in scorer_table()}
-    assert list(table) == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1"]
+    assert list(table) == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1", "clip", "aesthetic"]
     assert all(re.fullmatch("[0-9a-f]{40}", row["revision"]) for row in table.values())
     assert (table["hps_v2.1"]["license"], table["hps_v2.1"]["checkpoint"]) == ("Apache-2.0", "xswu/HPSv2")
 
@@ -50,6 +50,7 @@ def test_the_table_has_a_pinned_checkpoint_for_every_name() -> None:
         ("hps_v2", "hps"),
         ("hps_v2.0", "hps"),
         ("hps_v2.1", "hps"),
+        ("clip", "pickscore"),
     ],
 )
 def test_the_loaded_scorer_is_named_as_its_term(checkpoints: Path, name: str, folder: str) -> None:

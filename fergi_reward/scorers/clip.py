@@ -1,0 +1,114 @@
+"""CLIP ViT-L/14 (Radford et al., arXiv 2103.00020): how well an image matches its prompt, with no human preference."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.nn.functional import normalize as unit_length
+
+from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
+from fergi_reward.scorers.base import Option, Scorer, at_least_float32
+from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
+
+if TYPE_CHECKING:
+    from transformers import CLIPConfig
+
+
+class CLIPImageScorer(Scorer):
+    """What scorers on CLIP's image tower share; it sees images as OpenAI's package `clip` prepares them.
+
+    A subclass makes `model` (with `vision_model` and `visual_projection`) and `size`.
+    """
+
+    model: Any
+    size: int
+
+    def preprocess(self, picture: Image.Image) -> Tensor:
+        """Short side to 224 by Pillow, centre crop, then to RGB (alpha dropped), normalise; as for ImageReward."""
+        square = resize_and_crop_picture(picture, self.size, round)
+        return normalize(to_pixels(square.convert("RGB")))
+
+    def transform(self, pixels: Tensor) -> Tensor:
+        """The same on a float tensor, but for Pillow's rounding to 8 bits while it resizes."""
+        return normalize(resize_and_crop(pixels, self.size, round))
+
+    def encode_images(self, inputs: Tensor) -> Tensor:
+        """(batch, 3, size, size) -> unit vectors (batch, dim)."""
+        return _projected(self.model.vision_model(inputs).pooler_output, self.model.visual_projection)
+
+
+class CLIPScorer(CLIPImageScorer):
+    """The score is the cosine of the image and text embedding: FERGI's column CLIP_score, 0.29 on average there.
+
+    The checkpoint is `model.safetensors` and `config.json`. Prompts too meet the model as OpenAI's package prepares
+    them, which ImageReward's package calls for its CLIP score.
+
+    Args:
+        config: Sizes of the CLIP model; the weights are random until some are loaded.
+    """
+
+    name = "clip"
+    license = "MIT"
+    default_checkpoint = "openai/clip-vit-large-patch14"
+    revision = "32bd64288804d66eefd0ccbe215aa642df71cc41"
+
+    def __init__(self, config: "CLIPConfig") -> None:
+        from transformers import CLIPModel
+
+        super().__init__()
+        self.model = CLIPModel(config)
+        self.size = cast(Any, config.vision_config).image_size
+
+    @classmethod
+    def _sized(cls, checkpoint: Checkpoint, **options: Option) -> Self:
+        from transformers import CLIPConfig
+
+        return cls(CLIPConfig.from_dict(read_json(checkpoint.file("config.json"))), **options)
+
+    def _fill(self, checkpoint: Checkpoint) -> None:
+        load_weights(self.model, checkpoint.file("model.safetensors"), without_positions)
+        for tower in (self.model.vision_model, self.model.text_model):
+            number_positions(tower)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Unit vectors (batch, dim).
+
+        No attention mask is needed: attention is causal, and the text's vector is taken at its first end token.
+        """
+        tokens = self.tokens(prompts).to(self.device)
+        return _projected(self.model.text_model(tokens).pooler_output, self.model.text_projection)
+
+    def tokens(self, prompts: Sequence[str]) -> Tensor:
+        """Token numbers (batch, longest); of long prompts the first 75 and the end token, as `clip.tokenize` cuts."""
+        from open_clip.tokenizer import SimpleTokenizer
+
+        length = self.model.config.text_config.max_position_embeddings
+        tokens = SimpleTokenizer(context_length=length)(list(prompts))
+        return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
+
+    def compare(self, images: Tensor, texts: Tensor) -> Tensor:
+        """The cosine, (batch,)."""
+        return (images * texts).sum(-1)
+
+    def towers(self) -> Sequence[nn.Module]:
+        """CLIP's vision and text transformer."""
+        return [self.model.vision_model, self.model.text_model]
+
+
+def without_positions(key: str) -> str | None:
+    """Older transformers saved the position numbers, which are no weights; newer ones make them."""
+    return None if key.endswith(".position_ids") else key
+
+
+def number_positions(tower: nn.Module) -> None:
+    """Make the position numbers of a tower that was built on the meta device."""
+    embeddings: Any = tower.embeddings
+    embeddings.position_ids = torch.arange(embeddings.position_embedding.num_embeddings)[None]
+
+
+def _projected(pooled: Tensor, projection: nn.Linear) -> Tensor:
+    weight = at_least_float32(projection.weight)
+    return unit_length(linear(pooled.to(weight.dtype), weight), dim=-1)
