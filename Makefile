@@ -12,7 +12,7 @@ endif
 # Idle threads that spin cost more than they bring on small machines.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint parity install clean
 
 demo: $(INSTALLED)
 	$(BIN)/python training/demo.py
@@ -25,6 +25,25 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The original packages, each in an environment of its own (7 GB in all; they share one torch), against the scorers.
+ORIGINALS := $(patsubst %,.parity/%/.installed,image_reward hps pickscore)
+
+# hpsv2 ships no vocabulary; open_clip's is the same file.
+parity: $(INSTALLED) $(ORIGINALS)
+	cp $(VENV)/lib/python3*/site-packages/open_clip/*.txt.gz .parity/hps/lib/python3*/site-packages/hpsv2/src/open_clip/
+	$(BIN)/python eval/parity.py
+
+.parity/torch/.installed: tests/parity/torch.txt
+	$(PYTHON) -m venv .parity/torch
+	.parity/torch/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+.parity/%/.installed: tests/parity/%.txt .parity/torch/.installed
+	$(PYTHON) -m venv .parity/$*
+	realpath .parity/torch/lib/python3*/site-packages > $$(echo .parity/$*/lib/python3*/site-packages)/torch.pth
+	.parity/$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -34,4 +53,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo_out runs build dist
+	rm -rf $(VENV) .parity demo_out runs build dist

@@ -1,0 +1,71 @@
+"""The original packages, each in its own environment (`make parity` builds them), asked over a pipe."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from fergi_reward.errors import FergiRewardError
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("image_reward", "hps", "pickscore")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Scores, None where the original crashes, and the seconds they took."""
+
+    scores: list[float | None]
+    seconds: float
+
+
+class Original:
+    """A running original: a context manager that ends it.
+
+    Args:
+        name: One of NAMES.
+        folder: See tests/parity/original_<name>.py.
+
+    Raises:
+        FergiRewardError: Its environment has not been built, or it does not start.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name = name
+        python = ROOT / ".parity" / name / "bin" / "python"
+        if not python.exists():
+            raise FergiRewardError(f"there is no {python}: run `make parity` first")
+        program = ROOT / "tests" / "parity" / f"original_{name}.py"
+        self._process = subprocess.Popen(
+            [python, "-W", "ignore", program, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._read()
+
+    def score(self, images: Sequence[Path], prompt: str) -> Answer:
+        """Ask for the scores of images with one prompt."""
+        question = {"images": [str(image) for image in images], "prompt": prompt}
+        print(json.dumps(question), file=_pipe(self._process.stdin), flush=True)
+        return Answer(**self._read())
+
+    def _read(self) -> dict[str, Any]:
+        line = _pipe(self._process.stdout).readline()
+        if not line:
+            raise FergiRewardError(f"the original {self._name} ended: what it said stands above")
+        return json.loads(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _pipe(self._process.stdin).close()
+        self._process.wait()
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe

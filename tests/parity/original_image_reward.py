@@ -1,0 +1,34 @@
+"""ImageReward's own package. The folder: med_config.json, vocab.txt, perhaps vision_config.json and ImageReward.pt."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from ImageReward.ImageReward import ImageReward
+from ImageReward.models.BLIP import blip, blip_pretrain
+from serve import serve
+
+
+def load(folder: Path) -> Callable[[list[str], str], list[float]]:
+    """`inference_rank`, of the checkpoint in the folder, or of random weights."""
+    blip.BertTokenizer.from_pretrained = lambda _: blip.BertTokenizer(str(folder / "vocab.txt"))
+    sizes = folder / "vision_config.json"
+    if sizes.exists():
+        vision = json.loads(sizes.read_text())
+        vision["img_size"] = vision.pop("image_size")
+        blip_pretrain.create_vit = lambda *_: (blip.VisionTransformer(**vision), vision["embed_dim"])
+    model = ImageReward(str(folder / "med_config.json")).eval()
+    checkpoint = folder / "ImageReward.pt"
+    if checkpoint.exists():
+        model.load_state_dict(torch.load(checkpoint), strict=False)
+
+    def score(images: list[str], prompt: str) -> list[float]:
+        values = model.inference_rank(prompt, images)[1]
+        return values if isinstance(values, list) else [values]
+
+    return score
+
+
+if __name__ == "__main__":
+    serve(load)
