@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from fergi_reward.version import __version__ as __version__
 
 # Name -> module. Imported at first use, so that `import fergi_reward` stays light.
 _EXPORTS = {

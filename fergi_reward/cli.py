@@ -9,8 +9,8 @@ from typing import Any
 import click
 import yaml
 
-import fergi_reward
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.version import __version__
 
 
 class UserMistake(click.ClickException):
@@ -70,7 +70,7 @@ skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows tha
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(fergi_reward.__version__, prog_name="fergi-reward")
+@click.version_option(__version__, prog_name="fergi-reward")
 def main() -> None:
     """Rewards for text-to-image models: scorers, the viewer's face, and weights that preferences chose."""
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import fergi_reward
 from fergi_reward.calibration import bradley_terry, grid
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.calibration.crossval import HeldOut, Outcome, Result, judge
 from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.reactions.sources import FERGI
+from fergi_reward.version import __version__
 
 PROTOCOLS: dict[str, Callable[[PreferenceTable, int], Outcome]] = {
     "bradley-terry": bradley_terry.run,
@@ -57,7 +57,7 @@ def calibrate(
         au_source=table.au_source,
         fits=tuple(_judged(fit, results) for fit in outcome.fits),
         dataset=_dataset(outcome.table),
-        library_version=fergi_reward.__version__,
+        library_version=__version__,
         command=command,
         seed=seed,
     )
