@@ -9,7 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+    from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
+    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+    from transformers import CLIPTextConfig
 
     from fergi_reward.scorers.aesthetic import AestheticScorer
     from fergi_reward.scorers.clip import CLIPScorer
@@ -128,20 +132,20 @@ def stable_diffusion_xl(*, seed: int = 0) -> "StableDiffusionXLPipeline":
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=6 * 8 + 32,
         )
-        return StableDiffusionXLPipeline(
-            unet=unet,
-            vae=_vae(latent_channels=4),
-            text_encoder=CLIPTextModel(_text_config()),
-            text_encoder_2=CLIPTextModelWithProjection(_text_config()),
-            tokenizer=clip_tokenizer(),
-            tokenizer_2=clip_tokenizer(),
-            scheduler=_ddim(),
-            add_watermarker=False,
-        )
+        components: dict[str, Any] = {
+            "unet": unet,
+            "vae": _vae(latent_channels=4),
+            "text_encoder": CLIPTextModel(_text_config()),
+            "text_encoder_2": CLIPTextModelWithProjection(_text_config()),
+            "tokenizer": clip_tokenizer(),
+            "tokenizer_2": clip_tokenizer(),
+            "scheduler": _ddim(),
+        }
+        return StableDiffusionXLPipeline(**components, add_watermarker=False)
 
 
 def stable_diffusion_3(*, seed: int = 0) -> "StableDiffusion3Pipeline":
-    """Stable Diffusion 3 that draws 64 x 64 pixels: flow matching, a transformer, no T5, which may be left out there."""
+    """Stable Diffusion 3 that draws 64 x 64 pixels: flow matching, a transformer, and no T5, which is optional."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
     from transformers import CLIPTextModelWithProjection

@@ -41,6 +41,11 @@ class CheckedOptions:
         values = {name: getattr(self, name) for name in names}
         return [f"{name} is {value}, must be at least {least}" for name, value in values.items() if value < least]
 
+    def above(self, most: float, names: list[str]) -> list[str]:
+        """A clause for each of the named options that is larger than `most`."""
+        values = {name: getattr(self, name) for name in names}
+        return [f"{name} is {value}, must be at most {most}" for name, value in values.items() if value > most]
+
     def not_positive(self, names: list[str]) -> list[str]:
         """A clause for each of the named options that is not above 0."""
         values = {name: getattr(self, name) for name in names}
@@ -69,11 +74,39 @@ class TrainerConfig(CheckedOptions):
     grid_num_images: int = option(8, "Pictures in a grid, of the first prompts of the file; 0: draw no grids.")
     lora_rank: int = option(4, "Rank of the LoRA adapter.")
     lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank.")
+    sample_num_steps: int = option(50, "Denoising steps of an image.")
+    sample_eta: float = option(0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's. Flow matching has none.")
+    sample_guidance_scale: float = option(5.0, "Classifier-free guidance of the sampling; 1 turns it off.")
+    train_batch_size: int = option(1, "Images in one forward and backward pass, on each process.")
+    train_gradient_accumulation_steps: int = option(1, "Training batches in an optimiser step.")
+    train_learning_rate: float = option(3e-4, "Learning rate of AdamW.")
+    train_adam_beta1: float = option(0.9, "Decay of AdamW's first moment.")
+    train_adam_beta2: float = option(0.999, "Decay of AdamW's second moment.")
+    train_adam_weight_decay: float = option(1e-4, "Weight decay of AdamW.")
+    train_adam_epsilon: float = option(1e-8, "Epsilon of AdamW.")
+    train_max_grad_norm: float = option(1.0, "Gradients longer than this are shortened to it.")
+    gradient_checkpointing: bool = option(
+        False, "Compute the network's activations again in the backward pass: far less memory, about a third more work."
+    )
+
+    @property
+    def picture_batch_size(self) -> int:
+        """Images drawn at a time where nothing is trained."""
+        return self.train_batch_size
 
     def problems(self) -> list[str]:
-        """Counts that are too small."""
-        counts = ["num_epochs", "save_freq", "num_checkpoint_limit", "lora_rank", "lora_alpha"]
-        return [*self.below(1, counts), *self.below(0, ["grid_freq", "grid_num_images"])]
+        """Values out of their ranges."""
+        counts = [
+            *("num_epochs", "save_freq", "num_checkpoint_limit", "lora_rank", "lora_alpha", "sample_num_steps"),
+            *("sample_guidance_scale", "train_batch_size", "train_gradient_accumulation_steps"),
+        ]
+        nonnegative = ["grid_freq", "grid_num_images", "sample_eta", "train_adam_weight_decay"]
+        found = [*self.below(1, counts), *self.below(0, nonnegative), *self.above(1, ["sample_eta"])]
+        found += self.not_positive(["train_learning_rate", "train_adam_epsilon", "train_max_grad_norm"])
+        for name in ("train_adam_beta1", "train_adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                found.append(f"{name} is {getattr(self, name)}, must be at least 0 and below 1")
+        return found
 
 
 def type_problems(config: "DataclassInstance") -> list[str]:

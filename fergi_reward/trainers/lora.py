@@ -1,73 +1,89 @@
-"""LoRA on a pipeline's UNet (Hu et al., arXiv 2106.09685), in the form that `pipeline.load_lora_weights` reads."""
+"""LoRA on the network that denoises (Hu et al., arXiv 2106.09685), as `pipeline.load_lora_weights` reads it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from fergi_reward.errors import FergiRewardError
-
-if TYPE_CHECKING:
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of, networks_beside
 
 ADAPTER = "reward"
-# The projections of self- and cross-attention, what diffusers' own LoRA programs train.
-TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
+WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
+# The projections of attention, what diffusers' own LoRA programs train; the second line is a transformer's text stream.
+TARGET_MODULES = [
+    *("to_q", "to_k", "to_v", "to_out.0"),
+    *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+]
 
 
-def add_lora(pipeline: "StableDiffusionPipeline", *, rank: int, alpha: int, seed: int) -> list[nn.Parameter]:
-    """Attach a fresh adapter to the UNet, which changes nothing yet, and freeze all else in the pipeline.
+def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn.Parameter]:
+    """Attach a fresh adapter to the network, which changes nothing yet, and freeze all else in the pipeline.
 
     Args:
-        pipeline: Its UNet gets the adapter in place.
+        pipeline: Its UNet or transformer gets the adapter in place.
         rank: Rank of the update of each weight matrix.
         alpha: The update is scaled by alpha / rank.
         seed: Of the first, random factor; the second starts at zero.
 
     Returns:
-        The parameters to train, in float32 whatever the UNet is in, since small updates vanish in half precision.
+        The parameters to train, in float32 whatever the network is in, since small updates vanish in half precision.
 
     Raises:
-        FergiRewardError: The UNet already carries an adapter.
+        FergiRewardError: The network already carries an adapter.
     """
     from peft import LoraConfig
 
-    unet = pipeline.unet
-    if getattr(unet, "peft_config", None):
+    network = network_of(pipeline)
+    if getattr(network, "peft_config", None):
         raise FergiRewardError(
-            f"the UNet already carries the adapter {', '.join(unet.peft_config)!r}: "
+            f"the {network_name(pipeline)} already carries the adapter {', '.join(network.peft_config)!r}: "
             "call pipeline.fuse_lora() and pipeline.unload_lora_weights() first"
         )
-    for component in (unet, pipeline.vae, pipeline.text_encoder):
+    for component in (network, *networks_beside(pipeline)):
         component.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=TARGET_MODULES)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet.add_adapter(config, adapter_name=ADAPTER)
-    parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+        network.add_adapter(config, adapter_name=ADAPTER)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.data = parameter.data.float()
     return parameters
 
 
-def save_lora(pipeline: "StableDiffusionPipeline", folder: Path) -> None:
+@contextmanager
+def adapter_disabled(pipeline: Pipeline) -> Iterator[None]:
+    """The network as it was before it got the adapter, inside the block."""
+    network = network_of(pipeline)
+    network.disable_adapters()
+    try:
+        yield
+    finally:
+        network.enable_adapters()
+
+
+def save_lora(pipeline: Pipeline, folder: Path) -> None:
     """Write the adapter into `folder`, where `pipeline.load_lora_weights(folder)` finds it."""
     from peft import get_peft_model_state_dict
 
-    unet = pipeline.unet
-    pipeline.save_lora_weights(
-        folder,
-        unet_lora_layers=get_peft_model_state_dict(unet, adapter_name=ADAPTER),
+    name, network = network_name(pipeline), network_of(pipeline)
+    layers = {
+        f"{name}_lora_layers": get_peft_model_state_dict(network, adapter_name=ADAPTER),
         # Holds alpha: without it diffusers takes alpha for equal to the rank.
-        unet_lora_adapter_metadata=unet.peft_config[ADAPTER].to_dict(),
-    )
+        f"{name}_lora_adapter_metadata": network.peft_config[ADAPTER].to_dict(),
+    }
+    pipeline.save_lora_weights(folder, **layers)
 
 
-def load_lora(pipeline: "StableDiffusionPipeline", folder: Path) -> None:
+def load_lora(pipeline: Pipeline, folder: Path) -> None:
     """Read the adapter in `folder` into the one that `add_lora` attached."""
     from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
 
-    state, _ = pipeline.lora_state_dict(str(folder))
-    layers = {name.removeprefix("unet."): value for name, value in state.items()}
-    set_peft_model_state_dict(pipeline.unet, layers, adapter_name=ADAPTER)
+    prefix = f"{network_name(pipeline)}."
+    state = load_file(folder / WEIGHTS_FILE)
+    layers = {name.removeprefix(prefix): value for name, value in state.items()}
+    set_peft_model_state_dict(network_of(pipeline), layers, adapter_name=ADAPTER)

@@ -46,3 +46,16 @@ def clipped_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, c
         approx_kl = (difference**2).mean() / 2
         clip_fraction = ((ratio - 1).abs() > clip_range).float().mean()
     return ClippedLoss(-torch.minimum(advantages * ratio, advantages * clipped).mean(), approx_kl, clip_fraction)
+
+
+def reward_loss(rewards: Tensor, margin: float | None) -> Tensor:
+    """What reward backpropagation minimises, from rewards (B,): minus their mean, or how far they are below a margin.
+
+    With a margin it is the loss of ReFL (Xu et al., arXiv 2304.05977, equation 5) up to a factor, which AdamW does not
+    see: images that have reached the margin pull no further.
+
+    Example:
+        >>> reward_loss(torch.tensor([1.0, 5.0]), margin=2.0)
+        tensor(0.5000)
+    """
+    return -rewards.mean() if margin is None else torch.relu(margin - rewards).mean()

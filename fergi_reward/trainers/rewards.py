@@ -34,8 +34,8 @@ class Rewards:
     """Rewards that were checked.
 
     Attributes:
-        total: (B,) float32, finite.
-        terms: (B,) float32 each, by name; a term that an image lacks is NaN.
+        total: (B,) float32, finite; with gradient where the reward gave one.
+        terms: (B,) float32 each, by name, without gradient; a term that an image lacks is NaN.
     """
 
     total: Tensor
@@ -48,9 +48,8 @@ class Rewards:
         return cls(torch.cat([part.total for part in parts]), terms)
 
 
-@torch.no_grad()
 def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
-    """Ask a reward for its opinion of images and check the answer.
+    """Ask a reward for its opinion of images and check the answer; gradients are as the caller has set them.
 
     Raises:
         FergiRewardError: The answer is not one finite number an image.
@@ -65,7 +64,7 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
             f"the reward is {checked[row].item()} for image {row} of its batch, prompt {prompts[row]!r}: "
             "a reward must be finite"
         )
-    return Rewards(checked, {name: _checked(name, term, pixels) for name, term in terms.items()})
+    return Rewards(checked, {name: _checked(name, term, pixels).detach() for name, term in terms.items()})
 
 
 def _checked(name: str, value: Tensor, pixels: Tensor) -> Tensor:
@@ -74,4 +73,15 @@ def _checked(name: str, value: Tensor, pixels: Tensor) -> Tensor:
             f"the reward's {name} has shape {tuple(value.shape)} for pixels of shape {tuple(pixels.shape)}: "
             f"it must be ({len(pixels)},), one number an image"
         )
-    return value.detach().to(pixels.device, torch.float32)
+    return value.to(pixels.device, torch.float32)
+
+
+def reward_metrics(rewards: Rewards) -> dict[str, float]:
+    """Mean and standard deviation of the reward and of each of its terms; a term that no image has is left out."""
+    metrics = {}
+    parts = {"reward": rewards.total} | {f"terms/{name}": term for name, term in rewards.terms.items()}
+    for name, part in parts.items():
+        if len(known := part[torch.isfinite(part)]):
+            metrics[f"{name}_mean"] = known.mean().item()
+            metrics[f"{name}_std"] = known.std(correction=0).item()
+    return metrics

@@ -1,16 +1,14 @@
-"""Denoising with a record: every latent on the way from noise to image, and how probable each step was."""
+"""Denoising: plain, with gradients where the caller wants them, or with a record of every step and its probability."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fergi_reward.trainers.diffusion import DDIMSchedule, gaussian_log_prob
-
-if TYPE_CHECKING:
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from fergi_reward.trainers.diffusion import DDIMSchedule, Schedule, gaussian_log_prob
+from fergi_reward.trainers.pipelines import Conditioning, Network
 
 
 @dataclass(frozen=True)
@@ -20,16 +18,12 @@ class Trajectory:
     Attributes:
         latents: (B, T + 1, C, H, W) float32; row t is where step t starts, row t + 1 where it ended.
         log_probs: (B, T) log-probability of each step taken; NaN for a deterministic step, which has none.
-        prompt_embeds: (B, L, D) the encoded prompts.
+        conditioning: The encoded prompts.
     """
 
     latents: Tensor
     log_probs: Tensor
-    prompt_embeds: Tensor
-
-    def __getitem__(self, rows: Tensor) -> "Trajectory":
-        """The trajectories at `rows`."""
-        return Trajectory(self.latents[rows], self.log_probs[rows], self.prompt_embeds[rows])
+    conditioning: Conditioning
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
@@ -37,7 +31,7 @@ class Trajectory:
         return cls(
             latents=torch.cat([part.latents for part in parts]),
             log_probs=torch.cat([part.log_probs for part in parts]),
-            prompt_embeds=torch.cat([part.prompt_embeds for part in parts]),
+            conditioning=Conditioning.cat([part.conditioning for part in parts]),
         )
 
 
@@ -47,49 +41,75 @@ class Guidance:
 
     Attributes:
         scale: How far to go beyond the conditional prediction; 1 is no guidance.
-        empty_embeds: (1, L, D) the encoded empty prompt.
+        absence: What stands for no prompt, B = 1.
     """
 
     scale: float
-    empty_embeds: Tensor
-
-
-@torch.no_grad()
-def encode_prompts(pipeline: "StableDiffusionPipeline", prompts: Sequence[str]) -> Tensor:
-    """The prompts as the UNet reads them (B, L, D), by the pipeline's own text encoder."""
-    embeds, _ = pipeline.encode_prompt(list(prompts), pipeline.device, 1, do_classifier_free_guidance=False)
-    return embeds
+    absence: Conditioning
 
 
 def predict(
-    unet: nn.Module, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor, guidance: Guidance | None
+    network: Network, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance: Guidance | None
 ) -> tuple[Tensor, Tensor]:
-    """The UNet's prediction with guidance and the one without, (B, C, H, W) each; equal where guidance is None.
+    """The network's prediction with guidance and the one without, (B, C, H, W) each; equal where guidance is None.
 
     Sampling and training both go through here, so that a step's probability is the same function in both.
 
     Args:
-        unet: The UNet, wrapped by accelerate or not.
+        network: The UNet or transformer.
         latents: (B, C, H, W).
-        timesteps: (B,) int64.
-        prompt_embeds: (B, L, D).
+        timesteps: (B,).
+        conditioning: Of B images.
         guidance: None for the conditional prediction alone, at half the work.
     """
     if guidance is None:
-        conditional = unet(latents, timesteps, encoder_hidden_states=prompt_embeds, return_dict=False)[0]
+        conditional = network(latents, timestep=timesteps, **conditioning.arguments(), return_dict=False)[0]
         conditional = conditional.to(latents.dtype)
         return conditional, conditional
-    embeds = torch.cat([guidance.empty_embeds.expand_as(prompt_embeds), prompt_embeds])
-    both = unet(latents.repeat(2, 1, 1, 1), timesteps.repeat(2), encoder_hidden_states=embeds, return_dict=False)[0]
+    absence = guidance.absence.map(lambda tensor: tensor.expand(len(latents), *tensor.shape[1:]))
+    arguments = Conditioning.cat([absence, conditioning]).arguments()
+    both = network(latents.repeat(2, 1, 1, 1), timestep=timesteps.repeat(2), **arguments, return_dict=False)[0]
     unconditional, conditional = both.to(latents.dtype).chunk(2)
     return unconditional + guidance.scale * (conditional - unconditional), conditional
 
 
+def denoise(
+    network: Network,
+    schedule: Schedule,
+    conditioning: Conditioning,
+    latents: Tensor,
+    steps: Iterable[int],
+    generators: Sequence[torch.Generator],
+    *,
+    eta: float,
+    guidance: Guidance | None,
+) -> Tensor:
+    """Latents (B, C, H, W) after the given steps of the schedule; gradients are as the caller has set them.
+
+    Args:
+        network: The UNet or transformer.
+        schedule: Of which steps are taken.
+        conditioning: Of B images.
+        latents: (B, C, H, W) where the first of the steps starts.
+        steps: Which steps, in order.
+        generators: B of them, the noise of each image's steps.
+        eta: Noise of the steps; see `ddim_std`.
+        guidance: Classifier-free guidance, or None.
+    """
+    for index in steps:
+        rows = torch.full((len(latents),), index, device=latents.device)
+        prediction, _ = predict(network, latents, schedule.timesteps[rows], conditioning, guidance)
+        latents, std = schedule.step(prediction, latents, rows, eta)
+        if eta:
+            latents = latents + std.view(-1, 1, 1, 1) * noise_like(latents, generators)
+    return latents
+
+
 @torch.no_grad()
 def sample_trajectory(
-    unet: nn.Module,
+    network: Network,
     schedule: DDIMSchedule,
-    prompt_embeds: Tensor,
+    conditioning: Conditioning,
     shape: tuple[int, int, int],
     generators: Sequence[torch.Generator],
     *,
@@ -100,9 +120,9 @@ def sample_trajectory(
     """Denoise one image a prompt and record it.
 
     Args:
-        unet: The UNet.
+        network: The UNet.
         schedule: The steps to take.
-        prompt_embeds: (B, L, D).
+        conditioning: Of B images.
         shape: (C, H, W) of the latents.
         generators: B of them, one an image: its starting noise and every step's noise come from it alone.
         eta: Noise of the steps; see `ddim_std`.
@@ -110,32 +130,35 @@ def sample_trajectory(
         guided_log_probs: Whether a step's probability is that under the guided prediction or the conditional one,
             whichever is going to be trained.
     """
-    latents = _noise(shape, generators, prompt_embeds.device)
+    latents = starting_noise(shape, generators, conditioning)
     visited, log_probs = [latents], []
     random_steps = set(schedule.random_steps(eta))
-    for index, timestep in enumerate(schedule.timesteps):
-        steps = torch.full((len(latents),), index, device=latents.device)
-        guided, conditional = predict(unet, latents, timestep.expand(len(latents)), prompt_embeds, guidance)
-        mean, std = schedule.step(guided, latents, steps, eta)
+    for index in range(len(schedule.timesteps)):
+        rows = torch.full((len(latents),), index, device=latents.device)
+        guided, conditional = predict(network, latents, schedule.timesteps[rows], conditioning, guidance)
+        mean, std = schedule.step(guided, latents, rows, eta)
         if index in random_steps:
-            following = mean + std.view(-1, 1, 1, 1) * _noise(shape, generators, latents.device)
-            policy_mean = mean if guided_log_probs else schedule.step(conditional, latents, steps, eta)[0]
+            following = mean + std.view(-1, 1, 1, 1) * noise_like(latents, generators)
+            policy_mean = mean if guided_log_probs else schedule.step(conditional, latents, rows, eta)[0]
             log_probs.append(gaussian_log_prob(following, policy_mean, std))
         else:
             following = mean
             log_probs.append(torch.full_like(std, torch.nan))
         visited.append(following)
         latents = following
-    return Trajectory(torch.stack(visited, dim=1), torch.stack(log_probs, dim=1), prompt_embeds)
+    return Trajectory(torch.stack(visited, dim=1), torch.stack(log_probs, dim=1), conditioning)
 
 
-@torch.no_grad()
-def decode(pipeline: "StableDiffusionPipeline", latents: Tensor) -> Tensor:
-    """Latents (B, C, H, W) as pixels (B, 3, 8 H, 8 W) float32 in [0, 1], by the pipeline's own VAE."""
-    vae = pipeline.vae
-    pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
-    return (pixels.float() / 2 + 0.5).clamp(0, 1)
+def starting_noise(
+    shape: tuple[int, int, int], generators: Sequence[torch.Generator], conditioning: Conditioning
+) -> Tensor:
+    """Noise (B, C, H, W) to start from, float32 at least, where the prompts are."""
+    embeds = conditioning.prompt_embeds
+    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    return noise.to(embeds.device, torch.promote_types(embeds.dtype, torch.float32))
 
 
-def _noise(shape: tuple[int, int, int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
-    return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
+def noise_like(latents: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Noise of the form of `latents` (B, C, H, W), row b from the b-th generator."""
+    noise = torch.stack([torch.randn(latents.shape[1:], generator=generator) for generator in generators])
+    return noise.to(latents)

@@ -6,6 +6,7 @@ from accelerate.state import AcceleratorState
 
 from fergi_reward import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 
 PROMPTS = ["a red cat", "a blue house"]
 
@@ -28,25 +29,41 @@ def redness():
     return lambda pixels, prompts: pixels[:, 0].mean((1, 2)) - pixels[:, 1:].mean((1, 2, 3))
 
 
+SMALL = {
+    "num_epochs": 1,
+    "sample_num_steps": 3,
+    "sample_guidance_scale": 2.0,
+    "train_batch_size": 4,
+    "train_learning_rate": 5e-3,
+    "grid_num_images": 0,
+    "log_with": "none",
+}
+
+
 @pytest.fixture
 def trainer_of(tmp_path, pipeline, redness):
-    """A trainer of a run small enough for a test; keyword arguments change its options."""
+    """A DDPO trainer of a run small enough for a test; keyword arguments change its options."""
 
     def build(reward=redness, pipeline=pipeline, **options):
         small = {
-            "num_epochs": 1,
-            "sample_num_steps": 3,
-            "sample_guidance_scale": 2.0,
+            **SMALL,
             "sample_batch_size": 4,
             "sample_num_batches_per_epoch": 1,
-            "train_batch_size": 4,
-            "train_learning_rate": 5e-3,
             "train_clip_range": 1e-2,
-            "grid_num_images": 0,
-            "log_with": "none",
             "output_dir": str(tmp_path / "run"),
         }
         return DDPOTrainer(DDPOConfig(**{**small, **options}), reward, pipeline, PROMPTS)
+
+    return build
+
+
+@pytest.fixture
+def backprop_trainer_of(tmp_path, pipeline, redness):
+    """The same for reward backpropagation."""
+
+    def build(reward=redness, pipeline=pipeline, **options):
+        small = {**SMALL, "output_dir": str(tmp_path / "run")}
+        return RewardBackpropTrainer(RewardBackpropConfig(**{**small, **options}), reward, pipeline, PROMPTS)
 
     return build
 

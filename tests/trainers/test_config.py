@@ -2,6 +2,7 @@ import pytest
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 
 
 def test_the_defaults_are_valid_and_whole_numbers_pass_for_floats():
@@ -38,3 +39,19 @@ def test_every_problem_is_in_the_one_message():
 def test_values_that_cannot_be(options, message):
     with pytest.raises(FergiRewardError, match=message):
         DDPOConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backprop_steps_min": 3, "backprop_steps_max": 2}, "backprop_steps_min 3, backprop_steps_max 2 and"),
+        ({"sample_num_steps": 5, "backprop_steps_max": 6}, "sample_num_steps 5 must not decrease"),
+        ({"last_step_noises": 2, "one_step_prediction": True}, "last_step_noises is 2, which needs"),
+        ({"last_step_noises": 2, "backprop_steps_max": 2}, "last_step_noises is 2, which needs"),
+        ({"reward_margin": "two"}, r"reward_margin is 'two', must be float \| None"),
+        ({"sample_eta": 2.0}, "sample_eta is 2.0, must be at most 1"),
+    ],
+)
+def test_contradictions_of_reward_backpropagation(options, message):
+    with pytest.raises(FergiRewardError, match=message):
+        RewardBackpropConfig(**options)

@@ -107,8 +107,8 @@ def test_accumulated_timesteps_and_batches_are_one_large_step(trainer_of):
         steps = torch.full((4,), step)
         latents = experience.trajectory.latents
         timesteps = trainer.schedule.timesteps[steps]
-        embeds = experience.trajectory.prompt_embeds
-        prediction, _ = predict(trainer.unet, latents[:, step], timesteps, embeds, trainer.guidance)
+        conditioning = experience.trajectory.conditioning
+        prediction, _ = predict(trainer.network, latents[:, step], timesteps, conditioning, trainer.guidance)
         mean, std = trainer.schedule.step(prediction, latents[:, step], steps, 1.0)
         log_probs = gaussian_log_prob(latents[:, step + 1], mean, std)
         old_log_probs = experience.trajectory.log_probs[:, step]
@@ -181,3 +181,16 @@ def test_a_reward_that_breaks_ends_the_run_with_a_sentence(trainer_of):
 def test_no_prompts(pipeline, redness, tmp_path):
     with pytest.raises(FergiRewardError, match="no prompts"):
         DDPOTrainer(DDPOConfig(output_dir=str(tmp_path)), redness, pipeline, [])
+
+
+def test_flow_matching_is_refused(trainer_of):
+    with pytest.raises(FergiRewardError, match="StableDiffusion3Pipeline draws without noise"):
+        trainer_of(pipeline=tiny.stable_diffusion_3())
+
+
+def test_stable_diffusion_xl(trainer_of):
+    trainer = trainer_of(pipeline=tiny.stable_diffusion_xl(), gradient_checkpointing=True)
+    folder = trainer.train()
+    assert metrics_of(trainer)[0]["grad_norm"] > 0
+    assert metrics_of(trainer)[0]["approx_kl"] < 1e-12
+    tiny.stable_diffusion_xl().load_lora_weights(folder)

@@ -4,6 +4,7 @@ import torch
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.lora import add_lora, load_lora, save_lora
+from fergi_reward.trainers.pipelines import latent_shape
 
 
 def drawn(pipeline, latents):
@@ -20,14 +21,17 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, st
     assert not any(parameter.requires_grad for parameter in pipeline.vae.parameters())
 
 
-def test_plain_diffusers_loads_the_adapter_and_draws_the_same(pipeline, start_latents, tmp_path):
+@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3])
+def test_plain_diffusers_loads_the_adapter_and_draws_the_same(kind, tmp_path):
+    pipeline = kind(seed=0)
+    start_latents = torch.randn(2, *latent_shape(pipeline), generator=torch.Generator().manual_seed(0))
     base = drawn(pipeline, start_latents)
     # An alpha unlike the rank, since diffusers takes them for equal where it is not told.
     for parameter in add_lora(pipeline, rank=2, alpha=6, seed=0):
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
     tuned = drawn(pipeline, start_latents)
     save_lora(pipeline, tmp_path)
-    fresh = tiny.stable_diffusion(seed=0)
+    fresh = kind(seed=0)
     fresh.load_lora_weights(tmp_path)
     assert abs(tuned - base).max() > 0.01
     assert abs(drawn(fresh, start_latents) - tuned).max() < 1e-6

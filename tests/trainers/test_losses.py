@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fergi_reward.trainers.losses import clipped_loss
+from fergi_reward.trainers.losses import clipped_loss, reward_loss
 
 
 def test_numbers_worked_by_hand():
@@ -35,3 +35,10 @@ def test_an_unchanged_policy_has_no_divergence():
     log_probs = torch.randn(5, generator=torch.Generator().manual_seed(0))
     result = clipped_loss(log_probs, log_probs, torch.ones(5), 1e-4)
     assert (result.loss.item(), result.approx_kl.item(), result.clip_fraction.item()) == (-1, 0, 0)
+
+
+def test_a_reward_beyond_the_margin_pulls_no_further():
+    rewards = torch.tensor([-1.0, 1.5, 3.0], requires_grad=True)
+    reward_loss(rewards, margin=2.0).backward()
+    assert rewards.grad.tolist() == pytest.approx([-1 / 3, -1 / 3, 0])
+    assert reward_loss(rewards, margin=None).item() == pytest.approx(-3.5 / 3)

@@ -1,52 +1,63 @@
-"""training/ddpo.py as a user runs it."""
+"""The training programs as a user runs them."""
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 
 ROOT = Path(__file__).parents[2]
-TINY = ["--config", "configs/ddpo_tiny.yaml"]
-
-
+PROGRAMS = {
+    "ddpo": ["training/ddpo.py", "--config", "configs/ddpo_tiny.yaml"],
+    "reward_backprop": ["training/reward_backprop.py", "--config", "configs/reward_backprop_tiny.yaml"],
+}
 SMALL = ["--num_epochs", "2", "--sample_num_steps", "2", "--grid_num_images", "2"]
 
 
 def run_program(*arguments, launcher=()):
-    command = [sys.executable, *launcher, "training/ddpo.py", *arguments]
+    command = [sys.executable, *launcher, *arguments]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
 
 
-def batches_of(size):
-    return ["--sample_batch_size", str(size), "--train_batch_size", str(size)]
+def batches_of(name, size):
+    """Four images an update, of one process or of two."""
+    more = {"ddpo": ["--sample_batch_size", str(size)], "reward_backprop": ["--backprop_steps_max", "2"]}
+    return ["--train_batch_size", str(size), *more[name]]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a run of one process, and what it printed."""
+@pytest.fixture(scope="module", params=PROGRAMS)
+def finished(request, tmp_path_factory):
+    """A program's name, and the folder of a run of one process."""
     folder = tmp_path_factory.mktemp("run") / "one"
-    result = run_program(*TINY, *SMALL, *batches_of(4), "--output_dir", str(folder))
-    assert result.returncode == 0, result.stderr
-    return folder, result.stdout
+    arguments = [*PROGRAMS[request.param], *SMALL, *batches_of(request.param, 4), "--output_dir", str(folder)]
+    # In this process, which has imported everything already.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        runpy.run_path(arguments[0])["main"](arguments[1:])
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return request.param, folder
 
 
 def test_the_tiny_run_scaled_down(finished):
-    folder, printed = finished
-    assert "epoch 2/2: reward " in printed
+    _, folder = finished
     assert {path.name for path in folder.iterdir()} == {"checkpoints", "grids", "logs", "lora", "metrics.jsonl"}
 
 
 def test_two_processes_do_what_one_does(finished, tmp_path):
+    name, folder = finished
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run_program(*TINY, *SMALL, *batches_of(2), "--output_dir", str(tmp_path / "two"), launcher=launcher)
+    arguments = [*PROGRAMS[name], *SMALL, *batches_of(name, 2), "--output_dir", str(tmp_path / "two")]
+    result = run_program(*arguments, launcher=launcher)
     assert result.returncode == 0, result.stderr
+    assert "epoch 2/2: reward " in result.stdout
     ours, theirs = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (finished[0], tmp_path / "two")
+        [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
+        for place in (folder, tmp_path / "two")
     )
     for one, two in zip(ours, theirs, strict=True):
         del one["seconds"], two["seconds"]
@@ -54,14 +65,14 @@ def test_two_processes_do_what_one_does(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("program", "arguments", "message"),
     [
-        ([*TINY, "--num_epoch", "3"], "error: unknown option 'num_epoch': did you mean 'num_epochs'?"),
-        ([*TINY, "--prompts", "nowhere.txt"], "error: cannot read the prompts in nowhere.txt"),
+        ("ddpo", ["--num_epoch", "3"], "error: unknown option 'num_epoch': did you mean 'num_epochs'?"),
+        ("reward_backprop", ["--prompts", "nowhere.txt"], "error: cannot read the prompts in nowhere.txt"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(arguments, message):
-    result = run_program(*arguments)
+def test_a_mistake_is_one_line_and_status_2(program, arguments, message):
+    result = run_program(*PROGRAMS[program], *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(message)
     assert result.stderr.count("\n") == 1

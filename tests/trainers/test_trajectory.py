@@ -1,55 +1,80 @@
 import pytest
 import torch
 
-from fergi_reward.trainers.diffusion import DDIMSchedule, gaussian_log_prob
+from fergi_reward import tiny
+from fergi_reward.trainers.diffusion import gaussian_log_prob
+from fergi_reward.trainers.pipelines import (
+    decode,
+    encode_absence,
+    encode_prompts,
+    latent_shape,
+    network_of,
+    schedule_of,
+)
 from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import Guidance, decode, encode_prompts, predict, sample_trajectory
+from fergi_reward.trainers.trajectory import Guidance, denoise, predict, sample_trajectory, starting_noise
 
 PROMPTS = ["a red cat", "a blue house"]
 CPU = torch.device("cpu")
-STEPS, SHAPE = 4, (4, 8, 8)
+STEPS = 4
 
 
 def sampled(pipeline, guidance, *, eta=1.0, rows=(0, 1), guided_log_probs=True):
-    embeds = encode_prompts(pipeline, [PROMPTS[row] for row in rows])
+    conditioning = encode_prompts(pipeline, [PROMPTS[row] for row in rows])
     generators = [generator(0, "noise", row) for row in rows]
-    schedule = DDIMSchedule.from_scheduler(pipeline.scheduler, STEPS, CPU)
+    schedule = schedule_of(pipeline, STEPS, CPU)
     return sample_trajectory(
-        pipeline.unet, schedule, embeds, SHAPE, generators,
+        pipeline.unet, schedule, conditioning, latent_shape(pipeline), generators,
         eta=eta, guidance=guidance, guided_log_probs=guided_log_probs,
     )  # fmt: skip
 
 
 def recomputed(pipeline, trajectory, guidance):
     """The log-probabilities of a trajectory's steps as training computes them, rows at different timesteps."""
-    schedule = DDIMSchedule.from_scheduler(pipeline.scheduler, STEPS, CPU)
+    schedule = schedule_of(pipeline, STEPS, CPU)
     log_probs = torch.empty_like(trajectory.log_probs)
     rows = torch.arange(2)
     for shift in range(STEPS):
         steps = (rows + shift) % STEPS
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         timesteps = schedule.timesteps[steps]
-        prediction, _ = predict(pipeline.unet, latents, timesteps, trajectory.prompt_embeds, guidance)
+        prediction, _ = predict(pipeline.unet, latents, timesteps, trajectory.conditioning, guidance)
         mean, std = schedule.step(prediction, latents, steps, 1.0)
         log_probs[rows, steps] = gaussian_log_prob(following, mean, std)
     return log_probs.detach()
 
 
+@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3])
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_without_noise_it_draws_what_the_pipeline_itself_draws(pipeline, scale):
-    guidance = Guidance(scale, encode_prompts(pipeline, [""])) if scale > 1 else None
-    trajectory = sampled(pipeline, guidance, eta=0.0)
+@torch.no_grad()
+def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
+    pipeline = kind(seed=0)
+    # A loaded pipeline has no dropout; this one has just been built.
+    network_of(pipeline).eval()
+    conditioning = encode_prompts(pipeline, PROMPTS)
+    noise = starting_noise(latent_shape(pipeline), [generator(row) for row in range(2)], conditioning)
+    guidance = Guidance(scale, encode_absence(pipeline)) if scale > 1 else None
+    schedule = schedule_of(pipeline, STEPS, CPU)
+    latents = denoise(network_of(pipeline), schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
     expected = pipeline(
-        PROMPTS, latents=trajectory.latents[:, 0], num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
+        PROMPTS, latents=noise, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
     ).images
-    pixels = decode(pipeline, trajectory.latents[:, -1]).permute(0, 2, 3, 1)
+    pixels = decode(pipeline, latents).permute(0, 2, 3, 1)
     torch.testing.assert_close(pixels, torch.from_numpy(expected), rtol=0, atol=1e-5)
+
+
+def test_a_record_without_noise_is_plain_denoising_and_has_no_probabilities(pipeline):
+    trajectory = sampled(pipeline, None, eta=0.0)
+    arguments = (pipeline.unet, schedule_of(pipeline, STEPS, CPU), trajectory.conditioning, trajectory.latents[:, 0])
+    with torch.no_grad():
+        latents = denoise(*arguments, range(STEPS), [], eta=0.0, guidance=None)
+    assert torch.equal(trajectory.latents[:, -1], latents)
     assert trajectory.log_probs.isnan().all()
 
 
 @pytest.mark.parametrize("guided", [True, False])
 def test_training_finds_the_probabilities_that_sampling_recorded(pipeline, guided):
-    guidance = Guidance(3.0, encode_prompts(pipeline, [""]))
+    guidance = Guidance(3.0, encode_absence(pipeline))
     trajectory = sampled(pipeline, guidance, guided_log_probs=guided)
     same, other = (guidance, None) if guided else (None, guidance)
     assert (recomputed(pipeline, trajectory, same) - trajectory.log_probs).abs().max() < 1e-5

@@ -1,0 +1,163 @@
+"""What the kinds of diffusers pipelines differ in, in one place: Stable Diffusion 1.5 and 2, XL, and 3 / 3.5.
+
+Everything above this file sees a network that maps latents, timesteps and a `Conditioning` to a prediction.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.diffusion import DDIMSchedule, FlowSchedule, Schedule
+
+# The pipelines of diffusers have no useful common type: their classes are told apart by `network_name`.
+Pipeline = Any
+# Called as the UNet or transformer itself is.
+Network = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What tells a network what to draw, for B images.
+
+    Attributes:
+        prompt_embeds: (B, L, D) the encoded prompts, token by token.
+        pooled_embeds: (B, P) the prompts as one vector each; None for Stable Diffusion 1.5 and 2.
+        time_ids: (B, 6) height, width, top, left, height, width in pixels, for Stable Diffusion XL (Podell et al.,
+            arXiv 2307.01952, section 2.2): the picture is asked for as one that was neither small nor cropped.
+    """
+
+    prompt_embeds: Tensor
+    pooled_embeds: Tensor | None = None
+    time_ids: Tensor | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """What the network's forward calls it."""
+        arguments: dict[str, Any] = {"encoder_hidden_states": self.prompt_embeds}
+        if self.time_ids is not None:
+            arguments["added_cond_kwargs"] = {"text_embeds": self.pooled_embeds, "time_ids": self.time_ids}
+        elif self.pooled_embeds is not None:
+            arguments["pooled_projections"] = self.pooled_embeds
+        return arguments
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same function of every tensor that there is."""
+        tensors = (self.prompt_embeds, self.pooled_embeds, self.time_ids)
+        return type(self)(*(None if tensor is None else function(tensor) for tensor in tensors))  # type: ignore[arg-type]
+
+    def __getitem__(self, rows: Tensor) -> Self:
+        """The conditioning of the images at `rows`."""
+        return self.map(lambda tensor: tensor[rows])
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Several batches as one."""
+
+        def joined(name: str) -> Tensor | None:
+            tensors = [getattr(part, name) for part in parts]
+            return None if tensors[0] is None else torch.cat(tensors)
+
+        return cls(*(joined(name) for name in ("prompt_embeds", "pooled_embeds", "time_ids")))  # type: ignore[arg-type]
+
+
+def network_name(pipeline: Pipeline) -> str:
+    """Which component denoises: `unet` or `transformer`.
+
+    Raises:
+        FergiRewardError: The pipeline is of a kind that cannot be trained here.
+    """
+    known = {
+        "StableDiffusionPipeline": "unet",
+        "StableDiffusionXLPipeline": "unet",
+        "StableDiffusion3Pipeline": "transformer",
+    }
+    for kind in type(pipeline).__mro__:
+        if kind.__name__ in known:
+            return known[kind.__name__]
+    raise FergiRewardError(f"a {type(pipeline).__name__} cannot be trained: give a {', '.join(known)}")
+
+
+def network_of(pipeline: Pipeline) -> Any:  # noqa: ANN401  # a UNet or a transformer of diffusers
+    """The component that denoises."""
+    return getattr(pipeline, network_name(pipeline))
+
+
+def networks_beside(pipeline: Pipeline) -> list[nn.Module]:
+    """All models of the pipeline but the one that denoises."""
+    denoiser = network_of(pipeline)
+    return [part for part in pipeline.components.values() if isinstance(part, nn.Module) and part is not denoiser]
+
+
+def place(pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
+    """Move the pipeline, all of it in `dtype` but for a VAE that overflows in half precision, as that of XL does."""
+    pipeline.to(device)
+    if pipeline.dtype != dtype:
+        pipeline.to(dtype)
+    if dtype == torch.float16 and hasattr(pipeline, "text_encoder_2") and pipeline.vae.config.force_upcast:
+        pipeline.vae.to(torch.float32)
+
+
+def schedule_of(pipeline: Pipeline, num_steps: int, device: torch.device) -> Schedule:
+    """The steps from noise to image that the pipeline's own noise schedule leaves to take."""
+    kind = FlowSchedule if network_name(pipeline) == "transformer" else DDIMSchedule
+    return kind.from_scheduler(pipeline.scheduler, num_steps, device)
+
+
+def latent_shape(pipeline: Pipeline) -> tuple[int, int, int]:
+    """(C, H, W) of the latents at the resolution that the network was made for."""
+    config = network_of(pipeline).config
+    size = config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return config.in_channels, height, width
+
+
+def encode_prompts(pipeline: Pipeline, prompts: Sequence[str]) -> Conditioning:
+    """Prompts as the network reads them, by the pipeline's own text encoders."""
+    return _encode(pipeline, list(prompts), negative=False)
+
+
+def encode_absence(pipeline: Pipeline) -> Conditioning:
+    """What stands for no prompt in classifier-free guidance, B = 1: the empty prompt, or for XL zeros."""
+    return _encode(pipeline, [""], negative=True)
+
+
+@torch.no_grad()
+def _encode(pipeline: Pipeline, prompts: list[str], negative: bool) -> Conditioning:
+    more = {"prompt_2": None, "prompt_3": None} if network_name(pipeline) == "transformer" else {}
+    device = pipeline.device
+    encoded = pipeline.encode_prompt(
+        prompt=prompts, device=device, num_images_per_prompt=1, do_classifier_free_guidance=negative, **more
+    )
+    # Embeddings, the negative ones, pooled, the negative ones; Stable Diffusion 1.5 has only the first two.
+    embeds, *pooled = encoded[1::2] if negative else encoded[0::2]
+    if not pooled or more:
+        return Conditioning(embeds, *pooled)
+    _, height, width = latent_shape(pipeline)
+    size = (height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor)
+    time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=embeds.dtype, device=device)
+    return Conditioning(embeds, pooled[0], time_ids.expand(len(embeds), -1))
+
+
+def decode(pipeline: Pipeline, latents: Tensor) -> Tensor:
+    """Latents (B, C, H, W) as pixels (B, 3, 8 H, 8 W) in [0, 1], float32 at least, by the pipeline's own VAE.
+
+    Where gradients are on, picture by picture and with nothing kept in between: the backward pass decodes each one
+    again. The VAE's activations for a batch are otherwise the largest thing in memory.
+    """
+    vae = pipeline.vae
+    scaled = latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0.0)
+    scaled = scaled.to(vae.dtype)
+    if torch.is_grad_enabled():
+        pictures = [checkpoint(_decode, vae, picture, use_reentrant=False) for picture in scaled.split(1)]
+        pixels = torch.cat(pictures)
+    else:
+        pixels = _decode(vae, scaled)
+    return (pixels.to(torch.promote_types(pixels.dtype, torch.float32)) / 2 + 0.5).clamp(0, 1)
+
+
+def _decode(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401
+    return vae.decode(latents, return_dict=False)[0]

@@ -1,0 +1,137 @@
+"""Reward backpropagation: a diffusion model fine-tuned by the gradient of a differentiable reward.
+
+The reward is a function of the picture, the picture of the last denoising steps, and these of the weights: the chain
+rule does the rest, and the steps before are held fixed. One trainer, four published methods:
+
+- DRaFT-K (Clark et al., arXiv 2309.17400, section 4): the last K steps. `backprop_steps_min = backprop_steps_max = K`;
+  all steps is plain DRaFT.
+- DRaFT-LV (the same, section 4.2): K = 1, with several noises for the last step. `last_step_noises = n`.
+- AlignProp (Prabhudesai et al., arXiv 2310.03739, section 3): K drawn anew for each update, which keeps long
+  dependencies without their bias. `backprop_steps_min = 1, backprop_steps_max = sample_num_steps`.
+- ReFL (Xu et al., ImageReward, arXiv 2304.05977, algorithm 1): one of the last steps, drawn at random, leaps to the
+  clean picture at once. `one_step_prediction = true`, the range says which steps, `reward_margin = 2`. ReFL's
+  pre-training loss, on data that a reward has not, is left out; LoRA and stopping early take its place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.losses import reward_loss
+from fergi_reward.trainers.pipelines import Conditioning, decode, encode_prompts, latent_shape
+from fergi_reward.trainers.rewards import Rewards, evaluate, reward_metrics
+from fergi_reward.trainers.samples import draw_prompts
+from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.trainer import Trainer
+from fergi_reward.trainers.trajectory import noise_like, predict, starting_noise
+
+
+@dataclass(frozen=True)
+class RewardBackpropConfig(TrainerConfig):
+    """Options of reward backpropagation. An epoch is one optimiser step."""
+
+    backprop_steps_min: int = option(1, "Fewest last denoising steps that the gradient goes through.")
+    backprop_steps_max: int = option(1, "Most of them; between the two it is drawn anew for each optimiser step.")
+    one_step_prediction: bool = option(
+        False, "ReFL: the first of these steps leaps to the clean picture, and the others are not taken."
+    )
+    last_step_noises: int = option(1, "DRaFT-LV: pictures for which the last step is taken from one denoising.")
+    reward_margin: float | None = option(None, "ReFL: images whose reward has reached this pull no further.")
+
+    def problems(self) -> list[str]:
+        """Ranges, and options that exclude each other."""
+        found = [*super().problems(), *self.below(1, ["backprop_steps_min", "last_step_noises"])]
+        if not self.backprop_steps_min <= self.backprop_steps_max <= self.sample_num_steps:
+            found.append(
+                f"backprop_steps_min {self.backprop_steps_min}, backprop_steps_max {self.backprop_steps_max} and "
+                f"sample_num_steps {self.sample_num_steps} must not decrease in this order"
+            )
+        if self.last_step_noises > 1 and (self.backprop_steps_max > 1 or self.one_step_prediction):
+            found.append(
+                f"last_step_noises is {self.last_step_noises}, which needs backprop_steps_max 1 and no "
+                "one_step_prediction: several noises are for the last step alone"
+            )
+        return found
+
+
+class RewardBackpropTrainer(Trainer[RewardBackpropConfig]):
+    """Draw, and follow the reward's gradient back. Arguments and what becomes of the pipeline: see `Trainer`.
+
+    Its reward must be differentiable: a torch function of the pixels.
+    """
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """One optimiser step."""
+        config = self.config
+        count = config.train_batch_size * config.train_gradient_accumulation_steps
+        first = self.accelerator.process_index * count
+        total = count * self.accelerator.num_processes
+        prompts = draw_prompts(self.prompts, total, generator(config.seed, "prompts", epoch))
+        backprop_steps = self._backprop_steps(epoch)
+        losses, rewards = list[Tensor](), list[Rewards]()
+        with self.progress("training", count, "image") as progress:
+            for start in range(first, first + count, config.train_batch_size):
+                indices = range(start, start + config.train_batch_size)
+                generators = [generator(config.seed, "noise", epoch, index) for index in indices]
+                loss, rewarded = self._loss([prompts[index] for index in indices], generators, backprop_steps)
+                self.accelerator.backward(loss / config.train_gradient_accumulation_steps)
+                losses.append(loss.detach())
+                rewards.append(rewarded)
+                progress.update(config.train_batch_size)
+        norm = self.step_optimizer()
+        loss = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")
+        figures = {"loss": loss.item(), "grad_norm": norm.item(), "backprop_steps": float(backprop_steps)}
+        return reward_metrics(self.gathered(Rewards.cat(rewards))) | figures
+
+    def _backprop_steps(self, epoch: int) -> int:
+        """The K of an update, the same for all of its images and processes."""
+        low, high = self.config.backprop_steps_min, self.config.backprop_steps_max
+        return int(torch.randint(low, high + 1, (), generator=generator(self.config.seed, "backprop_steps", epoch)))
+
+    def _loss(
+        self, prompts: list[str], generators: Sequence[torch.Generator], backprop_steps: int
+    ) -> tuple[Tensor, Rewards]:
+        """The loss of a batch, with gradient, and its rewards, without."""
+        pixels = self.draw_with_gradient(prompts, generators, backprop_steps)
+        rewards = evaluate(self.reward, pixels, prompts * self.config.last_step_noises)
+        if not rewards.total.requires_grad:
+            raise FergiRewardError(
+                "the reward has no gradient with respect to the pixels: give a differentiable one, or use DDPO"
+            )
+        return reward_loss(rewards.total, self.config.reward_margin), Rewards(rewards.total.detach(), rewards.terms)
+
+    def draw_with_gradient(
+        self, prompts: list[str], generators: Sequence[torch.Generator], backprop_steps: int
+    ) -> Tensor:
+        """Pictures (N x B, 3, H, W) in [0, 1] whose gradient goes through the last steps only.
+
+        Args:
+            prompts: B of them.
+            generators: One an image.
+            backprop_steps: How many of the last steps.
+
+        Returns:
+            N is `last_step_noises`; the B pictures of one noise are next to each other.
+        """
+        conditioning = encode_prompts(self.pipeline, prompts)
+        steps = range(self.config.sample_num_steps)
+        with torch.no_grad():
+            latents = starting_noise(latent_shape(self.pipeline), generators, conditioning)
+            latents = self.denoise(conditioning, latents, steps[:-backprop_steps], generators)
+        if self.config.one_step_prediction:
+            return decode(self.pipeline, self._leap(conditioning, latents, steps[-backprop_steps]))
+        latents = self.denoise(conditioning, latents, steps[-backprop_steps:], generators)
+        noises = [noise_like(latents, generators) for _ in range(self.config.last_step_noises - 1)]
+        last = torch.full((len(latents),), steps[-1], device=latents.device)
+        again = [self.schedule.noised(latents.detach(), noise, last) for noise in noises]
+        return decode(self.pipeline, torch.cat([latents, *(self._leap(conditioning, row, steps[-1]) for row in again)]))
+
+    def _leap(self, conditioning: Conditioning, latents: Tensor, step: int) -> Tensor:
+        """The clean latents that the prediction at a step implies."""
+        rows = torch.full((len(latents),), step, device=latents.device)
+        prediction, _ = predict(self.network, latents, self.schedule.timesteps[rows], conditioning, self.guidance)
+        return self.schedule.original(prediction, latents, rows)

@@ -1,0 +1,219 @@
+"""What all trainers do alike: set up, run epoch after epoch, draw the same pictures, save, resume."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, save_lora
+from fergi_reward.trainers.pipelines import (
+    Conditioning,
+    Pipeline,
+    decode,
+    encode_absence,
+    encode_prompts,
+    latent_shape,
+    network_of,
+    place,
+    schedule_of,
+)
+from fergi_reward.trainers.rewards import Reward, Rewards
+from fergi_reward.trainers.run import Run, folder_written_whole
+from fergi_reward.trainers.samples import write_grid
+from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.trajectory import Guidance, denoise, starting_noise
+
+Config = TypeVar("Config", bound=TrainerConfig)
+
+
+class Trainer(ABC, Generic[Config]):
+    """A run of epochs; a subclass says what an epoch is.
+
+    Of the pipeline it is given it changes this: everything moves to the accelerator's device, frozen weights take
+    the dtype of the mixed precision, gradients are off but for the adapter's, and the UNet or transformer carries the
+    adapter, in its trained state afterwards. The scheduler stays as it is: sampling reads its settings only.
+
+    Args:
+        config: The options.
+        reward: Any callable from pixels and prompts to rewards.
+        pipeline: A pipeline of diffusers: Stable Diffusion 1.5, 2, XL, 3 or 3.5.
+        prompts: What to sample from.
+
+    Raises:
+        FergiRewardError: No prompts, a pipeline that cannot be trained, or a checkpoint that does not fit.
+    """
+
+    def __init__(self, config: Config, reward: Reward, pipeline: Pipeline, prompts: Sequence[str]) -> None:
+        if not prompts:
+            raise FergiRewardError("there are no prompts: give at least one")
+        self.config, self.reward, self.pipeline, self.prompts = config, reward, pipeline, list(prompts)
+        self.run = Run(config)
+        self.checkpoint = self.run.resume_checkpoint()
+        self.accelerator = self.run.accelerator
+        self.schedule = schedule_of(pipeline, config.sample_num_steps, self.accelerator.device)
+        place(pipeline, self.accelerator.device, self.run.weight_dtype)
+        self.parameters = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+        if config.gradient_checkpointing:
+            network_of(pipeline).enable_gradient_checkpointing()
+        self.optimizer = self.accelerator.prepare(self._adamw())
+        scale = config.sample_guidance_scale
+        self.guidance = Guidance(scale, encode_absence(pipeline)) if scale > 1 else None
+        self.grid_prompts = self.prompts[: config.grid_num_images]
+
+    @abstractmethod
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Train for one epoch, the `epoch`-th counted from 0; returns its metrics, reward and loss among them."""
+
+    def train(self) -> Path:
+        """Run all epochs that are left.
+
+        Returns:
+            The folder of the finished adapter, for `pipeline.load_lora_weights`.
+        """
+        finished = self._resume()
+        self.run.start_trackers(finished)
+        with self.run.interruptible():
+            if finished == 0:
+                self._draw_grid(0)
+            for epoch in range(finished, self.config.num_epochs):
+                self._one_epoch(epoch)
+            self._finish()
+        return self.run.folder / "lora"
+
+    def network(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401  # those of the network's forward
+        """The UNet or transformer, in the mixed precision."""
+        with self.accelerator.autocast():
+            return network_of(self.pipeline)(*arguments, **keywords)
+
+    def draw(self, prompts: Sequence[str], generators: Sequence[torch.Generator]) -> Tensor:
+        """One picture a prompt, (B, 3, H, W) in [0, 1], without gradients; the b-th from the b-th generator alone."""
+        with torch.no_grad():
+            conditioning = encode_prompts(self.pipeline, prompts)
+            latents = starting_noise(latent_shape(self.pipeline), generators, conditioning)
+            steps = range(self.config.sample_num_steps)
+            return decode(self.pipeline, self.denoise(conditioning, latents, steps, generators))
+
+    def denoise(
+        self,
+        conditioning: Conditioning,
+        latents: Tensor,
+        steps: Iterable[int],
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Latents (B, C, H, W) after the given steps, as `trajectory.denoise` with the options of the run."""
+        eta = self.config.sample_eta
+        return denoise(
+            self.network, self.schedule, conditioning, latents, steps, generators, eta=eta, guidance=self.guidance
+        )
+
+    def step_optimizer(self) -> Tensor:
+        """Average the gradients over the processes, shorten them, and update; returns their norm.
+
+        The adapter is small: one exchange an update costs less than wrapping the network would, and leaves it free
+        to be called any number of times before the backward pass.
+        """
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.train_max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+    def gathered(self, rewards: Rewards) -> Rewards:
+        """The rewards of all processes."""
+        terms = {name: self.accelerator.gather(term) for name, term in rewards.terms.items()}
+        return Rewards(self.accelerator.gather(rewards.total), terms)
+
+    def progress(self, phase: str, total: int, unit: str) -> tqdm:
+        """A bar, on the main process only."""
+        return tqdm(total=total, desc=phase, unit=unit, leave=False, disable=not self.accelerator.is_main_process)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides the adapter."""
+        scaler = self.accelerator.scaler
+        return {"optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _one_epoch(self, epoch: int) -> None:
+        started = time.perf_counter()
+        metrics = self.epoch(epoch)
+        metrics["seconds"] = time.perf_counter() - started
+        finished = epoch + 1
+        self.run.log(finished, metrics)
+        self.accelerator.print(
+            f"epoch {finished}/{self.config.num_epochs}: reward {metrics['reward_mean']:.4f} "
+            f"(std {metrics['reward_std']:.4f}), loss {metrics['loss']:.3g}, {metrics['seconds']:.1f} s"
+        )
+        last = finished == self.config.num_epochs
+        if last or finished % self.config.save_freq == 0:
+            self.run.save_checkpoint(finished, self.state(), lambda folder: save_lora(self.pipeline, folder))
+        if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
+            self._draw_grid(finished)
+
+    def _adamw(self) -> torch.optim.AdamW:
+        config = self.config
+        return torch.optim.AdamW(
+            self.parameters,
+            lr=config.train_learning_rate,
+            betas=(config.train_adam_beta1, config.train_adam_beta2),
+            weight_decay=config.train_adam_weight_decay,
+            eps=config.train_adam_epsilon,
+        )
+
+    def _resume(self) -> int:
+        """Go back to where the checkpoint was written, if there is one; returns the finished epochs."""
+        if self.checkpoint is None:
+            return 0
+        state = self.run.load_state(self.checkpoint)
+        load_lora(self.pipeline, self.checkpoint)
+        self.load_state(state)
+        return state["epoch"]
+
+    def _finish(self) -> None:
+        if self.accelerator.is_main_process:
+            with folder_written_whole(self.run.folder / "lora") as folder:
+                save_lora(self.pipeline, folder)
+            self._draw_before_after()
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+
+    def _draw_grid(self, finished: int) -> None:
+        if self.accelerator.is_main_process and self.grid_prompts:
+            path = self.run.folder / "grids" / f"epoch_{finished:04d}.png"
+            write_grid(path, self._grid_pictures(), self.grid_prompts, columns=4)
+        self.accelerator.wait_for_everyone()
+
+    def _draw_before_after(self) -> None:
+        """Two rows of the same prompts and seeds: without the adapter, and with it."""
+        if not self.grid_prompts:
+            return
+        with adapter_disabled(self.pipeline):
+            before = self._grid_pictures()
+        captions = [f"{when}: {prompt}" for when in ("before", "after") for prompt in self.grid_prompts]
+        pixels = torch.cat([before, self._grid_pictures()])
+        write_grid(self.run.folder / "grids" / "before_after.png", pixels, captions, columns=len(self.grid_prompts))
+
+    def _grid_pictures(self) -> Tensor:
+        """The grid's prompts drawn with the grid's seeds, (B, 3, H, W) in [0, 1]."""
+        return torch.cat(list(self._fixed_pictures("grid", self.grid_prompts)))
+
+    def _fixed_pictures(self, purpose: str, prompts: Sequence[str]) -> Iterator[Tensor]:
+        """Prompts drawn with the same seeds whenever it is, batch by batch."""
+        size = self.config.picture_batch_size
+        for start in range(0, len(prompts), size):
+            batch = prompts[start : start + size]
+            yield self.draw(batch, [generator(self.config.seed, purpose, start + row) for row in range(len(batch))])

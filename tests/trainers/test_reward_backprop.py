@@ -1,0 +1,198 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fergi_reward import tiny
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.pipelines import decode, encode_absence, encode_prompts, latent_shape
+from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.trajectory import Guidance, noise_like, predict, starting_noise
+
+STEPS = 4
+KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3]
+
+
+def generators():
+    return [generator(0, row) for row in range(2)]
+
+
+def metrics_of(trainer):
+    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def in_float64(trainer):
+    """The trainer with everything in double precision and an adapter that does something."""
+    trainer.pipeline.to(torch.float64)
+    trainer.guidance = Guidance(trainer.guidance.scale, encode_absence(trainer.pipeline))
+    noise = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in trainer.parameters:
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=noise))
+    return trainer
+
+
+def weighted(pixels):
+    """Some function of the pixels that no symmetry makes flat."""
+    weights = torch.randn(pixels.shape[1:], dtype=pixels.dtype, generator=torch.Generator().manual_seed(2))
+    return (weights * pixels.sin()).sum()
+
+
+def directional_derivatives(trainer, value, gradient_of):
+    """Along a random direction of the adapter: by backpropagation, and by central differences of `value`."""
+    noise = torch.Generator().manual_seed(3)
+    directions = [torch.randn(parameter.shape, generator=noise).double() for parameter in trainer.parameters]
+    gradients = torch.autograd.grad(gradient_of(), trainer.parameters)
+    analytic = sum((one * other).sum() for one, other in zip(gradients, directions, strict=True))
+    values = []
+    for step in (1e-5, -1e-5):
+        with torch.no_grad():
+            for parameter, direction in zip(trainer.parameters, directions, strict=True):
+                parameter.add_(step * direction)
+            values.append(value().item())
+            for parameter, direction in zip(trainer.parameters, directions, strict=True):
+                parameter.sub_(step * direction)
+    return analytic.item(), (values[0] - values[1]) / 2e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("steps", "leap"), [(1, False), (2, False), (STEPS, False), (1, True), (3, True)])
+def test_gradient_through_the_last_steps_against_finite_differences(backprop_trainer_of, kind, steps, leap):
+    options = {"sample_num_steps": STEPS, "backprop_steps_max": steps, "one_step_prediction": leap}
+    eta = 0.0 if kind is tiny.stable_diffusion_3 else 0.5
+    trainer = in_float64(
+        backprop_trainer_of(pipeline=kind(), sample_eta=eta, gradient_checkpointing=steps == 2, **options)
+    )
+    start = generators()
+    with torch.no_grad():
+        conditioning = encode_prompts(trainer.pipeline, ["a cat", "a house"])
+        noise = starting_noise(latent_shape(trainer.pipeline), start, conditioning)
+        held_fixed = trainer.denoise(conditioning, noise, range(STEPS - steps), start)
+    states = [one.get_state() for one in start]
+
+    def value():
+        """The end of the denoising alone, written out: what comes before does not move with the adapter."""
+        for one, state in zip(start, states, strict=True):
+            one.set_state(state)
+        if leap:
+            rows = torch.tensor([STEPS - steps] * 2)
+            timesteps = trainer.schedule.timesteps[rows]
+            prediction, _ = predict(trainer.network, held_fixed, timesteps, conditioning, trainer.guidance)
+            latents = trainer.schedule.original(prediction, held_fixed, rows)
+        else:
+            latents = trainer.denoise(conditioning, held_fixed, range(STEPS - steps, STEPS), start)
+        return weighted(decode(trainer.pipeline, latents))
+
+    def gradient_of():
+        return weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), steps))
+
+    assert value().item() == pytest.approx(gradient_of().item(), rel=1e-9)
+    analytic, numeric = directional_derivatives(trainer, value, gradient_of)
+    assert abs(numeric) > 1e-3
+    assert analytic == pytest.approx(numeric, rel=1e-5)
+
+
+def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_of):
+    trainer = in_float64(backprop_trainer_of(sample_num_steps=STEPS, last_step_noises=3))
+    start = generators()
+    with torch.no_grad():
+        pictures = trainer.draw_with_gradient(["a cat", "a house"], start, 1)
+        one = trainer.draw_with_gradient(["a cat", "a house"], generators(), 1)[:2]
+    assert pictures.shape == (6, 3, 64, 64)
+    assert torch.equal(pictures[:2], one)
+    # The same picture three times, but for the noise of the last step, which is small.
+    spread = (pictures.unflatten(0, (3, 2)) - pictures[:2]).abs().amax((1, 2, 3, 4))
+    other_picture = (pictures[0] - pictures[1]).abs().max()
+    assert 0 < spread[1] < other_picture
+    assert 0 < spread[2] < other_picture
+    conditioning = encode_prompts(trainer.pipeline, ["a cat", "a house"])
+    clean = trainer.denoise(
+        conditioning, starting_noise((4, 8, 8), generators(), conditioning), range(STEPS), generators()
+    ).detach()
+    last = torch.tensor([STEPS - 1] * 2)
+    after_the_first_noise = generators()
+    starting_noise((4, 8, 8), after_the_first_noise, conditioning)
+    noises = [noise_like(clean, after_the_first_noise) for _ in range(2)]
+    noised = [trainer.schedule.noised(clean, noise, last) for noise in noises]
+
+    def value():
+        timesteps = trainer.schedule.timesteps[last]
+        leaps = [
+            trainer.schedule.original(
+                predict(trainer.network, latents, timesteps, conditioning, trainer.guidance)[0], latents, last
+            )
+            for latents in noised
+        ]
+        return weighted(decode(trainer.pipeline, torch.cat(leaps)))
+
+    def gradient_of():
+        return weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), 1)[2:])
+
+    analytic, numeric = directional_derivatives(trainer, value, gradient_of)
+    assert analytic == pytest.approx(numeric, rel=1e-5)
+
+
+def test_the_number_of_steps_is_drawn_from_its_range(backprop_trainer_of):
+    trainer = backprop_trainer_of(sample_num_steps=5, backprop_steps_min=2, backprop_steps_max=4)
+    drawn = [trainer._backprop_steps(epoch) for epoch in range(60)]
+    assert set(drawn) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_reward_rises(backprop_trainer_of, redness, kind):
+    pipeline = kind()
+    trainer = backprop_trainer_of(pipeline=pipeline, num_epochs=8, train_learning_rate=1e-2)
+    pictures = trainer.draw(["a cat"] * 8, [generator(row) for row in range(8)])
+    trainer.train()
+    tuned = trainer.draw(["a cat"] * 8, [generator(row) for row in range(8)])
+    risen = redness(tuned, None) - redness(pictures, None)
+    assert (risen > 0.005).all()
+
+
+def test_accumulated_batches_are_one_large_step(backprop_trainer_of, tmp_path):
+    whole = backprop_trainer_of(num_epochs=2, output_dir=str(tmp_path / "whole"))
+    whole.train()
+    parts = backprop_trainer_of(
+        num_epochs=2, train_batch_size=2, train_gradient_accumulation_steps=2, pipeline=tiny.stable_diffusion()
+    )
+    parts.train()
+    for one, other in zip(metrics_of(whole), metrics_of(parts), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    torch.testing.assert_close(whole.parameters, parts.parameters, rtol=1e-3, atol=1e-5)
+
+
+def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_path):
+    options = {"num_epochs": 4, "backprop_steps_max": 3, "save_freq": 2}
+    whole = backprop_trainer_of(**options, output_dir=str(tmp_path / "whole"))
+    whole.train()
+    checkpoint = str(whole.run.checkpoints / "epoch_0002")
+    resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
+    resumed.train()
+    assert metrics_of(resumed) == metrics_of(whole)[2:]
+    ours, theirs = (
+        load_file(trainer.run.folder / "lora" / "pytorch_lora_weights.safetensors") for trainer in (resumed, whole)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    ("reward", "message"),
+    [
+        (lambda pixels, prompts: pixels.detach().mean((1, 2, 3)), "no gradient with respect to the pixels"),
+        (lambda pixels, prompts: pixels.sum() * torch.nan * torch.ones(4), "the reward is nan for image 0"),
+        (lambda pixels, prompts: pixels.mean(), r"shape \(\)"),
+    ],
+)
+def test_a_reward_that_cannot_be_followed_ends_the_run_with_a_sentence(backprop_trainer_of, reward, message):
+    with pytest.raises(FergiRewardError, match=message):
+        backprop_trainer_of(reward).train()
+
+
+def test_half_precision_with_checkpointing(backprop_trainer_of, pipeline):
+    trainer = backprop_trainer_of(mixed_precision="bf16", gradient_checkpointing=True, num_epochs=2)
+    trainer.train()
+    assert pipeline.vae.dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in trainer.parameters} == {torch.float32}
+    assert metrics_of(trainer)[-1]["grad_norm"] > 0

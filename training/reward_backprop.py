@@ -1,0 +1,29 @@
+"""Fine-tune Stable Diffusion by the gradient of the calibrated reward: DRaFT, AlignProp or ReFL.
+
+accelerate launch training/reward_backprop.py --config configs/draft1_sd15.yaml
+
+Options beside `--config` override the file's; `--help` explains them all.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.trainers.program import ScriptArguments, load_pipeline, load_reward
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
+from fergi_reward.trainers.samples import read_prompts
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Build a pipeline, a reward, a trainer, and run it."""
+    script, config = parse_arguments([ScriptArguments, RewardBackpropConfig], arguments)
+    prompts = read_prompts(Path(script.prompts))
+    trainer = RewardBackpropTrainer(config, load_reward(script), load_pipeline(script.model), prompts)
+    adapter = trainer.train()
+    trainer.accelerator.print(f"the adapter is in {adapter}: pipeline.load_lora_weights({str(adapter)!r})")
+
+
+if __name__ == "__main__":
+    with one_sentence_for_mistakes():
+        main(sys.argv[1:])
