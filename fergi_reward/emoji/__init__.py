@@ -1,5 +1,47 @@
 """The embedded world: a complete FERGI at toy scale, real code paths throughout. Nothing it says is about real people.
 
-It needs neither a GPU nor a hub: pictures of emoji with captions, a diffusion model that draws them, three scorers,
-viewers who rank and frown, and a judge.
+It needs neither a GPU nor a hub: pictures of emoji with captions (`pictures`, `faults`), a diffusion model that draws
+them, three scorers, viewers who rank and frown (`viewers`), and a judge that no reward knows (`judge`).
 """
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+    from fergi_reward.scorers.base import Scorer
+
+LABEL = "toy"
+DATA = Path(__file__).parent / "data"
+SCORERS = ("image_reward", "pickscore", "hps_v2")
+
+
+def load_pipeline() -> "StableDiffusionPipeline":
+    """The toy's diffusion model, in float32: an ordinary pipeline that draws 32 x 32 pixels.
+
+    Raises:
+        MissingDependencyError: diffusers is not installed.
+    """
+    import torch
+
+    from fergi_reward.errors import MissingDependencyError
+
+    try:
+        from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+    except ImportError as error:
+        raise MissingDependencyError("diffusers", "the emoji world's diffusion model", "train") from error
+    return StableDiffusionPipeline.from_pretrained(DATA / "pipeline", torch_dtype=torch.float32)
+
+
+def load_scorers(device: "torch.device | str | None" = None) -> "list[Scorer]":
+    """The toy's three scorers, frozen: ImageReward, PickScore and HPS v2 in their own architectures, tiny."""
+    from fergi_reward.scorers.registry import load_scorer
+
+    return [load_scorer(name, folder, device=device) for name, folder in checkpoints().items()]
+
+
+def checkpoints() -> dict[str, Path]:
+    """By scorer, the folder of the toy's checkpoint in the hub's layout: what `--checkpoint NAME=FOLDER` takes."""
+    return {name: DATA / name for name in SCORERS}

@@ -6,13 +6,13 @@ The objects are Google's Noto Emoji (Apache-2.0), from the npm package emoji-dat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from fergi_reward.emoji import DATA
 from fergi_reward.errors import FergiRewardError
 
 SIDE = 32
@@ -85,8 +85,8 @@ def scene_of(caption: str) -> Scene:
 @cache
 def object_pictures() -> Tensor:
     """The objects with their transparency, (32, 4, 28, 28) in [0, 1], in the order of `OBJECT_NAMES`."""
-    with resources.as_file(resources.files("fergi_reward.emoji") / "data" / "objects.png") as path:
-        sheet = torch.from_numpy(np.array(Image.open(path))).float() / 255
+    with Image.open(DATA / "objects.png") as picture:
+        sheet = torch.from_numpy(np.array(picture)).float() / 255
     return sheet.unflatten(1, (len(OBJECTS), OBJECT_SIDE)).permute(1, 3, 0, 2)
 
 
