@@ -20,6 +20,7 @@ from fergi_reward.scorers.registry import load_scorer, term_name
 
 Reaction = Literal["none", "recorded"]
 AU4 = "au4"
+DISAGREEMENT = "disagreement"
 # Decoded at a time for all scorers: 200 MB at 512 x 512.
 HELD_PICTURES = 256
 
@@ -31,7 +32,8 @@ class RewardOutput:
     Attributes:
         total: (B,) float32. With a `bradley-terry` calibration, differences of totals are log-odds of the preference.
         terms: Raw value of each term, (B,); 0 where it is missing.
-        contributions: What each term adds to the total, (B,); 0 where it is missing.
+        contributions: What each term adds to the total, (B,); 0 where it is missing. With an uncertainty penalty,
+            `disagreement` is a term like the others.
         missing: Which images lack a term, (B,) bool, for terms that can be missing. Their total comes from weights that
             were fitted without the term.
     """
@@ -68,9 +70,14 @@ class CombinedReward:
         device: Where scorers are loaded; by default the CPU.
         dtype: Of the towers of scorers that are loaded; by default float32.
         offload: Park scorers on the CPU, and move each to `device` only while it scores.
+        uncertainty_penalty: Subtracted from the total for each unit of the scorers' disagreement, the standard
+            deviation of their standardised scores. Where scorers of an image contradict each other, one of them is
+            being fooled; a lower bound on an ensemble does not follow it there (Coste et al., arXiv 2310.02743,
+            section 3). 0: no penalty.
 
     Raises:
-        FergiRewardError: The calibration has no weights for these terms, or was fitted on another AU source.
+        FergiRewardError: The calibration has no weights for these terms, or was fitted on another AU source; a penalty
+            that is negative, or with a single scorer.
     """
 
     def __init__(
@@ -84,15 +91,22 @@ class CombinedReward:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         offload: bool = False,
+        uncertainty_penalty: float = 0.0,
     ) -> None:
         self.calibration = calibration
         self._scorers = list(scorers)
         self._names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
         self._device, self._dtype, self._offload = device, dtype, offload
+        self._uncertainty_penalty = uncertainty_penalty
         self._checkpoints = dict(checkpoints or {})
         self._recorded = _checked_reactions(reaction, recorded, calibration)
         self._without = calibration.fit_for(self._names)
         self._with = self._without if recorded is None else calibration.fit_for([*self._names, AU4])
+        if uncertainty_penalty < 0 or (uncertainty_penalty and len(self._names) < 2):
+            raise FergiRewardError(
+                f"uncertainty_penalty is {uncertainty_penalty} with {len(self._names)} scorers: it must be at least 0, "
+                "and one scorer alone cannot disagree"
+            )
         unknown = set(self._checkpoints) - {scorer for scorer in scorers if isinstance(scorer, str)}
         if unknown:
             raise FergiRewardError(
@@ -111,6 +125,7 @@ class CombinedReward:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         offload: bool = False,
+        uncertainty_penalty: float = 0.0,
     ) -> "CombinedReward":
         """The reward with published scorers and a calibration; nothing is downloaded before the first image is scored.
 
@@ -123,6 +138,7 @@ class CombinedReward:
             device: As for the class.
             dtype: As for the class.
             offload: As for the class.
+            uncertainty_penalty: As for the class.
         """
         record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
         return cls(
@@ -134,7 +150,13 @@ class CombinedReward:
             device=device,
             dtype=dtype,
             offload=offload,
+            uncertainty_penalty=uncertainty_penalty,
         )
+
+    @property
+    def names(self) -> list[str]:
+        """The terms of the scorers."""
+        return list(self._names)
 
     @property
     def scorers(self) -> list[Scorer]:
@@ -235,14 +257,24 @@ class CombinedReward:
             _check_finite(name, values, prompts)
         parts = _contributions(self._without, terms)
         if self._recorded is None:
-            return RewardOutput(_sum(parts), terms, parts, {})
+            return self._output(terms, parts, {})
         activations, missing = self._look_up(image_ids, len(prompts), device)
         valences = torch.from_numpy(valence(activations, self._with.decay or 0.0)).to(device, torch.float32)
         terms |= {AU4: valences}
         parts |= {AU4: torch.zeros_like(valences)}
         with_reaction = _contributions(self._with, terms)
         parts = {name: torch.where(missing, parts[name], with_reaction[name]) for name in parts}
-        return RewardOutput(_sum(parts), terms, parts, {AU4: missing})
+        return self._output(terms, parts, {AU4: missing})
+
+    def _output(self, terms: dict[str, Tensor], parts: dict[str, Tensor], missing: dict[str, Tensor]) -> RewardOutput:
+        if self._uncertainty_penalty:
+            scorers = [term for term in self._without.terms if term.name in self._names]
+            standardised = torch.stack([(terms[term.name] - term.mean) / term.std for term in scorers])
+            # The root has no gradient at 0.
+            disagreement = standardised.var(dim=0, correction=0).clamp(min=1e-12).sqrt()
+            terms = terms | {DISAGREEMENT: disagreement}
+            parts = parts | {DISAGREEMENT: -self._uncertainty_penalty * disagreement}
+        return RewardOutput(_sum(parts), terms, parts, missing)
 
     def _look_up(
         self, image_ids: Sequence[str] | None, count: int, device: torch.device

@@ -164,3 +164,32 @@ def test_each_picture_is_decoded_once_for_all_scorers(tmp_path):
 def test_an_activation_is_finite_and_not_negative(activation):
     with pytest.raises(FergiRewardError, match="image a has the AU4 activation"):
         recorded(a=activation)
+
+
+def test_the_uncertainty_penalty_is_the_spread_of_the_standardised_scores(scorer, pixels):
+    both = Fit("both", (Term("pickscore", 1.0, 2.0, 0.5), Term("hps_v2", 0.2, 0.1, 0.4)))
+    scorers = [scorer, tiny.hps(seed=0)]
+    plain = CombinedReward(scorers, calibration(both))(pixels, PROMPTS)
+    leaf = pixels.clone().requires_grad_()
+    guarded = CombinedReward(scorers, calibration(both), uncertainty_penalty=1.5)(leaf, PROMPTS)
+    # Of two numbers the population standard deviation is half their distance.
+    first, second = (plain.terms["pickscore"] - 1.0) / 2.0, (plain.terms["hps_v2"] - 0.2) / 0.1
+    torch.testing.assert_close(guarded.terms["disagreement"], (first - second).abs() / 2)
+    torch.testing.assert_close(guarded.total, plain.total - 1.5 * (first - second).abs() / 2)
+    torch.testing.assert_close(sum(guarded.contributions.values()), guarded.total)
+    guarded.total.sum().backward()
+    assert leaf.grad.abs().sum() > 0
+
+
+def test_scorers_that_agree_to_the_bit_have_a_finite_gradient(scorer):
+    same = Fit("both", (Term("pickscore", 0.0, 1.0, 0.5), Term("hps_v2", 0.0, 1.0, 0.5)))
+    reward = CombinedReward([scorer, tiny.hps()], calibration(same), uncertainty_penalty=1.0)
+    scores = torch.ones(3, requires_grad=True)
+    reward.combine({"pickscore": scores, "hps_v2": scores}, PROMPTS).total.sum().backward()
+    assert scores.grad.tolist() == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize(("penalty", "message"), [(1.0, "one scorer alone"), (-1.0, "must be at least 0")])
+def test_penalties_that_cannot_be(scorer, penalty, message):
+    with pytest.raises(FergiRewardError, match=message):
+        CombinedReward([scorer], calibration(), uncertainty_penalty=penalty)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
-from fergi_reward.trainers.program import ScriptArguments, load_pipeline, load_reward
+from fergi_reward.trainers.program import ScriptArguments, load_judges, load_pipeline, load_reward
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from fergi_reward.trainers.samples import read_prompts
 
@@ -19,7 +19,9 @@ def main(arguments: Sequence[str]) -> None:
     """Build a pipeline, a reward, a trainer, and run it."""
     script, config = parse_arguments([ScriptArguments, RewardBackpropConfig], arguments)
     prompts = read_prompts(Path(script.prompts))
-    trainer = RewardBackpropTrainer(config, load_reward(script), load_pipeline(script.model), prompts)
+    reward = load_reward(script)
+    judges = load_judges(script, reward)
+    trainer = RewardBackpropTrainer(config, reward, load_pipeline(script.model), prompts, judges)
     adapter = trainer.train()
     trainer.accelerator.print(f"the adapter is in {adapter}: pipeline.load_lora_weights({str(adapter)!r})")
 

@@ -72,6 +72,13 @@ class TrainerConfig(CheckedOptions):
     tracker_project_name: str = option("fergi_reward", "Name of the project in the tracker.")
     grid_freq: int = option(10, "Draw the fixed prompts every this many epochs; 0: only before and after training.")
     grid_num_images: int = option(8, "Pictures in a grid, of the first prompts of the file; 0: draw no grids.")
+    judge_freq: int = option(10, "Let the held-out judges see the fixed pictures every this many epochs.")
+    judge_num_images: int = option(16, "Pictures that they see, of the first prompts of the file.")
+    stop_when_judge_falls: bool = option(
+        False, "End the run when the judges have fallen from their best, and finish with the adapter of that time."
+    )
+    judge_patience: int = option(2, "Evaluations in a row by which they must have fallen.")
+    judge_tolerance: float = option(2.0, "Standard errors by which they must have fallen.")
     lora_rank: int = option(4, "Rank of the LoRA adapter.")
     lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank.")
     sample_num_steps: int = option(50, "Denoising steps of an image.")
@@ -98,10 +105,17 @@ class TrainerConfig(CheckedOptions):
         """Values out of their ranges."""
         counts = [
             *("num_epochs", "save_freq", "num_checkpoint_limit", "lora_rank", "lora_alpha", "sample_num_steps"),
-            *("sample_guidance_scale", "train_batch_size", "train_gradient_accumulation_steps"),
+            *(
+                "judge_freq",
+                "judge_patience",
+                "sample_guidance_scale",
+                "train_batch_size",
+                "train_gradient_accumulation_steps",
+            ),
         ]
-        nonnegative = ["grid_freq", "grid_num_images", "sample_eta", "train_adam_weight_decay"]
+        nonnegative = ["grid_freq", "grid_num_images", "judge_tolerance", "sample_eta", "train_adam_weight_decay"]
         found = [*self.below(1, counts), *self.below(0, nonnegative), *self.above(1, ["sample_eta"])]
+        found += self.below(2, ["judge_num_images"])
         found += self.not_positive(["train_learning_rate", "train_adam_epsilon", "train_max_grad_norm"])
         for name in ("train_adam_beta1", "train_adam_beta2"):
             if not 0 <= getattr(self, name) < 1:

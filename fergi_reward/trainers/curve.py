@@ -8,7 +8,7 @@ from fergi_reward.files import written_whole
 
 
 def write_reward_curve(metrics: Path, path: Path) -> None:
-    """Draw the mean reward of each epoch, the spread of its images around it, and each term below.
+    """Draw the mean reward of each epoch, the spread of its images around it, and each term and judge below.
 
     Args:
         metrics: A run's `metrics.jsonl`.
@@ -23,7 +23,8 @@ def write_reward_curve(metrics: Path, path: Path) -> None:
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "drawing the reward curve", "report") from error
     epochs = _read(metrics)
-    names = [name.removesuffix("_mean") for name in epochs[0] if name.endswith("_mean")]
+    found = dict.fromkeys(name.removesuffix("_mean") for epoch in epochs for name in epoch if name.endswith("_mean"))
+    names = ["reward", *(name for name in found if name != "reward")]
     figure = Figure(figsize=(7, 2 + 1.2 * len(names)), layout="constrained")
     grid = figure.subplots(len(names), sharex=True, squeeze=False, height_ratios=[2.2] + [1] * (len(names) - 1))
     for axes, name in zip(grid[:, 0], names, strict=True):

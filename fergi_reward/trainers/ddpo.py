@@ -5,7 +5,7 @@ Gaussian decisions; those that led to images better than expected are made more 
 TRL's DDPOConfig, which TRL no longer has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,8 +104,15 @@ class DDPOTrainer(Trainer[DDPOConfig]):
 
     schedule: DDIMSchedule
 
-    def __init__(self, config: DDPOConfig, reward: Reward, pipeline: Pipeline, prompts: Sequence[str]) -> None:
-        super().__init__(config, reward, pipeline, prompts)
+    def __init__(
+        self,
+        config: DDPOConfig,
+        reward: Reward,
+        pipeline: Pipeline,
+        prompts: Sequence[str],
+        judges: Mapping[str, Reward] | None = None,
+    ) -> None:
+        super().__init__(config, reward, pipeline, prompts, judges)
         if not isinstance(self.schedule, DDIMSchedule):
             raise FergiRewardError(
                 f"a {type(pipeline).__name__} draws without noise, so its steps have no probability for DDPO to raise: "

@@ -4,17 +4,33 @@ The one file here that knows scorers and calibrations; the trainers themselves d
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fergi_reward import tiny
+from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.registry import load_scorer, term_name
 from fergi_reward.trainers.config import CheckedOptions, option
+from fergi_reward.trainers.guards import check_held_out
 from fergi_reward.trainers.pipelines import Pipeline, network_name
+
+if TYPE_CHECKING:
+    import torch
 
 TINY = {
     "tiny": tiny.stable_diffusion,
     "tiny_xl": tiny.stable_diffusion_xl,
     "tiny_3": tiny.stable_diffusion_3,
+}
+TINY_SCORERS = {
+    "image_reward": tiny.image_reward,
+    "pickscore": tiny.pickscore,
+    "hps_v2": tiny.hps,
+    "clip": tiny.clip,
+    "aesthetic": tiny.aesthetic,
 }
 
 
@@ -34,11 +50,21 @@ class ScriptArguments(CheckedOptions):
         default=None, metadata={"help": "NAME=FOLDER: local checkpoints of scorers, in the hub's layout."}
     )
     calibration: str | None = option(None, "Calibration file that weighs the scorers; by default the shipped one.")
+    uncertainty_penalty: float = option(
+        0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
+    )
+    judges: list[str] | None = field(
+        default=None, metadata={"help": "Scorers that are held out of the reward and only asked whether it helps."}
+    )
 
     def problems(self) -> list[str]:
         """A checkpoint needs a name and a folder."""
         wrong = [text for text in self.checkpoints or [] if not all(text.partition("="))]
         return [f"checkpoints holds {text!r}, must be NAME=FOLDER" for text in wrong]
+
+    def places(self) -> dict[str, str]:
+        """The local checkpoints by the scorers' names."""
+        return dict(text.split("=", 1) for text in self.checkpoints or [])
 
 
 def load_pipeline(model: str) -> Pipeline:
@@ -61,16 +87,42 @@ def load_pipeline(model: str) -> Pipeline:
 
 
 def load_reward(script: ScriptArguments) -> CombinedReward:
-    """The calibrated reward, on this process's device."""
+    """The calibrated reward, on this process's device; published scorers are loaded when they are first asked."""
+    calibration = Calibration.load(Path(script.calibration)) if script.calibration else Calibration.shipped()
+    names = script.scorers or list(calibration.scorers)
+    return CombinedReward(
+        [load_toy(name) for name in names] if script.model in TINY else names,
+        calibration,
+        checkpoints={name: place for name, place in script.places().items() if name not in (script.judges or [])},
+        device=device(),
+        uncertainty_penalty=script.uncertainty_penalty,
+    )
+
+
+def load_judges(script: ScriptArguments, reward: CombinedReward) -> dict[str, Scorer]:
+    """The held-out judges by the names of their terms, on this process's device.
+
+    Raises:
+        FergiRewardError: The reward weighs one of them.
+    """
+    names = {term_name(name): name for name in script.judges or []}
+    check_held_out(names, reward)
+    if script.model in TINY:
+        return {term: load_toy(name) for term, name in names.items()}
+    return {term: load_scorer(name, script.places().get(name), device=device()) for term, name in names.items()}
+
+
+def load_toy(name: str) -> Scorer:
+    """A tiny scorer of a published one's architecture, on this process's device."""
+    if term_name(name) not in TINY_SCORERS:
+        raise FergiRewardError(f"there is no toy of the scorer {name!r}: choose from {', '.join(TINY_SCORERS)}")
+    return TINY_SCORERS[term_name(name)]().to(device()).requires_grad_(False)
+
+
+def device() -> "torch.device":
+    """Where this process computes."""
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
     # The first to ask fixes the state for the whole process: it must ask as the trainer's Accelerator would.
-    device = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
-    toys = [tiny.image_reward(), tiny.pickscore(), tiny.hps()] if script.model in TINY else []
-    return CombinedReward.from_pretrained(
-        calibration=script.calibration,
-        scorers=[toy.to(device).requires_grad_(False) for toy in toys] or script.scorers,
-        checkpoints=dict(text.split("=", 1) for text in script.checkpoints or []),
-        device=device,
-    )
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device

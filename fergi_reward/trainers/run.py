@@ -1,7 +1,7 @@
 """A training run on disk: accelerator, trackers, metrics, and checkpoints that a killed run resumes from.
 
-A run's folder holds `lora/` (the finished adapter), `checkpoints/epoch_NNNN/`, `grids/`, `logs/` and
-`metrics.jsonl`. Names count finished epochs.
+A run's folder holds `lora/` (the finished adapter), `best/` (the one that held-out judges liked most, if there are
+judges), `checkpoints/epoch_NNNN/`, `grids/`, `logs/` and `metrics.jsonl`. Names count finished epochs.
 """
 
 import json
@@ -24,6 +24,7 @@ STATE_FILE = "trainer_state.pt"
 HOUSEKEEPING = {
     *("output_dir", "num_epochs", "resume_from", "save_freq", "num_checkpoint_limit"),
     *("log_with", "tracker_project_name", "grid_freq", "grid_num_images"),
+    *("stop_when_judge_falls", "judge_freq", "judge_patience", "judge_tolerance"),
 }
 
 

@@ -1,8 +1,9 @@
 """What all trainers do alike: set up, run epoch after epoch, draw the same pictures, save, resume."""
 
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +13,8 @@ from tqdm import tqdm
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, save_lora
+from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
+from fergi_reward.trainers.lora import adapter_disabled, add_lora, copied, load_lora, overwrite, save_lora, swapped_in
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Pipeline,
@@ -45,14 +47,29 @@ class Trainer(ABC, Generic[Config]):
         reward: Any callable from pixels and prompts to rewards.
         pipeline: A pipeline of diffusers: Stable Diffusion 1.5, 2, XL, 3 or 3.5.
         prompts: What to sample from.
+        judges: By name, rewards that are not trained on but only asked now and then; see `guards`.
 
     Raises:
-        FergiRewardError: No prompts, a pipeline that cannot be trained, or a checkpoint that does not fit.
+        FergiRewardError: No prompts, a pipeline that cannot be trained, a checkpoint that does not fit, a judge that is
+            trained on, or none to stop the run.
     """
 
-    def __init__(self, config: Config, reward: Reward, pipeline: Pipeline, prompts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reward: Reward,
+        pipeline: Pipeline,
+        prompts: Sequence[str],
+        judges: Mapping[str, Reward] | None = None,
+    ) -> None:
         if not prompts:
             raise FergiRewardError("there are no prompts: give at least one")
+        self.judges = dict(judges or {})
+        check_held_out(self.judges, reward)
+        if config.stop_when_judge_falls and not self.judges:
+            raise FergiRewardError("stop_when_judge_falls needs a judge: name one that the reward does not weigh")
+        self.watch = JudgeWatch(config.judge_patience, config.judge_tolerance)
+        self.best: list[Tensor] = []
         self.config, self.reward, self.pipeline, self.prompts = config, reward, pipeline, list(prompts)
         self.run = Run(config)
         self.checkpoint = self.run.resume_checkpoint()
@@ -72,7 +89,7 @@ class Trainer(ABC, Generic[Config]):
         """Train for one epoch, the `epoch`-th counted from 0; returns its metrics, reward and loss among them."""
 
     def train(self) -> Path:
-        """Run all epochs that are left.
+        """Run all epochs that are left, or until the judges have fallen.
 
         Returns:
             The folder of the finished adapter, for `pipeline.load_lora_weights`.
@@ -82,7 +99,11 @@ class Trainer(ABC, Generic[Config]):
         with self.run.interruptible():
             if finished == 0:
                 self._draw_grid(0)
+                if self.judges:
+                    self.run.log(0, self._judge(0))
             for epoch in range(finished, self.config.num_epochs):
+                if self._must_stop():
+                    break
                 self._one_epoch(epoch)
             self._finish()
         return self.run.folder / "lora"
@@ -140,11 +161,20 @@ class Trainer(ABC, Generic[Config]):
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds besides the adapter."""
         scaler = self.accelerator.scaler
-        return {"optimizer": self.optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "watch": self.watch.state_dict(),
+            "best": self.best,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.watch.load_state_dict(state["watch"])
+        if state["best"]:
+            self.best = [value.to(self.accelerator.device) for value in state["best"]]
+            self._save_best()
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
@@ -153,16 +183,48 @@ class Trainer(ABC, Generic[Config]):
         metrics = self.epoch(epoch)
         metrics["seconds"] = time.perf_counter() - started
         finished = epoch + 1
+        if self.judges and (finished == self.config.num_epochs or finished % self.config.judge_freq == 0):
+            metrics |= self._judge(finished)
         self.run.log(finished, metrics)
         self.accelerator.print(
             f"epoch {finished}/{self.config.num_epochs}: reward {metrics['reward_mean']:.4f} "
             f"(std {metrics['reward_std']:.4f}), loss {metrics['loss']:.3g}, {metrics['seconds']:.1f} s"
         )
-        last = finished == self.config.num_epochs
+        last = finished == self.config.num_epochs or self._must_stop()
         if last or finished % self.config.save_freq == 0:
             self.run.save_checkpoint(finished, self.state(), lambda folder: save_lora(self.pipeline, folder))
         if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
             self._draw_grid(finished)
+
+    def _must_stop(self) -> bool:
+        return self.config.stop_when_judge_falls and self.watch.fallen
+
+    def _judge(self, finished: int) -> dict[str, float]:
+        """Show the judges the fixed pictures, and keep the adapter if they have never been happier."""
+        from accelerate.utils import broadcast_object_list
+
+        scores = [self._judged() if self.accelerator.is_main_process else {}]
+        broadcast_object_list(scores)
+        best = self.watch.update(finished, {name: scores[0][name] for name in self.judges})
+        if best:
+            self.best = copied(self.parameters)
+            self._save_best()
+        return judge_metrics(scores[0])
+
+    def _judged(self) -> dict[str, list[float]]:
+        count = self.config.judge_num_images
+        prompts = (self.prompts * math.ceil(count / len(self.prompts)))[:count]
+        return judge_pictures(self.judges, self.reward, self._fixed_pictures("judge", prompts), prompts)
+
+    def _save_best(self) -> None:
+        with swapped_in(self.parameters, self.best):
+            self._save_adapter(self.run.folder / "best")
+
+    def _save_adapter(self, path: Path) -> None:
+        if self.accelerator.is_main_process:
+            with folder_written_whole(path) as folder:
+                save_lora(self.pipeline, folder)
+        self.accelerator.wait_for_everyone()
 
     def _adamw(self) -> torch.optim.AdamW:
         config = self.config
@@ -184,9 +246,14 @@ class Trainer(ABC, Generic[Config]):
         return state["epoch"]
 
     def _finish(self) -> None:
+        best = self.watch.best_epoch
+        if self._must_stop():
+            overwrite(self.parameters, self.best)
+            self.accelerator.print(f"stopped: the judges have fallen since epoch {best}, whose adapter is kept")
+        elif best is not None and best < self.config.num_epochs:
+            self.accelerator.print(f"the judges liked epoch {best} best: its adapter is in {self.run.folder / 'best'}")
+        self._save_adapter(self.run.folder / "lora")
         if self.accelerator.is_main_process:
-            with folder_written_whole(self.run.folder / "lora") as folder:
-                save_lora(self.pipeline, folder)
             self._draw_before_after()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()

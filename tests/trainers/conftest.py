@@ -44,7 +44,7 @@ SMALL = {
 def trainer_of(tmp_path, pipeline, redness):
     """A DDPO trainer of a run small enough for a test; keyword arguments change its options."""
 
-    def build(reward=redness, pipeline=pipeline, **options):
+    def build(reward=redness, pipeline=pipeline, judges=None, **options):
         small = {
             **SMALL,
             "sample_batch_size": 4,
@@ -52,7 +52,7 @@ def trainer_of(tmp_path, pipeline, redness):
             "train_clip_range": 1e-2,
             "output_dir": str(tmp_path / "run"),
         }
-        return DDPOTrainer(DDPOConfig(**{**small, **options}), reward, pipeline, PROMPTS)
+        return DDPOTrainer(DDPOConfig(**{**small, **options}), reward, pipeline, PROMPTS, judges)
 
     return build
 
@@ -61,9 +61,9 @@ def trainer_of(tmp_path, pipeline, redness):
 def backprop_trainer_of(tmp_path, pipeline, redness):
     """The same for reward backpropagation."""
 
-    def build(reward=redness, pipeline=pipeline, **options):
+    def build(reward=redness, pipeline=pipeline, judges=None, **options):
         small = {**SMALL, "output_dir": str(tmp_path / "run")}
-        return RewardBackpropTrainer(RewardBackpropConfig(**{**small, **options}), reward, pipeline, PROMPTS)
+        return RewardBackpropTrainer(RewardBackpropConfig(**{**small, **options}), reward, pipeline, PROMPTS, judges)
 
     return build
 

@@ -15,7 +15,9 @@ PROGRAMS = {
     "ddpo": ["training/ddpo.py", "--config", "configs/ddpo_tiny.yaml"],
     "reward_backprop": ["training/reward_backprop.py", "--config", "configs/reward_backprop_tiny.yaml"],
 }
+RUN = ["checkpoints", "grids", "logs", "lora", "metrics.jsonl"]
 SMALL = ["--num_epochs", "2", "--sample_num_steps", "2", "--grid_num_images", "2"]
+GUARDED = ["--judges", "clip", "--judge_num_images", "4", "--judge_freq", "1", "--uncertainty_penalty", "0.5"]
 
 
 def run_program(*arguments, launcher=()):
@@ -34,7 +36,7 @@ def batches_of(name, size):
 def finished(request, tmp_path_factory):
     """A program's name, and the folder of a run of one process."""
     folder = tmp_path_factory.mktemp("run") / "one"
-    arguments = [*PROGRAMS[request.param], *SMALL, *batches_of(request.param, 4), "--output_dir", str(folder)]
+    arguments = [*PROGRAMS[request.param], *SMALL, *GUARDED, *batches_of(request.param, 4), "--output_dir", str(folder)]
     # In this process, which has imported everything already.
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
@@ -45,13 +47,13 @@ def finished(request, tmp_path_factory):
 
 def test_the_tiny_run_scaled_down(finished):
     _, folder = finished
-    assert {path.name for path in folder.iterdir()} == {"checkpoints", "grids", "logs", "lora", "metrics.jsonl"}
+    assert {path.name for path in folder.iterdir()} == {"best", *RUN}
 
 
 def test_two_processes_do_what_one_does(finished, tmp_path):
     name, folder = finished
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    arguments = [*PROGRAMS[name], *SMALL, *batches_of(name, 2), "--output_dir", str(tmp_path / "two")]
+    arguments = [*PROGRAMS[name], *SMALL, *GUARDED, *batches_of(name, 2), "--output_dir", str(tmp_path / "two")]
     result = run_program(*arguments, launcher=launcher)
     assert result.returncode == 0, result.stderr
     assert "epoch 2/2: reward " in result.stdout
@@ -60,7 +62,8 @@ def test_two_processes_do_what_one_does(finished, tmp_path):
         for place in (folder, tmp_path / "two")
     )
     for one, two in zip(ours, theirs, strict=True):
-        del one["seconds"], two["seconds"]
+        for line in (one, two):
+            line.pop("seconds", None)
         assert one == pytest.approx(two, rel=1e-4, abs=1e-6)
 
 
@@ -68,6 +71,7 @@ def test_two_processes_do_what_one_does(finished, tmp_path):
     ("program", "arguments", "message"),
     [
         ("ddpo", ["--num_epoch", "3"], "error: unknown option 'num_epoch': did you mean 'num_epochs'?"),
+        ("ddpo", ["--judges", "clip", "pickscore"], "error: pickscore cannot judge what it rewards"),
         ("reward_backprop", ["--prompts", "nowhere.txt"], "error: cannot read the prompts in nowhere.txt"),
     ],
 )

@@ -1,0 +1,133 @@
+"""Against over-optimisation: judges that were never in the reward, and when to believe them that it went too far.
+
+A reward is a model of what people like, and training finds where the model is wrong: from some point on the reward
+rises and the pictures get worse (Gao et al., Scaling Laws for Reward Model Overoptimization, arXiv 2210.10760). A judge
+that was not trained on has other errors and falls there.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.rewards import Reward, evaluate
+
+# What the reward is called among the judges' scores.
+REWARD = "reward"
+# Keeps the standardised score finite where a judge gives all pictures the same.
+EPSILON = 1e-8
+
+
+def check_held_out(judges: Mapping[str, object], reward: Reward) -> None:
+    """Refuse a judge that is trained on.
+
+    Args:
+        judges: By name; they need not be loaded yet.
+        reward: One that is made of several has their `names`.
+
+    Raises:
+        FergiRewardError: A judge is the reward, or has the name of one of the reward's terms.
+    """
+    names = set(getattr(reward, "names", ()))
+    trained_on = [name for name, judge in judges.items() if name in names or judge is reward]
+    if trained_on:
+        raise FergiRewardError(
+            f"{', '.join(trained_on)} cannot judge what it rewards: name judges that the reward does not weigh "
+            f"(it weighs {', '.join(sorted(names)) or 'one callable'})"
+        )
+    if REWARD in judges:
+        raise FergiRewardError(f"a judge is called {REWARD!r}, which the reward itself is: give it another name")
+
+
+@torch.no_grad()
+def judge_pictures(
+    judges: Mapping[str, Reward], reward: Reward, batches: Iterable[Tensor], prompts: Sequence[str]
+) -> dict[str, list[float]]:
+    """The score of each picture by each judge, and by the reward.
+
+    Args:
+        judges: By name.
+        reward: Scores the same pictures, so that both can be compared.
+        batches: Pixels (B, 3, H, W), batch by batch.
+        prompts: One a picture of all batches.
+    """
+    scores: dict[str, list[float]] = {REWARD: [], **{name: [] for name in judges}}
+    for pixels in batches:
+        start = len(scores[REWARD])
+        for name, judge in {REWARD: reward, **judges}.items():
+            scores[name] += evaluate(judge, pixels, list(prompts[start : start + len(pixels)])).total.tolist()
+    return scores
+
+
+def judge_metrics(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Mean and standard deviation over the pictures, of each judge and of the reward."""
+    metrics = {}
+    for name, values in scores.items():
+        table = torch.tensor(values, dtype=torch.float64)
+        metrics[f"judges/{name}_mean"] = table.mean().item()
+        metrics[f"judges/{name}_std"] = table.std(correction=0).item()
+    return metrics
+
+
+class JudgeWatch:
+    """Remembers when the judges were happiest, and sees when they have fallen from there.
+
+    Prompts and seeds are the same at each evaluation, so that pictures are compared one by one: the standard error is
+    that of the paired differences. Several judges count as one, the mean of their scores, each standardised by the
+    pictures of the first evaluation.
+
+    Args:
+        patience: Evaluations in a row that must be below the best one.
+        tolerance: How many standard errors below it.
+    """
+
+    def __init__(self, patience: int, tolerance: float) -> None:
+        self.patience, self.tolerance = patience, tolerance
+        self.falls = 0
+        self.best_epoch: int | None = None
+        self._best: list[float] = []
+        self._first: dict[str, list[float]] = {}
+
+    @property
+    def fallen(self) -> bool:
+        """Whether the judges' patience is over."""
+        return self.falls >= self.patience
+
+    def update(self, epoch: int, scores: Mapping[str, Sequence[float]]) -> bool:
+        """Take note of an evaluation; returns whether it is the best so far.
+
+        Args:
+            epoch: Finished epochs.
+            scores: One a picture, by judge; the same pictures in the same order each time, at least two.
+        """
+        self._first = self._first or {name: list(values) for name, values in scores.items()}
+        now = self._standardised(scores)
+        best = torch.tensor(self._best, dtype=torch.float64)
+        if self.best_epoch is None or now.mean() > best.mean():
+            self.best_epoch, self._best, self.falls = epoch, now.tolist(), 0
+            return True
+        lost = best - now
+        standard_error = lost.std().item() / math.sqrt(len(lost))
+        self.falls = self.falls + 1 if lost.mean().item() > self.tolerance * standard_error else 0
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered."""
+        return {"falls": self.falls, "best_epoch": self.best_epoch, "best": self._best, "first": self._first}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember what another watch remembered."""
+        self.falls, self.best_epoch = state["falls"], state["best_epoch"]
+        self._best, self._first = state["best"], state["first"]
+
+    def _standardised(self, scores: Mapping[str, Sequence[float]]) -> Tensor:
+        """(N,) the mean over the judges of their standardised scores."""
+        rows = []
+        for name, values in scores.items():
+            first = torch.tensor(self._first[name], dtype=torch.float64)
+            now = torch.tensor(values, dtype=torch.float64)
+            rows.append((now - first.mean()) / (first.std(correction=0) + EPSILON))
+        return torch.stack(rows).mean(0)

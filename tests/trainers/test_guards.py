@@ -1,0 +1,134 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fergi_reward import tiny
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
+
+
+def greenness(pixels, prompts):
+    """Falls as the pictures get red, which is what the runs below are rewarded for."""
+    return pixels[:, 1:].mean((1, 2, 3)) - pixels[:, 0].mean((1, 2))
+
+
+def adapter_in(folder):
+    return load_file(folder / "pytorch_lora_weights.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_fall_is_measured_in_standard_errors_of_the_paired_differences():
+    watch = JudgeWatch(patience=1, tolerance=2.0)
+    assert watch.update(0, {"judge": [0.0, 10.0, 20.0, 30.0]})
+    # Differences 1, 1, 1, -1: mean 0.5, standard deviation 1, standard error 0.5: one standard error.
+    assert not watch.update(1, {"judge": [-1.0, 9.0, 19.0, 31.0]})
+    assert not watch.fallen
+    # Differences 1, 1, 1, 0.9: small beside the spread of the pictures, and twenty standard errors and more.
+    watch.update(2, {"judge": [-1.0, 9.0, 19.0, 29.1]})
+    assert watch.fallen
+
+
+def test_patience_counts_falls_in_a_row():
+    watch = JudgeWatch(patience=2, tolerance=0.0)
+    for epoch, level in enumerate([5.0, 4.0, 6.0, 3.0]):
+        watch.update(epoch, {"judge": [level, level + 1]})
+        assert not watch.fallen
+    assert watch.best_epoch == 2
+    watch.update(4, {"judge": [4.0, 5.0]})
+    assert watch.fallen
+
+
+def test_judges_on_different_scales_weigh_the_same():
+    watch = JudgeWatch(patience=1, tolerance=0.0)
+    watch.update(0, {"small": [0.0, 0.01], "large": [0.0, 1000.0]})
+    # The small one rises by four of its standard deviations (0.005), the large one falls by two of its (500).
+    assert watch.update(1, {"small": [0.02, 0.03], "large": [-1000.0, 0.0]})
+
+
+def test_a_restored_watch_goes_on_as_the_old_one():
+    old, new = JudgeWatch(2, 1.0), JudgeWatch(2, 1.0)
+    for epoch, level in enumerate([5.0, 4.0]):
+        old.update(epoch, {"judge": [level, level + 1]})
+    new.load_state_dict(old.state_dict())
+    for watch in (old, new):
+        watch.update(2, {"judge": [3.0, 4.5]})
+    assert new.fallen == old.fallen is True
+    assert new.best_epoch == 0
+
+
+def test_judges_see_each_picture_with_its_prompt():
+    def length(pixels, prompts):
+        return torch.tensor([float(len(prompt)) for prompt in prompts])
+
+    batches = [torch.full((2, 3, 4, 4), 0.25), torch.full((1, 3, 4, 4), 0.75)]
+    scores = judge_pictures({"length": length}, lambda pixels, _: pixels.mean((1, 2, 3)), batches, ["a", "bb", "ccc"])
+    assert scores == {"reward": [0.25, 0.25, 0.75], "length": [1.0, 2.0, 3.0]}
+    assert judge_metrics(scores)["judges/length_mean"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("judges", "message"),
+    [
+        ({"pickscore": greenness}, "pickscore cannot judge what it rewards.*weighs hps_v2, pickscore"),
+        ({"reward": greenness}, "a judge is called 'reward'"),
+    ],
+)
+def test_a_judge_must_be_held_out(judges, message):
+    with pytest.raises(FergiRewardError, match=message):
+        check_held_out(judges, SimpleNamespace(names=["pickscore", "hps_v2"]))
+
+
+def test_the_reward_itself_is_no_judge(trainer_of):
+    with pytest.raises(FergiRewardError, match="other cannot judge what it rewards"):
+        trainer_of(greenness, judges={"other": greenness})
+
+
+def test_stopping_needs_a_judge(trainer_of):
+    with pytest.raises(FergiRewardError, match="stop_when_judge_falls needs a judge"):
+        trainer_of(stop_when_judge_falls=True)
+
+
+GUARDED = {"num_epochs": 8, "judge_freq": 1, "judge_num_images": 4, "stop_when_judge_falls": True}
+
+
+@pytest.mark.parametrize("kind", ["ddpo", "reward_backprop"])
+def test_a_run_that_games_its_reward_is_ended_with_the_best_adapter(kind, trainer_of, backprop_trainer_of, capsys):
+    build = {"ddpo": trainer_of, "reward_backprop": backprop_trainer_of}[kind]
+    trainer = build(judges={"green": greenness}, train_learning_rate=2e-2, judge_tolerance=1.0, **GUARDED)
+    untrained = [parameter.detach().clone() for parameter in trainer.parameters]
+    folder = trainer.train()
+    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    assert 2 <= lines[-1]["epoch"] < 8
+    assert lines[-1]["judges/reward_mean"] > lines[0]["judges/reward_mean"]
+    assert lines[-1]["judges/green_mean"] < lines[0]["judges/green_mean"]
+    best = max(lines, key=lambda line: line["judges/green_mean"])["epoch"]
+    assert f"the judges have fallen since epoch {best}" in capsys.readouterr().out
+    assert same(adapter_in(folder), adapter_in(trainer.run.folder / "best"))
+    kept = all(torch.equal(*pair) for pair in zip(trainer.parameters, untrained, strict=True))
+    assert kept == (best == 0)
+    last = adapter_in(trainer.run.checkpoints / f"epoch_{lines[-1]['epoch']:04d}")
+    assert not same(last, adapter_in(folder))
+
+
+def test_a_run_whose_judges_are_content_is_not_ended(backprop_trainer_of):
+    trainer = backprop_trainer_of(judges={"less_green": lambda pixels, _: -greenness(pixels, _)}, **GUARDED)
+    folder = trainer.train()
+    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(9))
+    assert same(adapter_in(folder), adapter_in(trainer.run.folder / "best"))
+
+
+def test_a_resumed_run_remembers_its_judges_and_their_favourite(backprop_trainer_of, tmp_path):
+    options = {**GUARDED, "train_learning_rate": 2e-2, "judge_tolerance": 1.0, "save_freq": 1}
+    whole = backprop_trainer_of(judges={"green": greenness}, **options)
+    folder = whole.train()
+    options |= {"output_dir": str(tmp_path / "resumed"), "resume_from": str(whole.run.checkpoints / "epoch_0001")}
+    resumed = backprop_trainer_of(judges={"green": greenness}, pipeline=tiny.stable_diffusion(), **options)
+    assert same(adapter_in(resumed.train()), adapter_in(folder))
+    assert resumed.watch.state_dict() == whole.watch.state_dict()
