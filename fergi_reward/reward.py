@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -157,6 +157,20 @@ class CombinedReward:
     def names(self) -> list[str]:
         """The terms of the scorers."""
         return list(self._names)
+
+    def describe(self) -> dict[str, Any]:
+        """What the reward is made of, for a model card: JSON."""
+        record = self.calibration
+        weighed = {
+            term.name: {"weight": term.weight, "mean": term.mean, "std": term.std}
+            for term in (self._without if self._recorded is None else self._with).terms
+        }
+        made_by = {"protocol": record.protocol, "dataset": record.dataset, "command": record.command}
+        return {
+            "terms": weighed,
+            "uncertainty_penalty": self._uncertainty_penalty,
+            "calibration": {**made_by, "au_source": record.au_source, "library_version": record.library_version},
+        }
 
     @property
     def scorers(self) -> list[Scorer]:

@@ -92,6 +92,9 @@ class TrainerConfig(CheckedOptions):
     train_adam_weight_decay: float = option(1e-4, "Weight decay of AdamW.")
     train_adam_epsilon: float = option(1e-8, "Epsilon of AdamW.")
     train_max_grad_norm: float = option(1.0, "Gradients longer than this are shortened to it.")
+    ema_decay: float = option(
+        0.0, "Average the adapter with this decay, and use the average for pictures, judges and lora/; 0: no average."
+    )
     gradient_checkpointing: bool = option(
         False, "Compute the network's activations again in the backward pass: far less memory, about a third more work."
     )
@@ -117,7 +120,7 @@ class TrainerConfig(CheckedOptions):
         found = [*self.below(1, counts), *self.below(0, nonnegative), *self.above(1, ["sample_eta"])]
         found += self.below(2, ["judge_num_images"])
         found += self.not_positive(["train_learning_rate", "train_adam_epsilon", "train_max_grad_norm"])
-        for name in ("train_adam_beta1", "train_adam_beta2"):
+        for name in ("train_adam_beta1", "train_adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, must be at least 0 and below 1")
         return found

@@ -15,10 +15,11 @@ from torch import Tensor
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import TrainerConfig, option
-from fergi_reward.trainers.diffusion import DDIMSchedule, gaussian_log_prob
-from fergi_reward.trainers.losses import ClippedLoss, clipped_loss
-from fergi_reward.trainers.pipelines import Pipeline, decode, encode_prompts, latent_shape
-from fergi_reward.trainers.rewards import Reward, Rewards, evaluate, reward_metrics
+from fergi_reward.trainers.diffusion import DDIMSchedule, gaussian_kl, gaussian_log_prob
+from fergi_reward.trainers.lora import adapter_disabled
+from fergi_reward.trainers.losses import clipped_loss
+from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, encode_prompts, latent_shape
+from fergi_reward.trainers.rewards import Reward, RewardQueue, reward_metrics
 from fergi_reward.trainers.samples import draw_prompts
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trainer import Trainer
@@ -42,6 +43,12 @@ class DDPOConfig(TrainerConfig):
     )
     train_adv_clip_max: float = option(5.0, "Advantages are clipped to plus and minus this.")
     train_clip_range: float = option(1e-4, "How far an importance ratio may leave 1 before its gradient stops.")
+    train_kl_beta: float = option(
+        0.0, "Weight of the KL divergence from the model without the adapter; above 0 it costs a third more work."
+    )
+    async_reward_computation: bool = option(
+        False, "Score a batch in a thread of its own while the next one is sampled."
+    )
     per_prompt_stat_tracking: bool = option(
         True, "Judge an image by the rewards of its own prompt; off: by all rewards of the epoch."
     )
@@ -68,6 +75,7 @@ class DDPOConfig(TrainerConfig):
         ]
         positive = ["sample_eta", "train_timestep_fraction", "train_adv_clip_max", "train_clip_range"]
         found = [*super().problems(), *self.below(1, counts), *self.not_positive(positive)]
+        found += self.below(0, ["train_kl_beta"])
         return found + self.above(1, ["train_timestep_fraction"]) + self._batch_problems()
 
     def _batch_problems(self) -> list[str]:
@@ -135,17 +143,18 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         total = count * self.accelerator.num_processes
         prompts = draw_prompts(self.prompts, total, generator(config.seed, "prompts", epoch))
         first = self.accelerator.process_index * count
-        trajectories, rewards = [], []
-        with self.progress("sampling", count, "image") as progress:
+        trajectories = []
+        queue = RewardQueue(self.reward, config.async_reward_computation)
+        with queue, self.progress("sampling", count, "image") as progress:
             for start in range(first, first + count, config.sample_batch_size):
                 indices = range(start, start + config.sample_batch_size)
                 batch = [prompts[index] for index in indices]
                 trajectories.append(self._denoise(batch, [generator(config.seed, "noise", epoch, i) for i in indices]))
                 with torch.no_grad():
                     pixels = decode(self.pipeline, trajectories[-1].latents[:, -1])
-                    rewards.append(evaluate(self.reward, pixels, batch))
+                queue.put(pixels, batch)
                 progress.update(len(batch))
-        gathered = self.gathered(Rewards.cat(rewards))
+            gathered = self.gathered(queue.rewards())
         advantages = self._advantages(prompts, gathered.total)[first : first + count]
         experience = Experience(Trajectory.cat(trajectories), advantages, torch.arange(first, first + count))
         return experience, reward_metrics(gathered)
@@ -168,7 +177,7 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         return advantages.clamp(-self.config.train_adv_clip_max, self.config.train_adv_clip_max)
 
     def _train(self, epoch: int, experience: Experience) -> dict[str, float]:
-        config, updates = self.config, list[Tensor]()
+        config, updates = self.config, list[dict[str, Tensor]]()
         images = len(experience.indices)
         rows_in_update = config.train_batch_size * config.train_gradient_accumulation_steps
         with self.progress("training", config.train_num_inner_epochs * images // rows_in_update, "update") as progress:
@@ -179,8 +188,8 @@ class DDPOTrainer(Trainer[DDPOConfig]):
                 for rows in order.split(rows_in_update):
                     updates.append(self._update(experience, rows, steps))
                     progress.update()
-        means = self.accelerator.reduce(torch.stack(updates).mean(0), reduction="mean")
-        return dict(zip(("loss", "approx_kl", "clip_fraction", "grad_norm"), means.tolist(), strict=True))
+        means = self.accelerator.reduce(mean_of(updates), reduction="mean")
+        return {name: figure.item() for name, figure in means.items()}
 
     def _step_order(self, epoch: int, inner_epoch: int, indices: Tensor) -> Tensor:
         """Which steps each image is trained on, in which order (N, S): its own, so that a batch mixes noise levels."""
@@ -189,28 +198,41 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         orders = [torch.randperm(len(self.trained_steps), generator=drawn)[:count] for drawn in generators]
         return self.trained_steps[torch.stack(orders).to(self.trained_steps.device)]
 
-    def _update(self, experience: Experience, rows: Tensor, steps: Tensor) -> Tensor:
-        """One optimiser step from all steps of the images in `rows`: loss, approx_kl, clip_fraction, grad_norm (4,)."""
+    def _update(self, experience: Experience, rows: Tensor, steps: Tensor) -> dict[str, Tensor]:
+        """One optimiser step from all steps of the images in `rows`; returns its figures."""
         batches = rows.split(self.config.train_batch_size)
         passes = [(batch, column) for batch in batches for column in range(steps.shape[1])]
         figures = []
         for batch, column in passes:
-            result = self._loss(experience, batch, steps[batch, column])
-            self.accelerator.backward(result.loss / len(passes))
-            figures.append(torch.stack([result.loss.detach(), result.approx_kl, result.clip_fraction]))
-        return torch.cat([torch.stack(figures).mean(0), self.step_optimizer().reshape(1)])
+            loss, of_pass = self._loss(experience, batch, steps[batch, column])
+            self.accelerator.backward(loss / len(passes))
+            figures.append(of_pass)
+        return mean_of(figures) | {"grad_norm": self.step_optimizer()}
 
-    def _loss(self, experience: Experience, rows: Tensor, steps: Tensor) -> ClippedLoss:
-        """The loss of one step of each image in `rows`, `steps[b]` of the b-th."""
+    def _loss(self, experience: Experience, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one step of each image in `rows`, `steps[b]` of the b-th, and its figures."""
         trajectory, config = experience.trajectory, self.config
-        latents = trajectory.latents[rows, steps]
-        guidance = self.guidance if config.train_cfg else None
+        latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         conditioning = trajectory.conditioning[rows]
-        prediction, _ = predict(self.network, latents, self.schedule.timesteps[steps], conditioning, guidance)
-        mean, std = self.schedule.step(prediction, latents, steps, config.sample_eta)
-        log_probs = gaussian_log_prob(trajectory.latents[rows, steps + 1], mean, std)
+        mean, std = self._step(latents, steps, conditioning)
         old_log_probs = trajectory.log_probs[rows, steps]
-        return clipped_loss(log_probs, old_log_probs, experience.advantages[rows], config.train_clip_range)
+        log_probs = gaussian_log_prob(following, mean, std)
+        clipped = clipped_loss(log_probs, old_log_probs, experience.advantages[rows], config.train_clip_range)
+        loss = clipped.loss
+        figures = {"approx_kl": clipped.approx_kl, "clip_fraction": clipped.clip_fraction}
+        if config.train_kl_beta:
+            with torch.no_grad(), adapter_disabled(self.pipeline):
+                reference_mean, _ = self._step(latents, steps, conditioning)
+            divergence = gaussian_kl(mean, reference_mean, std).mean()
+            loss = loss + config.train_kl_beta * divergence
+            figures |= {"reference_kl": divergence.detach()}
+        return loss, {"loss": loss.detach(), **figures}
+
+    def _step(self, latents: Tensor, steps: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+        """Mean (B, C, H, W) and standard deviation (B,) of the steps that are trained."""
+        guidance = self.guidance if self.config.train_cfg else None
+        prediction, _ = predict(self.network, latents, self.schedule.timesteps[steps], conditioning, guidance)
+        return self.schedule.step(prediction, latents, steps, self.config.sample_eta)
 
     def state(self) -> dict[str, Any]:
         """The remembered rewards too."""
@@ -220,3 +242,8 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         """The remembered rewards too."""
         super().load_state(state)
         self.tracker.load_state_dict(state["stat_tracker"])
+
+
+def mean_of(figures: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of scalars by name."""
+    return {name: torch.stack([of_one[name] for of_one in figures]).mean() for name in figures[0]}

@@ -215,6 +215,20 @@ def gaussian_log_prob(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return log_density.flatten(1).mean(1)
 
 
+def gaussian_kl(mean: Tensor, reference_mean: Tensor, std: Tensor) -> Tensor:
+    """KL divergence (B,) of two Gaussians of one standard deviation, averaged over all dimensions but the batch's.
+
+    Averaged as `gaussian_log_prob` is. It is what keeps a policy near the one it came from in DPOK (Fan et al.,
+    arXiv 2305.16381, section 4.2).
+
+    Args:
+        mean: (B, C, H, W).
+        reference_mean: (B, C, H, W).
+        std: (B,), above 0.
+    """
+    return (((mean - reference_mean) / _over_pixels(std, mean)) ** 2 / 2).flatten(1).mean(1)
+
+
 def _over_pixels(value: Tensor, latents: Tensor) -> Tensor:
     """(B,) as (B, 1, 1, 1), to meet latents."""
     return value.view(-1, *[1] * (latents.ndim - 1))

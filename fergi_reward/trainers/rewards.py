@@ -1,8 +1,9 @@
 """What a trainer asks of a reward, and the check on what it gets."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -65,6 +66,56 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
             "a reward must be finite"
         )
     return Rewards(checked, {name: _checked(name, term, pixels).detach() for name, term in terms.items()})
+
+
+class RewardQueue:
+    """Scores batches one after the other, in a thread of its own if so asked: the next is sampled meanwhile.
+
+    At most one batch waits, so that memory does not grow. In a thread it pays where the reward leaves the sampling
+    device alone: on another device, on a server, or on the CPU.
+
+    Args:
+        reward: What scores.
+        background: Whether to use a thread.
+    """
+
+    def __init__(self, reward: Reward, background: bool) -> None:
+        self._reward = reward
+        self._pool = ThreadPoolExecutor(max_workers=1) if background else None
+        self._scored: list[Rewards] = []
+        self._pending: Future[Rewards] | None = None
+
+    def __enter__(self) -> Self:
+        """Use the queue; its thread ends with the block."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let the thread finish what it is at."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def put(self, pixels: Tensor, prompts: list[str]) -> None:
+        """Score a batch, now or soon; an error of the one before is raised here."""
+        if self._pool is None:
+            self._scored.append(self._evaluate(pixels, prompts))
+            return
+        self._wait()
+        self._pending = self._pool.submit(self._evaluate, pixels, prompts)
+
+    def rewards(self) -> Rewards:
+        """Of all batches, in the order in which they were put."""
+        self._wait()
+        return Rewards.cat(self._scored)
+
+    def _wait(self) -> None:
+        if self._pending:
+            self._scored.append(self._pending.result())
+            self._pending = None
+
+    # Whether gradients are on is a thread's own setting.
+    @torch.no_grad()
+    def _evaluate(self, pixels: Tensor, prompts: list[str]) -> Rewards:
+        return evaluate(self._reward, pixels, prompts)
 
 
 def _checked(name: str, value: Tensor, pixels: Tensor) -> Tensor:

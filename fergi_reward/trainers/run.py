@@ -107,7 +107,6 @@ class Run:
                 torch.save({"epoch": epoch, "config": asdict(self.config), **state}, folder / STATE_FILE)
             for old in _checkpoints(self.checkpoints)[: -self.config.num_checkpoint_limit]:
                 shutil.rmtree(old)
-        self.accelerator.wait_for_everyone()
 
     def load_state(self, checkpoint: Path) -> dict[str, Any]:
         """The state that `save_checkpoint` was given, and `epoch`, the epochs finished then.
@@ -131,11 +130,12 @@ class Run:
         return state
 
     @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Say in one line how to go on when Ctrl-C ends the block."""
+    def interruptible(self, save: Callable[[], None]) -> Iterator[None]:
+        """When Ctrl-C ends the block, save what there is and say in one line how to go on."""
         try:
             yield
         except KeyboardInterrupt:
+            save()
             newest = _newest(self.checkpoints)
             resume = f"resume with --resume_from {newest}" if newest else "there is no checkpoint yet: start again"
             self.accelerator.print(f"\ninterrupted; {resume}")

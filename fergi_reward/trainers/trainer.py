@@ -4,6 +4,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,8 +15,10 @@ from tqdm import tqdm
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.ema import EMA
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
 from fergi_reward.trainers.lora import adapter_disabled, add_lora, copied, load_lora, overwrite, save_lora, swapped_in
+from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Pipeline,
@@ -70,6 +74,7 @@ class Trainer(ABC, Generic[Config]):
             raise FergiRewardError("stop_when_judge_falls needs a judge: name one that the reward does not weigh")
         self.watch = JudgeWatch(config.judge_patience, config.judge_tolerance)
         self.best: list[Tensor] = []
+        self._last_epoch: tuple[int, list[Tensor], dict[str, Any]] | None = None
         self.config, self.reward, self.pipeline, self.prompts = config, reward, pipeline, list(prompts)
         self.run = Run(config)
         self.checkpoint = self.run.resume_checkpoint()
@@ -80,6 +85,7 @@ class Trainer(ABC, Generic[Config]):
         if config.gradient_checkpointing:
             network_of(pipeline).enable_gradient_checkpointing()
         self.optimizer = self.accelerator.prepare(self._adamw())
+        self.ema = EMA(self.parameters, config.ema_decay) if config.ema_decay else None
         scale = config.sample_guidance_scale
         self.guidance = Guidance(scale, encode_absence(pipeline)) if scale > 1 else None
         self.grid_prompts = self.prompts[: config.grid_num_images]
@@ -96,7 +102,7 @@ class Trainer(ABC, Generic[Config]):
         """
         finished = self._resume()
         self.run.start_trackers(finished)
-        with self.run.interruptible():
+        with self.run.interruptible(self._save_last_epoch):
             if finished == 0:
                 self._draw_grid(0)
                 if self.judges:
@@ -147,6 +153,8 @@ class Trainer(ABC, Generic[Config]):
         norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.train_max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update()
         return norm
 
     def gathered(self, rewards: Rewards) -> Rewards:
@@ -164,6 +172,7 @@ class Trainer(ABC, Generic[Config]):
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
+            "ema": self.ema.state_dict() if self.ema else None,
             "watch": self.watch.state_dict(),
             "best": self.best,
         }
@@ -171,8 +180,11 @@ class Trainer(ABC, Generic[Config]):
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.watch.load_state_dict(state["watch"])
-        if state["best"]:
+        if self.ema and state["ema"]:
+            self.ema.load_state_dict(state["ema"])
+        # Other judges than before start anew: their scores cannot be compared.
+        if set(state["watch"]["first"]) == set(self.judges) and state["best"]:
+            self.watch.load_state_dict(state["watch"])
             self.best = [value.to(self.accelerator.device) for value in state["best"]]
             self._save_best()
         if self.accelerator.scaler:
@@ -184,17 +196,35 @@ class Trainer(ABC, Generic[Config]):
         metrics["seconds"] = time.perf_counter() - started
         finished = epoch + 1
         if self.judges and (finished == self.config.num_epochs or finished % self.config.judge_freq == 0):
-            metrics |= self._judge(finished)
+            with self._averaged():
+                metrics |= self._judge(finished)
         self.run.log(finished, metrics)
         self.accelerator.print(
             f"epoch {finished}/{self.config.num_epochs}: reward {metrics['reward_mean']:.4f} "
             f"(std {metrics['reward_std']:.4f}), loss {metrics['loss']:.3g}, {metrics['seconds']:.1f} s"
         )
         last = finished == self.config.num_epochs or self._must_stop()
+        self._last_epoch = (finished, copied(self.parameters), deepcopy(self.state()))
         if last or finished % self.config.save_freq == 0:
             self.run.save_checkpoint(finished, self.state(), lambda folder: save_lora(self.pipeline, folder))
+            self.accelerator.wait_for_everyone()
         if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
-            self._draw_grid(finished)
+            with self._averaged():
+                self._draw_grid(finished)
+
+    def _save_last_epoch(self) -> None:
+        """Write a checkpoint of the end of the last whole epoch: what an interrupted one did cannot be resumed.
+
+        No process waits for another here, since some may have ended already.
+        """
+        if self._last_epoch:
+            finished, values, state = self._last_epoch
+            overwrite(self.parameters, values)
+            self.run.save_checkpoint(finished, state, lambda folder: save_lora(self.pipeline, folder))
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The adapter as it is to be used, inside the block: its average, if there is one."""
+        return self.ema.swapped_in() if self.ema else nullcontext()
 
     def _must_stop(self) -> bool:
         return self.config.stop_when_judge_falls and self.watch.fallen
@@ -224,6 +254,7 @@ class Trainer(ABC, Generic[Config]):
         if self.accelerator.is_main_process:
             with folder_written_whole(path) as folder:
                 save_lora(self.pipeline, folder)
+                write_model_card(folder, type(self).__name__, self.config, self.reward, self.pipeline)
         self.accelerator.wait_for_everyone()
 
     def _adamw(self) -> torch.optim.AdamW:
@@ -246,17 +277,23 @@ class Trainer(ABC, Generic[Config]):
         return state["epoch"]
 
     def _finish(self) -> None:
-        best = self.watch.best_epoch
         if self._must_stop():
             overwrite(self.parameters, self.best)
-            self.accelerator.print(f"stopped: the judges have fallen since epoch {best}, whose adapter is kept")
-        elif best is not None and best < self.config.num_epochs:
-            self.accelerator.print(f"the judges liked epoch {best} best: its adapter is in {self.run.folder / 'best'}")
+        elif self.ema:
+            overwrite(self.parameters, self.ema.averages)
+        self._say_what_the_judges_liked()
         self._save_adapter(self.run.folder / "lora")
         if self.accelerator.is_main_process:
             self._draw_before_after()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
+
+    def _say_what_the_judges_liked(self) -> None:
+        best = self.watch.best_epoch
+        if self._must_stop():
+            self.accelerator.print(f"stopped: the judges have fallen since epoch {best}, whose adapter is kept")
+        elif best is not None and best < self.config.num_epochs:
+            self.accelerator.print(f"the judges liked epoch {best} best: its adapter is in {self.run.folder / 'best'}")
 
     def _draw_grid(self, finished: int) -> None:
         if self.accelerator.is_main_process and self.grid_prompts:

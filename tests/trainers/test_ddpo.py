@@ -1,4 +1,5 @@
 import json
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -79,7 +80,8 @@ def test_a_killed_run_resumed_is_bitwise_the_run_that_was_not(trainer_of, rednes
     killed = trainer_of(reward=killed_in_the_fourth_epoch, pipeline=tiny.stable_diffusion(seed=0), **options)
     with pytest.raises(KeyboardInterrupt):
         killed.train()
-    checkpoint = killed.run.checkpoints / "epoch_0002"
+    # It ran three whole epochs, and wrote the third as it was stopped.
+    checkpoint = killed.run.checkpoints / "epoch_0003"
     assert f"interrupted; resume with --resume_from {checkpoint}" in capsys.readouterr().out
     assert len(metrics_of(killed)) == 3
     resumed = trainer_of(pipeline=tiny.stable_diffusion(seed=0), resume_from=str(checkpoint), **options)
@@ -194,3 +196,91 @@ def test_stable_diffusion_xl(trainer_of):
     assert metrics_of(trainer)[0]["grad_norm"] > 0
     assert metrics_of(trainer)[0]["approx_kl"] < 1e-12
     tiny.stable_diffusion_xl().load_lora_weights(folder)
+
+
+def test_a_reward_in_the_background_overlaps_with_sampling_and_changes_nothing(trainer_of, redness, tmp_path):
+    options = {"sample_num_batches_per_epoch": 3, "train_batch_size": 4}
+    plain = trainer_of(**options, output_dir=str(tmp_path / "plain"))
+    plain.train()
+    pipeline = tiny.stable_diffusion()
+    calls, second_batch = [], threading.Event()
+
+    def count(*_):
+        calls.append(1)
+        # Three steps a batch.
+        if len(calls) > 3:
+            second_batch.set()
+
+    handle = pipeline.unet.register_forward_pre_hook(count)
+    waited = []
+
+    def reward(pixels, prompts):
+        waited.append(second_batch.wait(timeout=60))
+        return redness(pixels, prompts)
+
+    trainer = trainer_of(reward, pipeline=pipeline, async_reward_computation=True, **options)
+    trainer.train()
+    handle.remove()
+    # The first batch was still being scored when the second was sampled: its reward did not wait in vain.
+    assert waited == [True] * 3
+    assert metrics_of(trainer) == metrics_of(plain)
+
+
+def test_a_reward_that_breaks_in_the_background_ends_the_run_with_a_sentence(trainer_of):
+    trainer = trainer_of(lambda pixels, prompts: pixels.sum(), async_reward_computation=True)
+    with pytest.raises(FergiRewardError, match="the reward's total has shape"):
+        trainer.train()
+
+
+def test_the_kl_penalty_holds_the_model_back(trainer_of, tmp_path):
+    def run(beta):
+        trainer = trainer_of(
+            pipeline=tiny.stable_diffusion(),
+            num_epochs=3,
+            train_learning_rate=2e-2,
+            train_clip_range=1.0,
+            train_kl_beta=beta,
+            output_dir=str(tmp_path / str(beta)),
+        )
+        trainer.train()
+        return [line["reference_kl"] for line in metrics_of(trainer)]
+
+    weak, strong = run(1e-9), run(1e3)
+    # The fresh adapter is the reference.
+    assert weak[0] == strong[0] == 0
+    assert weak[1] > 1e-6
+    assert strong[2] < 0.5 * weak[2]
+
+
+def test_ctrl_c_writes_the_last_whole_epoch_once(trainer_of, redness, capsys):
+    calls = []
+
+    def interrupted_in_the_third_epoch(pixels, prompts):
+        calls.append(prompts)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return redness(pixels, prompts)
+
+    trainer = trainer_of(interrupted_in_the_third_epoch, num_epochs=5, save_freq=5)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert [path.name for path in trainer.run.checkpoints.iterdir()] == ["epoch_0002"]
+    assert "interrupted; resume with --resume_from " in capsys.readouterr().out
+
+
+def test_ctrl_c_in_the_first_epoch_has_nothing_to_write(trainer_of, capsys):
+    def interrupted(pixels, prompts):
+        raise KeyboardInterrupt
+
+    trainer = trainer_of(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert not trainer.run.checkpoints.exists()
+    assert "there is no checkpoint yet: start again" in capsys.readouterr().out
+
+
+def test_a_prompt_of_two_thousand_words(trainer_of):
+    trainer = trainer_of(sample_num_steps=1)
+    trainer.prompts = ["cat " * 2000]
+    trainer.train()
+    assert len(metrics_of(trainer)) == 1

@@ -3,7 +3,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, PNDMScheduler
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.diffusion import DDIMSchedule, FlowSchedule, gaussian_log_prob
+from fergi_reward.trainers.diffusion import DDIMSchedule, FlowSchedule, gaussian_kl, gaussian_log_prob
 
 SETTINGS = {
     "beta_start": 0.00085,
@@ -59,6 +59,13 @@ def test_log_prob_is_that_of_a_normal_distribution():
     std = torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)
     normal = torch.distributions.Normal(drawn(1), std.view(-1, 1, 1, 1))
     torch.testing.assert_close(gaussian_log_prob(drawn(0), drawn(1), std), normal.log_prob(drawn(0)).mean((1, 2, 3)))
+
+
+def test_kl_is_that_of_normal_distributions():
+    std = torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)
+    one, other = (torch.distributions.Normal(drawn(seed), std.view(-1, 1, 1, 1)) for seed in (0, 1))
+    expected = torch.distributions.kl_divergence(one, other).mean((1, 2, 3))
+    torch.testing.assert_close(gaussian_kl(drawn(0), drawn(1), std), expected)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

@@ -1,0 +1,46 @@
+"""An exponential moving average of the adapter: smoother than its last value, which a few images have just moved."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import nn
+
+from fergi_reward.trainers.lora import copied, swapped_in
+
+
+class EMA:
+    """Averages of parameters, kept beside them.
+
+    The average starts at the first values, and as many steps as it has seen bound how slow it may be, so that a short
+    run is not all start: the decay of step n is min(decay, (1 + n) / (10 + n)).
+
+    Args:
+        parameters: What is averaged; they keep their own values.
+        decay: How much of the average a step leaves, in [0, 1).
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
+        self.parameters, self.decay, self.steps = parameters, decay, 0
+        self.averages = copied(parameters)
+
+    def update(self) -> None:
+        """Take the parameters' values into the average."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for average, parameter in zip(self.averages, self.parameters, strict=True):
+            average.lerp_(parameter.detach(), 1 - decay)
+
+    def swapped_in(self) -> AbstractContextManager[None]:
+        """The averages in place of the parameters' values, inside the block."""
+        return swapped_in(self.parameters, self.averages)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averages, and how many steps they have seen."""
+        return {"steps": self.steps, "averages": self.averages}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the averages of another."""
+        self.steps = state["steps"]
+        for average, value in zip(self.averages, state["averages"], strict=True):
+            average.copy_(value)

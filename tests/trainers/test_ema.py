@@ -1,0 +1,51 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from fergi_reward import tiny
+from fergi_reward.trainers.ema import EMA
+
+
+def test_the_average_by_hand():
+    parameter = nn.Parameter(torch.tensor([0.0]))
+    ema = EMA([parameter], decay=0.25)
+    for value in (1.0, 2.0):
+        parameter.data.fill_(value)
+        ema.update()
+    # Step 1: decay min(1/4, 2/11) = 2/11, average 9/11. Step 2: decay min(1/4, 3/12): 9/11/4 + 3/4 * 2.
+    assert ema.averages[0].item() == pytest.approx(9 / 44 + 1.5)
+    with ema.swapped_in():
+        assert parameter.item() == pytest.approx(9 / 44 + 1.5)
+    assert parameter.item() == 2
+
+
+def test_a_restored_average_goes_on_as_the_old_one():
+    parameter = nn.Parameter(torch.tensor([3.0]))
+    old, new = EMA([parameter], 0.9), EMA([parameter], 0.9)
+    parameter.data.fill_(5.0)
+    old.update()
+    new.load_state_dict(old.state_dict())
+    for ema in (old, new):
+        ema.update()
+    assert torch.equal(old.averages[0], new.averages[0])
+
+
+def test_a_run_ends_with_the_average_and_resumes_to_the_same(backprop_trainer_of, tmp_path):
+    options = {"num_epochs": 4, "save_freq": 2, "ema_decay": 0.5}
+    plain = backprop_trainer_of(num_epochs=4, output_dir=str(tmp_path / "plain"))
+    plain.train()
+    whole = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), output_dir=str(tmp_path / "whole"))
+    whole.train()
+    checkpoint = str(whole.run.checkpoints / "epoch_0002")
+    resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
+    resumed.train()
+    assert all(torch.equal(*pair) for pair in zip(whole.parameters, resumed.parameters, strict=True))
+    # The average trails behind, and does not change what is trained.
+    assert not torch.equal(whole.parameters[0], plain.parameters[0])
+    losses, plain_losses = (
+        [json.loads(line)["loss"] for line in trainer.run.metrics_file.read_text().splitlines()]
+        for trainer in (whole, plain)
+    )
+    assert losses == plain_losses
