@@ -1,0 +1,58 @@
+"""Drawing scenes of the embedded world with a pipeline, and judging what it drew."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fergi_reward.emoji.judge import judge
+from fergi_reward.emoji.pictures import Scene
+from fergi_reward.trainers.samples import write_grid
+from fergi_reward.trainers.seeds import generator
+
+if TYPE_CHECKING:
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+# As configs/ddpo_emoji.yaml samples: without guidance, which would hide much of what fine-tuning is to mend.
+STEPS, GUIDANCE_SCALE, ETA = 10, 1.0, 1.0
+BATCH = 64
+COLUMNS = 8
+
+
+def draw(pipeline: "StableDiffusionPipeline", captions: Sequence[str], seed: int) -> Tensor:
+    """One picture a caption, (B, 3, 32, 32) in [0, 1], float32 on the CPU.
+
+    Args:
+        pipeline: A pipeline of this world.
+        captions: B of them.
+        seed: The noise of a picture depends on it and on the picture's place alone.
+    """
+    drawn = []
+    pipeline.set_progress_bar_config(disable=True)
+    for start in tqdm(range(0, len(captions), BATCH), desc="drawing a toy's pictures", unit="batch", leave=False):
+        batch = list(captions[start : start + BATCH])
+        images = pipeline(
+            batch,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE_SCALE,
+            eta=ETA,
+            generator=[generator(seed, "drawing", start + row) for row in range(len(batch))],
+            output_type="pt",
+        ).images
+        drawn.append(images.float().cpu())
+    return torch.cat(drawn)
+
+
+def evaluate_pipeline(pipeline: "StableDiffusionPipeline", scenes: Sequence[Scene], seed: int) -> dict[str, float]:
+    """The judge's means over one picture of each scene."""
+    captions = [scene.caption for scene in scenes]
+    return judge(draw(pipeline, captions, seed), captions).means()
+
+
+def write_scenes(path: Path, pipeline: "StableDiffusionPipeline", scenes: Sequence[Scene], seed: int) -> None:
+    """Draw the scenes and write them as one picture, captions below."""
+    captions = [scene.caption for scene in scenes]
+    write_grid(path, draw(pipeline, captions, seed), captions, columns=COLUMNS)
