@@ -7,6 +7,7 @@ the batching and the work saved on repeated images and prompts are here, once.
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, check_pixels, open_picture, picture_list
+from fergi_reward.scorers.attention import FasterAttention
 from fergi_reward.scorers.checkpoints import Checkpoint
 
 T = TypeVar("T")
@@ -35,7 +37,8 @@ class Scorer(nn.Module, ABC):
         revision: The commit of `default_checkpoint` that the scores were checked against.
 
     The towers run in the dtype they were given; the last projection, the normalisation and the score in float32 at
-    least (float64 if the model is). An autocast around a call changes nothing.
+    least (float64 if the model is). An autocast around a call changes nothing. How far low precision moves the scores
+    is in docs/SCORERS.md.
     """
 
     name: str
@@ -181,8 +184,10 @@ class Scorer(nn.Module, ABC):
     def _as_input(self, inputs: Tensor) -> Tensor:
         return inputs.to(self.device, next(self.towers()[0].parameters()).dtype)
 
-    def _own_precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, enabled=False)
+    @contextmanager
+    def _own_precision(self) -> Iterator[None]:
+        with torch.autocast(self.device.type, enabled=False), FasterAttention():
+            yield
 
 
 def at_least_float32(values: Tensor) -> Tensor:

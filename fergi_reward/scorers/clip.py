@@ -1,6 +1,7 @@
 """CLIP ViT-L/14 (Radford et al., arXiv 2103.00020): how well an image matches its prompt, with no human preference."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
@@ -14,6 +15,7 @@ from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 
 if TYPE_CHECKING:
+    from open_clip.tokenizer import SimpleTokenizer
     from transformers import CLIPConfig
 
 
@@ -83,10 +85,8 @@ class CLIPScorer(CLIPImageScorer):
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token numbers (batch, longest); of long prompts the first 75 and the end token, as `clip.tokenize` cuts."""
-        from open_clip.tokenizer import SimpleTokenizer
-
         length = self.model.config.text_config.max_position_embeddings
-        tokens = SimpleTokenizer(context_length=length)(list(prompts))
+        tokens = _openai_tokenizer()(list(prompts), context_length=length)
         return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -96,6 +96,13 @@ class CLIPScorer(CLIPImageScorer):
     def towers(self) -> Sequence[nn.Module]:
         """CLIP's vision and text transformer."""
         return [self.model.vision_model, self.model.text_model]
+
+
+@cache
+def _openai_tokenizer() -> "SimpleTokenizer":
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
 
 
 def without_positions(key: str) -> str | None:

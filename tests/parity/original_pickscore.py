@@ -1,4 +1,4 @@
-"""PickScore as its README computes it. The folder: config.json, processor/ or a vocabulary, perhaps model.safetensors."""
+"""PickScore as its README computes it. The folder: config.json, processor/ or a vocabulary, maybe model.safetensors."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,0 +1,44 @@
+"""Attention in bfloat16 on the CPU, where PyTorch's own is slow."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+
+class FasterAttention(TorchFunctionMode):
+    """Inside this context, unmasked bfloat16 attention on the CPU runs as two matrix products.
+
+    There PyTorch's fused kernel takes as long in bfloat16 as in float32 (version 2.14 on an AMD EPYC, without AMX), and
+    the products less than half of that; the scores come as near to those in float32. All libraries whose towers the
+    scorers use call `scaled_dot_product_attention`, so this is the one place to act.
+    """
+
+    def __torch_function__(
+        self, function: Callable, types: Sequence[type], args: Sequence = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:  # noqa: ANN401
+        """Every call of a torch function inside the context comes through here."""
+        if function is scaled_dot_product_attention:
+            return _attention(*args, **kwargs or {})
+        return function(*args, **kwargs or {})
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or attn_mask is not None or is_causal or dropout_p:
+        return scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+    batch, heads, length, width = query.shape
+    query, key, value = (values.reshape(batch * heads, -1, width) for values in (query, key, value))
+    # With beta = 0 the first argument is not read.
+    weights = torch.baddbmm(query.new_empty(1, 1, 1), query, key.mT, beta=0, alpha=scale or width**-0.5)
+    return (weights.softmax(-1) @ value).view(batch, heads, length, width)

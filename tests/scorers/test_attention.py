@@ -1,0 +1,30 @@
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from fergi_reward.scorers.attention import FasterAttention
+
+
+def inputs(dtype: torch.dtype = torch.bfloat16) -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return [torch.randn(2, 3, 17, 8, generator=draw).to(dtype).requires_grad_() for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"scale": 0.3}, {"is_causal": True}, {"attn_mask": torch.ones(17, 17).tril() > 0}]
+)
+def test_attention_and_its_gradients_are_those_of_float64(options: dict) -> None:
+    with FasterAttention():
+        out = scaled_dot_product_attention(*(low := inputs()), **options)
+    exact = scaled_dot_product_attention(*(high := inputs(torch.float64)), **options)
+    torch.testing.assert_close(out.double(), exact, rtol=0.02, atol=0.02)
+    out.float().square().sum().backward()
+    exact.square().sum().backward()
+    for one, other in zip(low, high, strict=True):
+        torch.testing.assert_close(one.grad.double(), other.grad, rtol=0.05, atol=0.05)
+
+
+def test_other_dtypes_are_left_alone() -> None:
+    with FasterAttention():
+        out = scaled_dot_product_attention(*inputs(torch.float32))
+    assert torch.equal(out, scaled_dot_product_attention(*inputs(torch.float32)))
