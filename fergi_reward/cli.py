@@ -1,14 +1,13 @@
 """The command `fergi-reward`: thin, every command is one call into the library."""
 
-import difflib
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
+from fergi_reward.config_file import read_config
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.version import __version__
 
@@ -23,35 +22,11 @@ class Commands(click.Group):
     """Shows the library's errors as one sentence, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        """Run the command."""
+        """Run the command; its --config is read in here too."""
         try:
             return super().invoke(ctx)
         except FergiRewardError as error:
             raise UserMistake(str(error)) from error
-
-
-def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Make the keys of a YAML file the defaults of the command's options, so that the command line goes first."""
-    if path is None:
-        return
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserMistake(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserMistake(f"{path} should hold the command's options as `key: value` lines, got {values!r}")
-    known = [parameter.name for parameter in ctx.command.params if parameter.name not in ("config", "help")]
-    settings = {str(key).replace("-", "_"): value for key, value in values.items()}
-    unknown = [key for key in settings if key not in known]
-    if unknown:
-        near = [difflib.get_close_matches(key, [str(name) for name in known], n=1) for key in unknown]
-        named = [
-            key + (f" (did you mean {match[0]}?)" if match else "") for key, match in zip(unknown, near, strict=True)
-        ]
-        raise UserMistake(
-            f"{path}: unknown option {', '.join(named)}; {ctx.command.name} knows {', '.join(map(str, known))}"
-        )
-    ctx.default_map = {**(ctx.default_map or {}), **settings}
 
 
 PATH = click.Path(path_type=Path)
@@ -60,7 +35,7 @@ config = click.option(
     type=PATH,
     is_eager=True,
     expose_value=False,
-    callback=_read_config,
+    callback=read_config,
     help="A YAML file with these options as keys; what the command line gives goes first.",
 )
 data_option = click.option(
@@ -83,11 +58,21 @@ def main() -> None:
 )
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
 @click.option("--report", type=PATH, help="A folder for report.json, report.md and two plots.")
-@click.option("--seed", type=int, default=0, help="Of folds and bootstrap intervals.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds and bootstrap intervals.")
+@click.option("--scorers", help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]")
+@click.option("--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]")
 @click.option("--from-frames", is_flag=True, help="Compute the activations from the frames instead of reading them.")
 @skip_bad
 def calibrate(
-    data: Path | None, protocol: str, out: Path, report: Path | None, seed: int, from_frames: bool, skip_bad: bool
+    data: Path | None,
+    protocol: str,
+    out: Path,
+    report: Path | None,
+    seed: int,
+    scorers: str | None,
+    au_source: str | None,
+    from_frames: bool,
+    skip_bad: bool,
 ) -> None:
     """Fit the weights of the reward to preferences, and judge them on participants they have not seen."""
     from fergi_reward.calibration import report as reports
@@ -95,8 +80,12 @@ def calibrate(
     from fergi_reward.csv_files import BadRows
     from fergi_reward.fergi import locate, read_fergi
 
-    table = read_fergi(locate(data), from_frames=from_frames, bad=BadRows(skip_bad))
-    evaluation = run(table, protocol, seed=seed, command=shlex.join(["fergi-reward", *sys.argv[1:]]))
+    table = read_fergi(locate(data), from_frames=from_frames, au_source=au_source, bad=BadRows(skip_bad))
+    for row in table.left_out:
+        click.echo(f"left out: {row}", err=True)
+    columns = None if scorers is None else [name.strip() for name in scorers.split(",")]
+    command = shlex.join(["fergi-reward", *sys.argv[1:]])
+    evaluation = run(table, protocol, scorers=columns, seed=seed, command=command)
     evaluation.calibration.save(out)
     click.echo(f"{reports.summary(evaluation)}\n\n{reports.markdown_table(evaluation)}\n")
     click.echo(f"calibration: {out}")
@@ -193,10 +182,17 @@ def fetch(to: Path | None) -> None:
 @click.option("--out", type=PATH, required=True, help="The folder to write.")
 @click.option("--participants", type=click.IntRange(min=3), default=12, help="How many viewers.")
 @click.option("--sessions", type=click.IntRange(min=1), default=8, help="Sessions of five images a viewer.")
-@click.option("--seed", type=int, default=0, help="Two runs with one seed write the same files.")
-def simulate(out: Path, participants: int, sessions: int, seed: int) -> None:
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Two runs with one seed write the same files.")
+@click.option("--emoji", is_flag=True, help="Let them look at pictures of the emoji world, scored by its own scorers.")
+def simulate(out: Path, participants: int, sessions: int, seed: int, emoji: bool) -> None:
     """Write a simulated FERGI: the real layout, made-up viewers."""
-    from fergi_reward.simulated_fergi import write_simulated_fergi
+    if emoji:
+        from fergi_reward.emoji import load_scorers
+        from fergi_reward.emoji.viewers import write_emoji_fergi
 
-    write_simulated_fergi(out, participants=participants, sessions=sessions, seed=seed)
+        write_emoji_fergi(out, load_scorers(), participants=participants, sessions=sessions, seed=seed)
+    else:
+        from fergi_reward.simulated_fergi import write_simulated_fergi
+
+        write_simulated_fergi(out, participants=participants, sessions=sessions, seed=seed)
     click.echo(f"a simulated FERGI, {participants} participants with {sessions} sessions each, is in {out}")

@@ -1,10 +1,8 @@
 """Reading numbers from CSV files, with an error that names the file, the row and the column of what is wrong."""
 
 import csv
-import io
 import math
-import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.errors import FergiRewardError
+
+LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,40 @@ class BadRows:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column to read: its numbers are finite, at most 1e12 in size, and what else is asked here.
+
+    Attributes:
+        name: In the header.
+        whole: Whole numbers only.
+        lowest: No number below this.
+    """
+
+    name: str
+    whole: bool = False
+    lowest: float = -LARGEST
+
+    def fault(self, cell: str) -> str | None:
+        """What is wrong with a cell; None where nothing is."""
+        try:
+            number = float(cell)
+        except ValueError:
+            return "is not a number"
+        if not math.isfinite(number):
+            return "is not a finite number"
+        if abs(number) > LARGEST:
+            return f"is beyond {LARGEST:g}"
+        if number < self.lowest:
+            return f"is below {self.lowest:g}"
+        return "is not a whole number" if self.whole and number % 1 else None
+
+    def holds(self, values: NDArray[np.float64]) -> bool:
+        """Whether no value has a fault."""
+        in_range = (np.abs(values) <= LARGEST) & (values >= self.lowest)  # False for NaN
+        return bool(in_range.all()) and not (self.whole and (values % 1).any())
+
+
+@dataclass(frozen=True)
 class Numbers:
     """Columns of a CSV file: `values` (rows, columns), and the line number of each row."""
 
@@ -62,81 +96,79 @@ class Numbers:
     rows: NDArray[np.int64]
 
 
-def read_numbers(path: Path, name: str, columns: Sequence[str], bad: BadRows, whole: Collection[str] = ()) -> Numbers:
-    """Read the named columns of a CSV file; every value must be a finite number.
+def read_numbers(
+    path: Path, name: str, columns: Sequence[Column], bad: BadRows, *, may_be_empty: bool = False
+) -> Numbers:
+    """Read the named columns of a CSV file.
 
     Args:
         path: The file.
         name: What to call it in messages.
         columns: Columns to read, in the order wanted; others are ignored.
         bad: Where problems go; rows with one are left out.
-        whole: Those of the columns whose numbers must be whole.
+        may_be_empty: A header without rows is no problem.
     """
     nothing = Numbers(np.empty((0, len(columns))), np.empty(0, dtype=np.int64))
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         bad.add(name, f"cannot be read ({reason})")
         return nothing
-    header, _, body = text.partition("\n")
-    names = [column.strip() for column in header.split(",")]
+    header = _cells(lines[0]) if lines else []
     for column in columns:
-        if column not in names:
-            bad.add(name, "the column is missing" if text.strip() else "the file is empty", column=column)
+        if header.count(column.name) != 1:
+            what = (
+                "is given twice" if column.name in header else "is missing" if header else "is missing: an empty file"
+            )
+            bad.add(name, f"the column {what}", column=column.name)
             return nothing
-    if not body.strip():
-        bad.add(name, "the file has a header and no rows")
+    if not any(line.strip() for line in lines[1:]):
+        if not may_be_empty:
+            bad.add(name, "the file has a header and no rows")
         return nothing
-    numbers = _all_at_once(body, [names.index(column) for column in columns])
-    wholes = [place for place, column in enumerate(columns) if column in whole]
-    if numbers is not None and not (numbers.values[:, wholes] % 1).any():
-        return numbers
-    return _row_by_row(text, name, columns, bad, whole)
+    return _all_at_once(lines, header, columns) or _row_by_row(lines, name, header, columns, bad)
 
 
-def _all_at_once(body: str, indices: list[int]) -> Numbers | None:
+def _all_at_once(lines: list[str], header: list[str], columns: Sequence[Column]) -> Numbers | None:
     """The fast way, for files without a fault; None when there is one."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            values = np.loadtxt(io.StringIO(body), delimiter=",", usecols=indices, ndmin=2, comments=None)
-    except (ValueError, UserWarning):
+    commas = len(header) - 1
+    if any(line.count(",") != commas for line in lines):
         return None
-    if not np.isfinite(values).all() or len(values) != len(body.splitlines()):
+    indices = [header.index(column.name) for column in columns]
+    try:
+        values = np.loadtxt(lines[1:], delimiter=",", usecols=indices, ndmin=2, comments=None)
+    except ValueError:
+        return None
+    if len(values) != len(lines) - 1 or not all(map(Column.holds, columns, values.T)):
         return None
     return Numbers(values, np.arange(2, len(values) + 2))
 
 
-def _row_by_row(text: str, name: str, columns: Sequence[str], bad: BadRows, whole: Collection[str]) -> Numbers:
+def _row_by_row(lines: list[str], name: str, header: list[str], columns: Sequence[Column], bad: BadRows) -> Numbers:
     """The slow way, which can say which row is wrong."""
     values, rows = [], []
-    lines = csv.reader(io.StringIO(text))
-    names = [column.strip() for column in next(lines)]
-    for row in lines:
-        number = lines.line_num
-        if not row:
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
             continue
-        if len(row) != len(names):
-            bad.add(name, f"the row has {len(row)} values where the header has {len(names)}", row=number)
+        row = _cells(line)
+        if len(row) != len(header):
+            bad.add(name, f"the row has {len(row)} values where the header has {len(header)}", row=number)
             continue
-        cells = dict(zip(names, row, strict=True))
-        wrong = [(column, what) for column in columns if (what := _fault(cells[column], column in whole))]
-        if wrong:
-            column, what = wrong[0]
-            bad.add(name, f"'{cells[column]}' is not a {what} number", row=number, column=column)
+        cells = dict(zip(header, row, strict=True))
+        faults = [(column.name, fault) for column in columns if (fault := column.fault(cells[column.name]))]
+        if faults:
+            column_name, fault = faults[0]
+            bad.add(name, f"{cells[column_name][:40]!r} {fault}", row=number, column=column_name)
             continue
-        values.append([float(cells[column]) for column in columns])
+        values.append([float(cells[column.name]) for column in columns])
         rows.append(number)
     return Numbers(np.array(values, dtype=float).reshape(-1, len(columns)), np.array(rows, dtype=np.int64))
 
 
-def _fault(cell: str, whole: bool) -> str | None:
-    """What the cell is not: `finite` or `whole`; None where it is what it should be."""
+def _cells(line: str) -> list[str]:
+    """The cells of one line, alone: an unclosed quote must not swallow the lines after it."""
     try:
-        number = float(cell)
-    except ValueError:
-        return "finite"
-    if not math.isfinite(number):
-        return "finite"
-    return "whole" if whole and number % 1 else None
+        return [cell.strip() for cell in next(csv.reader([line]), [])]
+    except csv.Error:  # a cell of more than 128 kB
+        return [line]

@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fergi_reward.calibration.table import KEY, PreferenceTable
-from fergi_reward.csv_files import BadRows, read_numbers
+from fergi_reward.csv_files import BadRows, Column, read_numbers
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import ReactionClip
 from fergi_reward.reactions.sources import FERGI, SIMULATED
@@ -39,7 +39,7 @@ IMAGE_COLUMNS = {
     "BLIP_score": "blip",
 }
 CSV_NAMES = {name: column for column, name in IMAGE_COLUMNS.items()}
-WHOLE = ("session_index", "image_index", "rank_score")
+Lists = dict[str, Any]  # of numbers, by participant
 FRAME_COLUMNS = (
     "timestamp",
     "face_detection_confidence_score",
@@ -75,16 +75,14 @@ def locate(folder: Path | None = None) -> Path:
 
 
 def read_fergi(
-    folder: Path,
-    *,
-    from_frames: bool = False,
-    bad: BadRows | None = None,
+    folder: Path | str, *, from_frames: bool = False, au_source: str | None = None, bad: BadRows | None = None
 ) -> PreferenceTable:
     """Read FERGI, or a folder in its layout.
 
     Args:
         folder: Holds `data/` and `preparation/`.
         from_frames: Compute the activations from the frames in `data/` instead of reading the prepared ones.
+        au_source: What measured the action units; by default FERGI's own regressor, or none in a simulated folder.
         bad: Where problems in the files go; by default the first one is an error.
 
     Returns:
@@ -93,29 +91,51 @@ def read_fergi(
     Raises:
         FergiRewardError: A file is missing, empty or damaged, a rank is given twice, or a participant has no pair.
     """
-    bad = bad or BadRows()
+    folder, bad = Path(folder), bad or BadRows()
     images = read_images(folder, bad)
     reaction, baseline = _from_frames(folder, images, bad) if from_frames else _prepared(folder, images, bad)
     table = images.merge(reaction, on=KEY, how="left")
-    return PreferenceTable(table, baseline, au_source(folder), tuple(map(str, bad.found)))
+    return PreferenceTable(table, baseline, au_source or default_source(folder), tuple(map(str, bad.found)))
 
 
-def au_source(folder: Path) -> str:
+def default_source(folder: Path) -> str:
     """What measured the action units of a folder: a simulated one says so."""
     return SIMULATED if (folder / SIMULATED_MARK).exists() else FERGI
 
 
 def read_images(folder: Path, bad: BadRows) -> pd.DataFrame:
-    """The images that count, with their ranks, ratings and scores: the rows of `preprocessed_image_data`.
+    """The images that count, with their ranks, ratings and scores, from `preprocessed_image_data`.
 
     Raises:
         FergiRewardError: As `read_fergi`.
     """
-    users = sorted(_valid_sessions(folder))
-    images = _read_users(folder, "image", users, IMAGE_COLUMNS, bad)
+    sessions = _read_lists(folder, "valid_sessions")
+    images = _read_users(folder, "image", sorted(sessions), IMAGE_COLUMNS, bad)
     for columns in (KEY, ["user", "session", "rank"]):
         images = _without_repeats(images.astype({"rank": int}), "image", columns, bad)
-    return _with_pairs_only(images.drop(columns="row"), users, bad)
+    images = _counted(images.drop(columns="row"), sessions, _read_lists(folder, "invalid_images"), bad)
+    return _with_pairs_only(images, sorted(sessions), bad)
+
+
+def _counted(images: pd.DataFrame, sessions: Lists, invalid: Lists, bad: BadRows) -> pd.DataFrame:
+    """The images of valid sessions that are not invalid themselves; every valid session should have some."""
+    valid = {(user, int(session)) for user, listed in sessions.items() for session in listed}
+    unwanted = {
+        (user, int(session), image)
+        for user, by_session in invalid.items()
+        for session, listed in dict(by_session).items()
+        for image in listed
+    }
+    found = set(zip(images["user"], images["session"], strict=True))
+    known = {user for user, _ in found}
+    for user, session in sorted(valid - found):
+        if user in known:
+            bad.add(_prepared_file("image", user), f"the valid session {session} has no row")
+    keep = [
+        (user, session) in valid and (user, session, image) not in unwanted
+        for user, session, image in zip(images["user"], images["session"], images["image"], strict=True)
+    ]
+    return images[keep].reset_index(drop=True)
 
 
 def _from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -137,33 +157,44 @@ def _prepared(folder: Path, images: pd.DataFrame, bad: BadRows) -> tuple[pd.Data
     return reaction.drop(columns="row"), baseline.drop(columns="row")
 
 
-def _valid_sessions(folder: Path) -> dict[str, list[int]]:
-    """Which sessions count, by participant."""
-    return _read_json(folder / "preparation" / "valid_sessions.json", folder)
-
-
-def _read_json(path: Path, folder: Path) -> dict[str, Any]:
+def _read_lists(folder: Path, name: str) -> Lists:
+    """`valid_sessions.json` or `invalid_images.json`: lists of numbers by participant, the latter also by session."""
+    path = folder / "preparation" / f"{name}.json"
+    where = path.relative_to(folder).as_posix()
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FergiRewardError(f"{path.relative_to(folder)}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise FergiRewardError(f"{path.relative_to(folder)}: is not JSON ({error})") from error
+        raise FergiRewardError(f"{where}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise FergiRewardError(f"{where}: is not JSON ({error})") from error
     if not isinstance(value, dict) or not value:
-        raise FergiRewardError(f"{path.relative_to(folder)}: should map participants to sessions, and does not")
+        raise FergiRewardError(f"{where}: should map participants to lists of numbers, and does not")
+    for user, listed in value.items():
+        lists = list(listed.values()) if isinstance(listed, dict) and name == "invalid_images" else [listed]
+        if not all(isinstance(numbers, list) and all(type(number) is int for number in numbers) for numbers in lists):
+            raise FergiRewardError(f"{where}: participant {user} should have lists of whole numbers, has {listed!r}")
     return value
 
 
 def _read_users(folder: Path, kind: str, users: Iterable[str], columns: dict[str, str], bad: BadRows) -> pd.DataFrame:
     """The files of one kind in `preparation/`, put together; `row` is the line in the participant's file."""
-    frames = []
+    rules = [_rule(column) for column in columns]
+    frames = [pd.DataFrame(columns=[*columns.values(), "user", "row"])]
     for user in users:
         name = _prepared_file(kind, user)
-        numbers = read_numbers(folder / name, name, list(columns), bad, WHOLE)
-        frame = pd.DataFrame(numbers.values, columns=list(columns.values()))
-        frames.append(frame.assign(user=user, row=numbers.rows))
-    together = pd.concat(frames, ignore_index=True)
+        numbers = read_numbers(folder / name, name, rules, bad, may_be_empty=kind != "image")
+        if len(numbers.rows):
+            frame = pd.DataFrame(numbers.values, columns=list(columns.values()))
+            frames.append(frame.assign(user=user, row=numbers.rows))
+    together = pd.concat(frames[1:] or frames, ignore_index=True)
     return together.astype({"session": int, "image": int})
+
+
+def _rule(column: str) -> Column:
+    """What the numbers of a column in `preparation/` must be."""
+    if column in ("session_index", "image_index", "rank_score"):
+        return Column(column, whole=True)
+    return Column(column, lowest=0.0) if column.endswith("_activation_value") else Column(column)
 
 
 def _prepared_file(kind: str, user: str) -> str:
@@ -173,10 +204,11 @@ def _prepared_file(kind: str, user: str) -> str:
 def _without_repeats(rows: pd.DataFrame, kind: str, columns: list[str], bad: BadRows) -> pd.DataFrame:
     """Without the rows that agree in the columns, all of them: nobody can say which is right."""
     column = columns[-1]
-    for row in rows[rows.duplicated(columns)].to_dict("records"):
+    later, all_of_them = rows.duplicated(columns), rows.duplicated(columns, keep=False)
+    for row in [*rows[later].to_dict("records"), *rows[all_of_them & ~later].to_dict("records")]:
         what = f"{column} {row[column]} is given twice in session {row['session']}"
         bad.add(_prepared_file(kind, row["user"]), what, row=row["row"], column=CSV_NAMES[column])
-    return rows[~rows.duplicated(columns, keep=False)].reset_index(drop=True)
+    return rows[~all_of_them].reset_index(drop=True)
 
 
 def _with_pairs_only(images: pd.DataFrame, users: Iterable[str], bad: BadRows) -> pd.DataFrame:
@@ -186,6 +218,8 @@ def _with_pairs_only(images: pd.DataFrame, users: Iterable[str], bad: BadRows) -
     for user in users:
         if user not in comparing:
             bad.add(_prepared_file("image", user), "the participant has no session with two ranked images, so no pair")
+    if not comparing:
+        raise FergiRewardError("no participant with a pair of ranked images is left")
     return images[images["user"].isin(comparing)].reset_index(drop=True)
 
 
@@ -211,7 +245,7 @@ def clip_files(folder: Path, images: pd.DataFrame) -> list[ClipFile]:
     for (user, session), group in images.groupby(["user", "session"]):
         place = folder / "data" / str(user) / f"session_{session}"
         counted = set(group["image"])
-        baselines = counted | {int(path.name.split("_")[2]) for path in place.glob("baseline_clip_*_features.csv")}
+        baselines = counted | {int(path.name.split("_")[2]) for path in place.glob("baseline_clip_[1-9]_features.csv")}
         for kind, indices in (("baseline", baselines), ("reaction", counted)):
             for image in sorted(indices):
                 path = place / f"{kind}_clip_{image}_features.csv"
@@ -221,12 +255,15 @@ def clip_files(folder: Path, images: pd.DataFrame) -> list[ClipFile]:
 
 def read_clip(file: ClipFile, folder: Path, bad: BadRows) -> ReactionClip | None:
     """One clip; None where a bad row spoils it (frames follow each other, so one cannot be left out alone)."""
-    before = len(bad.found)
-    numbers = read_numbers(file.path, file.path.relative_to(folder).as_posix(), FRAME_COLUMNS, bad)
+    before, name = len(bad.found), file.path.relative_to(folder).as_posix()
+    numbers = read_numbers(file.path, name, [Column(column) for column in FRAME_COLUMNS], bad)
+    timestamps, confidence, pitch, yaw, *_ = numbers.values.T
+    backwards = numbers.rows[1:][np.diff(timestamps) <= 0]
+    if len(backwards):
+        bad.add(name, "the time does not go on from the row before", row=int(backwards[0]), column="timestamp")
     if len(bad.found) > before:
         return None
-    timestamps, confidence, pitch, yaw, *_ = numbers.values.T
-    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, au_source(folder))
+    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, default_source(folder))
 
 
 def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) -> pd.DataFrame:

@@ -36,6 +36,11 @@ def fetch(folder: Path, *, url: str = ARCHIVE, expected: dict[str, str] | None =
     Raises:
         FergiRewardError: There is no way to the archive, or a file in it is missing or not the one expected.
     """
+    folder = folder.resolve()
+    if not folder.name or (folder.exists() and not folder.is_dir()):
+        raise FergiRewardError(
+            f"{folder} cannot be filled with FERGI: give a new or existing folder that is not the root"
+        )
     expected = manifest() if expected is None else expected
     wrong = _wrong_files(folder, expected)
     if not wrong:
@@ -65,12 +70,19 @@ def _download(url: str, archive: Path) -> None:
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             _copy(answer.read, part, have if answer.status == 206 else 0, answer.length)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # asked for what comes after the end: the part is whole already
+            raise _unreachable(error, url, archive) from error
     except (urllib.error.URLError, HTTPException, OSError) as error:
-        raise FergiRewardError(
-            f"cannot download FERGI ({getattr(error, 'reason', None) or error}): run this again to go on, or download "
-            f"{url} elsewhere, put it at {archive} and run this again"
-        ) from error
+        raise _unreachable(error, url, archive) from error
     part.replace(archive)
+
+
+def _unreachable(error: Exception, url: str, archive: Path) -> FergiRewardError:
+    return FergiRewardError(
+        f"cannot download FERGI ({getattr(error, 'reason', None) or error}): run this again to go on, or download "
+        f"{url} elsewhere, put it at {archive} and run this again"
+    )
 
 
 def _copy(read: Callable[[int], bytes], part: Path, start: int, length: int | None) -> None:

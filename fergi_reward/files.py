@@ -22,9 +22,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         FergiRewardError: The folder or the file cannot be written.
     """
+    target = path.resolve()  # what a symbolic link points to is written, not the link
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        if target.exists() and not target.is_file():
+            raise FergiRewardError(f"cannot write {path}: it is there and is no ordinary file; choose another place")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
     except OSError as error:
         raise FergiRewardError(f"cannot write {path} ({error.strerror}): choose another place") from error
     os.close(handle)
@@ -32,7 +35,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 

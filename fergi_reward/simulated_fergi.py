@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.fergi import ACTION_UNITS, CSV_NAMES, FRAME_COLUMNS, SIMULATED_MARK
 from fergi_reward.files import write_json, written_whole
 from fergi_reward.reactions.clip import ReactionClip
@@ -93,8 +94,10 @@ def write_viewers(
         rng: Of the films.
 
     Raises:
-        FergiRewardError: The folder cannot be written.
+        FergiRewardError: The folder holds something else, or cannot be written.
     """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / SIMULATED_MARK).exists():
+        raise FergiRewardError(f"{folder} holds something else than a simulated FERGI: give an empty folder")
     users = {f"{number:03d}": sessions for number, sessions in enumerate(viewers, start=1)}
     numbers = {user: list(range(1, len(sessions) + 1)) for user, sessions in users.items()}
     write_json(folder / SIMULATED_MARK, {"what": "simulated viewers, no person was recorded", **settings})

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_skip_bad_lists_what_it_left_out(simulated, tmp_path):
     path = folder / "preparation" / "preprocessed_image_data" / "003.csv"
     path.write_text(path.read_text().replace("\n1,2,", "\n1,two,"))
     command = ["calibrate", "--data", folder, "--protocol", "paper-v1", "--out", tmp_path / "c.json"]
-    assert "003.csv, row 3, column image_index: 'two' is not a finite number" in mistake(run(*command))
+    assert "003.csv, row 3, column image_index: 'two' is not a number" in mistake(run(*command))
     assert not (tmp_path / "c.json").exists()
     result = run(*command, "--skip-bad", "--report", tmp_path / "report")
     assert result.exit_code == 0, result.output
@@ -61,7 +62,7 @@ def test_skip_bad_lists_what_it_left_out(simulated, tmp_path):
 def test_calibrate_on_fergi_prints_the_papers_figures(fergi, tmp_path):
     result = run("calibrate", "--data", fergi, "--protocol", "paper-v1", "--out", tmp_path / "c.json")
     assert "| weighted_sum+au4      |     2361/3534 |     66.81% |" in result.output
-    assert "participants 002, 004, 039" in result.output
+    assert "participants 002 (restless), 004 (restless), 039 (restless)" in result.output
 
 
 def test_activations_from_frames(simulated, tmp_path):
@@ -94,6 +95,12 @@ def test_the_command_line_goes_before_the_config(simulated, tmp_path):
     ("text", "message"),
     [
         ("protocl: paper-v1", "unknown option protocl (did you mean protocol?)"),
+        ("out: [a]", "out is ['a'], must be one text or number"),
+        ("report: false", "report is False, must be one text or number"),
+        ("skip_bad: 2", "skip-bad is 2, must be true or false"),
+        ("seed: 1.5", "'1.5' is not a valid integer"),
+        ("seed: -1", "-1 is not in the range"),
+        ("protocol: paper-v1\nscorers: clip", "paper-v1 weighs the three scorers of the paper"),
         ("protocol: paper-v9", "'paper-v9' is not one of"),
         ("seed: soon", "'soon' is not a valid integer"),
         ("- a\n- b", "should hold the command's options"),
@@ -101,11 +108,26 @@ def test_the_command_line_goes_before_the_config(simulated, tmp_path):
         (None, "cannot be read as YAML"),
     ],
 )
-def test_a_config_that_cannot_be_used(tmp_path, text, message):
+def test_a_config_that_cannot_be_used(simulated, tmp_path, text, message):
     config = tmp_path / "c.yaml"
     if text is not None:
         config.write_text(text)
-    assert message in mistake(run("calibrate", "--config", config))
+    assert message in mistake(run("calibrate", "--config", config, "--data", simulated))
+
+
+def test_any_column_can_be_weighed(simulated, tmp_path):
+    out = tmp_path / "c.json"
+    result = run("calibrate", "--data", simulated, "--scorers", "clip,aesthetic", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "| aesthetic+au4" in result.output
+    assert {fit["name"] for fit in json.loads(out.read_text())["fits"]} >= {"clip", "weighted_sum", "weighted_sum+au4"}
+
+
+def test_results_are_no_devices_and_no_folders(simulated, tmp_path):
+    command = ["calibrate", "--data", simulated, "--protocol", "paper-v1", "--out"]
+    assert "is no ordinary file" in mistake(run(*command, tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    assert "is no ordinary file" in mistake(run(*command, tmp_path / "pipe"))
 
 
 def test_a_damaged_folder_is_one_sentence_and_writes_nothing(simulated, tmp_path):

@@ -63,6 +63,21 @@ def test_one_seed_writes_the_same_files(simulated, tmp_path):
     assert all((simulated / file).read_bytes() == (tmp_path / file).read_bytes() for file in files)
 
 
+def edit_line(path, row, change):
+    lines = path.read_text().splitlines()
+    lines[row - 1] = change(lines[row - 1])
+    path.write_text("\n".join(lines) + "\n")
+
+
+def insert(path, row, text):
+    edit_line(path, row, lambda line: line + text)
+
+
+def drop_session(path, session):
+    table = pd.read_csv(path)
+    table[table["session_index"] != session].to_csv(path, index=False)
+
+
 def truncate_row(folder):
     path = folder / IMAGES
     lines = path.read_text().splitlines()
@@ -89,16 +104,40 @@ def repeat_reaction(folder):
 
 FAULTS = {
     "missing file": (lambda folder: (folder / IMAGES).unlink(), f"{IMAGES}: cannot be read"),
-    "empty file": (lambda folder: (folder / IMAGES).write_text(""), f"{IMAGES}, column .*: the file is empty"),
+    "empty file": (lambda folder: (folder / IMAGES).write_text(""), f"{IMAGES}, column .*: the column is missing: an empty file"),
     "header only": (
-        lambda folder: (folder / REACTIONS).write_text((folder / REACTIONS).read_text().splitlines()[0]),
-        f"{REACTIONS}: the file has a header and no rows",
+        lambda folder: (folder / IMAGES).write_text((folder / IMAGES).read_text().splitlines()[0]),
+        f"{IMAGES}: the file has a header and no rows",
+    ),
+    "cell too many": (
+        lambda folder: insert(folder / REACTIONS, 2, ",7"),
+        f"{REACTIONS}, row 2: the row has 15 values where the header has 14",
+    ),
+    "column twice": (
+        lambda folder: insert(folder / IMAGES, 1, ",PickScore"),
+        f"{IMAGES}, column PickScore: the column is given twice",
+    ),
+    "unclosed quote": (
+        lambda folder: edit_line(folder / IMAGES, 4, lambda line: line.replace(",", ',"', 1)),
+        f"{IMAGES}, row 4: the row has 2 values where the header has",
+    ),
+    "beyond reason": (
+        lambda folder: edit(folder / IMAGES, 6, "rank_score", 1e300),
+        f"{IMAGES}, row 6, column rank_score: '1e\\+300' is beyond 1e\\+12",
+    ),
+    "negative activation": (
+        lambda folder: edit(folder / REACTIONS, 3, "AU4_activation_value", -0.5),
+        f"{REACTIONS}, row 3, column AU4_activation_value: '-0.5' is below 0",
+    ),
+    "lost session": (
+        lambda folder: drop_session(folder / IMAGES, 3),
+        f"{IMAGES}: the valid session 3 has no row",
     ),
     "truncated row": (truncate_row, f"{IMAGES}, row 4: the row has .* values where the header has"),
     "missing column": (drop_column, f"{IMAGES}, column PickScore: the column is missing"),
     "text": (
         lambda folder: edit(folder / IMAGES, 5, "ImageReward_score", "good"),
-        f"{IMAGES}, row 5, column ImageReward_score: 'good' is not a finite number",
+        f"{IMAGES}, row 5, column ImageReward_score: 'good' is not a number",
     ),
     "nan": (
         lambda folder: edit(folder / REACTIONS, 3, "AU4_activation_value", "nan"),
@@ -152,11 +191,53 @@ def test_skipping_goes_on_without_the_bad_rows_and_lists_them(broken, simulated,
 
 def test_a_damaged_frame_spoils_its_clip_alone(broken, simulated):
     edit(broken / FRAMES, 7, "AU4", "x")
-    with pytest.raises(FergiRewardError, match=f"{FRAMES}, row 7, column AU4: 'x' is not a finite number"):
+    with pytest.raises(FergiRewardError, match=f"{FRAMES}, row 7, column AU4: 'x' is not a number"):
         read_fergi(broken, from_frames=True)
     table = read_fergi(broken, from_frames=True, bad=BadRows(skip=True))
     lost = read_fergi(simulated).images["au4"].notna() & table.images["au4"].isna()
     assert table.images.loc[lost, ["user", "session", "image"]].values.tolist() == [["002", 1, 1]]
+
+
+def test_time_goes_on(broken):
+    edit(broken / FRAMES, 7, "timestamp", 0.0)
+    with pytest.raises(FergiRewardError, match=f"{FRAMES}, row 7, column timestamp: the time does not go on"):
+        read_fergi(broken, from_frames=True)
+
+
+def test_both_rows_of_a_repeated_rank_are_left_out_and_listed(broken, simulated):
+    damage, _ = FAULTS["rank twice"]
+    damage(broken)
+    table = read_fergi(broken, bad=BadRows(skip=True))
+    assert [text.split(",")[1] for text in table.left_out] == [" row 3", " row 2"]
+    assert len(read_fergi(simulated).images) - len(table.images) == 2
+
+
+def test_only_listed_sessions_and_images_count(broken, simulated):
+    sessions = json.loads((broken / "preparation/valid_sessions.json").read_text())
+    (broken / "preparation/valid_sessions.json").write_text(json.dumps(sessions | {"002": [1, 2]}))
+    (broken / "preparation/invalid_images.json").write_text(json.dumps({"003": {"1": [4]}}))
+    left = read_fergi(broken).images
+    gone = read_fergi(simulated).images.merge(left, how="left", indicator=True, on=["user", "session", "image"])
+    gone = gone[gone["_merge"] == "left_only"]
+    assert set(zip(gone["user"], gone["session"], strict=True)) == {("002", 3), ("003", 1)}
+    assert len(gone) == 6
+
+
+def test_own_data_say_what_measured_them(simulated):
+    assert read_fergi(str(simulated), au_source="pyfeat-v2").au_source == "pyfeat-v2"
+
+
+def test_a_viewer_who_never_shows_a_face_is_no_error(broken):
+    path = broken / REACTIONS
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    images = read_fergi(broken).images
+    assert images.loc[images["user"] == "002", "au4"].isna().all()
+
+
+def test_a_real_folder_is_never_simulated_over(broken):
+    (broken / "simulated.json").unlink()
+    with pytest.raises(FergiRewardError, match="holds something else than a simulated FERGI"):
+        write_simulated_fergi(broken, participants=3, sessions=2)
 
 
 def test_a_missing_clip_is_named(broken):
@@ -165,11 +246,12 @@ def test_a_missing_clip_is_named(broken):
         read_fergi(broken, from_frames=True)
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
-def test_a_damaged_list_of_sessions_is_named(broken, content):
-    path = broken / "preparation" / "valid_sessions.json"
+@pytest.mark.parametrize("name", ["valid_sessions", "invalid_images"])
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"001": "x"}', '{"001": [1.5]}', "[" * 100_000])
+def test_a_damaged_list_is_named(broken, name, content):
+    path = broken / "preparation" / f"{name}.json"
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(FergiRewardError, match=r"preparation/valid_sessions\.json"):
+    with pytest.raises(FergiRewardError, match=rf"preparation/{name}\.json"):
         read_fergi(broken)
 
 

@@ -43,6 +43,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(wanted)
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
         body = self.server.body[start:]
+        if start >= len(self.server.body):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -97,6 +100,21 @@ def test_a_broken_download_goes_on(serve, tmp_path, ranges):
     fetch(folder, url=server.url, expected=EXPECTED)
     assert server.asked == [None, "bytes=700-"]
     assert contents(folder) == FILES
+
+
+def test_a_whole_download_that_was_not_renamed_is_taken(serve, tmp_path):
+    server = serve(FILES)
+    (tmp_path / "fergi.tar.gz.part").write_bytes(server.body)
+    fetch(tmp_path / "fergi", url=server.url, expected=EXPECTED)
+    assert contents(tmp_path / "fergi") == FILES
+
+
+@pytest.mark.parametrize("folder", ["/", "file"])
+def test_a_place_that_cannot_be_filled_is_refused_before_the_download(tmp_path, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FergiRewardError, match="cannot be filled with FERGI"):
+        fetch(Path(folder), url="http://127.0.0.1:9/a", expected=EXPECTED)
 
 
 def test_no_network_says_what_to_download_and_where_to_put_it(tmp_path):

@@ -56,7 +56,7 @@ def fit_weights(differences: Floats, penalty: float, start: Floats | None = None
         while True:
             margins = differences @ (weights - step)
             stepped_loss = log_loss(margins) + (weights - step) @ ridge @ (weights - step) / 2
-            if stepped_loss <= loss + 1e-12:
+            if not stepped_loss > loss + 1e-12:
                 break
             step = step / 2  # a full step overshoots where the pairs are almost separable
         weights, loss = weights - step, stepped_loss
@@ -103,7 +103,7 @@ class Model:
     def features(self, decay: float) -> Floats:
         """The terms of every row, not standardised, (rows, terms)."""
         if decay not in self._features:
-            columns = self.table.columns(self.terms).copy()
+            columns = self.table.columns(self.terms).copy()  # pandas hands out views that cannot be written
             if "au4" in self.terms:
                 place = self.terms.index("au4")
                 columns[:, place] = valence(columns[:, place], decay)
@@ -114,9 +114,9 @@ class Model:
         """Mean and sample standard deviation of the terms over the images of some participants."""
         rows = self.features(decay)[np.isin(self.row_users, users)]
         std = rows.std(axis=0, ddof=1)
-        if not (std > 0).all():
+        if not (std > 1e-9 * np.abs(rows).max(axis=0)).all():
             constant = self.terms[int(np.argmin(std))]
-            raise FergiRewardError(f"{constant} has the same value for every image, so it has no weight: leave it out")
+            raise FergiRewardError(f"{constant} has the same value for every image of a training set: leave it out")
         return rows.mean(axis=0), std
 
     def differences(self, decay: float, std: Floats) -> Floats:
@@ -180,33 +180,38 @@ def held_out_margins(model: Model, seed: int, bar: "tqdm[NoReturn]") -> HeldOut:
     return HeldOut(model.name, margins, model.pairs.users, is_log_odds=True)
 
 
-def term_sets() -> dict[str, tuple[str, ...]]:
+def term_sets(scorers: Sequence[str] = SCORERS) -> dict[str, tuple[str, ...]]:
     """Every set of scorers, without and with the reaction, by the name that reports give it.
 
     A reward that lacks a scorer or a reaction finds weights that were fitted without it.
+
+    >>> list(term_sets(["pickscore"]))
+    ['pickscore', 'au4', 'pickscore+au4']
     """
-    scorers = [chosen for size in (1, 2, 3) for chosen in combinations(SCORERS, size)]
-    bases = {"+".join(chosen) if len(chosen) < len(SCORERS) else "weighted_sum": chosen for chosen in scorers}
+    sets = [chosen for size in range(1, len(scorers) + 1) for chosen in combinations(scorers, size)]
+    bases = {"weighted_sum" if len(chosen) == len(scorers) > 1 else "+".join(chosen): chosen for chosen in sets}
     with_reaction = {f"{name}+au4": (*terms, "au4") for name, terms in bases.items()}
     return {**bases, "au4": ("au4",), **with_reaction}
 
 
-def run(table: PreferenceTable, seed: int) -> Outcome:
+def run(table: PreferenceTable, seed: int, scorers: Sequence[str] = SCORERS) -> Outcome:
     """Fit and evaluate `bradley-terry`, with a progress bar.
 
     Args:
-        table: Preferences with the columns `image_reward`, `pickscore`, `hps_v2` and `au4`.
+        table: Preferences with a column a scorer, and `au4`.
         seed: Of the folds among the training participants.
+        scorers: The columns to weigh; every set of them is fitted.
 
     Raises:
         FergiRewardError: A column is missing, a term is constant, or fewer than three participants have pairs.
     """
     used = table.with_reactions()
+    used.columns([*scorers, "au4"])
     pairs = used.pairs()
     count = len(set(pairs.users))
     if count < 3:
         raise FergiRewardError(f"nested cross-validation needs at least 3 participants with pairs, got {count}")
-    models = [Model(name, terms, used, pairs) for name, terms in term_sets().items()]
+    models = [Model(name, terms, used, pairs) for name, terms in term_sets(scorers).items()]
     everything = np.ones(len(pairs), dtype=bool)
     with tqdm(total=len(models) * count, desc="calibrating", unit="fit") as bar:
         fitted = [(fit(model, everything, seed), held_out_margins(model, seed, bar)) for model in models]

@@ -3,8 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,15 @@ from fergi_reward.files import write_json
 SCHEMA = 1
 SHIPPED = "fergi-ir50-bradley-terry.json"
 VALENCE_TRANSFORM = "exp(-decay * activation) - 1"
+
+
+def is_action_unit(term: str) -> bool:
+    """Whether a term is an action unit, which enters as its valence, and no scorer.
+
+    >>> is_action_unit("au4"), is_action_unit("pickscore")
+    (True, False)
+    """
+    return re.fullmatch(r"au\d+", term) is not None
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class Calibration:
 
     Attributes:
         protocol: How the weights were fitted.
-        au_source: What measured the action units, such as `fergi-ir50`; None where no fit uses them.
+        au_source: What measured the action units, such as `fergi-ir50`.
         fits: One a set of terms.
         dataset: What it was fitted on: `fingerprint` (SHA-256), `participants`, `images`, `pairs`.
         library_version: The version that fitted it.
@@ -80,7 +89,7 @@ class Calibration:
     """
 
     protocol: str
-    au_source: str | None
+    au_source: str
     fits: tuple[Fit, ...]
     dataset: dict[str, Any]
     library_version: str
@@ -93,7 +102,7 @@ class Calibration:
     def scorers(self) -> tuple[str, ...]:
         """The scorers that it weighs: the terms of its largest fit but for action units."""
         largest = max(self.fits, key=lambda fit: len(fit.terms))
-        return tuple(name for name in largest.term_names if not re.fullmatch(r"au\d+", name))
+        return tuple(name for name in largest.term_names if not is_action_unit(name))
 
     def fit_for(self, terms: Collection[str]) -> Fit:
         """The fit that has exactly these terms.
@@ -115,17 +124,17 @@ class Calibration:
         write_json(path, {"schema": self.schema} | asdict(self))
 
     @classmethod
-    def load(cls, path: Path) -> "Calibration":
+    def load(cls, path: Path | str) -> "Calibration":
         """Read a calibration.
 
         Raises:
             FergiRewardError: The file is missing, has an unknown schema, lacks a key, or a number is not finite.
         """
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise FergiRewardError(f"calibration {path} cannot be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FergiRewardError(f"calibration {path} is not JSON ({error})") from error
         schema = record.get("schema") if isinstance(record, dict) else None
         if schema != SCHEMA:
@@ -142,7 +151,7 @@ class Calibration:
 
 
 def _from_record(record: dict[str, Any], where: str) -> Calibration:
-    """Build the dataclasses, checking every key and number."""
+    """Build the dataclasses, checking every key and value."""
     values = _checked(record, Calibration, where)
     if values["valence_transform"] != VALENCE_TRANSFORM:
         raise FergiRewardError(
@@ -152,32 +161,60 @@ def _from_record(record: dict[str, Any], where: str) -> Calibration:
     return Calibration(**values)
 
 
-def _fit(record: dict[str, Any], where: str) -> Fit:
+def _fit(record: object, where: str) -> Fit:
     values = _checked(record, Fit, where)
     values["terms"] = tuple(
         Term(**_checked(term, Term, f"{where}, term {number}")) for number, term in enumerate(values["terms"], start=1)
     )
     values["ci95"] = values["ci95"] and tuple(values["ci95"])
     fit = Fit(**values)
+    if len(set(fit.term_names)) != len(fit.terms):
+        raise FergiRewardError(f"{where}: a term is given twice in {', '.join(fit.term_names)}")
     for term in fit.terms:
         if term.std <= 0:
             raise FergiRewardError(f"{where}: std of {term.name} is {term.std}, it must be above 0")
+    if any(map(is_action_unit, fit.term_names)) and not (fit.decay and fit.decay > 0):
+        raise FergiRewardError(f"{where}: decay is {fit.decay}, with an action unit it must be above 0")
     return fit
 
 
-def _checked(record: Any, kind: type, where: str) -> dict[str, Any]:  # noqa: ANN401 - whatever the JSON holds
-    """The keys of the dataclass `kind` in `record`, all present and every number finite."""
-    names = [field.name for field in fields(kind)]
-    if not isinstance(record, dict) or set(record) != set(names):
-        have = set(record) if isinstance(record, dict) else set()
-        wrong = [f"lacks {name}" for name in names if name not in have] + [
-            f"has unknown {name}" for name in have - {*names}
-        ]
-        raise FergiRewardError(f"{where}: {', '.join(sorted(wrong))}: calibrate again")
-    for name, value in record.items():
-        numbers: Sequence[Any] = value if isinstance(value, list) else [value]
-        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-            raise FergiRewardError(f"{where}: {name} is {value}, it must be finite")
-    if kind is Term and not all(isinstance(record[name], int | float) for name in ("mean", "std", "weight")):
-        raise FergiRewardError(f"{where}: mean, std and weight must be numbers, got {record}")
+def _checked(record: object, kind: type, where: str) -> dict[str, Any]:
+    """The fields of the dataclass `kind` in `record`: all present, no others, each holding what it may."""
+    if not isinstance(record, dict):
+        raise FergiRewardError(f"{where} should be a mapping, is {record!r}: calibrate again")
+    names = _FIELDS[kind]
+    wrong = [f"lacks {name}" for name in names if name not in record]
+    wrong += [f"has unknown {name}" for name in record if name not in names]
+    for name in names:
+        words, fits = _KINDS[names[name]]
+        if name in record and not fits(record[name]):
+            wrong.append(f"{name} is {record[name]!r}, must be {words}")
+    if wrong:
+        raise FergiRewardError(f"{where}: {', '.join(wrong)}: calibrate again")
     return dict(record)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_interval(value: object) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
+
+
+# What a field may hold, in words and as a test.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "text": ("a text", lambda value: isinstance(value, str)),
+    "number": ("a finite number", _is_number),
+    "optional": ("a finite number or null", lambda value: value is None or _is_number(value)),
+    "interval": ("two finite numbers or null", _is_interval),
+    "records": ("a list that is not empty", lambda value: isinstance(value, list) and bool(value)),
+    "record": ("a mapping", lambda value: isinstance(value, dict)),
+}
+_FIELDS: dict[type, dict[str, str]] = {
+    Term: {"name": "text", "mean": "number", "std": "number", "weight": "number"},
+    Fit: {"name": "text", "terms": "records", "decay": "optional", "accuracy": "optional", "ci95": "interval"}
+    | {"log_loss": "optional"},
+    Calibration: {"protocol": "text", "au_source": "text", "fits": "records", "dataset": "record"}
+    | {"library_version": "text", "command": "text", "seed": "number", "valence_transform": "text", "schema": "number"},
+}

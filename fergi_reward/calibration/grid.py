@@ -23,6 +23,8 @@ THRESHOLDS = np.arange(51) / 50
 COEFFICIENTS = np.arange(31) / 10
 RESTLESS_BASELINE = 0.5
 BASELINE_QUANTILE = 0.8
+# The rows of FERGI that the paper's figures come from.
+FERGI_FINGERPRINT = "e24f4c55a6fbf70a05ea71fc7648cf54ab16b823f82caa286c84aea25a491d38"
 # Accuracy in percent, left-out participants.
 PUBLISHED = {
     "image_reward": 60.44,
@@ -54,11 +56,14 @@ def weight_grid() -> Floats:
     return np.stack([first, second, third], axis=1)[kept]
 
 
-def restless_participants(table: PreferenceTable) -> dict[str, str]:
-    """Participants whose brow moves too much before any image appears, and why that leaves them out."""
+def unsteady_participants(table: PreferenceTable) -> dict[str, str]:
+    """Participants whose brow moves too much before any image appears, or may do so, and why that leaves them out."""
+    if "au4" not in table.baseline:
+        raise FergiRewardError("paper-v1 needs the baseline clips, and the preference table has none with au4")
     quantiles = table.baseline.groupby("user")["au4"].quantile(BASELINE_QUANTILE)
-    rule = f"80th percentile of the baseline AU4 activation is {{:.3f}}, not below {RESTLESS_BASELINE}"
-    return {str(user): rule.format(value) for user, value in quantiles.items() if value >= RESTLESS_BASELINE}
+    rule = f"restless: 80th percentile of the baseline AU4 activation is {{:.3f}}, not below {RESTLESS_BASELINE}"
+    reasons = {str(user): rule.format(value) for user, value in quantiles.items() if value >= RESTLESS_BASELINE}
+    return reasons | {user: "no valid baseline clip" for user in table.users if user not in quantiles.index}
 
 
 @dataclass(frozen=True)
@@ -129,16 +134,17 @@ def run(table: PreferenceTable, seed: int) -> Outcome:
         seed: Unused: nothing here is random.
 
     Raises:
-        FergiRewardError: A column is missing, or fewer than two participants are left.
+        FergiRewardError: A column is missing or constant, or fewer than two participants are left.
     """
-    excluded = restless_participants(table)
+    excluded = unsteady_participants(table)
     used = table.without_users(excluded).with_reactions()
     row_users = used.images["user"].to_numpy(dtype=str)
     grid = Grid(used.columns(SCORERS), used.columns(["au4"])[:, 0], used.pairs(), row_users)
     if len(set(grid.pairs.users)) < 2:
         raise FergiRewardError(f"paper-v1 leaves one participant out, and only {len(set(grid.pairs.users))} is left")
     stages = {user: _first_stage(grid, user) for user in np.unique(row_users)}
-    return Outcome(used, _final_fits(grid), _held_out(grid, stages), excluded, PUBLISHED)
+    published = PUBLISHED if used.fingerprint() == FERGI_FINGERPRINT else {}
+    return Outcome(used, _final_fits(grid), _held_out(grid, stages), excluded, published)
 
 
 def _first_stage(grid: Grid, user: str) -> FirstStage:

@@ -1,6 +1,6 @@
 """The protocols by name, and what running one gives: a calibration and a report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,13 +8,10 @@ from fergi_reward.calibration import bradley_terry, grid
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.calibration.crossval import HeldOut, Outcome, Result, judge
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.reactions.sources import FERGI
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.version import __version__
 
-PROTOCOLS: dict[str, Callable[[PreferenceTable, int], Outcome]] = {
-    "bradley-terry": bradley_terry.run,
-    "paper-v1": grid.run,
-}
+PROTOCOLS: dict[str, Callable[..., Outcome]] = {"bradley-terry": bradley_terry.run, "paper-v1": grid.run}
 
 
 @dataclass(frozen=True)
@@ -37,37 +34,59 @@ class Evaluation:
 
 
 def calibrate(
-    table: PreferenceTable, protocol: str = "bradley-terry", *, seed: int = 0, command: str = ""
+    table: PreferenceTable,
+    protocol: str = "bradley-terry",
+    *,
+    scorers: Sequence[str] | None = None,
+    seed: int = 0,
+    command: str = "",
 ) -> Evaluation:
     """Fit the weights of the reward to preferences, and judge them on participants they have not seen.
 
     Args:
         table: The preferences.
         protocol: `bradley-terry` (the project's own) or `paper-v1` (as published).
+        scorers: The columns to weigh, for `bradley-terry`; by default the three of the paper.
         seed: Of folds and bootstrap intervals.
         command: Noted in the calibration.
 
     Raises:
-        FergiRewardError: The table lacks what the protocol needs.
+        FergiRewardError: The protocol is unknown, or the table lacks what it needs.
     """
-    outcome = PROTOCOLS[protocol](table, seed)
-    results = {held_out.model: judge(held_out, seed) for held_out in outcome.held_out}
+    if protocol not in PROTOCOLS:
+        raise FergiRewardError(f"there is no protocol {protocol!r}: choose from {', '.join(PROTOCOLS)}")
+    if scorers is not None and protocol != "bradley-terry":
+        raise FergiRewardError(f"{protocol} weighs the three scorers of the paper: leave scorers out, got {scorers}")
+    outcome = PROTOCOLS[protocol](table, seed, *([] if scorers is None else [scorers]))
+    results = {held_out.model: judge(held_out, seed) for held_out in outcome.held_out if len(held_out.margins)}
     calibration = Calibration(
         protocol=protocol,
-        au_source=table.au_source,
+        au_source=_source(table),
         fits=tuple(_judged(fit, results) for fit in outcome.fits),
         dataset=_dataset(outcome.table),
         library_version=__version__,
         command=command,
         seed=seed,
     )
-    left_out = {
-        "participants": outcome.excluded,
-        "images_without_valid_reaction": int(table.images["au4"].isna().sum()),
+    return Evaluation(calibration, results, outcome.held_out, outcome.published, _left_out(table, outcome))
+
+
+def _source(table: PreferenceTable) -> str:
+    if table.au_source is None:
+        raise FergiRewardError("the preference table does not say what measured its action units: give it an au_source")
+    return table.au_source
+
+
+def _left_out(table: PreferenceTable, outcome: Outcome) -> dict[str, Any]:
+    """What was not used: participants and why, images of the others without a valid clip, bad rows."""
+    paired = set(outcome.table.pairs().users)
+    unpaired = [user for user in table.users if user not in paired and user not in outcome.excluded]
+    kept = table.images[~table.images["user"].isin(outcome.excluded)]
+    return {
+        "participants": outcome.excluded | {user: "no pair of images with valid reaction clips" for user in unpaired},
+        "images_without_valid_reaction": int(kept["au4"].isna().sum()),
         "bad_rows": list(table.left_out),
     }
-    published = outcome.published if table.au_source == FERGI else {}
-    return Evaluation(calibration, results, outcome.held_out, published, left_out)
 
 
 def _judged(fit: Fit, results: dict[str, Result]) -> Fit:

@@ -10,6 +10,7 @@ from fergi_reward.calibration.crossval import coverage_curve
 from fergi_reward.calibration.protocols import Evaluation
 from fergi_reward.errors import MissingDependencyError
 from fergi_reward.files import write_json, write_text, written_whole
+from fergi_reward.reactions.sources import SIMULATED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,14 +39,21 @@ def summary(evaluation: Evaluation) -> str:
     dataset, left_out = evaluation.calibration.dataset, evaluation.left_out
     text = (
         f"{dataset['pairs']} pairs of {dataset['images']} images from {dataset['participants']} participants "
-        f"(action units: {evaluation.calibration.au_source}); each participant judged by a fit without them. "
+        f"({data_name(evaluation)}); each participant judged by a fit without them. "
         f"Left out: {left_out['images_without_valid_reaction']} images without a valid reaction clip"
     )
     if left_out["participants"]:
-        text += f", participants {', '.join(left_out['participants'])} (restless before any image)"
+        reasons = (f"{user} ({reason.split(':')[0]})" for user, reason in left_out["participants"].items())
+        text += f", participants {', '.join(reasons)}"
     if left_out["bad_rows"]:
         text += f", {len(left_out['bad_rows'])} bad rows"
     return text + "."
+
+
+def data_name(evaluation: Evaluation) -> str:
+    """What the data are, for titles: where the action units come from, and whether anybody was there at all."""
+    source = evaluation.calibration.au_source
+    return "SIMULATED viewers" if source == SIMULATED else f"action units: {source}"
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
@@ -101,6 +109,7 @@ def accuracy_plot(evaluation: Evaluation) -> "Figure":
     axes.axvline(50, color=INK, lw=0.8, ls=":")
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.invert_yaxis()
+    figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
     axes.set_xlabel("pairs in the right order, % of left-out participants' pairs (line: 95 % interval)")
     keys = [axes.plot([], [], "o", color=colour)[0] for colour in (WITHOUT, WITH)]
     labels = ["scorers alone", "with the viewer's AU4"]
@@ -133,8 +142,14 @@ def coverage_plot(evaluation: Evaluation) -> "Figure":
     axes.set_xlabel("pairs covered, the surest first, %")
     axes.set_ylabel("of these in the right order, %")
     axes.legend(frameon=False)
+    figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
     _bare(axes)
     return figure
+
+
+def _title(evaluation: Evaluation) -> str:
+    calibration = evaluation.calibration
+    return f"{calibration.protocol}, {calibration.dataset['participants']} participants, {data_name(evaluation)}"
 
 
 def _bare(axes: object) -> None:

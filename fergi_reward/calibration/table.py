@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fergi_reward.csv_files import LARGEST
 from fergi_reward.errors import FergiRewardError
 
 KEY = ["user", "session", "image"]
@@ -55,6 +56,13 @@ class PreferenceTable:
             raise FergiRewardError(
                 f"a preference table needs the columns {', '.join([*KEY, 'rank'])}; {', '.join(missing)} missing"
             )
+        ranks = pd.to_numeric(self.images["rank"], errors="coerce")
+        if (wrong := ranks.isna() | (ranks % 1 != 0)).any():
+            row = self.images[wrong].iloc[0]
+            raise FergiRewardError(f"participant {row.user}: a rank is a whole number, got {row['rank']}")
+        if self.images.duplicated(KEY).any():
+            row = self.images[self.images.duplicated(KEY)].iloc[0]
+            raise FergiRewardError(f"participant {row.user}, session {row.session}: image {row.image} is given twice")
         twice = self.images[self.images.duplicated(["user", "session", "rank"])]
         if len(twice):
             row = twice.iloc[0]
@@ -84,12 +92,24 @@ class PreferenceTable:
         return self.where(self.images[self._known([action_unit])[0]].notna())
 
     def columns(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """The named columns, (rows, names).
+        """The named columns, (rows, names): finite numbers that are not all the same.
 
         Raises:
-            FergiRewardError: A column is unknown.
+            FergiRewardError: A column is unknown, a value no finite number, or a column constant.
         """
-        return self.images[self._known(names)].to_numpy(dtype=float)
+        try:
+            values = self.images[self._known(names)].to_numpy(dtype=float)
+        except (TypeError, ValueError) as error:
+            raise FergiRewardError(
+                f"a column of {', '.join(names)} holds something that is no number ({error})"
+            ) from error
+        for name, column in zip(names, values.T, strict=True):
+            if not (usable := np.abs(column) <= LARGEST).all():
+                row = int(np.flatnonzero(~usable)[0])
+                raise FergiRewardError(f"{name} is {column[row]} in row {row}: it must be finite, at most {LARGEST:g}")
+            if len(column) and np.ptp(column) <= 1e-9 * np.abs(column).max():
+                raise FergiRewardError(f"{name} has the same value for every image, so it has no weight: leave it out")
+        return values
 
     def _known(self, names: Sequence[str]) -> list[str]:
         unknown = [name for name in names if name not in self.images]
@@ -107,7 +127,9 @@ class PreferenceTable:
         return Pairs(both["row"].to_numpy(), both["row_other"].to_numpy(), both["user"].to_numpy(dtype=str))
 
     def fingerprint(self) -> str:
-        """SHA-256 over the rows, whatever their order: two fits with one fingerprint saw the same data."""
+        """SHA-256 over the rows, whatever their order: two fits with one fingerprint saw the same data, to 1e-6."""
         ordered = self.images.sort_values(KEY)[sorted(self.images.columns)]
-        lines = ordered.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+        numbers = ordered.select_dtypes("float")
+        ordered[numbers.columns] = numbers.round(6) + 0.0  # + 0.0 makes -0.0 what it equals
+        lines = ordered.to_csv(index=False, float_format="%.6f", lineterminator="\n")
         return hashlib.sha256(f"{self.au_source}\n{lines}".encode()).hexdigest()

@@ -24,7 +24,7 @@ class RecordedReactions:
 
     def __post_init__(self) -> None:
         for image, activation in self.activations.items():
-            if not (math.isfinite(activation) and activation >= 0):
+            if not isinstance(activation, int | float) or not (math.isfinite(activation) and activation >= 0):
                 raise FergiRewardError(
                     f"image {image} has the AU4 activation {activation}: it must be finite, at least 0"
                 )

@@ -65,11 +65,22 @@ FAULTS = {
     "missing key": (lambda record: record.pop("au_source"), "lacks au_source"),
     "unknown key": (lambda record: record.update(extra=1), "has unknown extra"),
     "missing key in a term": (removed, "fit 1, term 1: lacks mean"),
-    "nan": (lambda record: record["fits"][0]["terms"][0].update(weight=float("nan")), "weight is nan"),
-    "infinity": (lambda record: record["fits"][0].update(ci95=[0.5, float("inf")]), "ci95 is .*inf"),
-    "text": (lambda record: record["fits"][0]["terms"][0].update(std="1"), "std and weight must be numbers"),
+    "nan": (
+        lambda record: record["fits"][0]["terms"][0].update(weight=float("nan")),
+        "weight is nan, must be",
+    ),
+    "infinity": (
+        lambda record: record["fits"][0].update(ci95=[0.5, float("inf")]),
+        r"ci95 is .*inf.*, must be two",
+    ),
+    "text": (lambda record: record["fits"][0]["terms"][0].update(std="1"), "std is '1', must be a finite number"),
     "no spread": (lambda record: record["fits"][0]["terms"][0].update(std=0), "std of pickscore is 0"),
-    "fits no list": (lambda record: record.update(fits={"a": 1}), "fit 1"),
+    "fits no list": (lambda record: record.update(fits={"a": 1}), "fits is .*, must be a list that is not empty"),
+    "no fits": (lambda record: record.update(fits=[]), "fits is .*, must be a list that is not empty"),
+    "fit no mapping": (lambda record: record.update(fits=[None]), "fit 1 should be a mapping"),
+    "term twice": (lambda record: record["fits"][0].update(terms=record["fits"][0]["terms"] * 2), "given twice"),
+    "au4 without decay": (lambda record: record["fits"][1].update(decay=None), "decay is None, with an action unit"),
+    "weight true": (lambda record: record["fits"][0]["terms"][0].update(weight=True), "weight is True"),
 }
 
 
@@ -86,7 +97,12 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, fault):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", None])
+def test_what_calibrate_is_asked_for_exists(simulated):
+    with pytest.raises(FergiRewardError, match="no protocol 'paper-v9': choose from bradley-terry, paper-v1"):
+        calibrate(read_fergi(simulated), "paper-v9")
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "[" * 100_000, None])
 def test_what_is_no_calibration_is_refused(tmp_path, content):
     path = tmp_path / "c.json"
     if content is not None:

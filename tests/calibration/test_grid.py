@@ -1,5 +1,7 @@
 """`paper-v1` against the paper's totals, and against a slow, plain reading of its rules."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,21 @@ def test_one_participant_is_too_few(simulated):
     table = read_fergi(simulated)
     with pytest.raises(FergiRewardError, match="only 1 is left"):
         grid.run(table.without_users(table.users[1:]), seed=0)
+
+
+def test_without_baselines_nobody_is_known_to_be_steady(simulated):
+    table = read_fergi(simulated)
+    unknown = table.baseline[table.baseline["user"] != "002"]
+    excluded = grid.unsteady_participants(replace(table, baseline=unknown))
+    assert excluded["002"] == "no valid baseline clip"
+    with pytest.raises(FergiRewardError, match="needs the baseline clips"):
+        grid.run(PreferenceTable(table.images, au_source="test"), seed=0)
+
+
+def test_published_figures_stand_beside_the_data_they_belong_to_alone(outcome, fergi):
+    assert outcome.published == grid.PUBLISHED
+    fewer = read_fergi(fergi).without_users(["001"])
+    assert grid.run(fewer, seed=0).published == {}
 
 
 def test_final_fits_hold_the_published_grid_points(outcome):

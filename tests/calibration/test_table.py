@@ -40,6 +40,33 @@ def test_a_rank_given_twice_is_refused():
         table(rank=[1, 1, 1, 5, 3])
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("rank", [1, 2.5, 1, 5, 3], "participant a: a rank is a whole number, got 2.5"),
+        ("image", [1, 1, 1, 1, 2], "participant a, session 1: image 1 is given twice"),
+    ],
+)
+def test_ranks_are_whole_and_images_come_once(column, values, message):
+    with pytest.raises(FergiRewardError, match=message):
+        table(**{column: values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.1, "good", 0.3, 0.4, 0.5], "holds something that is no number"),
+        ([0.1, float("nan"), 0.3, 0.4, 0.5], "score is nan in row 1"),
+        ([0.1, 1e308, 0.3, 0.4, 0.5], r"score is 1e\+308 in row 1: it must be finite, at most 1e\+12"),
+        ([20.1] * 5, "score has the same value for every image"),
+        ([0.0] * 5, "score has the same value for every image"),
+    ],
+)
+def test_columns_to_weigh_are_finite_and_vary(values, message):
+    with pytest.raises(FergiRewardError, match=message):
+        table(score=values).columns(["score"])
+
+
 def test_missing_columns_are_named():
     with pytest.raises(FergiRewardError, match="rank missing"):
         PreferenceTable(pd.DataFrame({"user": [], "session": [], "image": []}))

@@ -1,0 +1,59 @@
+"""`--config FILE.yaml`: a command's options as keys of a YAML file; what the command line gives goes first."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from fergi_reward.errors import FergiRewardError
+
+
+def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Make the values of a YAML file the defaults of the command's options: a callback of click.
+
+    Raises:
+        FergiRewardError: It is no YAML mapping, or a key or value cannot be an option.
+    """
+    if path is None:
+        return
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise FergiRewardError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise FergiRewardError(f"{path} should hold the command's options as `key: value` lines, got {values!r}")
+    options = {_name(option): option for option in ctx.command.params if _name(option) not in ("config", "help")}
+    settings = {str(key).replace("_", "-"): value for key, value in values.items()}
+    problems = [_problem(name, value, options) for name, value in settings.items()]
+    if found := [problem for problem in problems if problem]:
+        raise FergiRewardError(f"{path}: {'; '.join(found)}")
+    defaults = {str(options[name].name): _as_text(value) for name, value in settings.items() if value is not None}
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _name(option: click.Parameter) -> str:
+    """As on the command line, without the dashes."""
+    return option.opts[0].lstrip("-")
+
+
+def _problem(name: str, value: object, options: dict[str, click.Parameter]) -> str | None:
+    """Why a key or its value cannot be used; None where it can."""
+    if name not in options:
+        near = difflib.get_close_matches(name, options, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"it knows {', '.join(options)}"
+        return f"unknown option {name} ({advice})"
+    option = options[name]
+    if isinstance(option, click.Option) and option.is_flag:
+        return None if isinstance(value, bool | None) else f"{name} is {value!r}, must be true or false"
+    if option.multiple if isinstance(option, click.Option) else False:
+        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return None if texts or value is None else f"{name} is {value!r}, must be a list of texts"
+    scalar = isinstance(value, str | int | float | None) and not isinstance(value, bool)
+    return None if scalar else f"{name} is {value!r}, must be one text or number"
+
+
+def _as_text(value: Any) -> Any:  # noqa: ANN401 - what YAML holds, checked above
+    """Numbers as they would stand on the command line, where click checks and converts them."""
+    return value if isinstance(value, bool | list) else str(value)
