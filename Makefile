@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test lint parity install clean
 
 demo: $(INSTALLED)
-	$(BIN)/python training/demo.py
+	@$(BIN)/python training/demo.py
 
 test: lint
 	$(BIN)/python -m pytest

@@ -168,7 +168,7 @@ def data() -> None:
 @config
 @click.option("--to", type=PATH, help="The folder to fill.  [default: ~/.cache/fergi_reward/fergi]")
 def fetch(to: Path | None) -> None:
-    """Download FERGI (93 MB) and check every file."""
+    """Download FERGI (85 MB) and check every file."""
     from fergi_reward.fergi import default_folder
     from fergi_reward.fergi_fetch import fetch as run
 
