@@ -63,6 +63,15 @@ class Fit:
     ci95: tuple[float, float] | None = None
     log_loss: float | None = None
 
+    def __post_init__(self) -> None:
+        if len(set(self.term_names)) != len(self.terms):
+            raise FergiRewardError(f"a term is given twice in {', '.join(self.term_names)}")
+        for term in self.terms:
+            if term.std <= 0:
+                raise FergiRewardError(f"std of {term.name} is {term.std}, it must be above 0")
+        if any(map(is_action_unit, self.term_names)) and not (self.decay and self.decay > 0):
+            raise FergiRewardError(f"decay is {self.decay}, with an action unit it must be above 0")
+
     @property
     def term_names(self) -> tuple[str, ...]:
         """The names of the terms, in order."""
@@ -167,15 +176,10 @@ def _fit(record: object, where: str) -> Fit:
         Term(**_checked(term, Term, f"{where}, term {number}")) for number, term in enumerate(values["terms"], start=1)
     )
     values["ci95"] = values["ci95"] and tuple(values["ci95"])
-    fit = Fit(**values)
-    if len(set(fit.term_names)) != len(fit.terms):
-        raise FergiRewardError(f"{where}: a term is given twice in {', '.join(fit.term_names)}")
-    for term in fit.terms:
-        if term.std <= 0:
-            raise FergiRewardError(f"{where}: std of {term.name} is {term.std}, it must be above 0")
-    if any(map(is_action_unit, fit.term_names)) and not (fit.decay and fit.decay > 0):
-        raise FergiRewardError(f"{where}: decay is {fit.decay}, with an action unit it must be above 0")
-    return fit
+    try:
+        return Fit(**values)
+    except FergiRewardError as error:
+        raise FergiRewardError(f"{where}: {error}") from error
 
 
 def _checked(record: object, kind: type, where: str) -> dict[str, Any]:
