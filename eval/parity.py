@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import torch
 from originals import Original
 from tabulate import tabulate
 from tqdm import tqdm
@@ -75,7 +76,14 @@ def compare(pair: Pair, checkpoints: Path, images: list[Path], prompts: list[str
                 differences += [] if theirs is None else [abs(theirs - value)]
     equal = bool(differences) and max(differences) <= pair.tolerance
     found = {"largest difference": max(differences, default=float("nan")), "tolerance": pair.tolerance}
-    return {"scorer": pair.scorer, "compared": len(differences), "original crashes": crashes, **found, "equal": equal}
+    row = {"scorer": pair.scorer, "compared": len(differences), "original crashes": crashes, **found, "equal": equal}
+    return row | {"bfloat16 moves scores by": low_precision_difference(pair, folder, images, prompts)}
+
+
+def low_precision_difference(pair: Pair, folder: Path, images: list[Path], prompts: list[str]) -> float:
+    """The largest difference between the scores of bfloat16 and float32 towers."""
+    exact, low = (load_scorer(pair.scorer, folder, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    return max((exact.score(images, text) - low.score(images, text)).abs().max().item() for text in prompts)
 
 
 if __name__ == "__main__":

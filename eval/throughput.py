@@ -9,7 +9,6 @@ OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/throughput.py --originals 
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -82,10 +81,20 @@ def main(
                 row |= memory_of(name, Path(folder), dtype, images) if memory else {}
                 rows.append(row)
                 print(json.dumps(row), file=sys.stderr, flush=True)
+            compare_dtypes(rows[-len(dtypes.split(",")) :])
     print(tabulate(rows, headers="keys", floatfmt=".3g", tablefmt="github"))
     if out:
         machine = {"cpu": cpu_name(), "threads": threads, "torch": torch.__version__, "images": images}
         write_json(out, {"machine": machine, "rows": rows})
+
+
+def compare_dtypes(rows: list[dict[str, Any]]) -> None:
+    """Replace a scorer's scores by their largest difference to those in float32, where there are such."""
+    exact = next((row["scores"] for row in rows if row["dtype"] == "float32"), None)
+    for row in rows:
+        scores = row.pop("scores")
+        if exact:
+            row["|- float32|"] = max(abs(one - other) for one, other in zip(scores, exact, strict=True))
 
 
 def speed(name: str, folder: Path, dtype: str, pictures: list[Path], rounds: int, originals: bool) -> dict[str, Any]:
@@ -109,7 +118,8 @@ def speed(name: str, folder: Path, dtype: str, pictures: list[Path], rounds: int
     middle = {task: statistics.median(values) for task, values in times.items()}
     peak = 8 * 2 * tokens.numel() * len(weight) / middle["linear"] / 1e9
     reached = counter.get_total_flops() / middle["tower"] / 1e9
-    row = {"s/image": middle["score"] / len(pictures), "GFLOP/s": reached, "of linear": reached / peak}
+    row: dict[str, Any] = {"s/image": middle["score"] / len(pictures), "GFLOP/s": reached, "of linear": reached / peak}
+    row["scores"] = scorer.score(pictures, PROMPT, batch_size=BATCH).tolist()
     if "original" in middle:
         row["x original"] = middle["original"] / middle["score"]
     if "original" in middle and "score 4 prompts" in middle:
@@ -250,8 +260,9 @@ def memory_here(name: str, folder: str, dtype: str, images: str) -> dict[str, fl
 
 
 def peak_memory() -> float:
-    """The largest resident size so far, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    """The largest resident size so far, in GB; getrusage would count the parent's too, from which Linux inherits."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
 
 
 def cpu_name() -> str:
