@@ -16,10 +16,11 @@ NAMES = ("image_reward", "hps", "pickscore")
 
 @dataclass(frozen=True)
 class Answer:
-    """Scores, None where the original crashes, and the seconds they took."""
+    """Scores, None where the original crashes, and the seconds they took: of the processors, and on the clock."""
 
     scores: list[float | None]
-    seconds: float
+    cpu: float
+    wall: float
 
 
 class Original:

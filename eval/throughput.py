@@ -1,7 +1,8 @@
 """How fast the scorers are and what memory they take: official sizes, random weights, this machine.
 
-Seconds are CPU seconds of all threads, which other work on the machine disturbs less than the clock; the originals are
-asked in turns with ours, and medians are compared. `--originals` needs the environments that `make parity` builds.
+Seconds are CPU seconds of all threads, which other work on the machine disturbs less than the clock; ratios to the
+originals are given in both, from medians of turns taken. What one thread does while the others wait counts more on the
+clock. `--originals` needs the environments that `make parity` builds.
 
 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/throughput.py --originals --memory --out throughput.json
 """
@@ -9,7 +10,6 @@ OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/throughput.py --originals 
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,7 +40,8 @@ CHECKPOINTS = {"image_reward": "ImageReward.pt", "pickscore": "model.safetensors
 PROMPT = "a photograph of an astronaut riding a horse on the moon, highly detailed"
 PROMPTS = [PROMPT, f"{PROMPT}, oil on canvas", f"{PROMPT}, at night", f"{PROMPT}, seen from above"]
 BATCH = 8
-Times = dict[str, list[float]]
+# Of each task, (CPU seconds, seconds on the clock) in each round.
+Times = dict[str, list[tuple[float, float]]]
 
 
 @click.command()
@@ -115,29 +116,32 @@ def speed(name: str, folder: Path, dtype: str, pictures: list[Path], rounds: int
         tasks["score 4 prompts"] = lambda: scorer.score(repeated, PROMPTS * len(pictures), batch_size=BATCH)
     with original(name, folder) if originals and name in ORIGINALS else nothing() as theirs:
         times = measured(tasks, theirs, pictures, rounds)
-    middle = {task: statistics.median(values) for task, values in times.items()}
+    middle = {task: np.median(values, axis=0)[0] for task, values in times.items()}
+    clock = {task: np.median(values, axis=0)[1] for task, values in times.items()}
     peak = 8 * 2 * tokens.numel() * len(weight) / middle["linear"] / 1e9
     reached = counter.get_total_flops() / middle["tower"] / 1e9
     row: dict[str, Any] = {"s/image": middle["score"] / len(pictures), "GFLOP/s": reached, "of linear": reached / peak}
     row["scores"] = scorer.score(pictures, PROMPT, batch_size=BATCH).tolist()
-    if "original" in middle:
-        row["x original"] = middle["original"] / middle["score"]
-    if "original" in middle and "score 4 prompts" in middle:
-        row["x original, 4 prompts"] = middle["original"] * len(PROMPTS) / middle["score 4 prompts"]
+    for unit, seconds in ("CPU", middle), ("clock", clock):
+        if "original" in seconds:
+            row[f"x original, {unit}"] = seconds["original"] / seconds["score"]
+        if "original" in seconds and "score 4 prompts" in seconds:
+            row[f"4 prompts, {unit}"] = seconds["original"] * len(PROMPTS) / seconds["score 4 prompts"]
     return row
 
 
 def measured(tasks: dict[str, Callable], theirs: Original | None, pictures: list[Path], rounds: int) -> Times:
-    """CPU seconds of each task in each round, and of the original; the first round warms up and does not count."""
+    """The times of each task and of the original; the first round warms up and does not count."""
     times: Times = {task: [] for task in [*tasks, *(["original"] if theirs else [])]}
     for _ in range(rounds + 1):
         for task, run in tasks.items():
             with torch.inference_mode(), FasterAttention():
-                start = time.process_time()
+                start = time.process_time(), time.perf_counter()
                 run()
-                times[task].append(time.process_time() - start)
+                times[task].append((time.process_time() - start[0], time.perf_counter() - start[1]))
         if theirs:
-            times["original"].append(theirs.score(pictures, PROMPT).seconds)
+            answer = theirs.score(pictures, PROMPT)
+            times["original"].append((answer.cpu, answer.wall))
     return {task: values[1:] for task, values in times.items()}
 
 
