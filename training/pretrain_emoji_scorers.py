@@ -1,0 +1,232 @@
+"""Make the embedded world's three scorers: small models of the real architectures, trained to prefer better pictures.
+
+OMP_NUM_THREADS=1 python training/pretrain_emoji_scorers.py
+
+Each learns which caption belongs to a picture, and sees faults of its own: together they know more than each.
+"""
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, softplus
+from tqdm import tqdm
+
+from fergi_reward.emoji.faults import FAULTS, with_faults
+from fergi_reward.emoji.pictures import HELD_OUT, SEEN, SIDE, Scene, compose_anywhere, draw_scenes
+from fergi_reward.emoji.vocabulary import MAX_TOKENS, WORDS, emoji_tokenizer
+from fergi_reward.files import write_json, write_text
+from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.hps import HPSv2Scorer
+from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
+from fergi_reward.scorers.pickscore import PickScorer
+from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.tiny import seeded
+
+DATA = Path("fergi_reward/emoji/data")
+BATCH = 64
+CHOICES = 8  # captions that a picture's own one is chosen from
+PATCH, WIDTH, LAYERS, HEADS, TEXT_LAYERS = 4, 64, 3, 4, 2
+HPS_TEXT_WIDTH = 32  # of 49,408 embeddings
+LEARNING_RATE = 1e-3
+SPOILT, STRENGTHS = 0.3, (0.2, 1.0)
+JUDGED_AT = 0.6
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one scorer is made.
+
+    Attributes:
+        build: The untrained scorer.
+        save: Writes it in the hub's layout.
+        faults: Numbers of the faults it learns to see; with none it learns to see that the scene is another.
+        scale: What turns a difference of its scores into log-odds.
+    """
+
+    build: Callable[[], Scorer]
+    save: Callable[[Any, Path], None]
+    faults: tuple[int, ...]
+    scale: float
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=DATA, show_default=True, help="A folder a scorer.")
+@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def main(out: Path, steps: int, seed: int) -> None:
+    """Train the scorers one after the other, save each and say what it sees."""
+    for name, recipe in RECIPES.items():
+        with seeded(seed):
+            scorer = recipe.build()
+            train(scorer, recipe, steps, torch.Generator().manual_seed(seed))
+        shutil.rmtree(out / name, ignore_errors=True)
+        (out / name).mkdir(parents=True)
+        recipe.save(scorer.half(), out / name)
+        figures = judge_scorer(load_scorer(name, out / name), torch.Generator().manual_seed(seed + 1))
+        write_json(out / name / "made_by.json", {"command": shlex.join(["python", *sys.argv]), "seed": seed} | figures)
+        click.echo(f"a toy, {out / name}: {figures}")
+
+
+def train(scorer: Scorer, recipe: Recipe, steps: int, draws: torch.Generator) -> None:
+    """Minimise the contrastive and the Bradley-Terry loss together."""
+    optimizer = torch.optim.AdamW(scorer.train().parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+    for _ in (bar := tqdm(range(steps), desc=scorer.name, unit="step")):
+        scenes = draw_scenes(SEEN, BATCH, draws)
+        better, worse = draw_pair(scenes, recipe.faults, draws)
+        texts = scorer.encode_prompts([scene.caption for scene in scenes])
+        images = scorer.encode_images(scorer.transform(torch.cat([better, worse])))
+        scores = torch.stack([scorer.compare(images[:BATCH], texts.roll(-shift, 0)) for shift in range(CHOICES)], 1)
+        choice = cross_entropy(recipe.scale * hide_twins(scores, scenes), torch.zeros(BATCH, dtype=torch.long))
+        preference = softplus(recipe.scale * (scorer.compare(images[BATCH:], texts) - scores[:, 0])).mean()
+        (choice + preference).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        bar.set_postfix(choice=f"{choice.item():.3f}", preference=f"{preference.item():.3f}")
+    scorer.eval()
+
+
+def draw_pair(scenes: Sequence[Scene], faults: tuple[int, ...], draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Better and worse pictures of the scenes; any of both may have a fault, the worse has one more of the given."""
+    strength = torch.rand(BATCH, generator=draws) * (torch.rand(BATCH, generator=draws) < SPOILT)
+    kinds = torch.randint(len(FAULTS), (BATCH,), generator=draws)
+    better = with_faults(compose_anywhere(scenes, draws), strength, kinds, draws)
+    if not faults:
+        others = compose_anywhere(draw_scenes(SEEN, BATCH, draws), draws)
+        return better, with_faults(others, strength, kinds, draws)
+    low, high = STRENGTHS
+    more = low + (high - low) * torch.rand(BATCH, generator=draws)
+    kinds = torch.tensor(faults)[torch.randint(len(faults), (BATCH,), generator=draws)]
+    return better, with_faults(better, more, kinds, draws)
+
+
+def hide_twins(scores: Tensor, scenes: Sequence[Scene]) -> Tensor:
+    """Scores (B, CHOICES) of each picture with its own and the following captions, without those equal to its own."""
+    twin = [
+        [shift > 0 and scenes[(row + shift) % len(scenes)] == scene for shift in range(CHOICES)]
+        for row, scene in enumerate(scenes)
+    ]
+    return scores.masked_fill(torch.tensor(twin), -torch.inf)
+
+
+def judge_scorer(scorer: Scorer, draws: torch.Generator) -> dict[str, float]:
+    """On held-out scenes: how often the own caption beats another, and the clean picture each fault of strength 0.6."""
+    scenes = [scene for scene in HELD_OUT for _ in range(4)]
+    pixels = compose_anywhere(scenes, draws)
+    captions = [scene.caption for scene in scenes]
+    own = scorer.score(pixels, captions)
+    others = scorer.score(pixels, [captions[(row + 52) % len(captions)] for row in range(len(captions))])
+    figures = {"caption": (own > others).float().mean().item()}
+    for number, name in enumerate(FAULTS):
+        strength, kinds = torch.full((len(pixels),), JUDGED_AT), torch.full((len(pixels),), number)
+        spoilt = scorer.score(with_faults(pixels, strength, kinds, draws), captions)
+        figures[name] = (own > spoilt).float().mean().item()
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def build_pickscore() -> PickScorer:
+    """CLIP as transformers has it, with the small vocabulary."""
+    from transformers import CLIPConfig
+
+    tokenizer = emoji_tokenizer()
+    tower = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": HEADS, "hidden_act": "gelu"}
+    # As the published configuration says: transformers then takes the largest token for the end of the text.
+    ends = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id, "eos_token_id": 2}
+    words = {"vocab_size": len(tokenizer), "max_position_embeddings": MAX_TOKENS}
+    text = tower | ends | words | {"num_hidden_layers": TEXT_LAYERS}
+    vision = tower | {"num_hidden_layers": LAYERS, "image_size": SIDE, "patch_size": PATCH}
+    return PickScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH), tokenizer)
+
+
+def save_pickscore(scorer: PickScorer, folder: Path) -> None:
+    """config.json, model.safetensors and the tokenizer in processor/."""
+    scorer.model.save_pretrained(folder)
+    scorer.tokenizer.save_pretrained(folder / "processor")
+
+
+HPS_CONFIG = {
+    "embed_dim": WIDTH,
+    "vision_cfg": {"image_size": SIDE, "layers": LAYERS, "width": WIDTH, "head_width": 16, "patch_size": PATCH},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": HPS_TEXT_WIDTH, "heads": 2, "layers": TEXT_LAYERS},
+}
+
+
+def save_hps(scorer: HPSv2Scorer, folder: Path) -> None:
+    """open_clip_config.json and HPS_v2_compressed.pt under open_clip's names."""
+    official = {"image_projection": "visual.proj", "text_projection": "text_projection"}
+    weights = {official.get(key, key.removeprefix("model.")): value for key, value in scorer.state_dict().items()}
+    torch.save({"state_dict": weights}, folder / "HPS_v2_compressed.pt")
+    write_json(folder / "open_clip_config.json", HPS_CONFIG)
+
+
+IMAGE_REWARD_VISION = {"image_size": SIDE, "patch_size": PATCH, "embed_dim": WIDTH, "depth": LAYERS, "num_heads": HEADS}
+IMAGE_REWARD_TEXT = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 2 * WIDTH,
+    "num_hidden_layers": TEXT_LAYERS,
+    "num_attention_heads": HEADS,
+    "max_position_embeddings": 40,
+}
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,"
+VOCABULARY = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *LETTERS,
+    *(f"##{letter}" for letter in LETTERS),
+    *WORDS[1:],
+)
+
+
+def build_image_reward() -> ImageRewardScorer:
+    """BLIP, with the captions' words and letters as its vocabulary."""
+    tokenizer = bert_tokenizer(VOCABULARY)
+    sizes = TextSizes(len(tokenizer), **IMAGE_REWARD_TEXT)
+    return ImageRewardScorer(VisionSizes(**IMAGE_REWARD_VISION), sizes, tokenizer)
+
+
+def save_image_reward(scorer: ImageRewardScorer, folder: Path) -> None:
+    """ImageReward.pt under the official names, the sizes of both towers, and the vocabulary."""
+    weights = {official_key(key): value for key, value in scorer.state_dict().items()}
+    torch.save(weights, folder / "ImageReward.pt")
+    write_json(folder / "med_config.json", {"vocab_size": len(scorer.tokenizer)} | IMAGE_REWARD_TEXT)
+    write_json(folder / "vision_config.json", IMAGE_REWARD_VISION)
+    write_text(folder / "vocab.txt", "\n".join(VOCABULARY) + "\n")
+
+
+def official_key(key: str) -> str:
+    """A weight of ImageRewardScorer under the name that it has in ImageReward.pt."""
+    for pattern, official in (
+        (r"attention\.(query|key|value)\.", r"attention.self.\1."),
+        (r"(attention|layers\.\d+)\.(dense|norm)\.", r"\1.output.\2."),
+        (r"intermediate\.", r"intermediate.dense."),
+        (r"^text_encoder\.layers\.", r"blip.text_encoder.encoder.layer."),
+        (r"^text_encoder\.", r"blip.text_encoder.embeddings."),
+        (r"^(blip\..*)norm\.", r"\1LayerNorm."),
+        (r"^visual_encoder\.", r"blip.visual_encoder."),
+        (r"^head\.", r"mlp.layers."),
+    ):
+        key = re.sub(pattern, official, key)
+    return key
+
+
+RECIPES = {
+    "pickscore": Recipe(build_pickscore, save_pickscore, (1, 2), 1.0),
+    "hps_v2": Recipe(lambda: HPSv2Scorer(HPS_CONFIG), save_hps, (0, 3), 20.0),
+    "image_reward": Recipe(build_image_reward, save_image_reward, (), 1.0),
+}
+
+if __name__ == "__main__":
+    main()
