@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.program import ScriptArguments, load_judges, load_pipeline, load_reward
+from fergi_reward.trainers.program import ScriptArguments, load_judges, load_pipeline, load_reward, rehearse
 from fergi_reward.trainers.samples import read_prompts
 
 
@@ -19,6 +19,9 @@ def main(arguments: Sequence[str]) -> None:
     """Build a pipeline, a reward, a trainer, and run it."""
     script, config = parse_arguments([ScriptArguments, DDPOConfig], arguments)
     prompts = read_prompts(Path(script.prompts))
+    if script.dry_run:
+        print(rehearse(script, config))
+        return
     reward = load_reward(script)
     judges = load_judges(script, reward)
     trainer = DDPOTrainer(config, reward, load_pipeline(script.model), prompts, judges)

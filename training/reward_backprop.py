@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
-from fergi_reward.trainers.program import ScriptArguments, load_judges, load_pipeline, load_reward
+from fergi_reward.trainers.program import ScriptArguments, load_judges, load_pipeline, load_reward, rehearse
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from fergi_reward.trainers.samples import read_prompts
 
@@ -19,6 +19,9 @@ def main(arguments: Sequence[str]) -> None:
     """Build a pipeline, a reward, a trainer, and run it."""
     script, config = parse_arguments([ScriptArguments, RewardBackpropConfig], arguments)
     prompts = read_prompts(Path(script.prompts))
+    if script.dry_run:
+        print(rehearse(script, config))
+        return
     reward = load_reward(script)
     judges = load_judges(script, reward)
     trainer = RewardBackpropTrainer(config, reward, load_pipeline(script.model), prompts, judges)

@@ -96,13 +96,23 @@ class TrainerConfig(CheckedOptions):
         0.0, "Average the adapter with this decay, and use the average for pictures, judges and lora/; 0: no average."
     )
     gradient_checkpointing: bool = option(
-        False, "Compute the network's activations again in the backward pass: far less memory, about a third more work."
+        False, "Compute activations again in the backward pass: far less memory, about a third more work."
     )
 
     @property
     def picture_batch_size(self) -> int:
         """Images drawn at a time where nothing is trained."""
         return self.train_batch_size
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Images that one process generates for training in an epoch."""
+        return self.train_batch_size * self.train_gradient_accumulation_steps
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimiser steps in an epoch."""
+        return 1
 
     def problems(self) -> list[str]:
         """Values out of their ranges."""

@@ -63,6 +63,12 @@ class DDPOConfig(TrainerConfig):
         return self.sample_batch_size * self.sample_num_batches_per_epoch
 
     @property
+    def updates_per_epoch(self) -> int:
+        """Optimiser steps in an epoch."""
+        update = self.train_batch_size * self.train_gradient_accumulation_steps
+        return self.train_num_inner_epochs * self.samples_per_epoch // update
+
+    @property
     def picture_batch_size(self) -> int:
         """Images drawn at a time where nothing is trained."""
         return self.sample_batch_size
@@ -180,7 +186,7 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         config, updates = self.config, list[dict[str, Tensor]]()
         images = len(experience.indices)
         rows_in_update = config.train_batch_size * config.train_gradient_accumulation_steps
-        with self.progress("training", config.train_num_inner_epochs * images // rows_in_update, "update") as progress:
+        with self.progress("training", config.updates_per_epoch, "update") as progress:
             for inner_epoch in range(config.train_num_inner_epochs):
                 key = (config.seed, "rows", epoch, inner_epoch, self.accelerator.process_index)
                 order = torch.randperm(images, generator=generator(*key))

@@ -101,6 +101,12 @@ def place(pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
         pipeline.vae.to(torch.float32)
 
 
+def checkpoint_gradients(pipeline: Pipeline) -> None:
+    """Keep little for the backward pass, of the network and of the VAE, and compute the rest again in it."""
+    network_of(pipeline).enable_gradient_checkpointing()
+    pipeline.vae.enable_gradient_checkpointing()
+
+
 def schedule_of(pipeline: Pipeline, num_steps: int, device: torch.device) -> Schedule:
     """The steps from noise to image that the pipeline's own noise schedule leaves to take."""
     kind = FlowSchedule if network_name(pipeline) == "transformer" else DDIMSchedule

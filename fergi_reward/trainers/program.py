@@ -13,9 +13,11 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
-from fergi_reward.trainers.config import CheckedOptions, option
+from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
+from fergi_reward.trainers.dry_run import DryRun, dry_run
 from fergi_reward.trainers.guards import check_held_out
 from fergi_reward.trainers.pipelines import Pipeline, network_name
+from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +59,8 @@ class ScriptArguments(CheckedOptions):
         default=None, metadata={"help": "Scorers that are held out of the reward and only asked whether it helps."}
     )
 
+    dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
+
     def problems(self) -> list[str]:
         """A checkpoint needs a name and a folder."""
         wrong = [text for text in self.checkpoints or [] if not all(text.partition("="))]
@@ -86,13 +90,28 @@ def load_pipeline(model: str) -> Pipeline:
     return pipeline
 
 
+def rehearse(script: ScriptArguments, config: TrainerConfig) -> DryRun:
+    """What the run would take; a model that is not among the published ones is loaded for it."""
+    published = PUBLISHED.get(script.model)
+    pipeline = on_meta(published) if published else load_pipeline(script.model)
+    names = [] if script.model in TINY else [*_weighed(script), *(script.judges or [])]
+    return dry_run(config, pipeline, [term_name(name) for name in names])
+
+
+def _weighed(script: ScriptArguments) -> list[str]:
+    return script.scorers or list(_calibration(script).scorers)
+
+
+def _calibration(script: ScriptArguments) -> Calibration:
+    return Calibration.load(Path(script.calibration)) if script.calibration else Calibration.shipped()
+
+
 def load_reward(script: ScriptArguments) -> CombinedReward:
     """The calibrated reward, on this process's device; published scorers are loaded when they are first asked."""
-    calibration = Calibration.load(Path(script.calibration)) if script.calibration else Calibration.shipped()
-    names = script.scorers or list(calibration.scorers)
+    names = _weighed(script)
     return CombinedReward(
         [load_toy(name) for name in names] if script.model in TINY else names,
-        calibration,
+        _calibration(script),
         checkpoints={name: place for name, place in script.places().items() if name not in (script.judges or [])},
         device=device(),
         uncertainty_penalty=script.uncertainty_penalty,

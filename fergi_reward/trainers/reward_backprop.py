@@ -67,7 +67,7 @@ class RewardBackpropTrainer(Trainer[RewardBackpropConfig]):
     def epoch(self, epoch: int) -> dict[str, float]:
         """One optimiser step."""
         config = self.config
-        count = config.train_batch_size * config.train_gradient_accumulation_steps
+        count = config.samples_per_epoch
         first = self.accelerator.process_index * count
         total = count * self.accelerator.num_processes
         prompts = draw_prompts(self.prompts, total, generator(config.seed, "prompts", epoch))

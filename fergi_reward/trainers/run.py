@@ -19,6 +19,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_text
 from fergi_reward.trainers.config import TrainerConfig
 
+WEIGHT_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 STATE_FILE = "trainer_state.pt"
 # Options that may change when a run is resumed without making it another run.
 HOUSEKEEPING = {
@@ -53,7 +54,7 @@ class Run:
     @property
     def weight_dtype(self) -> torch.dtype:
         """What frozen weights are kept in."""
-        return {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.accelerator.mixed_precision]
+        return WEIGHT_DTYPES[self.accelerator.mixed_precision]
 
     def resume_checkpoint(self) -> Path | None:
         """The checkpoint to go on from, or None for a fresh run.

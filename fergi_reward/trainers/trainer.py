@@ -22,6 +22,7 @@ from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Pipeline,
+    checkpoint_gradients,
     decode,
     encode_absence,
     encode_prompts,
@@ -83,7 +84,7 @@ class Trainer(ABC, Generic[Config]):
         place(pipeline, self.accelerator.device, self.run.weight_dtype)
         self.parameters = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
         if config.gradient_checkpointing:
-            network_of(pipeline).enable_gradient_checkpointing()
+            checkpoint_gradients(pipeline)
         self.optimizer = self.accelerator.prepare(self._adamw())
         self.ema = EMA(self.parameters, config.ema_decay) if config.ema_decay else None
         scale = config.sample_guidance_scale

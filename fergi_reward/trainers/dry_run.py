@@ -1,0 +1,258 @@
+"""What a run would take, before anything is downloaded: its real passes on the meta device, which computes only shapes.
+
+Memory is counted, not modelled: every tensor that a pass makes is followed from its birth to its end.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.lora import add_lora
+from fergi_reward.trainers.pipelines import (
+    Conditioning,
+    Network,
+    Pipeline,
+    checkpoint_gradients,
+    decode,
+    latent_shape,
+    network_name,
+    network_of,
+    networks_beside,
+    place,
+    schedule_of,
+)
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
+from fergi_reward.trainers.run import WEIGHT_DTYPES
+from fergi_reward.trainers.trajectory import Guidance, denoise, predict
+
+META = torch.device("meta")
+# AdamW keeps two moments, training a gradient and the weight itself, in float32 each.
+BYTES_A_TRAINED_PARAMETER = 16
+# Of the published scorers, in millions; loaded in float32.
+SCORER_PARAMETERS = {
+    "image_reward": 447,
+    "pickscore": 986,
+    "hps_v2": 986,
+    "hps_v2.1": 986,
+    "clip": 428,
+    "aesthetic": 304,
+}
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would take, on each process.
+
+    Attributes:
+        parameters: Of the whole pipeline, the adapter included.
+        trained: Of the adapter.
+        weights: Bytes of the pipeline's weights.
+        optimizer: Bytes of the adapter with its gradient and moments.
+        scorers: Bytes of the reward's and the judges' weights.
+        sampling: Peak bytes of the activations while images are drawn.
+        training: Peak bytes of the activations while the adapter is trained, but for those inside the scorers.
+        images: That are generated for training, by all epochs.
+        updates: Optimiser steps.
+    """
+
+    parameters: int
+    trained: int
+    weights: int
+    optimizer: int
+    scorers: int
+    sampling: int
+    training: int
+    images: int
+    updates: int
+
+    @property
+    def peak(self) -> int:
+        """Bytes at the worst moment."""
+        return self.weights + self.optimizer + self.scorers + max(self.sampling, self.training)
+
+    def __str__(self) -> str:
+        """A few lines for the terminal."""
+        parts = {name: f"{getattr(self, name) / 1e9:.1f}" for name in ("weights", "optimizer", "scorers")}
+        passes = f"sampling {self.sampling / 1e9:.1f} or training {self.training / 1e9:.1f}"
+        return "\n".join(
+            [
+                f"parameters            {self.parameters:,}",
+                f"trainable parameters  {self.trained:,}",
+                f"optimiser steps       {self.updates:,}",
+                f"images to generate    {self.images:,} on each process",
+                f"estimated peak memory {self.peak / 1e9:.1f} GB on each device: "
+                + ", ".join(f"{name} {size}" for name, size in parts.items())
+                + f", activations of {passes} (those inside the scorers not counted)",
+            ]
+        )
+
+
+def dry_run(config: TrainerConfig, pipeline: Pipeline, scorers: Sequence[str]) -> DryRun:
+    """Take the passes of a run with shapes alone.
+
+    Args:
+        config: Of a trainer that this module knows.
+        pipeline: Whose networks are on the meta device or may be moved there.
+        scorers: The names of those that the reward weighs or that judge.
+    """
+    networks = [network_of(pipeline), *networks_beside(pipeline)]
+    for network in networks:
+        network.to(META)
+    dtype = WEIGHT_DTYPES[config.mixed_precision]
+    place(pipeline, META, dtype)
+    trained = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+    count = sum(parameter.numel() for parameter in trained)
+    for parameter in trained:
+        # Autocast multiplies in the dtype of the frozen weights, which is what activations are kept in.
+        parameter.data = parameter.data.to(dtype)
+    if config.gradient_checkpointing:
+        checkpoint_gradients(pipeline)
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    return DryRun(
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trained=count,
+        weights=sum(parameter.nbytes for parameter in frozen),
+        optimizer=count * BYTES_A_TRAINED_PARAMETER,
+        scorers=sum(SCORER_PARAMETERS[name] for name in scorers) * 4_000_000,
+        sampling=peak_memory(lambda: _sampling_pass(config, pipeline)),
+        training=_training_memory(config, pipeline),
+        images=config.num_epochs * config.samples_per_epoch,
+        updates=config.num_epochs * config.updates_per_epoch,
+    )
+
+
+@torch.no_grad()
+def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
+    """One step of drawing pictures, and their decoding."""
+    latents, conditioning, guidance = _inputs(config, pipeline, config.picture_batch_size)
+    timesteps = torch.ones(len(latents), device=META)
+    decode(pipeline, predict(_network(pipeline), latents, timesteps, conditioning, guidance)[0])
+
+
+def _training_memory(config: TrainerConfig, pipeline: Pipeline) -> int:
+    """Peak bytes of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
+    if isinstance(config, DDPOConfig):
+        return peak_memory(lambda: _ddpo_pass(config, pipeline))
+    assert isinstance(config, RewardBackpropConfig)
+    steps = 1 if config.one_step_prediction else config.backprop_steps_max
+    if steps <= 3:
+        return peak_memory(lambda: _backprop_pass(config, pipeline, steps))
+    two = peak_memory(lambda: _backprop_pass(config, pipeline, 2))
+    three = peak_memory(lambda: _backprop_pass(config, pipeline, 3))
+    return three + (steps - 3) * (three - two)
+
+
+def _ddpo_pass(config: DDPOConfig, pipeline: Pipeline) -> None:
+    latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
+    guidance = guidance if config.train_cfg else None
+    timesteps = torch.ones(len(latents), device=META)
+    _backward(predict(_network(pipeline), latents, timesteps, conditioning, guidance)[0])
+
+
+def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int) -> None:
+    latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
+    schedule = schedule_of(pipeline, config.sample_num_steps, META)
+    latents = denoise(_network(pipeline), schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
+    _backward(decode(pipeline, latents.repeat(config.last_step_noises, 1, 1, 1)))
+
+
+def _backward(result: Tensor) -> None:
+    # Not result.mean().backward(), which would switch the modes off that watch over the pass.
+    torch.autograd.backward(result.mean())
+
+
+def _network(pipeline: Pipeline) -> Network:
+    """The network as autocast would run it: latents come in float32, it computes in the dtype of its weights."""
+    network = network_of(pipeline)
+    return lambda latents, **keywords: network(latents.to(network.dtype), **keywords)
+
+
+def _inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
+    conditioning = Conditioning(**{name: torch.empty(batch, *shape, device=META) for name, shape in _shapes(pipeline)})
+    conditioning = conditioning.map(lambda tensor: tensor.to(network_of(pipeline).dtype))
+    absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]
+    guidance = Guidance(config.sample_guidance_scale, absence) if config.sample_guidance_scale > 1 else None
+    latents = torch.empty(batch, *latent_shape(pipeline), device=META)
+    return latents, conditioning, guidance
+
+
+def _shapes(pipeline: Pipeline) -> list[tuple[str, tuple[int, ...]]]:
+    """The shape of each part of the conditioning of one image."""
+    settings = network_of(pipeline).config
+    if network_name(pipeline) == "transformer":
+        pooled = ("pooled_embeds", (settings.pooled_projection_dim,))
+        # 77 tokens of CLIP and 256 of T5.
+        return [("prompt_embeds", (77 + 256, settings.joint_attention_dim)), pooled]
+    shapes: list[tuple[str, tuple[int, ...]]] = [("prompt_embeds", (77, settings.cross_attention_dim))]
+    if settings.addition_embed_type == "text_time":
+        pooled_size = pipeline.text_encoder_2.config.projection_dim
+        shapes += [("pooled_embeds", (pooled_size,)), ("time_ids", (6,))]
+    return shapes
+
+
+def peak_memory(work: Callable[[], None]) -> int:
+    """The most bytes that the tensors which `work` makes take at a time."""
+    with _Watch() as watch, _fused_attention():
+        work()
+    return watch.peak
+
+
+class _Watch(TorchDispatchMode):
+    """Follows the storage of every tensor that an operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._alive: dict[int, int] = {}
+        self._total = 0
+
+    def __torch_dispatch__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.device == META:
+                self._follow(tensor)
+        return result
+
+    def _follow(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._alive:
+            self._alive[key] = storage.nbytes()
+            self._total += storage.nbytes()
+            self.peak = max(self.peak, self._total)
+            weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self._total -= self._alive.pop(key)
+
+
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """Attention as GPUs compute it: without a matrix of all pairs, which the meta device would make."""
+    original = functional.scaled_dot_product_attention
+
+    def fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:  # noqa: ANN401
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)[0]
+
+    functional.scaled_dot_product_attention = fused
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = original
