@@ -77,8 +77,7 @@ def test_checkpointing_takes_less_and_more_steps_take_more():
         return dry_run(config, tiny.stable_diffusion(), []).training
 
     assert training(gradient_checkpointing=True) < training()
-    one, two, three, four = (training(backprop_steps_max=steps) for steps in (1, 2, 3, 4))
-    assert four - three == three - two > 0.9 * (two - one) > 0
+    assert training(backprop_steps_max=5) > training(backprop_steps_max=3) > 2 * training()
 
 
 def test_every_scorer_has_a_size():

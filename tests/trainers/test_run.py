@@ -81,3 +81,19 @@ def test_resuming_says_what_changed(tmp_path, capsys):
 def test_resuming_from_nothing(tmp_path):
     with pytest.raises(FergiRewardError, match="holds no checkpoint"):
         run_in(tmp_path, resume_from=str(tmp_path / "nowhere")).resume_checkpoint()
+
+
+def test_an_output_folder_that_cannot_be_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(FergiRewardError, match=r"output_dir .* cannot be a folder"):
+            run_in(place)
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    run = run_in(tmp_path)
+    checkpoint(run, 1)
+    state = run.checkpoints / "epoch_0001" / "trainer_state.pt"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(FergiRewardError, match=r"epoch_0001/trainer_state.pt is damaged"):
+        run.load_state(run.checkpoints / "epoch_0001")
