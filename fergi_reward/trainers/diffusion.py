@@ -75,6 +75,11 @@ class DDIMSchedule:
                 "take fewer steps"
             )
         ddim.set_timesteps(num_steps)
+        if int(ddim.timesteps.max()) >= ddim.config.num_train_timesteps:  # steps_offset moves them all up
+            raise FergiRewardError(
+                f"sample_num_steps is {num_steps}, which with the model's steps_offset {ddim.config.steps_offset} goes "
+                f"beyond its {ddim.config.num_train_timesteps} timesteps: take fewer steps"
+            )
         previous = ddim.timesteps - ddim.config.num_train_timesteps // num_steps
         alphas = torch.where(previous >= 0, ddim.alphas_cumprod[previous.clamp(min=0)], ddim.final_alpha_cumprod)
         return cls(

@@ -102,11 +102,21 @@ def save_lora(pipeline: Pipeline, folder: Path) -> None:
 
 
 def load_lora(pipeline: Pipeline, folder: Path) -> None:
-    """Read the adapter in `folder` into the one that `add_lora` attached."""
+    """Read the adapter in `folder` into the one that `add_lora` attached.
+
+    Raises:
+        FergiRewardError: Its file is missing or damaged.
+    """
     from peft import set_peft_model_state_dict
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     prefix = f"{network_name(pipeline)}."
-    state = load_file(folder / WEIGHTS_FILE)
+    try:
+        state = load_file(folder / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:
+        raise FergiRewardError(
+            f"{folder / WEIGHTS_FILE} is missing or damaged ({error}): resume an older one"
+        ) from error
     layers = {name.removeprefix(prefix): value for name, value in state.items()}
     set_peft_model_state_dict(network_of(pipeline), layers, adapter_name=ADAPTER)

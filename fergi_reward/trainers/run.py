@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -44,6 +45,12 @@ class Run:
         self.folder = Path(config.output_dir)
         self.checkpoints = self.folder / "checkpoints"
         self.metrics_file = self.folder / "metrics.jsonl"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FergiRewardError(
+                f"output_dir {self.folder} cannot be a folder ({error.strerror}): choose another"
+            ) from error
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
             log_with=None if config.log_with == "none" else config.log_with,
@@ -115,9 +122,12 @@ class Run:
         Says which options are not those of the checkpoint.
 
         Raises:
-            FergiRewardError: The adapter had another shape.
+            FergiRewardError: The file is damaged, or the adapter had another shape.
         """
-        state = torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            raise FergiRewardError(f"{checkpoint / STATE_FILE} is damaged ({error}): resume an older one") from error
         options = asdict(self.config)
         changed = [
             f"{name} {before!r} -> {options[name]!r}"

@@ -122,3 +122,11 @@ def test_flows_that_cannot_be_trained(setting):
     schedule = FlowSchedule.from_scheduler(FlowMatchEulerDiscreteScheduler(), 5, CPU)
     with pytest.raises(FergiRewardError, match=r"sample_eta is 0.5: a flow-matching model"):
         schedule.step(drawn(0), drawn(1), torch.tensor([0, 1, 2]), 0.5)
+
+
+def test_steps_that_an_offset_moves_beyond_the_schedule_are_refused():
+    scheduler = DDIMScheduler(steps_offset=1)
+    with pytest.raises(
+        FergiRewardError, match="1000, which with the model's steps_offset 1 goes beyond its 1000 timesteps"
+    ):
+        DDIMSchedule.from_scheduler(scheduler, 1000, torch.device("cpu"))

@@ -52,3 +52,13 @@ def test_a_second_adapter_is_refused(pipeline):
     add_lora(pipeline, rank=2, alpha=2, seed=0)
     with pytest.raises(FergiRewardError, match="already carries the adapter 'reward'"):
         add_lora(pipeline, rank=2, alpha=2, seed=0)
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_damaged_adapter_is_named(pipeline, tmp_path, size):
+    add_lora(pipeline, rank=2, alpha=2, seed=0)
+    save_lora(pipeline, tmp_path)
+    file = next(tmp_path.glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(FergiRewardError, match=r"safetensors is missing or damaged"):
+        load_lora(pipeline, tmp_path)
