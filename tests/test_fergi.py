@@ -104,7 +104,10 @@ def repeat_reaction(folder):
 
 FAULTS = {
     "missing file": (lambda folder: (folder / IMAGES).unlink(), f"{IMAGES}: cannot be read"),
-    "empty file": (lambda folder: (folder / IMAGES).write_text(""), f"{IMAGES}, column .*: the column is missing: an empty file"),
+    "empty file": (
+        lambda folder: (folder / IMAGES).write_text(""),
+        f"{IMAGES}, column .*: the column is missing: an empty file",
+    ),
     "header only": (
         lambda folder: (folder / IMAGES).write_text((folder / IMAGES).read_text().splitlines()[0]),
         f"{IMAGES}: the file has a header and no rows",
