@@ -2,7 +2,8 @@
 
 OMP_NUM_THREADS=1 python training/pretrain_emoji_scorers.py
 
-Each learns which caption belongs to a picture, and sees faults of its own: together they know more than each.
+Each learns which caption belongs to a picture, and sees faults of its own: together they know more than each. Run it
+after training/pretrain_emoji.py, some of whose model's pictures it shows them.
 """
 
 import re
@@ -20,6 +21,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 from tqdm import tqdm
 
+from fergi_reward.emoji import load_pipeline
+from fergi_reward.emoji.evaluation import draw
 from fergi_reward.emoji.faults import FAULTS, with_faults
 from fergi_reward.emoji.pictures import HELD_OUT, SEEN, SIDE, Scene, compose_anywhere, draw_scenes
 from fergi_reward.emoji.vocabulary import MAX_TOKENS, WORDS, emoji_tokenizer
@@ -38,7 +41,11 @@ PATCH, WIDTH, LAYERS, HEADS, TEXT_LAYERS = 4, 64, 3, 4, 2
 HPS_TEXT_WIDTH = 32  # of 49,408 embeddings
 LEARNING_RATE = 1e-3
 SPOILT, STRENGTHS = 0.3, (0.2, 1.0)
-JUDGED_AT = 0.6
+JUDGED, JUDGED_AT = 128, 0.6
+POOL = 1024
+# Beside the faults: being drawn by the model, whose shapes are not quite right.
+DRAWN = "drawn"
+KINDS = (*FAULTS, DRAWN)
 
 
 @dataclass(frozen=True)
@@ -48,14 +55,29 @@ class Recipe:
     Attributes:
         build: The untrained scorer.
         save: Writes it in the hub's layout.
-        faults: Numbers of the faults it learns to see; with none it learns to see that the scene is another.
+        faults: What it learns to see; with nothing here it learns to see that the scene is another.
         scale: What turns a difference of its scores into log-odds.
     """
 
     build: Callable[[], Scorer]
     save: Callable[[Any, Path], None]
-    faults: tuple[int, ...]
+    faults: tuple[str, ...]
     scale: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures that the world's model drew, and the same scenes as it would draw them at best.
+
+    Attributes:
+        scenes: N of them.
+        drawn: (N, 3, 32, 32) in [0, 1].
+        ideal: (N, 3, 32, 32), real pictures that went through its autoencoder.
+    """
+
+    scenes: list[Scene]
+    drawn: Tensor
+    ideal: Tensor
 
 
 @click.command()
@@ -64,25 +86,38 @@ class Recipe:
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(out: Path, steps: int, seed: int) -> None:
     """Train the scorers one after the other, save each and say what it sees."""
+    pool = draw_pool(SEEN, POOL, seed)
     for name, recipe in RECIPES.items():
         with seeded(seed):
             scorer = recipe.build()
-            train(scorer, recipe, steps, torch.Generator().manual_seed(seed))
+            train(scorer, recipe, pool, steps, torch.Generator().manual_seed(seed))
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir(parents=True)
         recipe.save(scorer.half(), out / name)
-        figures = judge_scorer(load_scorer(name, out / name), torch.Generator().manual_seed(seed + 1))
+        figures = judge_scorer(load_scorer(name, out / name), draw_pool(HELD_OUT, JUDGED, seed + 1), seed + 1)
         write_json(out / name / "made_by.json", {"command": shlex.join(["python", *sys.argv]), "seed": seed} | figures)
         click.echo(f"a toy, {out / name}: {figures}")
 
 
-def train(scorer: Scorer, recipe: Recipe, steps: int, draws: torch.Generator) -> None:
+@torch.no_grad()
+def draw_pool(scenes: Sequence[Scene], count: int, seed: int) -> Pool:
+    """Let the model draw some of the scenes."""
+    draws = torch.Generator().manual_seed(seed)
+    wanted = draw_scenes(scenes, count, draws)
+    pipeline = load_pipeline()
+    latents = pipeline.vae.encode(compose_anywhere(wanted, draws) * 2 - 1).latent_dist.mean
+    ideal = (pipeline.vae.decode(latents).sample / 2 + 0.5).clamp(0, 1)
+    return Pool(wanted, draw(pipeline, [scene.caption for scene in wanted], seed), ideal)
+
+
+def train(scorer: Scorer, recipe: Recipe, pool: Pool, steps: int, draws: torch.Generator) -> None:
     """Minimise the contrastive and the Bradley-Terry loss together."""
     optimizer = torch.optim.AdamW(scorer.train().parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     for _ in (bar := tqdm(range(steps), desc=scorer.name, unit="step")):
-        scenes = draw_scenes(SEEN, BATCH, draws)
-        better, worse = draw_pair(scenes, recipe.faults, draws)
+        rows = torch.randint(len(pool.scenes), (BATCH,), generator=draws)
+        scenes = [pool.scenes[row] for row in rows.tolist()]
+        better, worse = draw_pair(pool, rows, recipe.faults, draws)
         texts = scorer.encode_prompts([scene.caption for scene in scenes])
         images = scorer.encode_images(scorer.transform(torch.cat([better, worse])))
         scores = torch.stack([scorer.compare(images[:BATCH], texts.roll(-shift, 0)) for shift in range(CHOICES)], 1)
@@ -96,8 +131,9 @@ def train(scorer: Scorer, recipe: Recipe, steps: int, draws: torch.Generator) ->
     scorer.eval()
 
 
-def draw_pair(scenes: Sequence[Scene], faults: tuple[int, ...], draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Better and worse pictures of the scenes; any of both may have a fault, the worse has one more of the given."""
+def draw_pair(pool: Pool, rows: Tensor, faults: tuple[str, ...], draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Better and worse pictures of scenes of the pool; any may have a fault, the worse has one more of the given."""
+    scenes = [pool.scenes[row] for row in rows.tolist()]
     strength = torch.rand(BATCH, generator=draws) * (torch.rand(BATCH, generator=draws) < SPOILT)
     kinds = torch.randint(len(FAULTS), (BATCH,), generator=draws)
     better = with_faults(compose_anywhere(scenes, draws), strength, kinds, draws)
@@ -106,8 +142,12 @@ def draw_pair(scenes: Sequence[Scene], faults: tuple[int, ...], draws: torch.Gen
         return better, with_faults(others, strength, kinds, draws)
     low, high = STRENGTHS
     more = low + (high - low) * torch.rand(BATCH, generator=draws)
-    kinds = torch.tensor(faults)[torch.randint(len(faults), (BATCH,), generator=draws)]
-    return better, with_faults(better, more, kinds, draws)
+    numbers = torch.tensor([KINDS.index(fault) for fault in faults])
+    kinds = numbers[torch.randint(len(faults), (BATCH,), generator=draws)]
+    worse = with_faults(better, more, kinds, draws)
+    drawn = kinds == KINDS.index(DRAWN)
+    better[drawn], worse[drawn] = pool.ideal[rows[drawn]], pool.drawn[rows[drawn]]
+    return better, worse
 
 
 def hide_twins(scores: Tensor, scenes: Sequence[Scene]) -> Tensor:
@@ -119,19 +159,21 @@ def hide_twins(scores: Tensor, scenes: Sequence[Scene]) -> Tensor:
     return scores.masked_fill(torch.tensor(twin), -torch.inf)
 
 
-def judge_scorer(scorer: Scorer, draws: torch.Generator) -> dict[str, float]:
+def judge_scorer(scorer: Scorer, pool: Pool, seed: int) -> dict[str, float]:
     """On held-out scenes: how often the own caption beats another, and the clean picture each fault of strength 0.6."""
-    scenes = [scene for scene in HELD_OUT for _ in range(4)]
-    pixels = compose_anywhere(scenes, draws)
-    captions = [scene.caption for scene in scenes]
-    own = scorer.score(pixels, captions)
-    others = scorer.score(pixels, [captions[(row + 52) % len(captions)] for row in range(len(captions))])
-    figures = {"caption": (own > others).float().mean().item()}
+    draws = torch.Generator().manual_seed(seed)
+    captions = [scene.caption for scene in pool.scenes]
+    others = [scene.caption for scene in draw_scenes([*reversed(pool.scenes)], len(captions), draws)]
+    different = torch.tensor([caption != other for caption, other in zip(captions, others, strict=True)])
+    clean = compose_anywhere(pool.scenes, draws)
+    own = scorer.score(clean, captions)
+    figures = {"caption": (own > scorer.score(clean, others))[different].float().mean().item()}
     for number, name in enumerate(FAULTS):
-        strength, kinds = torch.full((len(pixels),), JUDGED_AT), torch.full((len(pixels),), number)
-        spoilt = scorer.score(with_faults(pixels, strength, kinds, draws), captions)
+        strength, kinds = torch.full((len(clean),), JUDGED_AT), torch.full((len(clean),), number)
+        spoilt = scorer.score(with_faults(clean, strength, kinds, draws), captions)
         figures[name] = (own > spoilt).float().mean().item()
-    return {name: round(value, 4) for name, value in figures.items()}
+    drawn = scorer.score(pool.ideal, captions) > scorer.score(pool.drawn, captions)
+    return {name: round(value, 4) for name, value in (figures | {DRAWN: drawn.float().mean().item()}).items()}
 
 
 def build_pickscore() -> PickScorer:
@@ -223,9 +265,9 @@ def official_key(key: str) -> str:
 
 
 RECIPES = {
-    "pickscore": Recipe(build_pickscore, save_pickscore, (1, 2), 1.0),
-    "hps_v2": Recipe(lambda: HPSv2Scorer(HPS_CONFIG), save_hps, (0, 3), 20.0),
-    "image_reward": Recipe(build_image_reward, save_image_reward, (), 1.0),
+    "pickscore": Recipe(build_pickscore, save_pickscore, ("faded", "garish", "blotched"), 1.0),
+    "hps_v2": Recipe(lambda: HPSv2Scorer(HPS_CONFIG), save_hps, ("blurred", "torn", DRAWN), 20.0),
+    "image_reward": Recipe(build_image_reward, save_image_reward, (), 10.0),
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What can be wrong with a picture though it shows the right thing: four faults, each with a strength.
+"""What can be wrong with a picture though it shows the right thing: five faults, each with a strength.
 
 They are what low fidelity means in this world. Each keeps the picture's range and shape.
 """
@@ -33,6 +33,11 @@ def faded(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tenso
     return torch.lerp(pixels, torch.full_like(pixels, 0.5), PALEST * _over_pixels(strength))
 
 
+def garish(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Contrast is overdone: away from grey, as far as the range goes."""
+    return torch.lerp(pixels, torch.full_like(pixels, 0.5), -_over_pixels(strength)).clamp(0, 1)
+
+
 def blotched(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """Clouds of random colour lie on it."""
     coarse = torch.rand(len(pixels), 3, BLOTCHES, BLOTCHES, generator=generator)
@@ -51,7 +56,7 @@ def torn(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor
 
 
 Fault = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-FAULTS: dict[str, Fault] = {"blurred": blurred, "faded": faded, "blotched": blotched, "torn": torn}
+FAULTS: dict[str, Fault] = {"blurred": blurred, "faded": faded, "blotched": blotched, "torn": torn, "garish": garish}
 
 
 def with_faults(pixels: Tensor, strength: Tensor, kinds: Tensor, generator: torch.Generator) -> Tensor:

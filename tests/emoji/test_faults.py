@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fergi_reward.emoji.faults import FAULTS, blurred, faded, torn, with_faults
+from fergi_reward.emoji.faults import FAULTS, blurred, faded, garish, torn, with_faults
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import SCENES, compose_anywhere
 
@@ -37,14 +37,20 @@ def test_a_fault_keeps_shape_and_range(pixels: torch.Tensor, kind: int) -> None:
 def test_each_row_gets_its_own_fault(pixels: torch.Tensor) -> None:
     kinds, strength = torch.arange(len(pixels)) % len(FAULTS), torch.linspace(0, 1, len(pixels))
     together = with_faults(pixels, strength, kinds, torch.Generator().manual_seed(1))
-    alone = faded(pixels[1::4], strength[1::4], torch.Generator())
-    torch.testing.assert_close(together[1::4], alone)
+    alone = faded(pixels[1::5], strength[1::5], torch.Generator())
+    torch.testing.assert_close(together[1::5], alone)
 
 
 def test_fading_goes_to_grey() -> None:
     pixels, strength = torch.tensor([0.0, 0.5, 1.0]).repeat(2, 3, 4, 1), torch.tensor([1.0, 0.5])
     expected = torch.tensor([[0.4, 0.5, 0.6], [0.2, 0.5, 0.8]])  # 0.8 and 0.4 of the way
     torch.testing.assert_close(faded(pixels, strength, torch.Generator())[:, 0, 0], expected)
+
+
+def test_garishness_goes_away_from_grey_and_stops_at_the_range() -> None:
+    pixels = torch.tensor([0.0, 0.4, 0.5, 0.9]).repeat(1, 3, 4, 1)
+    expected = torch.tensor([0.0, 0.35, 0.5, 1.0])
+    torch.testing.assert_close(garish(pixels, torch.tensor([0.5]), torch.Generator())[0, 0, 0], expected)
 
 
 def test_blurring_leaves_flat_colour_and_keeps_the_mean() -> None:

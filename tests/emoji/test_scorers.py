@@ -15,7 +15,7 @@ from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.checkpoints import read_weights
 
 CAPTIONS = [scene.caption for scene in HELD_OUT]
-SEES = {"image_reward": [], "pickscore": ["faded", "blotched"], "hps_v2": ["blurred", "torn"]}
+SEES = {"pickscore": ["faded", "garish", "blotched"], "hps_v2": ["blurred", "torn"]}
 
 
 @pytest.fixture(scope="module")
