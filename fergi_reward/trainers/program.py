@@ -3,11 +3,13 @@
 The one file here that knows scorers and calibrations; the trainers themselves do not.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fergi_reward import tiny
+from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
@@ -34,6 +36,9 @@ TINY_SCORERS = {
     "clip": tiny.clip,
     "aesthetic": tiny.aesthetic,
 }
+EMOJI = "emoji"
+EMOJI_SCORERS = {name: partial(load_scorer, name, folder) for name, folder in emoji.checkpoints().items()}
+TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {**dict.fromkeys(TINY, TINY_SCORERS), EMOJI: EMOJI_SCORERS}
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class ScriptArguments(CheckedOptions):
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Pipeline to fine-tune: a hub id, a folder, or tiny, tiny_xl or tiny_3 for a toy pipeline and toy scorers.",
+        "Pipeline to fine-tune: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
     )
     prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
     scorers: list[str] | None = field(
@@ -81,6 +86,8 @@ def load_pipeline(model: str) -> Pipeline:
 
     if model in TINY:
         return TINY[model](seed=0)
+    if model == EMOJI:
+        return emoji.load_pipeline()
     try:
         pipeline = DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False)
     except (OSError, ValueError) as error:
@@ -94,7 +101,7 @@ def rehearse(script: ScriptArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
-    names = [] if script.model in TINY else [*_weighed(script), *(script.judges or [])]
+    names = [] if script.model in TOYS else [*_weighed(script), *(script.judges or [])]
     return dry_run(config, pipeline, [term_name(name) for name in names])
 
 
@@ -103,14 +110,16 @@ def _weighed(script: ScriptArguments) -> list[str]:
 
 
 def _calibration(script: ScriptArguments) -> Calibration:
-    return Calibration.load(Path(script.calibration)) if script.calibration else Calibration.shipped()
+    if script.calibration is None:
+        return Calibration.load(emoji.CALIBRATION) if script.model == EMOJI else Calibration.shipped()
+    return Calibration.load(Path(script.calibration))
 
 
 def load_reward(script: ScriptArguments) -> CombinedReward:
     """The calibrated reward, on this process's device; published scorers are loaded when they are first asked."""
     names = _weighed(script)
     return CombinedReward(
-        [load_toy(name) for name in names] if script.model in TINY else names,
+        [load_toy(script.model, name) for name in names] if script.model in TOYS else names,
         _calibration(script),
         checkpoints={name: place for name, place in script.places().items() if name not in (script.judges or [])},
         device=device(),
@@ -126,16 +135,17 @@ def load_judges(script: ScriptArguments, reward: CombinedReward) -> dict[str, Sc
     """
     names = {term_name(name): name for name in script.judges or []}
     check_held_out(names, reward)
-    if script.model in TINY:
-        return {term: load_toy(name) for term, name in names.items()}
+    if script.model in TOYS:
+        return {term: load_toy(script.model, name) for term, name in names.items()}
     return {term: load_scorer(name, script.places().get(name), device=device()) for term, name in names.items()}
 
 
-def load_toy(name: str) -> Scorer:
-    """A tiny scorer of a published one's architecture, on this process's device."""
-    if term_name(name) not in TINY_SCORERS:
-        raise FergiRewardError(f"there is no toy of the scorer {name!r}: choose from {', '.join(TINY_SCORERS)}")
-    return TINY_SCORERS[term_name(name)]().to(device()).requires_grad_(False)
+def load_toy(model: str, name: str) -> Scorer:
+    """The scorer that comes with a toy model, of a published one's architecture, on this process's device."""
+    scorers = TOYS[model]
+    if term_name(name) not in scorers:
+        raise FergiRewardError(f"the toy {model} has no scorer {name!r}: choose from {', '.join(scorers)}")
+    return scorers[term_name(name)]().to(device()).requires_grad_(False)
 
 
 def device() -> "torch.device":
