@@ -60,15 +60,21 @@ def aesthetic(*, seed: int = 0) -> "AestheticScorer":
 
 def hps(*, seed: int = 0) -> "HPSv2Scorer":
     """An HPS v2 for 32 x 32 inputs."""
-    from fergi_reward.scorers.hps import HPSv2Scorer
+    from open_clip.model import CLIP
 
-    config = {
+    from fergi_reward.scorers.hps import HPSv2Scorer, scorer_key
+
+    config: dict[str, Any] = {
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
     with seeded(seed):
-        return HPSv2Scorer(config).eval()
+        # Drawn as open_clip draws for its ordinary blocks: from those that the scorer runs in, scores are mostly noise.
+        drawn = CLIP(**config).state_dict()
+        scorer = HPSv2Scorer(config).eval()
+    scorer.load_state_dict({key: value for name, value in drawn.items() if (key := scorer_key(name))})
+    return scorer
 
 
 def image_reward(*, seed: int = 0) -> "ImageRewardScorer":

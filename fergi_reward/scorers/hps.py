@@ -69,7 +69,7 @@ class HPSv2Scorer(Scorer):
         return cls(read_json(sizes) if sizes else get_model_config("ViT-H-14"), **options)
 
     def _fill(self, checkpoint: Checkpoint) -> None:
-        load_weights(self, checkpoint.file(self._file), _key)
+        load_weights(self, checkpoint.file(self._file), scorer_key)
 
     def preprocess(self, picture: Image.Image) -> Tensor:
         """Convert to RGB (alpha dropped), to a float tensor, then `transform`: the original does it so."""
@@ -111,7 +111,7 @@ def _version(version: str) -> tuple[str, str]:
     return _VERSIONS[version]
 
 
-def _key(key: str) -> str:
+def scorer_key(key: str) -> str:
     """The official checkpoint's name of a weight -> this module's."""
     return {"visual.proj": "image_projection", "text_projection": "text_projection"}.get(key, f"model.{key}")
 
