@@ -24,7 +24,8 @@ def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> No
         raise FergiRewardError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise FergiRewardError(f"{path} should hold the command's options as `key: value` lines, got {values!r}")
-    options = {_name(option): option for option in ctx.command.params if _name(option) not in ("config", "help")}
+    options = {_name(option): option for option in ctx.command.params if isinstance(option, click.Option)}
+    del options["config"]
     settings = {str(key).replace("_", "-"): value for key, value in values.items()}
     problems = [_problem(name, value, options) for name, value in settings.items()]
     if found := [problem for problem in problems if problem]:
@@ -33,24 +34,26 @@ def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> No
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
-def _name(option: click.Parameter) -> str:
+def _name(option: click.Option) -> str:
     """As on the command line, without the dashes."""
     return option.opts[0].lstrip("-")
 
 
-def _problem(name: str, value: object, options: dict[str, click.Parameter]) -> str | None:
+def _problem(name: str, value: object, options: dict[str, click.Option]) -> str | None:
     """Why a key or its value cannot be used; None where it can."""
     if name not in options:
         near = difflib.get_close_matches(name, options, n=1)
         advice = f"did you mean {near[0]}?" if near else f"it knows {', '.join(options)}"
         return f"unknown option {name} ({advice})"
+    if value is None:
+        return None
     option = options[name]
-    if isinstance(option, click.Option) and option.is_flag:
-        return None if isinstance(value, bool | None) else f"{name} is {value!r}, must be true or false"
-    if option.multiple if isinstance(option, click.Option) else False:
+    if option.is_flag:
+        return None if isinstance(value, bool) else f"{name} is {value!r}, must be true or false"
+    if option.multiple:
         texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        return None if texts or value is None else f"{name} is {value!r}, must be a list of texts"
-    scalar = isinstance(value, str | int | float | None) and not isinstance(value, bool)
+        return None if texts else f"{name} is {value!r}, must be a list of texts"
+    scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
     return None if scalar else f"{name} is {value!r}, must be one text or number"
 
 

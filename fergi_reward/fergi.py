@@ -47,6 +47,7 @@ FRAME_COLUMNS = (
     "yaw_indicative_ratio",
     *(name.upper() for name in ACTION_UNITS),
 )
+FRAME_RULES = [Column(column) for column in FRAME_COLUMNS]
 
 
 def default_folder() -> Path:
@@ -253,17 +254,17 @@ def clip_files(folder: Path, images: pd.DataFrame) -> list[ClipFile]:
     return found
 
 
-def read_clip(file: ClipFile, folder: Path, bad: BadRows) -> ReactionClip | None:
-    """One clip; None where a bad row spoils it (frames follow each other, so one cannot be left out alone)."""
+def read_clip(file: ClipFile, folder: Path, source: str, bad: BadRows) -> ReactionClip | None:
+    """One clip; None where a bad row spoils it, since frames follow each other and one cannot be left out alone."""
     before, name = len(bad.found), file.path.relative_to(folder).as_posix()
-    numbers = read_numbers(file.path, name, [Column(column) for column in FRAME_COLUMNS], bad)
+    numbers = read_numbers(file.path, name, FRAME_RULES, bad)
     timestamps, confidence, pitch, yaw, *_ = numbers.values.T
     backwards = numbers.rows[1:][np.diff(timestamps) <= 0]
     if len(backwards):
         bad.add(name, "the time does not go on from the row before", row=int(backwards[0]), column="timestamp")
     if len(bad.found) > before:
         return None
-    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, default_source(folder))
+    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, source)
 
 
 def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) -> pd.DataFrame:
@@ -282,8 +283,9 @@ def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) ->
 
 
 def _activation_rows(files: Iterable[ClipFile], folder: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
+    source = default_source(folder)
     for file in files:
-        clip = read_clip(file, folder, bad)
+        clip = read_clip(file, folder, source, bad)
         if clip is None or not clip.is_valid():
             continue
         activation = clip.activation()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.program import ScriptArguments, load_judges, load_pipeline, load_reward, rehearse
 from fergi_reward.trainers.samples import read_prompts
+from fergi_reward.training_program import ScriptArguments, load_judges, load_pipeline, load_reward, rehearse
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from fergi_reward.files import write_json, write_text, written_whole
 from fergi_reward.reactions.sources import SIMULATED
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, WITHOUT, WITH = "#333333", "#7a8fa6", "#c8502d"
@@ -152,8 +153,8 @@ def _title(evaluation: Evaluation) -> str:
     return f"{calibration.protocol}, {calibration.dataset['participants']} participants, {data_name(evaluation)}"
 
 
-def _bare(axes: object) -> None:
+def _bare(axes: "Axes") -> None:
     """Only the lines that carry something."""
-    axes.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
-    axes.grid(color="#e6e6e6", lw=0.8)  # type: ignore[attr-defined]
-    axes.set_axisbelow(True)  # type: ignore[attr-defined]
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e6e6e6", lw=0.8)
+    axes.set_axisbelow(True)

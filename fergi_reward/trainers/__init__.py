@@ -1,5 +1,4 @@
 """Fine-tuning of diffusion models with a reward: one file a trainer, and under them what they share.
 
-To a trainer a reward is only a callable (`rewards.Reward`); it knows nothing of scorers or calibrations. Only
-`program.py`, which the programs in training/ share, does.
+To a trainer a reward is only a callable (`rewards.Reward`); it knows nothing of scorers or calibrations.
 """

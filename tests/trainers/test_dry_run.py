@@ -10,9 +10,9 @@ from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.dry_run import META, SCORER_PARAMETERS, dry_run, peak_memory
 from fergi_reward.trainers.pipelines import network_of
-from fergi_reward.trainers.program import ScriptArguments, rehearse
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
+from fergi_reward.training_program import ScriptArguments, rehearse
 
 ROOT = Path(__file__).parents[2]
 TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "model: s" in path.read_text()]

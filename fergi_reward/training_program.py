@@ -1,6 +1,6 @@
 """What the training programs share: their arguments, and the pipeline and reward that these name.
 
-The one file here that knows scorers and calibrations; the trainers themselves do not.
+It knows trainers, scorers and calibrations; these do not know each other.
 """
 
 from collections.abc import Callable, Mapping
