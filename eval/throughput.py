@@ -30,9 +30,9 @@ from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from fergi_reward.files import write_json
-from fergi_reward.scorers.attention import FasterAttention
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+from fergi_reward.scorers.cpu_kernels import FastCPUKernels
 from fergi_reward.scorers.registry import load_scorer
 
 ORIGINALS = {"image_reward": "image_reward", "pickscore": "pickscore", "hps_v2.0": "hps"}
@@ -135,7 +135,7 @@ def measured(tasks: dict[str, Callable], theirs: Original | None, pictures: list
     times: Times = {task: [] for task in [*tasks, *(["original"] if theirs else [])]}
     for _ in range(rounds + 1):
         for task, run in tasks.items():
-            with torch.inference_mode(), FasterAttention():
+            with torch.inference_mode(), FastCPUKernels():
                 start = time.process_time(), time.perf_counter()
                 run()
                 times[task].append((time.process_time() - start[0], time.perf_counter() - start[1]))

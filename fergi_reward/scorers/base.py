@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, check_pixels, open_picture, picture_list
-from fergi_reward.scorers.attention import FasterAttention
 from fergi_reward.scorers.checkpoints import Checkpoint
+from fergi_reward.scorers.cpu_kernels import FastCPUKernels
 
 T = TypeVar("T")
 # What a class takes besides its checkpoint; its own signature says of which type.
@@ -186,7 +186,7 @@ class Scorer(nn.Module, ABC):
 
     @contextmanager
     def _own_precision(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, enabled=False), FasterAttention():
+        with torch.autocast(self.device.type, enabled=False), FastCPUKernels():
             yield
 
 
