@@ -126,7 +126,7 @@ def resize(pixels: Tensor, height: int, width: int, *, antialias: bool = True) -
 
 
 def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int]) -> Tensor:
-    """Short side to `size`, then the centre (size, size) of it, clipped to [0, 1].
+    """Short side to `size`, then the centre (size, size) of it; as Pillow, across, then down, each time to 8 bits.
 
     Bicubic values overshoot. Pillow clips them, so no model has seen them, and a reward must not be found there.
 
@@ -136,13 +136,14 @@ def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int])
         rounding: Where half a pixel goes in the crop's offset: transformers rounds down, torchvision to even.
     """
     height, width = short_side_to(pixels.shape[-2], pixels.shape[-1], size)
-    resized = resize(pixels, height, width)
+    narrowed = _eight_bits(resize(pixels, pixels.shape[-2], width))
+    resized = _eight_bits(resize(narrowed, height, width))
     top, left = rounding((height - size) / 2), rounding((width - size) / 2)
-    return resized[..., top : top + size, left : left + size].clamp(0, 1)
+    return resized[..., top : top + size, left : left + size]
 
 
 def resize_and_crop_picture(picture: Image.Image, size: int, rounding: Callable[[float], int]) -> Image.Image:
-    """The same as `resize_and_crop`, by Pillow, which also rounds to 8 bits, after each direction."""
+    """The same as `resize_and_crop`, by Pillow itself."""
     height, width = short_side_to(picture.height, picture.width, size)
     resized = picture.resize((width, height), Image.Resampling.BICUBIC)
     top, left = rounding((height - size) / 2), rounding((width - size) / 2)
@@ -153,6 +154,17 @@ def normalize(pixels: Tensor) -> Tensor:
     """Subtract CLIP's mean and divide by its standard deviation, per channel."""
     mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return (pixels - mean) / std
+
+
+def _eight_bits(pixels: Tensor) -> Tensor:
+    """Clipped to [0, 1] and rounded to what 8 bits can hold; gradients pass the rounding as if it were not there.
+
+    In float64, in which gradients are checked by finite differences, nothing is rounded: these would see the steps.
+    """
+    clipped = pixels.clamp(0, 1)
+    if clipped.dtype == torch.float64:
+        return clipped
+    return clipped + ((clipped * 255).round() / 255 - clipped).detach()
 
 
 def _decoded(picture: Picture) -> Image.Image:

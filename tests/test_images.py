@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import functional as torchvision_functional
 from transformers import CLIPImageProcessorPil
 
 from fergi_reward.errors import FergiRewardError
@@ -44,19 +43,26 @@ def test_pictures_meet_the_model_as_transformers_prepares_them(size: tuple[int, 
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_pixels_are_resized_and_cropped_as_torchvision_does_and_clipped(size: tuple[int, int]) -> None:
-    pixels = to_pixels(noise(*size))[None]
-    resized = torchvision_functional.resize(pixels, [224], torchvision_functional.InterpolationMode.BICUBIC)
-    theirs = torchvision_functional.center_crop(resized, [224])
-    torch.testing.assert_close(resize_and_crop(pixels, 224, round), theirs.clamp(0, 1), rtol=0, atol=0)
+def test_pixels_become_what_pillow_makes_of_the_picture(size: tuple[int, int]) -> None:
+    """But for the last bit, which Pillow's fixed-point arithmetic sometimes rounds the other way."""
+    picture = noise(*size)
+    by_pillow = to_pixels(resize_and_crop_picture(picture, 224, math.floor))
+    difference = (resize_and_crop(to_pixels(picture)[None], 224, math.floor)[0] - by_pillow).abs() * 255
+    assert difference.max() < 1.001
+    assert (difference > 0.001).float().mean() < 0.01
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_smooth_pictures_and_pixels_agree_but_for_the_eight_bits_between(size: tuple[int, int]) -> None:
-    ramp = Image.linear_gradient("L").resize(size, Image.Resampling.BICUBIC).convert("RGB")
-    by_pillow = to_pixels(resize_and_crop_picture(ramp, 224, math.floor))
-    by_torch = resize_and_crop(to_pixels(ramp)[None], 224, math.floor)[0]
-    torch.testing.assert_close(by_torch, by_pillow, rtol=0, atol=1.5 / 255)
+def test_gradients_pass_the_rounding_as_if_it_were_not_there() -> None:
+    """As those of float64, which is not rounded, where nothing is clipped."""
+    pixels = to_pixels(noise(47, 33))[None] / 2 + 0.25
+    weights = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+
+    def gradient(dtype: torch.dtype) -> torch.Tensor:
+        leaf = pixels.to(dtype, copy=True).requires_grad_()
+        (weights * resize_and_crop(leaf, 24, round)).sum().backward()
+        return leaf.grad.float()
+
+    torch.testing.assert_close(gradient(torch.float32), gradient(torch.float64))
 
 
 def test_the_transform_passes_its_gradient_in_float64() -> None:

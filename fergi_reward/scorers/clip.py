@@ -34,7 +34,7 @@ class CLIPImageScorer(Scorer):
         return normalize(to_pixels(square.convert("RGB")))
 
     def transform(self, pixels: Tensor) -> Tensor:
-        """The same on a float tensor, but for Pillow's rounding to 8 bits while it resizes."""
+        """The same on a float tensor."""
         return normalize(resize_and_crop(pixels, self.size, round))
 
     def encode_images(self, inputs: Tensor) -> Tensor:
