@@ -16,11 +16,10 @@ NAMES = ("image_reward", "hps", "pickscore")
 
 @dataclass(frozen=True)
 class Answer:
-    """Scores, None where the original crashes, and the seconds they took: of the processors, and on the clock."""
+    """Scores, None where the original crashes, and the seconds they took."""
 
     scores: list[float | None]
-    cpu: float
-    wall: float
+    seconds: float
 
 
 class Original:
