@@ -1,6 +1,7 @@
 """`fergi-reward score`: from options to a table of scores, on one process or several."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,8 +38,10 @@ class BulkOptions:
     dtype: str
 
     def __post_init__(self) -> None:
+        terms = Counter(term_name(name) for name in self.scorer_names)
         unnamed = [text for text in self.checkpoints if not all(text.partition("="))]
         problems = [f"--checkpoint {text!r} must be NAME=FOLDER" for text in unnamed]
+        problems += [f"--scorers names {name} twice" for name, count in terms.items() if count > 1]
         if self.out.suffix not in (".parquet", ".csv"):
             problems.append(f"--out {self.out} must end in .parquet or .csv")
         if self.images.is_dir() and self.prompts is None:
@@ -60,8 +63,8 @@ class BulkOptions:
         return [name.strip() for name in self.scorers.split(",")]
 
     def columns(self) -> list[str]:
-        """The columns of scores in the output."""
-        return [term_name(name) for name in self.scorer_names] + ["reward"] * (self.calibration is not None)
+        """The columns of scores in the output: the scorers as they were asked for, and perhaps the reward."""
+        return self.scorer_names + ["reward"] * (self.calibration is not None)
 
 
 def run(options: BulkOptions) -> int:
@@ -133,30 +136,33 @@ def _score(options: BulkOptions, share: Share) -> Score:
         name: load_scorer(name, checkpoints.get(name), device=device, dtype=dtype) for name in options.scorer_names
     }
     reward = CombinedReward([scorers[name] for name in weighed], calibration) if calibration else None
-    return _Scoring(list(scorers.values()), reward, options.batch_size)
+    return _Scoring(scorers, weighed, reward, options.batch_size)
 
 
 @dataclass(frozen=True)
 class _Scoring:
-    """Scores a batch of pictures with every scorer, and adds the reward."""
+    """Scores a batch of pictures with every scorer, by name, and adds the reward of those that are weighed."""
 
-    scorers: Sequence[Scorer]
+    scorers: Mapping[str, Scorer]
+    weighed: Sequence[str]
     reward: CombinedReward | None
     batch_size: int
 
     def __call__(self, pictures: list[Image.Image], prompts: list[str]) -> dict[str, list[float]]:
-        scores = {scorer.name: scorer.score(pictures, prompts, batch_size=self.batch_size) for scorer in self.scorers}
+        scores = {
+            name: scorer.score(pictures, prompts, batch_size=self.batch_size) for name, scorer in self.scorers.items()
+        }
         columns = {name: values.tolist() for name, values in scores.items()}
         if self.reward is not None:
-            columns["reward"] = _rewards(self.reward, scores, prompts)
+            terms = {term_name(name): scores[name] for name in self.weighed}
+            columns["reward"] = _rewards(self.reward, terms, prompts)
         return columns
 
 
-def _rewards(reward: CombinedReward, scores: Mapping[str, torch.Tensor], prompts: list[str]) -> list[float]:
+def _rewards(reward: CombinedReward, terms: Mapping[str, torch.Tensor], prompts: list[str]) -> list[float]:
     """The rewards; NaN where a score is not finite, which the entry of that row then says."""
-    known = {scorer.name: scores[scorer.name] for scorer in reward.scorers}
-    finite = torch.stack([values.isfinite() for values in known.values()]).all(dim=0)
-    clean = {name: values.where(finite, 0) for name, values in known.items()}
+    finite = torch.stack([values.isfinite() for values in terms.values()]).all(dim=0)
+    clean = {name: values.where(finite, 0) for name, values in terms.items()}
     return reward.combine(clean, prompts).total.where(finite, torch.nan).tolist()
 
 

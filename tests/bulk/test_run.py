@@ -55,7 +55,7 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     result = score("--images", manifest, *options, "--calibration", "shipped", "--out", out)
     assert result.exit_code == 3, result.output
     table = pd.read_parquet(out)
-    assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2", "hps_v2.1", "reward"]
+    assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0", "hps_v2.1", "reward"]
     errors = pd.read_csv(tmp_path / "errors.csv")
     assert errors["image"].tolist() == ["missing.png", "broken.png"]
     assert len(table) == 22
@@ -117,6 +117,7 @@ def test_two_processes_give_the_bits_of_one(manifest, options, tmp_path):
         (["--out", "scores.txt"], "must end in .parquet or .csv"),
         (["--checkpoint", "pickscore"], "must be NAME=FOLDER"),
         (["--checkpoint", "clip=x"], "names clip, which --scorers does not"),
+        (["--scorers", "pickscore,hps_v2,hps_v2.0"], "--scorers names hps_v2 twice"),
         (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
         (["--prompts", "p.txt"], "a manifest holds its own prompts"),
         (["--images", "nowhere.csv"], "nowhere.csv cannot be read"),

@@ -30,16 +30,19 @@ def test_other_dtypes_are_left_alone() -> None:
     assert torch.equal(out, scaled_dot_product_attention(*inputs(torch.float32)))
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(7, 5), (2, 7, 5), (1, 1, 5), (0, 5)])
-def test_linear_layers_are_those_of_float64(bias: bool, shape: tuple[int, ...]) -> None:
+def test_linear_layers_are_those_of_float64(
+    dtype: torch.dtype, tolerance: float, bias: bool, shape: tuple[int, ...]
+) -> None:
     draw = torch.Generator().manual_seed(0)
-    values, weight = torch.randn(shape, generator=draw), torch.randn(3, 5, generator=draw)
-    offset = torch.randn(3, generator=draw) if bias else None
+    values, weight, offset = (torch.randn(size, generator=draw).to(dtype) for size in (shape, (3, 5), (3,)))
     with torch.inference_mode(), FastCPUKernels():
-        out = linear(values, weight, offset)
-    exact = values.double() @ weight.double().T + (0 if offset is None else offset.double())
-    torch.testing.assert_close(out.double(), exact, rtol=1e-5, atol=1e-5)
+        out = linear(values, weight, offset if bias else None)
+    exact = values.double() @ weight.double().T + (offset.double() if bias else 0)
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.double(), exact, rtol=tolerance, atol=tolerance)
 
 
 def test_linear_layers_pass_gradients() -> None:
