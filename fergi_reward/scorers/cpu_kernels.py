@@ -32,7 +32,10 @@ class FastCPUKernels(TorchFunctionMode):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if torch.is_grad_enabled() or input.device.type != "cpu" or input.dtype not in _onednn_dtypes():
+    # A compiler has kernels of its own to choose from.
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or input.device.type != "cpu":
+        return linear(input, weight, bias)
+    if input.dtype not in _onednn_dtypes():
         return linear(input, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
 

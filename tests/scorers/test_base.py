@@ -123,6 +123,15 @@ def test_a_float64_model_scores_in_float64(scorer: Scorer) -> None:
     torch.testing.assert_close(double(pixels(), "a cat").float(), scorer(pixels(), "a cat"), rtol=1e-4, atol=1e-4)
 
 
+def test_compiled_towers_score_the_same(scorer: Scorer) -> None:
+    """With the tracer alone: a compiler's kernels would take minutes and are PyTorch's to test."""
+    compiled = copy.deepcopy(scorer)
+    for tower in compiled.towers():
+        tower.compile(backend="aot_eager")
+    torch.testing.assert_close(compiled.score(pixels(), "a cat"), scorer.score(pixels(), "a cat"))
+    torch.testing.assert_close(compiled(pixels(), "a cat"), scorer(pixels(), "a cat"))
+
+
 def test_an_autocast_around_the_call_changes_nothing(scorer: Scorer) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         inside = scorer(pixels(), "a cat")
