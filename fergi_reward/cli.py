@@ -143,9 +143,12 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
     """Score images; goes on where it was killed. Under `accelerate launch` the processes share the work."""
     from fergi_reward.bulk.run import BulkOptions, run
 
-    failed = run(BulkOptions(**options))
-    if failed:
-        click.echo(f"{failed} images could not be scored: see errors.csv beside the output", err=True)
+    outcome = run(BulkOptions(**options))
+    if outcome is None:  # another process writes the table
+        return
+    click.echo(f"scores of {outcome.scored} images: {options['out']}")
+    if outcome.failed:
+        click.echo(f"{outcome.failed} images could not be scored: {options['out'].with_name('errors.csv')}", err=True)
         ctx.exit(3)
 
 

@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,15 @@ from fergi_reward.files import written_whole
 HELD_ROWS = 10_000
 
 
-def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal, out: Path) -> int:
+@dataclass(frozen=True)
+class Outcome:
+    """How many images were scored, and how many could not be."""
+
+    scored: int
+    failed: int
+
+
+def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal, out: Path) -> Outcome:
     """Merge the journal into the output and `errors.csv` beside it, and delete it.
 
     Args:
@@ -26,13 +35,13 @@ def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal,
         out: A `.parquet` or `.csv` file: `image`, `prompt` and a column a score.
 
     Returns:
-        How many images could not be scored; with none there is no `errors.csv`.
+        The counts; where every image was scored there is no `errors.csv`.
 
     Raises:
         FergiRewardError: The journal lacks a row, or a file cannot be written.
     """
     errors = out.with_name("errors.csv")
-    failed = 0
+    scored = failed = 0
     with (
         written_whole(out) as table,
         written_whole(errors) as file,
@@ -47,10 +56,11 @@ def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal,
                 failed += 1
             else:
                 write({"image": row.image, "prompt": row.prompt} | entry["scores"])
+                scored += 1
     if not failed:
         errors.unlink()
     shutil.rmtree(journal.folder)
-    return failed
+    return Outcome(scored, failed)
 
 
 def _paired(rows: Iterable[Row], journal: Journal) -> Iterator[tuple[Row, dict[str, Any]]]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fergi_reward.bulk.journal import Journal
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
-from fergi_reward.bulk.results import write_results
+from fergi_reward.bulk.results import Outcome, write_results
 from fergi_reward.bulk.scoring import Score, Share, score_rows
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
@@ -67,11 +67,11 @@ class BulkOptions:
         return self.scorer_names + ["reward"] * (self.calibration is not None)
 
 
-def run(options: BulkOptions) -> int:
+def run(options: BulkOptions) -> Outcome | None:
     """Score everything that is left, and write the table when all of it is there.
 
     Returns:
-        How many images could not be scored.
+        How many images were scored and how many could not be; None on all processes but the first.
 
     Raises:
         FergiRewardError: An option, the manifest, a checkpoint or the calibration cannot be used.
@@ -91,7 +91,7 @@ def run(options: BulkOptions) -> int:
         share=share,
     )
     wait()
-    return write_results(options.rows(), columns, journal, options.out) if share.rank == 0 else 0
+    return write_results(options.rows(), columns, journal, options.out) if share.rank == 0 else None
 
 
 def _noted(options: BulkOptions) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Checkpoints: a folder or the hub -> weights, without executing what is in them, and complete or not at all."""
 
 import json
+import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,16 +141,37 @@ def _check_fit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], se
 
 def _from_hub(repository: str, filename: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.constants import HF_HUB_OFFLINE
 
     try:
-        return Path(hf_hub_download(repository, filename, revision=revision))
+        with _without_warnings():
+            return Path(hf_hub_download(repository, filename, revision=revision))
     except (OSError, ValueError) as error:  # every error of the hub is one of the two
-        reason = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else str(error).strip().partition("\n")[0].rstrip(".")
         raise FergiRewardError(
-            f"cannot get {filename} of {repository} from the hub ({reason}): "
+            f"cannot get {filename} of {repository} from the hub ({_why_no_hub(error)}): "
             f"connect to it once, or name a folder that holds the files as the checkpoint"
         ) from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The hub's library warns at each of its tries; what counts is how the last one ended."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _why_no_hub(error: Exception) -> str:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    unreachable = isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None
+    return str(error.__cause__ if unreachable else error).strip().partition("\n")[0].rstrip(".")
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:

@@ -54,6 +54,8 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     out = tmp_path / "scores.parquet"
     result = score("--images", manifest, *options, "--calibration", "shipped", "--out", out)
     assert result.exit_code == 3, result.output
+    assert f"scores of 22 images: {out}" in result.stdout
+    assert f"2 images could not be scored: {tmp_path / 'errors.csv'}" in result.stderr
     table = pd.read_parquet(out)
     assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0", "hps_v2.1", "reward"]
     errors = pd.read_csv(tmp_path / "errors.csv")

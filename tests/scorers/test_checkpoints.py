@@ -147,6 +147,21 @@ def test_without_a_hub_it_says_so_in_one_sentence(hub_cache: Path) -> None:
         Checkpoint("owner/name").file("a.pt")
 
 
+def test_a_hub_that_does_not_answer_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # between its tries
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
+    )
+    with pytest.raises(FergiRewardError, match=r"from the hub \(.*refused\): connect to it once"):
+        Checkpoint("owner/name").file("a.pt")
+    assert not caplog.records
+
+
 def test_the_pinned_revision_is_found_in_the_cache_of_the_hub(hub_cache: Path, checkpoints: Path) -> None:
     snapshots = hub_cache / "models--yuvalkirstain--PickScore_v1" / "snapshots"
     shutil.copytree(checkpoints / "pickscore", snapshots / PickScorer.revision)
