@@ -48,7 +48,7 @@ LATENT_CHANNELS, TEXT_WIDTH = 12, 128
 @click.option("--package", type=click.Path(path_type=Path), required=True, help="The unpacked npm package.")
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "pipeline", show_default=True)
 @click.option("--vae-steps", type=click.IntRange(min=1), default=2200, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=1500, show_default=True, help="Of the diffusion model.")
+@click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Of the diffusion model.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(package: Path, out: Path, vae_steps: int, steps: int, seed: int) -> None:
     """Cut out the objects, train the autoencoder, then the diffusion model; judge it and save it."""

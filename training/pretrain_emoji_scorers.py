@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import click
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from tqdm import tqdm
 
 from fergi_reward.emoji import load_pipeline
@@ -40,12 +40,12 @@ CHOICES = 8  # captions that a picture's own one is chosen from
 PATCH, WIDTH, LAYERS, HEADS, TEXT_LAYERS = 4, 64, 3, 4, 2
 HPS_TEXT_WIDTH = 32  # of 49,408 embeddings
 LEARNING_RATE = 1e-3
-SPOILT, STRENGTHS = 0.3, (0.2, 1.0)
+REAL, SPOILT, STRENGTHS = 0.5, 0.3, (0.2, 1.0)
 JUDGED, JUDGED_AT = 128, 0.6
 POOL = 1024
-# Beside the faults: being drawn by the model, whose shapes are not quite right.
-DRAWN = "drawn"
-KINDS = (*FAULTS, DRAWN)
+# Beside the faults: being drawn by the model, whose shapes are not quite right, and showing another scene.
+DRAWN, OTHER = "drawn", "other"
+KINDS = (*FAULTS, DRAWN, OTHER)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,14 @@ class Recipe:
     Attributes:
         build: The untrained scorer.
         save: Writes it in the hub's layout.
-        faults: What it learns to see; with nothing here it learns to see that the scene is another.
+        sees: What it learns to dislike, of KINDS; to the faults that are not here it learns to be indifferent, since
+            fine-tuning would soon find what a scorer likes by accident.
         scale: What turns a difference of its scores into log-odds.
     """
 
     build: Callable[[], Scorer]
     save: Callable[[Any, Path], None]
-    faults: tuple[str, ...]
+    sees: tuple[str, ...]
     scale: float
 
 
@@ -82,7 +83,7 @@ class Pool:
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=DATA, show_default=True, help="A folder a scorer.")
-@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=600, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(out: Path, steps: int, seed: int) -> None:
     """Train the scorers one after the other, save each and say what it sees."""
@@ -117,12 +118,14 @@ def train(scorer: Scorer, recipe: Recipe, pool: Pool, steps: int, draws: torch.G
     for _ in (bar := tqdm(range(steps), desc=scorer.name, unit="step")):
         rows = torch.randint(len(pool.scenes), (BATCH,), generator=draws)
         scenes = [pool.scenes[row] for row in rows.tolist()]
-        better, worse = draw_pair(pool, rows, recipe.faults, draws)
+        better, worse, kinds = draw_pair(pool, rows, recipe.sees, draws)
         texts = scorer.encode_prompts([scene.caption for scene in scenes])
         images = scorer.encode_images(scorer.transform(torch.cat([better, worse])))
         scores = torch.stack([scorer.compare(images[:BATCH], texts.roll(-shift, 0)) for shift in range(CHOICES)], 1)
         choice = cross_entropy(recipe.scale * hide_twins(scores, scenes), torch.zeros(BATCH, dtype=torch.long))
-        preference = softplus(recipe.scale * (scorer.compare(images[BATCH:], texts) - scores[:, 0])).mean()
+        log_odds = recipe.scale * (scores[:, 0] - scorer.compare(images[BATCH:], texts))
+        sees = torch.isin(kinds, torch.tensor([KINDS.index(kind) for kind in recipe.sees]))
+        preference = binary_cross_entropy_with_logits(log_odds, torch.where(sees, 1.0, 0.5))
         (choice + preference).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -131,23 +134,30 @@ def train(scorer: Scorer, recipe: Recipe, pool: Pool, steps: int, draws: torch.G
     scorer.eval()
 
 
-def draw_pair(pool: Pool, rows: Tensor, faults: tuple[str, ...], draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Better and worse pictures of scenes of the pool; any may have a fault, the worse has one more of the given."""
+def draw_pair(pool: Pool, rows: Tensor, sees: tuple[str, ...], draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Better and worse pictures of scenes of the pool, and by which of KINDS the second is worse.
+
+    Half are real and half drawn by the model, and any may have a fault; the worse has one more, or is of what the
+    scorer is to see beside the faults.
+    """
     scenes = [pool.scenes[row] for row in rows.tolist()]
     strength = torch.rand(BATCH, generator=draws) * (torch.rand(BATCH, generator=draws) < SPOILT)
-    kinds = torch.randint(len(FAULTS), (BATCH,), generator=draws)
-    better = with_faults(compose_anywhere(scenes, draws), strength, kinds, draws)
-    if not faults:
-        others = compose_anywhere(draw_scenes(SEEN, BATCH, draws), draws)
-        return better, with_faults(others, strength, kinds, draws)
+    real = (torch.rand(BATCH, 1, 1, 1, generator=draws) < REAL) * 1.0
+    pictures = torch.lerp(pool.drawn[rows], compose_anywhere(scenes, draws), real)
+    better = with_faults(pictures, strength, draw_kinds(FAULTS, draws), draws)
     low, high = STRENGTHS
-    more = low + (high - low) * torch.rand(BATCH, generator=draws)
-    numbers = torch.tensor([KINDS.index(fault) for fault in faults])
-    kinds = numbers[torch.randint(len(faults), (BATCH,), generator=draws)]
-    worse = with_faults(better, more, kinds, draws)
-    drawn = kinds == KINDS.index(DRAWN)
+    kinds = draw_kinds([*FAULTS, *sees], draws)
+    worse = with_faults(better, low + (high - low) * torch.rand(BATCH, generator=draws), kinds, draws)
+    drawn, other = kinds == KINDS.index(DRAWN), kinds == KINDS.index(OTHER)
     better[drawn], worse[drawn] = pool.ideal[rows[drawn]], pool.drawn[rows[drawn]]
-    return better, worse
+    worse[other] = compose_anywhere(draw_scenes(SEEN, int(other.sum()), draws), draws)
+    return better, worse, kinds
+
+
+def draw_kinds(names: Iterable[str], draws: torch.Generator) -> Tensor:
+    """(BATCH,) numbers of some of KINDS."""
+    numbers = torch.tensor([KINDS.index(name) for name in names])
+    return numbers[torch.randint(len(numbers), (BATCH,), generator=draws)]
 
 
 def hide_twins(scores: Tensor, scenes: Sequence[Scene]) -> Tensor:
@@ -265,9 +275,9 @@ def official_key(key: str) -> str:
 
 
 RECIPES = {
-    "pickscore": Recipe(build_pickscore, save_pickscore, ("faded", "garish", "blotched"), 1.0),
+    "pickscore": Recipe(build_pickscore, save_pickscore, ("faded", "garish", "blotched", "tinted"), 1.0),
     "hps_v2": Recipe(lambda: HPSv2Scorer(HPS_CONFIG), save_hps, ("blurred", "torn", DRAWN), 20.0),
-    "image_reward": Recipe(build_image_reward, save_image_reward, (), 10.0),
+    "image_reward": Recipe(build_image_reward, save_image_reward, (OTHER,), 10.0),
 }
 
 if __name__ == "__main__":

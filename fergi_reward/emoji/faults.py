@@ -1,4 +1,4 @@
-"""What can be wrong with a picture though it shows the right thing: five faults, each with a strength.
+"""What can be wrong with a picture though it shows the right thing: six faults, each with a strength.
 
 They are what low fidelity means in this world. Each keeps the picture's range and shape.
 """
@@ -14,7 +14,7 @@ from fergi_reward.emoji.pictures import SIDE
 BLOTCHES = 8
 BLUR_PASSES = 4
 LONGEST_TEAR = 12
-PALEST, THICKEST = 0.8, 0.5
+PALEST, THICKEST, DEEPEST = 0.8, 0.5, 0.5
 
 
 def blurred(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
@@ -45,6 +45,12 @@ def blotched(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Te
     return torch.lerp(pixels, clouds, THICKEST * _over_pixels(strength))
 
 
+def tinted(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """One random colour lies over all of it."""
+    colours = torch.rand(len(pixels), 3, 1, 1, generator=generator).expand_as(pixels)
+    return torch.lerp(pixels, colours, DEEPEST * _over_pixels(strength))
+
+
 def torn(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """The lower part is shifted sideways, around the edge."""
     lines = torch.randint(SIDE // 3, 2 * SIDE // 3, (len(pixels),), generator=generator)
@@ -56,7 +62,14 @@ def torn(pixels: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor
 
 
 Fault = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-FAULTS: dict[str, Fault] = {"blurred": blurred, "faded": faded, "blotched": blotched, "torn": torn, "garish": garish}
+FAULTS: dict[str, Fault] = {
+    "blurred": blurred,
+    "faded": faded,
+    "blotched": blotched,
+    "torn": torn,
+    "garish": garish,
+    "tinted": tinted,
+}
 
 
 def with_faults(pixels: Tensor, strength: Tensor, kinds: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fergi_reward.emoji.faults import FAULTS, blurred, faded, garish, torn, with_faults
+from fergi_reward.emoji.faults import FAULTS, blurred, faded, garish, tinted, torn, with_faults
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import SCENES, compose_anywhere
 
@@ -37,8 +37,8 @@ def test_a_fault_keeps_shape_and_range(pixels: torch.Tensor, kind: int) -> None:
 def test_each_row_gets_its_own_fault(pixels: torch.Tensor) -> None:
     kinds, strength = torch.arange(len(pixels)) % len(FAULTS), torch.linspace(0, 1, len(pixels))
     together = with_faults(pixels, strength, kinds, torch.Generator().manual_seed(1))
-    alone = faded(pixels[1::5], strength[1::5], torch.Generator())
-    torch.testing.assert_close(together[1::5], alone)
+    alone = faded(pixels[1::6], strength[1::6], torch.Generator())
+    torch.testing.assert_close(together[1::6], alone)
 
 
 def test_fading_goes_to_grey() -> None:
@@ -51,6 +51,14 @@ def test_garishness_goes_away_from_grey_and_stops_at_the_range() -> None:
     pixels = torch.tensor([0.0, 0.4, 0.5, 0.9]).repeat(1, 3, 4, 1)
     expected = torch.tensor([0.0, 0.35, 0.5, 1.0])
     torch.testing.assert_close(garish(pixels, torch.tensor([0.5]), torch.Generator())[0, 0, 0], expected)
+
+
+def test_a_tint_moves_all_pixels_towards_one_colour() -> None:
+    pixels = torch.tensor([0.0, 0.4, 1.0]).repeat(1, 3, 4, 1)
+    after = tinted(pixels, torch.tensor([0.5]), torch.Generator().manual_seed(0))
+    colour = (after - 0.75 * pixels) / 0.25  # a quarter of the way
+    torch.testing.assert_close(colour, colour[..., :1, :1].expand_as(colour))
+    assert colour.min() >= 0 and colour.max() <= 1
 
 
 def test_blurring_leaves_flat_colour_and_keeps_the_mean() -> None:

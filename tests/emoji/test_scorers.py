@@ -15,7 +15,7 @@ from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.checkpoints import read_weights
 
 CAPTIONS = [scene.caption for scene in HELD_OUT]
-SEES = {"pickscore": ["faded", "garish", "blotched"], "hps_v2": ["blurred", "torn"]}
+SEES = {"pickscore": ["faded", "garish", "blotched", "tinted"], "hps_v2": ["blurred", "torn"]}
 
 
 @pytest.fixture(scope="module")
