@@ -26,17 +26,25 @@ def run_program(*arguments, launcher=()):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
 
 
-def batches_of(name, size):
-    """Four images an update, of one process or of two."""
-    more = {"ddpo": ["--sample_batch_size", str(size)], "reward_backprop": ["--backprop_steps_max", "2"]}
-    return ["--train_batch_size", str(size), *more[name]]
+def batches_for(name, processes):
+    """Eight images an update in batches of two, of one process or of two.
+
+    The batches are the same, so that the pictures are: scorers see 8 bits a pixel, the last of which float noise may turn.
+    """
+    batches = str(8 // 2 // processes)
+    more = {
+        "ddpo": ["--sample_batch_size", "2", "--sample_num_batches_per_epoch", batches],
+        "reward_backprop": ["--backprop_steps_max", "2"],
+    }
+    return ["--train_batch_size", "2", "--train_gradient_accumulation_steps", batches, *more[name]]
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)
 def finished(request, tmp_path_factory):
     """A program's name, and the folder of a run of one process."""
     folder = tmp_path_factory.mktemp("run") / "one"
-    arguments = [*PROGRAMS[request.param], *SMALL, *GUARDED, *batches_of(request.param, 4), "--output_dir", str(folder)]
+    options = [*SMALL, *GUARDED, *batches_for(request.param, 1), "--output_dir", str(folder)]
+    arguments = [*PROGRAMS[request.param], *options]
     # In this process, which has imported everything already.
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
@@ -53,7 +61,7 @@ def test_the_tiny_run_scaled_down(finished):
 def test_two_processes_do_what_one_does(finished, tmp_path):
     name, folder = finished
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    arguments = [*PROGRAMS[name], *SMALL, *GUARDED, *batches_of(name, 2), "--output_dir", str(tmp_path / "two")]
+    arguments = [*PROGRAMS[name], *SMALL, *GUARDED, *batches_for(name, 2), "--output_dir", str(tmp_path / "two")]
     result = run_program(*arguments, launcher=launcher)
     assert result.returncode == 0, result.stderr
     assert "epoch 2/2: reward " in result.stdout
