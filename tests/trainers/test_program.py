@@ -29,7 +29,7 @@ def run_program(*arguments, launcher=()):
 def batches_for(name, processes):
     """Eight images an update in batches of two, of one process or of two.
 
-    The batches are the same, so that the pictures are: scorers see 8 bits a pixel, the last of which float noise may turn.
+    The batches are the same, so that pictures are: scorers see 8 bits a pixel; float noise may turn the last of them.
     """
     batches = str(8 // 2 // processes)
     more = {
