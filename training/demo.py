@@ -1,6 +1,7 @@
-"""The whole way in one go: preferences -> calibrated reward -> a fine-tuned model. `make demo` runs this.
+"""The whole way in one go: preferences -> calibrated reward -> a fine-tuned model that draws better. `make demo`.
 
-It prints every command before it runs it, so that any of them can be run alone.
+It prints every command before it runs it, so that any of them can be run alone. The world is a toy that is part of the
+package: pictures of 32 x 32, three small scorers, simulated viewers. Where FERGI is found, it is calibrated on as well.
 """
 
 import os
@@ -19,35 +20,35 @@ COMMAND = str(Path(sys.executable).parent / "fergi-reward")
 
 
 def main() -> None:
-    """Calibrate, train, and say what was made."""
+    """Calibrate, train, judge, and say what was made."""
     shutil.rmtree(OUT, ignore_errors=True)
-    data, label = find_data()
-    print(f"fergi_reward demo on {label}", flush=True)
-    if data is None:
-        data = OUT / "simulated_fergi"
-        run("No FERGI found: some viewers are made up", [COMMAND, "data", "simulate", "--out", str(data)])
-    calibration = OUT / "calibration.json"
-    for title, config, report, out in (
-        ("Calibrate as published, to compare", "calibrate_paper_v1", OUT / "paper_v1", OUT / "paper_v1.json"),
-        ("Calibrate the reward", "calibrate_bradley_terry", OUT / "report", calibration),
-    ):
-        options = ["--data", str(data), "--out", str(out), "--report", str(report)]
-        run(title, [COMMAND, "calibrate", "--config", f"configs/{config}.yaml", *options])
-    options = ["--calibration", str(calibration), "--output_dir", str(OUT / "ddpo")]
-    run("Fine-tune a toy with it", [sys.executable, "training/ddpo.py", "--config", "configs/ddpo_tiny.yaml", *options])
-    shutil.copy(OUT / "ddpo" / "grids" / "before_after.png", OUT / "before_after.png")
-    write_reward_curve(OUT / "ddpo" / "metrics.jsonl", OUT / "reward_curve.png")
-    print(f"""
-{OUT}/ holds calibration.json, report/ (table, plots), before_after.png, reward_curve.png and ddpo/lora (the adapter).
-Next: training/ddpo.py --config configs/ddpo_sd15.yaml fine-tunes Stable Diffusion 1.5; README.md says what it needs.
-Calibrated on {label}; the pictures are a random toy's and mean nothing, every code path is the real one.""")
-
-
-def find_data() -> tuple[Path | None, str]:
-    """The FERGI folder, if there is one, and what to call the data."""
     if os.environ.get("FERGI_DATA") or default_folder().exists():
-        return locate(), "the FERGI data"
-    return None, "a small SIMULATED FERGI (`fergi-reward data fetch` gets the real one)"
+        calibrate("the FERGI data, as published", "paper_v1", locate(), OUT / "fergi_paper_v1")
+        calibrate("the FERGI data", "bradley_terry", locate(), OUT / "fergi")
+    else:
+        print("FERGI is not here (`fergi-reward data fetch` gets it): only the toy is calibrated")
+    viewers, run_folder = OUT / "viewers", OUT / "ddpo"
+    options = ["--participants", "30", "--sessions", "18", "--out", str(viewers)]
+    run("Simulate viewers of a toy world", [COMMAND, "data", "simulate", "--emoji", *options])
+    calibration = calibrate("the toy's viewers", "bradley_terry", viewers, OUT / "toy")
+    options = ["--calibration", str(calibration), "--output_dir", str(run_folder)]
+    program = [sys.executable, "training/ddpo.py", "--config", "configs/ddpo_emoji.yaml", *options]
+    run("Fine-tune the toy's model with that reward", program)
+    options = ["--adapter", str(run_folder / "lora"), "--calibration", str(calibration), "--out", str(OUT)]
+    run("Ask a judge that was not in the reward", [sys.executable, "eval/emoji_adapter.py", *options])
+    write_reward_curve(run_folder / "metrics.jsonl", OUT / "reward_curve.png")
+    print(f"""
+Look at {OUT}/before_after.png (a toy's pictures: same captions, same noise) and {OUT}/reward_curve.png.
+{calibration} is the reward's calibration, {run_folder}/lora the adapter.
+Next: `training/ddpo.py --config configs/ddpo_sd15.yaml` fine-tunes Stable Diffusion 1.5; see README.md.""")
+
+
+def calibrate(what: str, protocol: str, data: Path, report: Path) -> Path:
+    """Fit the reward's weights on preferences; returns the calibration file, which lies beside its report."""
+    calibration = report.with_suffix(".json")
+    options = ["--data", str(data), "--out", str(calibration), "--report", str(report)]
+    run(f"Calibrate on {what}", [COMMAND, "calibrate", "--config", f"configs/calibrate_{protocol}.yaml", *options])
+    return calibration
 
 
 def run(title: str, command: list[str]) -> None:

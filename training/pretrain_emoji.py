@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Model = Any
 DATA = Path("fergi_reward/emoji/data")
 BATCH, VAE_BATCH = 64, 16
-POOR, WEAKEST_FAULT = 0.5, 0.3  # share of pictures with a fault, and the least strength of one
+POOR, WEAKEST_FAULT = 0.75, 0.4  # share of pictures with a fault, and the least strength of one
 COMMON_FAULTS = 4  # the first ones of FAULTS; nobody publishes garish pictures, but fine-tuning may come to draw them
 NO_CAPTION = 0.1  # share of empty captions, for classifier-free guidance
 VAE_LEARNING_RATE, LEARNING_RATE = 3e-3, 2e-3
