@@ -277,7 +277,7 @@ def official_key(key: str) -> str:
 RECIPES = {
     "pickscore": Recipe(build_pickscore, save_pickscore, ("faded", "garish", "blotched", "tinted"), 1.0),
     "hps_v2": Recipe(lambda: HPSv2Scorer(HPS_CONFIG), save_hps, ("blurred", "torn", DRAWN), 20.0),
-    "image_reward": Recipe(build_image_reward, save_image_reward, (OTHER,), 10.0),
+    "image_reward": Recipe(build_image_reward, save_image_reward, ("blotched", "torn", DRAWN, OTHER), 10.0),
 }
 
 if __name__ == "__main__":
