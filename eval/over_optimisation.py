@@ -2,8 +2,9 @@
 
 python eval/over_optimisation.py
 
-Both follow the gradient of one scorer. The second is watched by the scorers that it is not trained on, and keeps the
-adapter that they liked best. Neither knows the judge that the pictures are compared by: the nearest real picture.
+Both follow the gradient of one scorer. The second is watched by another that it is not trained on: it stops when that
+one has fallen, and keeps the adapter that it liked best. Neither knows what the pictures are compared by in the end,
+the nearest real picture.
 """
 
 import subprocess
@@ -28,7 +29,7 @@ from fergi_reward.trainers.run import STATE_FILE
 PATH = click.Path(path_type=Path)
 UNGUARDED, GUARDED = "unguarded", "guarded"
 COLOURS = {UNGUARDED: "#c8502d", GUARDED: "#2d6a9f"}
-PANELS = {"score": "what it is trained on: {}", "psnr": "what it never sees: likeness to the nearest real picture, dB"}
+PANELS = {"score": "what it is trained on: {}", "psnr": "what nothing in training knows: nearest real picture, dB"}
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,20 @@ class Curve:
 
 @click.command()
 @click.option("--scorer", type=click.Choice(SCORERS), default="pickscore", show_default=True, help="What is gamed.")
+@click.option("--watcher", type=click.Choice(SCORERS), default="image_reward", show_default=True, help="The guard.")
 @click.option("--config", type=PATH, default=Path("configs/draft1_emoji.yaml"), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=PATH, default=Path("runs/over_optimisation"), show_default=True)
-def main(scorer: str, config: Path, seed: int, out: Path) -> None:
+def main(scorer: str, watcher: str, config: Path, seed: int, out: Path) -> None:
     """Train twice; score and judge every checkpoint; write the curves and their plot."""
-    judges = [name for name in SCORERS if name != scorer]
-    guards = ["--judges", *judges, "--stop_when_judge_falls", "True"]
+    guards = ["--judges", watcher, "--stop_when_judge_falls", "True"]
     curves = {}
     for name, options in ((UNGUARDED, []), (GUARDED, guards)):
         train(config, ["--scorers", scorer, "--seed", str(seed), "--output_dir", str(out / name), *options])
         curves[name] = follow(out / name, scorer, seed)
         click.echo(f"a {LABEL}, {name}: {describe(curves[name])}")
     write_json(out / "curves.json", {"what": f"a {LABEL}", "seed": seed} | {n: vars(c) for n, c in curves.items()})
-    plot(curves, scorer, judges, out / "over_optimisation.png")
+    plot(curves, scorer, watcher, out / "over_optimisation.png")
     click.echo(f"look at {out / 'over_optimisation.png'}")
 
 
@@ -93,7 +94,7 @@ def describe(curve: Curve) -> str:
     )
 
 
-def plot(curves: dict[str, Curve], scorer: str, judges: list[str], path: Path) -> None:
+def plot(curves: dict[str, Curve], scorer: str, watcher: str, path: Path) -> None:
     """The scorer and the judge over the updates; a dot is what a run handed out."""
     try:
         from matplotlib.figure import Figure
@@ -102,7 +103,7 @@ def plot(curves: dict[str, Curve], scorer: str, judges: list[str], path: Path) -
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for run, curve in curves.items():
-            values, label = getattr(curve, name), run if run == UNGUARDED else f"{run} by {' and '.join(judges)}"
+            values, label = getattr(curve, name), run if run == UNGUARDED else f"{run} by {watcher}"
             axes.plot(curve.updates, values, color=COLOURS[run], lw=2, label=label)
             axes.plot(curve.kept, values[curve.updates.index(curve.kept)], "o", color=COLOURS[run], ms=8)
         axes.axhline(getattr(curves[UNGUARDED], name)[0], color="#bbbbbb", ls=":")

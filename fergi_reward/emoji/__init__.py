@@ -33,7 +33,7 @@ def load_pipeline() -> "StableDiffusionPipeline":
         from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     except ImportError as error:
         raise MissingDependencyError("diffusers", "the emoji world's diffusion model", "train") from error
-    return StableDiffusionPipeline.from_pretrained(str(DATA / "pipeline")).to(torch.float32)
+    return StableDiffusionPipeline.from_pretrained(str(DATA / "pipeline"), torch_dtype=torch.float32)
 
 
 def load_scorers(device: "torch.device | str | None" = None) -> "list[Scorer]":

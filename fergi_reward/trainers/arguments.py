@@ -1,7 +1,8 @@
 """The options of a training program: dataclasses, filled from a YAML file and overridden on the command line."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,19 +33,37 @@ def parse_arguments(dataclasses: Sequence[type["DataclassInstance"]], arguments:
         def error(self, message: str) -> NoReturn:
             raise FergiRewardError(message)
 
+        # The dataclasses are built below, where all their problems can be told at once.
+        def parse_args_into_dataclasses(self, args: list[str], **_: bool) -> tuple[Namespace, list[str]]:  # type: ignore[override]
+            return self.parse_known_args(args)
+
     if arguments and arguments[-1] == "--config":
         raise FergiRewardError("--config names no file: give a YAML file")
     parser = Parser(list(dataclasses), allow_abbrev=False)  # type: ignore[arg-type]  # a NewType of Any there
     try:
-        *parsed, unknown = parser.parse_args_and_config(list(arguments), return_remaining_strings=True)
+        values, unknown = parser.parse_args_and_config(list(arguments), return_remaining_strings=True)
     except FergiRewardError:
         raise
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise FergiRewardError(f"cannot read the configuration: {' '.join(str(error).split())}") from error
-    if unknown:
-        known = [name for dataclass in dataclasses for name in dataclass.__dataclass_fields__]
-        raise FergiRewardError(_unknown(unknown[0].removeprefix("--"), known))
-    return tuple(parsed)
+    return _build(dataclasses, vars(values), [text for text in unknown if text.startswith("--")] or unknown[:1])
+
+
+def _build(
+    dataclasses: Sequence[type["DataclassInstance"]], values: Mapping[str, Any], unknown: list[str]
+) -> tuple[Any, ...]:
+    """An instance of each, or all that is wrong in one message."""
+    known = [name for dataclass in dataclasses for name in dataclass.__dataclass_fields__]
+    problems = [_unknown(name.removeprefix("--"), known) for name in unknown]
+    built = []
+    for dataclass in dataclasses:
+        try:
+            built.append(dataclass(**{name: values[name] for name in dataclass.__dataclass_fields__}))
+        except FergiRewardError as error:
+            problems.append(str(error))
+    if problems:
+        raise FergiRewardError("; ".join(problems))
+    return tuple(built)
 
 
 @contextmanager

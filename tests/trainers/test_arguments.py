@@ -20,6 +20,7 @@ def test_the_command_line_overrides_the_file_and_the_file_the_defaults(tmp_path)
     ("yaml", "arguments", "message"),
     [
         ("num_epoch: 3\n", [], "unknown option 'num_epoch': did you mean 'num_epochs'?"),
+        ("lora_rnk: 4\nnum_epochs: -1\n", ["--sed", "3"], "'lora_rank'.*'seed'.*num_epochs is -1, must be at least 1"),
         ("", [], "must contain a YAML mapping"),
         ("seed: 1\n", ["--sample-batchsize", "3"], "did you mean 'sample_batch_size'?"),
         ("seed: 1\n", ["--num_epochs", "many"], "--num_epochs.*invalid int value: 'many'"),
