@@ -29,7 +29,11 @@ from fergi_reward.trainers.run import STATE_FILE
 PATH = click.Path(path_type=Path)
 UNGUARDED, GUARDED = "unguarded", "guarded"
 COLOURS = {UNGUARDED: "#c8502d", GUARDED: "#2d6a9f"}
-PANELS = {"score": "what it is trained on: {}", "psnr": "what nothing in training knows: nearest real picture, dB"}
+PANELS = {
+    "trained_on": "trained on: {scorer}",
+    "held_out": "held out: {watcher}",
+    "psnr": "unknown to both: nearest real picture, dB",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Curve:
     """What an adapter came to after each number of updates, and which one the run handed out."""
 
     updates: list[int]
-    score: list[float]
+    trained_on: list[float]
+    held_out: list[float]
     psnr: list[float]
     kept: int
 
@@ -54,7 +59,7 @@ def main(scorer: str, watcher: str, config: Path, seed: int, out: Path) -> None:
     curves = {}
     for name, options in ((UNGUARDED, []), (GUARDED, guards)):
         train(config, ["--scorers", scorer, "--seed", str(seed), "--output_dir", str(out / name), *options])
-        curves[name] = follow(out / name, scorer, seed)
+        curves[name] = follow(out / name, [scorer, watcher], seed)
         click.echo(f"a {LABEL}, {name}: {describe(curves[name])}")
     write_json(out / "curves.json", {"what": f"a {LABEL}", "seed": seed} | {n: vars(c) for n, c in curves.items()})
     plot(curves, scorer, watcher, out / "over_optimisation.png")
@@ -68,10 +73,10 @@ def train(config: Path, options: list[str]) -> None:
         raise FergiRewardError(f"{' '.join(command[1:])} failed: its message is above")
 
 
-def follow(run: Path, scorer_name: str, seed: int) -> Curve:
+def follow(run: Path, names: list[str], seed: int) -> Curve:
     """Draw every scene with every checkpoint of a run."""
-    pipeline, scorer = load_pipeline(), load_scorer(scorer_name, checkpoints()[scorer_name])
-    updates, scores, psnrs = [0], list[float](), list[float]()
+    pipeline, scorers = load_pipeline(), [load_scorer(name, checkpoints()[name]) for name in names]
+    updates, figures = [0], list[list[float]]()
     saved = sorted((run / "checkpoints").glob("epoch_*"))
     for folder in tqdm([None, *saved], desc=f"following {run.name}", unit="checkpoint"):
         if folder:
@@ -79,35 +84,36 @@ def follow(run: Path, scorer_name: str, seed: int) -> Curve:
             pipeline.load_lora_weights(folder)
             updates.append(int(folder.name.removeprefix("epoch_")))
         pixels = draw(pipeline, CAPTIONS, seed)
-        scores.append(scorer.score(pixels, CAPTIONS, batch_size=64).mean().item())
-        psnrs.append(judge(pixels, CAPTIONS).means()["psnr"])
+        scores = [scorer.score(pixels, CAPTIONS, batch_size=64).mean().item() for scorer in scorers]
+        figures.append([*scores, judge(pixels, CAPTIONS).means()["psnr"]])
     best = torch.load(saved[-1] / STATE_FILE, weights_only=True)["watch"]["best_epoch"]
-    return Curve(updates, scores, psnrs, kept=updates[-1] if best is None else best)
+    trained_on, held_out, psnr = (list(column) for column in zip(*figures, strict=True))
+    return Curve(updates, trained_on, held_out, psnr, kept=updates[-1] if best is None else best)
 
 
 def describe(curve: Curve) -> str:
     """What it began with and what it handed out."""
     kept = curve.updates.index(curve.kept)
     return (
-        f"{curve.updates[-1]} updates, kept the adapter after {curve.kept}: score {curve.score[0]:.3f} to "
-        f"{curve.score[kept]:.3f}, PSNR {curve.psnr[0]:.2f} to {curve.psnr[kept]:.2f} dB"
+        f"{curve.updates[-1]} updates, kept the adapter after {curve.kept}: score {curve.trained_on[0]:.3f} to "
+        f"{curve.trained_on[kept]:.3f}, PSNR {curve.psnr[0]:.2f} to {curve.psnr[kept]:.2f} dB"
     )
 
 
 def plot(curves: dict[str, Curve], scorer: str, watcher: str, path: Path) -> None:
-    """The scorer and the judge over the updates; a dot is what a run handed out."""
+    """Both scorers and the judge over the updates; a dot is what a run handed out."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "drawing the curves", "report") from error
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for run, curve in curves.items():
             values, label = getattr(curve, name), run if run == UNGUARDED else f"{run} by {watcher}"
             axes.plot(curve.updates, values, color=COLOURS[run], lw=2, label=label)
             axes.plot(curve.kept, values[curve.updates.index(curve.kept)], "o", color=COLOURS[run], ms=8)
         axes.axhline(getattr(curves[UNGUARDED], name)[0], color="#bbbbbb", ls=":")
-        axes.set_title(title.format(scorer), loc="left", fontsize=10)
+        axes.set_title(title.format(scorer=scorer, watcher=watcher), loc="left", fontsize=10)
         axes.set_xlabel("updates (dot: the adapter that was kept)")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", lw=0.8)
