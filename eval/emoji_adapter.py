@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 CAPTIONS = [scene.caption for scene in SCENES]
 GRID_COLUMNS = 8
+GRID = (*HELD_OUT[:8], *HELD_OUT[16:24])  # eight things to eat and eight animals, each on every colour
 SETS = {"seen": SEEN, "held_out": HELD_OUT}
 Figures = dict[str, float]
 
@@ -72,7 +73,7 @@ def drawn_and_judged(pipeline: "StableDiffusionPipeline", seed: int, reward: Com
 
 def write_before_after(path: Path, before: Tensor, after: Tensor) -> None:
     """The same held-out captions and noise in rows: before, after, before, after."""
-    rows = [SCENES.index(scene) for scene in HELD_OUT]
+    rows = [SCENES.index(scene) for scene in GRID]
     pixels, captions = [], []
     for start in range(0, len(rows), GRID_COLUMNS):
         for when, drawn in (("before", before), ("after", after)):

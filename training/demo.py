@@ -17,6 +17,10 @@ from fergi_reward.trainers.curve import write_reward_curve
 
 OUT = Path("demo_out")
 COMMAND = str(Path(sys.executable).parent / "fergi-reward")
+# A toy's matrices are too small for two threads to share, but two processes with half a batch each take half the time.
+ENVIRONMENT = ["env", "ACCELERATE_USE_CPU=1", "OMP_NUM_THREADS=1"]
+IN_TWO_PROCESSES = [*ENVIRONMENT, str(Path(sys.executable).parent / "torchrun"), "--standalone", "--nproc_per_node=2"]
+HALVED = ["--sample_num_batches_per_epoch", "2", "--train_batch_size", "16"]
 
 
 def main() -> None:
@@ -32,8 +36,8 @@ def main() -> None:
     run("Simulate viewers of a toy world", [COMMAND, "data", "simulate", "--emoji", *options])
     calibration = calibrate("the toy's viewers", "bradley_terry", viewers, OUT / "toy")
     options = ["--calibration", str(calibration), "--output_dir", str(run_folder)]
-    program = [sys.executable, "training/ddpo.py", "--config", "configs/ddpo_emoji.yaml", *options]
-    run("Fine-tune the toy's model with that reward", program)
+    program = ["training/ddpo.py", "--config", "configs/ddpo_emoji.yaml", *HALVED, *options]
+    run("Fine-tune the toy's model with that reward, in two processes", [*IN_TWO_PROCESSES, *program])
     options = ["--adapter", str(run_folder / "lora"), "--calibration", str(calibration), "--out", str(OUT)]
     run("Ask a judge that was not in the reward", [sys.executable, "eval/emoji_adapter.py", *options])
     write_reward_curve(run_folder / "metrics.jsonl", OUT / "reward_curve.png")
@@ -53,7 +57,8 @@ def calibrate(what: str, protocol: str, data: Path, report: Path) -> Path:
 
 def run(title: str, command: list[str]) -> None:
     """Say what is done, and do it; leave with its status when it fails."""
-    print(f"\n== {title}\n$ {shlex.join([Path(command[0]).name, *command[1:]])}\n", flush=True)
+    shown = [Path(word).name if word in (COMMAND, sys.executable, IN_TWO_PROCESSES[3]) else word for word in command]
+    print(f"\n== {title}\n$ {shlex.join(shown)}\n", flush=True)
     status = subprocess.run(command, check=False).returncode
     if status:
         sys.exit(status)

@@ -5,6 +5,7 @@ judges), `checkpoints/epoch_NNNN/`, `grids/`, `logs/` and `metrics.jsonl`. Names
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ class Run:
             log_with=None if config.log_with == "none" else config.log_with,
             project_dir=str(self.folder / "logs"),
         )
+        _check_processes(self.accelerator.num_processes)
         torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
 
     @property
@@ -151,6 +153,15 @@ class Run:
             resume = f"resume with --resume_from {newest}" if newest else "there is no checkpoint yet: start again"
             self.accelerator.print(f"\ninterrupted; {resume}")
             raise
+
+
+def _check_processes(seen: int) -> None:
+    """Refuse processes that do not know of each other: all would write the same run."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != seen:
+        raise FergiRewardError(
+            f"{started} processes were started, but accelerate sees {seen}: on CPUs, export ACCELERATE_USE_CPU=1 first"
+        )
 
 
 @contextmanager
