@@ -37,6 +37,7 @@ def write_reward_curve(metrics: Path, path: Path) -> None:
         axes.set_title(name.removeprefix("terms/"), loc="left", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", lw=0.8)
+    grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     grid[-1, 0].set_xlabel("epoch (line: mean over its images, band: their standard deviation)")
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=144)

@@ -62,6 +62,13 @@ def test_logging_an_epoch_again_replaces_it_and_what_came_after(tmp_path):
     assert lines == [{"epoch": 1, "reward_mean": 0.1}, {"epoch": 2, "reward_mean": 0.25}]
 
 
+def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path, monkeypatch):
+    # As torchrun starts them on a machine without GPUs where ACCELERATE_USE_CPU is not set.
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(FergiRewardError, match="2 processes were started, but accelerate sees 1: .*ACCELERATE_USE_CPU"):
+        run_in(tmp_path)
+
+
 def test_a_fresh_run_does_not_write_over_another(tmp_path):
     checkpoint(run_in(tmp_path), 3)
     with pytest.raises(FergiRewardError, match=r"already holds a run: resume it with --resume_from .*epoch_0003"):
