@@ -120,6 +120,49 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
 
 @main.command()
 @config
+@data_option
+@click.option("--reactions", type=PATH, help="People to annotate, in FERGI's layout.  [default: those of --data]")
+@click.option("--calibration", type=PATH, help="Says how sure a pair is.  [default: the shipped one]")
+@click.option("--target-accuracy", type=click.FloatRange(0.5, 1, True, True), help="Promise this share of right pairs.")
+@click.option("--confidence", type=click.FloatRange(0.5, 1, True, True), default=0.9, help="Of that promise.")
+@click.option("--images", type=PATH, help="For --dataset: a CSV with the columns user, session, image, file, prompt.")
+@click.option("--dataset", type=PATH, help="A folder for the pairs with their pictures, as Diffusion-DPO reads them.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of which picture of a pair comes first there.")
+@click.option("--out", type=PATH, default=Path("pairs.jsonl"), help="The pairs to write.")
+def annotate(
+    data: Path | None,
+    reactions: Path | None,
+    calibration: Path | None,
+    target_accuracy: float | None,
+    confidence: float,
+    images: Path | None,
+    dataset: Path | None,
+    seed: int,
+    out: Path,
+) -> None:
+    """Say which of two pictures a viewer prefers, from the face alone, where it says enough."""
+    from fergi_reward.annotation.dataset import read_pictures, write_dataset
+    from fergi_reward.annotation.run import Promised, run, summary, write_pairs
+    from fergi_reward.calibration.calibration import Calibration
+    from fergi_reward.fergi import locate, read_fergi
+
+    if (images is None) != (dataset is None):
+        raise FergiRewardError("--images and --dataset go together: give both or neither")
+    pictures = read_pictures(images) if images else {}
+    ranked = read_fergi(locate(data))
+    viewers = read_fergi(reactions) if reactions else ranked
+    weights = Calibration.load(calibration) if calibration else Calibration.shipped()
+    promised = None if target_accuracy is None else Promised(target_accuracy, confidence)
+    outcome = run(ranked, viewers, weights, promised)
+    write_pairs(outcome, out)
+    click.echo(f"{summary(outcome)}\npairs: {out}")
+    if dataset:
+        write_dataset(outcome.annotation.pairs, pictures, dataset, seed)
+        click.echo(f"dataset: {dataset}")
+
+
+@main.command()
+@config
 @click.option(
     "--images", type=PATH, required=True, help="A folder of pictures, or a CSV with the columns image, prompt."
 )

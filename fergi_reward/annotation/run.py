@@ -1,0 +1,113 @@
+"""An annotation from end to end: choose a rule on people who ranked, apply it to people who only looked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fergi_reward.annotation.pairs import Annotation, annotate, checked
+from fergi_reward.annotation.rules import Rule, guaranteed_rule, paper_rule
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.crossval import Result, judge
+from fergi_reward.calibration.grid import unsteady_participants
+from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import write_text
+
+
+@dataclass(frozen=True)
+class Promised:
+    """A share of annotations that are to be right, and the confidence in it; both in (0.5, 1)."""
+
+    accuracy: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was annotated.
+
+    Attributes:
+        annotation: The pairs.
+        rules: By user.
+        excluded: Viewers who were not annotated, and why.
+        result: How often the annotations agree with the viewers' own ranks.
+    """
+
+    annotation: Annotation
+    rules: Mapping[str, Rule]
+    excluded: Mapping[str, str]
+    result: Result | None
+
+
+def run(
+    ranked: PreferenceTable, viewers: PreferenceTable, calibration: Calibration, promised: Promised | None = None
+) -> Outcome:
+    """Annotate the pictures that some viewers looked at.
+
+    Restless viewers, and those without a baseline clip, are left out on both sides, as in the FERGI paper.
+
+    Args:
+        ranked: People who ranked what they saw: the rule is chosen on them.
+        viewers: People to annotate; their ranks are not looked at but to say how often the annotations are right.
+        calibration: Says how sure each pair is.
+        promised: What the rule must keep; by default it is the paper's rule, which promises nothing.
+
+    Raises:
+        FergiRewardError: The three were not measured alike, nobody is left, or no rule keeps what is promised.
+    """
+    for what, source in (("viewers", viewers.au_source), ("calibration", calibration.au_source)):
+        if source != ranked.au_source:
+            raise FergiRewardError(
+                f"the action units of the {what} come from {source}, those of the ranked participants from "
+                f"{ranked.au_source}: scales differ, use one source"
+            )
+    excluded = unsteady_participants(viewers)
+    kept = viewers.without_users(excluded).with_reactions()
+    if not kept.users:
+        raise FergiRewardError(f"none of the {len(viewers.users)} viewers can be annotated: all were left out")
+    known = ranked.without_users(unsteady_participants(ranked)).with_reactions()
+    rules = choose_rules(known, kept.users, promised)
+    annotation = annotate(kept.images, rules, calibration.fit_for(["au4"]))
+    agreement = checked(annotation, kept.images)
+    return Outcome(annotation, rules, excluded, judge(agreement, seed=0) if len(agreement.margins) else None)
+
+
+def choose_rules(ranked: PreferenceTable, users: list[str], promised: Promised | None) -> dict[str, Rule]:
+    """A rule for each user, chosen on other people."""
+    if promised:
+        others = ranked.without_users(users)
+        if not others.users:
+            raise FergiRewardError(
+                f"a promise is about other people than those who ranked, and all {len(users)} viewers did: name the "
+                "folder of the others with --reactions"
+            )
+        return dict.fromkeys(users, guaranteed_rule(others, promised.accuracy, promised.confidence, len(users)))
+    if not set(users) & set(ranked.users):
+        return dict.fromkeys(users, paper_rule(ranked))
+    return {user: paper_rule(ranked.without_users([user])) for user in users}
+
+
+def write_pairs(outcome: Outcome, path: Path) -> None:
+    """One JSON object a line, with the columns of `Annotation.pairs`."""
+    records = outcome.annotation.pairs.to_dict("records")
+    write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def summary(outcome: Outcome) -> str:
+    """What was annotated and how often it was right, for people to read."""
+    annotation, result = outcome.annotation, outcome.result
+    thresholds = sorted({rule.threshold for rule in outcome.rules.values()})
+    span = f"{thresholds[0]:g}" + (f" to {thresholds[-1]:g}" if len(thresholds) > 1 else "")
+    lines = [
+        f"{len(annotation.pairs)} of {annotation.candidates} pairs of {len(outcome.rules)} viewers annotated "
+        f"({annotation.coverage:.1%}): valences further apart than {span}"
+    ]
+    if result:
+        low, high = result.ci95
+        lines.append(
+            f"by the viewers' own ranks {result.correct} of {result.pairs} are right: {result.accuracy:.2%} "
+            f"(95 % interval {low:.1%} - {high:.1%})"
+        )
+    lines += [f"left out: {user}, {reason}" for user, reason in outcome.excluded.items()]
+    return "\n".join(lines)
