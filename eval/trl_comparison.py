@@ -7,7 +7,6 @@ trl_alignprop.py beside this file. TRL's AlignProp always checkpoints its gradie
 make .parity/trl/.installed && python eval/trl_comparison.py --reference ../shared/reference
 """
 
-import itertools
 import json
 import os
 import re
@@ -36,9 +35,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 TRL_PYTHON = ROOT / ".parity" / "trl" / "bin" / "python"
 PROMPTS = ["a red cat", "a blue house", "a green tree", "a yellow car"]
-IMAGES_AN_EPOCH = 16
 DDPO, ALIGNPROP = "DDPO", "AlignProp"
-UPDATES_AN_EPOCH = {DDPO: 2, ALIGNPROP: 1}
+IMAGES_AN_EPOCH, UPDATES_AN_EPOCH = {DDPO: 16, ALIGNPROP: 8}, {DDPO: 2, ALIGNPROP: 1}
 # The last two of ten steps carry the gradient.
 ALIGNPROP_OPTIONS = {
     "seed": 0,
@@ -46,7 +44,7 @@ ALIGNPROP_OPTIONS = {
     "sample_eta": 1.0,
     "sample_guidance_scale": 5.0,
     "train_batch_size": 8,
-    "train_gradient_accumulation_steps": 2,
+    "train_gradient_accumulation_steps": 1,
     "train_learning_rate": 1e-3,
 }
 TRL_TRUNCATION = {"truncated_backprop_rand": False, "truncated_backprop_timestep": 8, "prompts": PROMPTS}
@@ -80,23 +78,23 @@ class Measured:
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--here", type=(click.Choice([DDPO, ALIGNPROP]), click.Path(path_type=Path)), hidden=True)
 def main(reference: Path | None, epochs: int, rounds: int, here: tuple[str, Path] | None) -> None:
-    """Print a table of medians."""
+    """Print a table of medians for each method."""
     if here:
         print(json.dumps(train_here(*here, epochs)))
         return
     programs = (reference or ROOT.parent / "shared" / "reference").resolve()
     if not TRL_PYTHON.exists():
         raise click.UsageError(f"there is no {TRL_PYTHON}: run `make .parity/trl/.installed` first")
-    runs: dict[tuple[str, str], list[Measured]] = {}
     with tempfile.TemporaryDirectory() as place:
         pipeline = Path(place) / "pipeline"
         run([TRL_PYTHON, programs / "trl" / "tiny_sd.py", pipeline, programs / "pickscore_processor"], place)
-        for method, _ in itertools.product([DDPO, ALIGNPROP], range(rounds)):
-            theirs = run_trl(method, programs, pipeline, epochs, place)
-            runs.setdefault((method, "TRL 0.23.1"), []).append(theirs)
-            ours = run([sys.executable, __file__, "--here", method, pipeline, "--epochs", epochs], place)
-            runs.setdefault((method, "fergi_reward"), []).append(Measured(**json.loads(ours.splitlines()[-1])))
-    print(tabulate([row(*names, measured) for names, measured in runs.items()], headers="keys", floatfmt=".3g"))
+        for method in (DDPO, ALIGNPROP):
+            theirs, ours = [], []
+            for _ in range(rounds):
+                theirs.append(run_trl(method, programs, pipeline, epochs, place))
+                ours.append(run_here(method, pipeline, epochs, place))
+            rows = [row(method, "TRL 0.23.1", theirs), row(method, "fergi_reward", ours)]
+            print(tabulate(rows, headers="keys", floatfmt=".3g"), flush=True)
 
 
 def run_trl(method: str, programs: Path, pipeline: Path, epochs: int, folder: str) -> Measured:
@@ -108,6 +106,12 @@ def run_trl(method: str, programs: Path, pipeline: Path, epochs: int, folder: st
     return Measured(**json.loads(run([TRL_PYTHON, program, pipeline, epochs, options], folder).splitlines()[-1]))
 
 
+def run_here(method: str, pipeline: Path, epochs: int, folder: str) -> Measured:
+    """The trainer of this package, in a process of its own too."""
+    printed = run([sys.executable, Path(__file__).resolve(), "--here", method, pipeline, "--epochs", epochs], folder)
+    return Measured(**json.loads(printed.splitlines()[-1]))
+
+
 def run(command: Sequence[object], folder: str) -> str:
     """What a program prints; its messages go through."""
     return subprocess.run([*map(str, command)], cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -116,7 +120,7 @@ def run(command: Sequence[object], folder: str) -> str:
 def row(method: str, name: str, runs: Sequence[Measured]) -> dict[str, object]:
     """Medians over the runs; of the rewards, those of the first run's first and last epoch."""
     seconds = statistics.median(statistics.median(one.seconds[1:]) for one in runs)
-    rates = {"images/s": IMAGES_AN_EPOCH / seconds, "updates/s": UPDATES_AN_EPOCH[method] / seconds}
+    rates = {"images/s": IMAGES_AN_EPOCH[method] / seconds, "updates/s": UPDATES_AN_EPOCH[method] / seconds}
     memory = statistics.median(one.memory for one in runs)
     rewards = {"first reward": runs[0].rewards[0], "last": runs[0].rewards[-1]}
     return {"method": method, "": name, "s/epoch": seconds, **rates, "peak GB": memory, **rewards}
