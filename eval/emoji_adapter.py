@@ -51,6 +51,9 @@ def main(adapter: Path, calibration: Path, seed: int, out: Path) -> None:
 
 def compare(adapter: Path, seed: int, reward: CombinedReward, out: Path) -> dict[str, Figures]:
     """Judge the model without and with the adapter, and draw held-out scenes in `out`/before_after.png."""
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()  # that the adapter leaves the text encoder alone is no news
     pipeline = load_pipeline()
     before, before_figures = drawn_and_judged(pipeline, seed, reward)
     pipeline.load_lora_weights(adapter)

@@ -25,15 +25,16 @@ def load_pipeline() -> "StableDiffusionPipeline":
     Raises:
         MissingDependencyError: diffusers is not installed.
     """
-    import torch
-
     from fergi_reward.errors import MissingDependencyError
 
     try:
         from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     except ImportError as error:
         raise MissingDependencyError("diffusers", "the emoji world's diffusion model", "train") from error
-    return StableDiffusionPipeline.from_pretrained(str(DATA / "pipeline"), torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(str(DATA / "pipeline"))
+    # Weights are stored in float16: diffusers loads its own models in float32, transformers as they are stored.
+    pipeline.text_encoder.float()
+    return pipeline
 
 
 def load_scorers(device: "torch.device | str | None" = None) -> "list[Scorer]":
