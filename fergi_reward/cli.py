@@ -54,12 +54,16 @@ def main() -> None:
 @config
 @data_option
 @click.option(
-    "--protocol", type=click.Choice(["bradley-terry", "paper-v1"]), default="bradley-terry", help="How to fit."
+    "--protocol",
+    type=click.Choice(["bradley-terry", "paper-v1"]),
+    default="bradley-terry",
+    help="How to fit.",
 )
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
 @click.option("--report", type=PATH, help="A folder for report.json, report.md and two plots.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds and bootstrap intervals.")
 @click.option("--scorers", help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]")
+@click.option("--aus", help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]")
 @click.option("--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]")
 @click.option("--from-frames", is_flag=True, help="Compute the activations from the frames instead of reading them.")
 @skip_bad
@@ -70,6 +74,7 @@ def calibrate(
     report: Path | None,
     seed: int,
     scorers: str | None,
+    aus: str | None,
     au_source: str | None,
     from_frames: bool,
     skip_bad: bool,
@@ -83,9 +88,9 @@ def calibrate(
     table = read_fergi(locate(data), from_frames=from_frames, au_source=au_source, bad=BadRows(skip_bad))
     for row in table.left_out:
         click.echo(f"left out: {row}", err=True)
-    columns = None if scorers is None else [name.strip() for name in scorers.split(",")]
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
-    evaluation = run(table, protocol, scorers=columns, seed=seed, command=command)
+    columns, units = _listed(scorers), _listed(aus and aus.lower())
+    evaluation = run(table, protocol, scorers=columns, aus=units, seed=seed, command=command)
     evaluation.calibration.save(out)
     click.echo(f"{reports.summary(evaluation)}\n\n{reports.markdown_table(evaluation)}\n")
     click.echo(f"calibration: {out}")
@@ -95,6 +100,11 @@ def calibrate(
             click.echo(f"report: {report}/report.md, report.json, accuracy.png, coverage.png")
         except MissingDependencyError as error:
             click.echo(f"report: {report}/report.md, report.json; no plots, since {error}")
+
+
+def _listed(names: str | None) -> list[str] | None:
+    """Names with commas between as a list."""
+    return None if names is None else [name.strip() for name in names.split(",")]
 
 
 @main.command()

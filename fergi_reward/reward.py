@@ -102,6 +102,7 @@ class CombinedReward:
         self._recorded = _checked_reactions(reaction, recorded, calibration)
         self._without = calibration.fit_for(self._names)
         self._with = self._without if recorded is None else calibration.fit_for([*self._names, AU4])
+        self._decay = self._with.decay or 0.0
         if uncertainty_penalty < 0 or (uncertainty_penalty and len(self._names) < 2):
             raise FergiRewardError(
                 f"uncertainty_penalty is {uncertainty_penalty} with {len(self._names)} scorers: it must be at least 0, "
@@ -273,7 +274,7 @@ class CombinedReward:
         if self._recorded is None:
             return self._output(terms, parts, {})
         activations, missing = self._look_up(image_ids, len(prompts), device)
-        valences = torch.from_numpy(valence(activations, self._with.decay or 0.0)).to(device, torch.float32)
+        valences = torch.from_numpy(valence(activations, self._decay)).to(device, torch.float32)
         terms |= {AU4: valences}
         parts |= {AU4: torch.zeros_like(valences)}
         with_reaction = _contributions(self._with, terms)

@@ -100,7 +100,7 @@ def test_the_command_line_goes_before_the_config(simulated, tmp_path):
         ("skip_bad: 2", "skip-bad is 2, must be true or false"),
         ("seed: 1.5", "'1.5' is not a valid integer"),
         ("seed: -1", "-1 is not in the range"),
-        ("protocol: paper-v1\nscorers: clip", "paper-v1 weighs the three scorers of the paper"),
+        ("protocol: paper-v1\nscorers: clip", "paper-v1 weighs what the paper weighs: leave scorers out, got clip"),
         ("protocol: paper-v9", "'paper-v9' is not one of"),
         ("seed: soon", "'soon' is not a valid integer"),
         ("- a\n- b", "should hold the command's options"),
@@ -121,6 +121,36 @@ def test_any_column_can_be_weighed(simulated, tmp_path):
     assert result.exit_code == 0, result.output
     assert "| aesthetic+au4" in result.output
     assert {fit["name"] for fit in json.loads(out.read_text())["fits"]} >= {"clip", "weighted_sum", "weighted_sum+au4"}
+
+
+def test_action_units_can_be_weighed(simulated, tmp_path):
+    out, report = tmp_path / "c.json", tmp_path / "report"
+    result = run("calibrate", "--data", simulated, "--aus", "AU4, AU12", "--out", out, "--report", report)
+    assert result.exit_code == 0, result.output
+    assert "| weighted_sum+au4+au12" in result.output
+    fits = {fit["name"]: fit for fit in json.loads(out.read_text())["fits"]}
+    assert [term["name"] for term in fits["weighted_sum+au4"]["terms"]][3:] == ["au4"]
+    assert len(fits["weighted_sum+au4+au12"]["terms"]) == 3 + 2 * 2
+    record = json.loads((report / "report.json").read_text())
+    effect = record["action_units"]["au12"]
+    assert effect["ci95"][0] <= effect["log_odds"] <= effect["ci95"][1]
+    row = next(line for line in (report / "report.md").read_text().splitlines() if line.startswith("| AU12 "))
+    assert f" {effect['log_odds']:+.3f} |" in row
+    assert set(record["regression_on_alignment_and_fidelity"]) >= {"image_reward", "au4", "au26"}
+
+
+@pytest.mark.parametrize(
+    ("aus", "message"),
+    [
+        ("clip", "aus are different action units such as au4, or all, got clip"),
+        ("AU4,AU4", "got au4, au4"),
+        ("", "or all, got"),
+        ("all,AU4", "got all, au4"),
+        ("AU4,AU13", "no column au13; it has"),
+    ],
+)
+def test_what_is_no_action_unit_is_refused(simulated, tmp_path, aus, message):
+    assert message in mistake(run("calibrate", "--data", simulated, "--aus", aus, "--out", tmp_path / "c.json"))
 
 
 def test_results_are_no_devices_and_no_folders(simulated, tmp_path):

@@ -10,7 +10,7 @@ from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
 
 WITHOUT = Fit("pickscore", (Term("pickscore", 1.0, 2.0, 0.5),))
-WITH = Fit("pickscore+au4", (Term("pickscore", 3.0, 4.0, 0.6), Term("au4", -0.2, 0.1, 0.3)), decay=0.4)
+WITH = Fit("pickscore+au4", (Term("pickscore", 3.0, 4.0, 0.6), Term("au4", -0.2, 0.1, 0.3, 0.4)))
 PROMPTS = ["a cat", "a dog", "a cat"]
 
 
@@ -53,6 +53,17 @@ def test_an_image_without_a_reaction_takes_the_weights_fitted_without_it(scorer,
     assert output.contributions["au4"][1] == 0
     torch.testing.assert_close(sum(output.contributions.values()), output.total)
     assert output.log("r")["r/au4_missing"] == pytest.approx(1 / 3)
+
+
+def test_more_of_the_face_than_au4_is_for_fits_that_a_reward_does_not_ask_for(scorer):
+    both = Fit("p+au4+au12", (*WITH.terms, Term("au12", -0.2, 0.1, 0.3, 0.4)))
+    settings = {"reaction": "recorded", "recorded": recorded(one=1.0)}
+    assert "au12" not in CombinedReward([scorer], calibration(WITHOUT, WITH, both), **settings).describe()["terms"]
+    with pytest.raises(FergiRewardError, match=r"no weights for the terms pickscore, au4: choose .* au4, au12"):
+        CombinedReward([scorer], calibration(WITHOUT, both), **settings)
+    twice = Fit("pickscore+au4", (*WITH.terms, Term("au4", -0.2, 0.1, 0.3, 1.6)))
+    with pytest.raises(FergiRewardError, match=r"has the decays 0\.4, 1\.6"):
+        CombinedReward([scorer], calibration(WITHOUT, twice), **settings)
 
 
 def test_gradients_reach_the_pixels_and_score_has_none(scorer, pixels):

@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.calibration.grid import Grid
+from fergi_reward.calibration.grid import best_selection, selection_gains
 from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import valence
@@ -42,10 +42,9 @@ def paper_rule(table: PreferenceTable) -> Rule:
     Args:
         table: Ranked pictures, all with `au4`.
     """
-    activations = table.columns(["au4"])
-    # The search for annotations asks no scorer.
-    grid = Grid(activations[:, :0], activations[:, 0], table.pairs(), table.images["user"].to_numpy(dtype=str))
-    chosen = grid.best_selection(np.ones(len(grid.pairs), dtype=bool))
+    pairs = table.pairs()
+    gains = selection_gains(pairs, table.columns(["au4"])[:, 0])
+    chosen = best_selection(gains, np.ones(len(pairs), dtype=bool))
     return Rule(chosen.decay, chosen.threshold)
 
 

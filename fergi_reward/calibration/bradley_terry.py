@@ -8,15 +8,16 @@ is chosen on the training participants alone, by cross-validation among them.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, groupby, product
+from operator import attrgetter
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fergi_reward.calibration.calibration import Fit, Term
-from fergi_reward.calibration.crossval import HeldOut, Outcome, leave_one_out, log_loss
+from fergi_reward.calibration.calibration import Fit, Term, is_action_unit
+from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, leave_one_out, log_loss
 from fergi_reward.calibration.table import Pairs, PreferenceTable
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import valence
@@ -24,18 +25,23 @@ from fergi_reward.reactions.clip import valence
 SCORERS = ("image_reward", "pickscore", "hps_v2")
 DECAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 PENALTIES = (1e-2, 1e-3, 1e-4)
+# Several action units enter twice each, with the paper's decay coefficient and with four times it: no one coefficient
+# suits them all, and a sum of two valences bends as the pairs ask. Many weak terms need a penalty of their own.
+SEVERAL_DECAYS = (0.4, 1.6)
+FACE_PENALTIES = (0.3, 0.1, 0.03, 0.01)
 INNER_FOLDS = 10
+EFFECT_RESAMPLES = 500
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def fit_weights(differences: Floats, penalty: float, start: Floats | None = None) -> Floats:
-    """The weights that minimise mean log(1 + exp(-differences @ w)) + penalty / 2 * |w|^2, by Newton's method.
+def fit_weights(differences: Floats, penalty: float | Floats, start: Floats | None = None) -> Floats:
+    """The weights that minimise mean log(1 + exp(-differences @ w)) + sum(penalty * w^2) / 2, by Newton's method.
 
     Args:
         differences: Standardised terms of the better image less those of the worse, (P, D).
-        penalty: Above 0, so that a minimum exists.
+        penalty: Above 0, so that a minimum exists; one for all weights, or one each, (D,).
         start: Weights to start from, (D,).
 
     Returns:
@@ -45,7 +51,7 @@ def fit_weights(differences: Floats, penalty: float, start: Floats | None = None
     array([1.099])
     """
     weights = np.zeros(differences.shape[1]) if start is None else start
-    ridge = penalty * np.eye(len(weights))
+    ridge = np.diag(np.broadcast_to(penalty, len(weights)))
     margins = differences @ weights
     loss = log_loss(margins) + weights @ ridge @ weights / 2
     for _ in range(100):
@@ -67,10 +73,17 @@ def fit_weights(differences: Floats, penalty: float, start: Floats | None = None
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What is chosen by cross-validation among the training participants."""
+    """What is chosen by cross-validation among the training participants.
 
-    decay: float
+    Attributes:
+        decays: Every action unit enters once with each of these decay coefficients.
+        penalty: Of the scorers' weights.
+        face_penalty: Of the action units' weights.
+    """
+
+    decays: tuple[float, ...]
     penalty: float
+    face_penalty: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ class Model:
 
     Attributes:
         name: What reports call it.
-        terms: Columns of the table; `au4` enters as its valence.
+        terms: Columns of the table; an action unit enters as its valence.
         table: The rows.
         pairs: Their pairs.
     """
@@ -88,7 +101,7 @@ class Model:
     terms: tuple[str, ...]
     table: PreferenceTable
     pairs: Pairs
-    _features: dict[float, Floats] = field(default_factory=dict)
+    _features: dict[tuple[float, ...], Floats] = field(default_factory=dict)
 
     @cached_property
     def row_users(self) -> NDArray[np.str_]:
@@ -96,77 +109,94 @@ class Model:
         return self.table.images["user"].to_numpy(dtype=str)
 
     @property
-    def decays(self) -> Sequence[float]:
-        """The decay coefficients to choose from; one, without effect, where there is no reaction."""
-        return DECAYS if "au4" in self.terms else DECAYS[:1]
+    def candidates(self) -> list[Hyperparameters]:
+        """What to choose from: the decay coefficient for one action unit, a penalty of their own for several."""
+        count = sum(map(is_action_unit, self.terms))
+        if count > 1:
+            return [Hyperparameters(SEVERAL_DECAYS, *penalties) for penalties in product(PENALTIES, FACE_PENALTIES)]
+        choices = [(decay,) for decay in DECAYS] if count else [()]
+        return [Hyperparameters(decays, penalty, penalty) for decays, penalty in product(choices, PENALTIES)]
 
-    def features(self, decay: float) -> Floats:
-        """The terms of every row, not standardised, (rows, terms)."""
-        if decay not in self._features:
-            columns = self.table.columns(self.terms).copy()  # pandas hands out views that cannot be written
-            if "au4" in self.terms:
-                place = self.terms.index("au4")
-                columns[:, place] = valence(columns[:, place], decay)
-            self._features[decay] = columns
-        return self._features[decay]
+    def layout(self, decays: tuple[float, ...]) -> list[tuple[str, float | None]]:
+        """The column and the decay coefficient of every feature."""
+        return [(name, decay) for name in self.terms for decay in (decays if is_action_unit(name) else (None,))]
 
-    def scale(self, decay: float, users: NDArray[np.str_]) -> tuple[Floats, Floats]:
-        """Mean and sample standard deviation of the terms over the images of some participants."""
-        rows = self.features(decay)[np.isin(self.row_users, users)]
+    def penalties(self, chosen: Hyperparameters) -> Floats:
+        """The penalty of the weight of every feature."""
+        layout = self.layout(chosen.decays)
+        return np.array([chosen.penalty if decay is None else chosen.face_penalty for _, decay in layout])
+
+    def features(self, decays: tuple[float, ...]) -> Floats:
+        """What is weighed of every row, not standardised, (rows, features)."""
+        if decays not in self._features:
+            columns = dict(zip(self.terms, self.table.columns(self.terms).T, strict=True))
+            values = [
+                columns[name] if decay is None else valence(columns[name], decay) for name, decay in self.layout(decays)
+            ]
+            self._features[decays] = np.stack(values, axis=1)
+        return self._features[decays]
+
+    def scale(self, decays: tuple[float, ...], users: NDArray[np.str_]) -> tuple[Floats, Floats]:
+        """Mean and sample standard deviation of the features over the images of some participants."""
+        rows = self.features(decays)[np.isin(self.row_users, users)]
         std = rows.std(axis=0, ddof=1)
         if not (std > 1e-9 * np.abs(rows).max(axis=0)).all():
-            constant = self.terms[int(np.argmin(std))]
+            constant, _ = self.layout(decays)[int(np.argmin(std))]
             raise FergiRewardError(f"{constant} has the same value for every image of a training set: leave it out")
         return rows.mean(axis=0), std
 
-    def differences(self, decay: float, std: Floats) -> Floats:
-        """Standardised terms of the better image less those of the worse, (pairs, terms)."""
-        features = self.features(decay)
+    def differences(self, decays: tuple[float, ...], std: Floats) -> Floats:
+        """Standardised features of the better image less those of the worse, (pairs, features)."""
+        features = self.features(decays)
         return (features[self.pairs.better] - features[self.pairs.worse]) / std
 
 
 def choose(model: Model, training: Mask, seed: int) -> Hyperparameters:
-    """The decay coefficient and penalty, by the log-loss on left-out folds of the training participants.
+    """The decay coefficients and penalties, by the log-loss on left-out folds of the training participants.
 
     The minimum itself is flat and jumps with every participant left out, so what is taken is the middle one of the
-    decay coefficients that one standard error cannot tell from the best, and with it the largest such penalty (Breiman
-    et al., Classification and Regression Trees, 1984, section 3.4.3, for the rule of one standard error).
+    decay coefficients that one standard error cannot tell from the best, and with it the largest such penalties
+    (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, for the rule of one standard error).
     """
     losses = _inner_losses(model, training, seed)
     best = min(losses, key=lambda candidate: losses[candidate].sum())
     excess = {candidate: loss - losses[best] for candidate, loss in losses.items()}
     error = {candidate: loss.std() * np.sqrt(len(loss)) for candidate, loss in excess.items()}
     as_good = [candidate for candidate in losses if excess[candidate].sum() <= error[candidate]]
-    decays = sorted({candidate.decay for candidate in as_good})
-    decay = decays[(len(decays) - 1) // 2]
-    return max((candidate for candidate in as_good if candidate.decay == decay), key=lambda kept: kept.penalty)
+    decays = sorted({candidate.decays for candidate in as_good})
+    middle = decays[(len(decays) - 1) // 2]
+    of_middle = (candidate for candidate in as_good if candidate.decays == middle)
+    return max(of_middle, key=lambda candidate: candidate.penalty * candidate.face_penalty)
 
 
 def _inner_losses(model: Model, training: Mask, seed: int) -> dict[Hyperparameters, Floats]:
     """Summed log-loss of each training participant for each candidate, from fits without that participant's fold."""
     users, index = np.unique(model.pairs.users[training], return_inverse=True)
     fold_of = np.random.default_rng(seed).permutation(len(users)) % INNER_FOLDS
-    losses = {Hyperparameters(decay, penalty): np.zeros(len(users)) for decay in model.decays for penalty in PENALTIES}
-    for decay in model.decays:
+    losses = {candidate: np.zeros(len(users)) for candidate in model.candidates}
+    for decays, candidates in groupby(model.candidates, key=attrgetter("decays")):
+        of_these = list(candidates)
         weights = None  # each fit starts from the one before, which is close
         for fold in range(min(INNER_FOLDS, len(users))):
-            _, std = model.scale(decay, users[fold_of != fold])
-            differences = model.differences(decay, std)[training]
+            _, std = model.scale(decays, users[fold_of != fold])
+            differences = model.differences(decays, std)[training]
             test = fold_of[index] == fold
-            for penalty in PENALTIES:
-                weights = fit_weights(differences[~test], penalty, weights)
+            for candidate in of_these:
+                weights = fit_weights(differences[~test], model.penalties(candidate), weights)
                 pair_losses = np.logaddexp(0.0, -(differences[test] @ weights))
-                losses[Hyperparameters(decay, penalty)] += np.bincount(index[test], pair_losses, len(users))
+                losses[candidate] += np.bincount(index[test], pair_losses, len(users))
     return losses
 
 
 def fit(model: Model, training: Mask, seed: int) -> Fit:
     """Choose, standardise and fit on the training pairs."""
     chosen = choose(model, training, seed)
-    mean, std = model.scale(chosen.decay, np.unique(model.pairs.users[training]))
-    weights = fit_weights(model.differences(chosen.decay, std)[training], chosen.penalty)
-    terms = zip(model.terms, mean.tolist(), std.tolist(), weights.tolist(), strict=True)
-    return Fit(model.name, tuple(Term(*term) for term in terms), chosen.decay if "au4" in model.terms else None)
+    mean, std = model.scale(chosen.decays, np.unique(model.pairs.users[training]))
+    weights = fit_weights(model.differences(chosen.decays, std)[training], model.penalties(chosen))
+    numbers = zip(mean.tolist(), std.tolist(), weights.tolist(), strict=True)
+    layout = model.layout(chosen.decays)
+    terms = (Term(name, *values, decay) for (name, decay), values in zip(layout, numbers, strict=True))
+    return Fit(model.name, tuple(terms))
 
 
 def held_out_margins(model: Model, seed: int, bar: "tqdm[NoReturn]") -> HeldOut:
@@ -175,45 +205,101 @@ def held_out_margins(model: Model, seed: int, bar: "tqdm[NoReturn]") -> HeldOut:
     for _, training in leave_one_out(model.pairs.users):
         fitted = fit(model, training, seed)
         std, weights = (np.array([getattr(term, name) for term in fitted.terms]) for name in ("std", "weight"))
-        margins[~training] = (model.differences(fitted.decay or DECAYS[0], std) @ weights)[~training]
+        margins[~training] = (model.differences(fitted.decays, std) @ weights)[~training]
         bar.update()
     return HeldOut(model.name, margins, model.pairs.users, is_log_odds=True)
 
 
-def term_sets(scorers: Sequence[str] = SCORERS) -> dict[str, tuple[str, ...]]:
+def effects(model: Model, seed: int) -> dict[str, Effect]:
+    """What a rise of each action unit by 1 adds to the log-odds of the image, beside all other terms.
+
+    The interval is a bootstrap over participants at the decay coefficients and penalties that all of them chose.
+    """
+    chosen = choose(model, np.ones(len(model.pairs), dtype=bool), seed)
+    users, index = np.unique(model.pairs.users, return_inverse=True)
+    _, std = model.scale(chosen.decays, users)
+    differences, penalties = model.differences(chosen.decays, std), model.penalties(chosen)
+    weights = fit_weights(differences, penalties)
+
+    layout = model.layout(chosen.decays)
+    units = list(dict.fromkeys(name for name, decay in layout if decay is not None))
+    moved = np.zeros((len(layout), len(units)))  # how far the rise moves each feature, in standard deviations
+    for row, (name, decay) in enumerate(layout):
+        if decay is not None:
+            moved[row, units.index(name)] = (valence(np.ones(1), decay) / std[row]).item()
+    pairs_of = [np.flatnonzero(index == user) for user in range(len(users))]
+    draws = np.random.default_rng(seed).integers(len(users), size=(EFFECT_RESAMPLES, len(users)))
+    resampled = (differences[np.concatenate([pairs_of[user] for user in draw])] for draw in draws)
+    added = np.stack([fit_weights(sample, penalties, weights) @ moved for sample in resampled])
+    bounds = np.quantile(added, [0.025, 0.975], axis=0).T.tolist()
+    return {
+        unit: Effect(log_odds, (low, high))
+        for unit, log_odds, (low, high) in zip(units, (weights @ moved).tolist(), bounds, strict=True)
+    }
+
+
+def reaction_name(aus: Sequence[str]) -> str:
+    """What reports call these action units together.
+
+    >>> reaction_name(["au4"]), reaction_name(["au4", "au12"]), reaction_name(["au1", "au2", "au4"])
+    ('au4', 'au4+au12', '3_aus')
+    """
+    return "+".join(aus) if len(aus) < 3 else f"{len(aus)}_aus"
+
+
+def term_sets(scorers: Sequence[str] = SCORERS, aus: Sequence[str] = ("au4",)) -> dict[str, tuple[str, ...]]:
     """Every set of scorers, without and with the reaction, by the name that reports give it.
 
-    A reward that lacks a scorer or a reaction finds weights that were fitted without it.
+    A reward that lacks a scorer or a reaction finds weights that were fitted without it. A reward has no more of the
+    face than AU4, so several action units are fitted with all scorers only, beside the fit with AU4.
 
     >>> list(term_sets(["pickscore"]))
     ['pickscore', 'au4', 'pickscore+au4']
+    >>> list(term_sets(["pickscore"], ["au4", "au12"]))
+    ['pickscore', 'au4+au12', 'pickscore+au4', 'pickscore+au4+au12']
     """
     sets = [chosen for size in range(1, len(scorers) + 1) for chosen in combinations(scorers, size)]
     bases = {"weighted_sum" if len(chosen) == len(scorers) > 1 else "+".join(chosen): chosen for chosen in sets}
-    with_reaction = {f"{name}+au4": (*terms, "au4") for name, terms in bases.items()}
-    return {**bases, "au4": ("au4",), **with_reaction}
+    reaction = reaction_name(aus)
+    faces = ({"au4": ("au4",)} if "au4" in aus else {}) | {reaction: tuple(aus)}
+    joined = list(bases.items())[0 if len(aus) == 1 else -1 :]
+    with_faces = {f"{name}+{face}": (*terms, *units) for face, units in faces.items() for name, terms in joined}
+    return {**bases, reaction: tuple(aus), **with_faces}
 
 
-def run(table: PreferenceTable, seed: int, scorers: Sequence[str] = SCORERS) -> Outcome:
+def _action_units(table: PreferenceTable, aus: Sequence[str]) -> list[str]:
+    """The columns that `aus` names."""
+    found = [name for name in table.images if is_action_unit(name)] if list(aus) == ["all"] else list(aus)
+    if not found or len(set(found)) < len(found) or not all(map(is_action_unit, found)):
+        raise FergiRewardError(f"aus are different action units such as au4, or all, got {', '.join(aus) or 'none'}")
+    return found
+
+
+def run(
+    table: PreferenceTable, seed: int, *, scorers: Sequence[str] = SCORERS, aus: Sequence[str] = ("au4",)
+) -> Outcome:
     """Fit and evaluate `bradley-terry`, with a progress bar.
 
     Args:
-        table: Preferences with a column a scorer, and `au4`.
+        table: Preferences with a column a scorer and a column an action unit.
         seed: Of the folds among the training participants.
         scorers: The columns to weigh; every set of them is fitted.
+        aus: The action units to weigh; `["all"]`: every one of the table.
 
     Raises:
         FergiRewardError: A column is missing, a term is constant, or fewer than three participants have pairs.
     """
-    used = table.with_reactions()
-    used.columns([*scorers, "au4"])
+    aus = _action_units(table, aus)
+    used = table.with_reactions(aus)
+    used.columns([*scorers, *aus])
     pairs = used.pairs()
     count = len(set(pairs.users))
     if count < 3:
         raise FergiRewardError(f"nested cross-validation needs at least 3 participants with pairs, got {count}")
-    models = [Model(name, terms, used, pairs) for name, terms in term_sets(scorers).items()]
+    models = [Model(name, terms, used, pairs) for name, terms in term_sets(scorers, aus).items()]
     everything = np.ones(len(pairs), dtype=bool)
     with tqdm(total=len(models) * count, desc="calibrating", unit="fit") as bar:
         fitted = [(fit(model, everything, seed), held_out_margins(model, seed, bar)) for model in models]
     fits, held_out = zip(*fitted, strict=True)
-    return Outcome(used, fits, held_out, excluded={}, published={})
+    reaction = reaction_name(aus)
+    return Outcome(used, fits, held_out, reaction, effects=effects(models[-1], seed))

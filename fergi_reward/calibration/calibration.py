@@ -12,7 +12,7 @@ from typing import Any
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json
 
-SCHEMA = 1
+SCHEMA = 2
 SHIPPED = "fergi-ir50-bradley-terry.json"
 VALENCE_TRANSFORM = "exp(-decay * activation) - 1"
 
@@ -35,12 +35,14 @@ class Term:
         mean: Mean of x over the images fitted on.
         std: Sample standard deviation of x, above 0.
         weight: Its share of the total.
+        decay: The decay coefficient of the valence, above 0; None for a scorer.
     """
 
     name: str
     mean: float
     std: float
     weight: float
+    decay: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,7 @@ class Fit:
 
     Attributes:
         name: What reports call it.
-        terms: The terms of the sum.
-        decay: The decay coefficient of the valence of action units; None where there is none.
+        terms: The terms of the sum. An action unit may enter several times, each time with another decay.
         accuracy: Share of left-out pairs in the right order; None where the protocol does not evaluate it.
         ci95: Its interval, by bootstrap over participants.
         log_loss: Mean negative log-probability of the left-out pairs; None where the total is no log-odds.
@@ -58,24 +59,44 @@ class Fit:
 
     name: str
     terms: tuple[Term, ...]
-    decay: float | None = None
     accuracy: float | None = None
     ci95: tuple[float, float] | None = None
     log_loss: float | None = None
 
     def __post_init__(self) -> None:
-        if len(set(self.term_names)) != len(self.terms):
+        if len({(term.name, term.decay) for term in self.terms}) != len(self.terms):
             raise FergiRewardError(f"a term is given twice in {', '.join(self.term_names)}")
         for term in self.terms:
             if term.std <= 0:
                 raise FergiRewardError(f"std of {term.name} is {term.std}, it must be above 0")
-        if any(map(is_action_unit, self.term_names)) and not (self.decay and self.decay > 0):
-            raise FergiRewardError(f"decay is {self.decay}, with an action unit it must be above 0")
+            if is_action_unit(term.name) and not (term.decay and term.decay > 0):
+                raise FergiRewardError(f"decay of {term.name} is {term.decay}, for an action unit it must be above 0")
+            if term.decay is not None and not is_action_unit(term.name):
+                raise FergiRewardError(f"decay of {term.name} is {term.decay}, for a scorer it must be null")
 
     @property
     def term_names(self) -> tuple[str, ...]:
-        """The names of the terms, in order."""
+        """The names of the terms, in order; an action unit once for each of its decays."""
         return tuple(term.name for term in self.terms)
+
+    @property
+    def decays(self) -> tuple[float, ...]:
+        """The decay coefficients of its action units, rising; none where it has no action unit."""
+        return tuple(sorted({term.decay for term in self.terms if term.decay is not None}))
+
+    @property
+    def decay(self) -> float | None:
+        """The decay coefficient, where there is one for all action units; None where it has no action unit.
+
+        Raises:
+            FergiRewardError: There are several.
+        """
+        if len(self.decays) > 1:
+            listed = ", ".join(map(str, self.decays))
+            raise FergiRewardError(
+                f"the fit {self.name} has the decays {listed}, and only one can be used: calibrate again"
+            )
+        return self.decays[0] if self.decays else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +143,7 @@ class Calibration:
         for fit in self.fits:
             if set(fit.term_names) == set(terms):
                 return fit
-        known = "; ".join(", ".join(fit.term_names) for fit in self.fits)
+        known = "; ".join(", ".join(dict.fromkeys(fit.term_names)) for fit in self.fits)
         raise FergiRewardError(
             f"the calibration has no weights for the terms {', '.join(terms) or '(none)'}: choose one of the sets "
             f"{known}, or run `fergi-reward calibrate` on data with these scores"
@@ -216,9 +237,8 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "record": ("a mapping", lambda value: isinstance(value, dict)),
 }
 _FIELDS: dict[type, dict[str, str]] = {
-    Term: {"name": "text", "mean": "number", "std": "number", "weight": "number"},
-    Fit: {"name": "text", "terms": "records", "decay": "optional", "accuracy": "optional", "ci95": "interval"}
-    | {"log_loss": "optional"},
+    Term: {"name": "text", "mean": "number", "std": "number", "weight": "number", "decay": "optional"},
+    Fit: {"name": "text", "terms": "records", "accuracy": "optional", "ci95": "interval", "log_loss": "optional"},
     Calibration: {"protocol": "text", "au_source": "text", "fits": "records", "dataset": "record"}
     | {"library_version": "text", "command": "text", "seed": "number", "valence_transform": "text", "schema": "number"},
 }

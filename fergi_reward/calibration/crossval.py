@@ -1,7 +1,7 @@
 """Judging a model on participants it has not seen: leave one out, count, and bootstrap over participants."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,19 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """What a rise of an action unit by 1 adds to the log-odds of the image that was seen.
+
+    Attributes:
+        log_odds: Below 0 where the action unit speaks against the image.
+        ci95: Its interval, by bootstrap over participants.
+    """
+
+    log_odds: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a protocol found.
 
@@ -63,15 +76,19 @@ class Outcome:
         table: The rows used.
         fits: The weights, fitted on every participant.
         held_out: What the models fitted without a participant say of that participant.
+        reaction: What models call the viewer's face: `au4`, or a name of several action units.
         excluded: Participants left out by the protocol's rules, and why.
         published: Accuracies that were published for the same models on the same data, in percent.
+        effects: What each action unit adds, where the protocol tells.
     """
 
     table: PreferenceTable
     fits: tuple[Fit, ...]
     held_out: tuple[HeldOut, ...]
-    excluded: dict[str, str]
-    published: dict[str, float]
+    reaction: str
+    excluded: dict[str, str] = field(default_factory=dict)
+    published: dict[str, float] = field(default_factory=dict)
+    effects: dict[str, Effect] = field(default_factory=dict)
 
 
 def leave_one_out(users: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:

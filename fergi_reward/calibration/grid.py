@@ -6,7 +6,6 @@ project's own protocol is in `bradley_terry.py` and has no such leak.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +78,6 @@ class Grid:
     """The searches, over the rows and pairs of one table."""
 
     scores: Floats
-    activations: Floats
     pairs: Pairs
     row_users: NDArray[np.str_]
 
@@ -97,33 +95,68 @@ class Grid:
         right = self.difference(standardised)[training] @ grid.T > 0
         return grid[right.sum(axis=0).argmax()]
 
-    def best_coefficient(self, base: Floats, valences: Floats, training: Mask) -> float:
-        """The coefficient of the valence with the most training pairs right; the first of equals."""
-        base_difference, valence_difference = self.difference(base)[training], self.difference(valences)[training]
-        right = base_difference[:, None] + valence_difference[:, None] * COEFFICIENTS > 0
-        return float(COEFFICIENTS[right.sum(axis=0).argmax()])
+    def best_coefficient(self, base: Floats, reaction: Floats, coefficients: Floats, training: Mask) -> float:
+        """The coefficient of the reaction with the most training pairs right; the first of equals."""
+        base_difference, reaction_difference = self.difference(base)[training], self.difference(reaction)[training]
+        right = base_difference[:, None] + reaction_difference[:, None] * coefficients > 0
+        return float(coefficients[right.sum(axis=0).argmax()])
 
-    @cached_property
-    def selection_gains(self) -> NDArray[np.int8]:
-        """What annotating each pair is worth at each decay and threshold: 1 right, -2 wrong, 0 left alone."""
-        differences = np.stack([self.difference(valence(self.activations, decay)) for decay in DECAYS])
-        worth = np.where(differences > 0, 1, -2).astype(np.int8)
-        chosen = np.abs(differences)[:, None] > THRESHOLDS[:, None]
-        return (worth[:, None] * chosen).reshape(len(DECAYS) * len(THRESHOLDS), -1)
 
-    def best_selection(self, training: Mask) -> Selection:
-        """The decay and threshold with the most (correct - 2 x incorrect) on training pairs; the first of equals."""
-        best = int(self.selection_gains[:, training].sum(axis=1, dtype=np.int64).argmax())
-        return Selection(float(DECAYS[best // len(THRESHOLDS)]), float(THRESHOLDS[best % len(THRESHOLDS)]))
+def selection_gains(pairs: Pairs, activations: Floats) -> NDArray[np.int8]:
+    """What annotating each pair is worth at each decay and threshold: 1 right, -2 wrong, 0 left alone."""
+    valences = np.stack([valence(activations, decay) for decay in DECAYS])
+    differences = valences[:, pairs.better] - valences[:, pairs.worse]
+    worth = np.where(differences > 0, 1, -2).astype(np.int8)
+    chosen = np.abs(differences)[:, None] > THRESHOLDS[:, None]
+    return (worth[:, None] * chosen).reshape(len(DECAYS) * len(THRESHOLDS), -1)
+
+
+def best_selection(gains: NDArray[np.int8], training: Mask) -> Selection:
+    """The decay and threshold with the most (correct - 2 x incorrect) on training pairs; the first of equals."""
+    best = int(gains[:, training].sum(axis=1, dtype=np.int64).argmax())
+    return Selection(float(DECAYS[best // len(THRESHOLDS)]), float(THRESHOLDS[best % len(THRESHOLDS)]))
 
 
 @dataclass(frozen=True)
 class FirstStage:
-    """What is fitted without one participant: scores standardised, their weights, the annotation rule."""
+    """What is fitted without one participant: the scores standardised, and their weights."""
 
     standardised: Floats
     weights: Floats
-    selection: Selection
+
+
+def first_stages(grid: Grid) -> dict[str, FirstStage]:
+    """The first stage of each participant."""
+    stages = {}
+    for user, others in leave_one_out(grid.row_users):
+        standardised = grid.standardised(others)
+        stages[user] = FirstStage(standardised, grid.best_weights(standardised, grid.pairs.users != user))
+    return stages
+
+
+def second_stage(
+    grid: Grid, stages: dict[str, FirstStage], reaction: Floats, name: str, coefficients: Floats
+) -> dict[str, Floats]:
+    """Margins of the scores, the weighted sum, the reaction, and of the sums with it, on left-out participants.
+
+    Args:
+        grid: The searches.
+        stages: The first stage of each participant.
+        reaction: What the face of each image's viewer says, from a fit without that viewer, (rows,).
+        name: What models call it.
+        coefficients: Of the reaction, to choose from.
+    """
+    own_weights = np.stack([stages[user].weights for user in grid.row_users])
+    bases = (*SCORERS, "weighted_sum")
+    margins = {model: np.empty(len(grid.pairs)) for model in (*bases, name, *(f"{base}+{name}" for base in bases))}
+    for user, training in leave_one_out(grid.pairs.users):
+        standardised = stages[user].standardised
+        weighted_sum = (standardised * own_weights).sum(axis=1)
+        for model, base in zip(bases, (*standardised.T, weighted_sum), strict=True):
+            total = base + grid.best_coefficient(base, reaction, coefficients, training) * reaction
+            margins[model][~training] = grid.difference(base)[~training]
+            margins[f"{model}+{name}"][~training] = grid.difference(total)[~training]
+    return margins | {name: grid.difference(reaction)}
 
 
 def run(table: PreferenceTable, seed: int) -> Outcome:
@@ -139,61 +172,48 @@ def run(table: PreferenceTable, seed: int) -> Outcome:
     excluded = unsteady_participants(table)
     used = table.without_users(excluded).with_reactions()
     row_users = used.images["user"].to_numpy(dtype=str)
-    grid = Grid(used.columns(SCORERS), used.columns(["au4"])[:, 0], used.pairs(), row_users)
+    grid = Grid(used.columns(SCORERS), used.pairs(), row_users)
     if len(set(grid.pairs.users)) < 2:
         raise FergiRewardError(f"paper-v1 leaves one participant out, and only {len(set(grid.pairs.users))} is left")
-    stages = {user: _first_stage(grid, user) for user in np.unique(row_users)}
+    activations = used.columns(["au4"])[:, 0]
+    gains = selection_gains(grid.pairs, activations)
     published = PUBLISHED if used.fingerprint() == FERGI_FINGERPRINT else {}
-    return Outcome(used, _final_fits(grid), _held_out(grid, stages), excluded, published)
+    return Outcome(
+        used, _final_fits(grid, activations, gains), _held_out(grid, activations, gains), "au4", excluded, published
+    )
 
 
-def _first_stage(grid: Grid, user: str) -> FirstStage:
-    standardised = grid.standardised(grid.row_users != user)
-    training = grid.pairs.users != user
-    return FirstStage(standardised, grid.best_weights(standardised, training), grid.best_selection(training))
-
-
-def _held_out(grid: Grid, stages: dict[str, FirstStage]) -> tuple[HeldOut, ...]:
+def _held_out(grid: Grid, activations: Floats, gains: NDArray[np.int8]) -> tuple[HeldOut, ...]:
     """Margins of every model on each pair, from fits without that pair's participant."""
-    own_weights = np.stack([stages[user].weights for user in grid.row_users])
-    own_decay = np.array([stages[user].selection.decay for user in grid.row_users])
-    valences = valence(grid.activations, own_decay)
-    margins = {name: np.empty(len(grid.pairs)) for name in PUBLISHED}
-    selected = np.zeros(len(grid.pairs), dtype=bool)
-    for user, training in leave_one_out(grid.pairs.users):
-        test = ~training
-        standardised = stages[user].standardised
-        bases = {name: standardised[:, column] for column, name in enumerate(SCORERS)}
-        bases["weighted_sum"] = (standardised * own_weights).sum(axis=1)
-        for name, base in bases.items():
-            margins[name][test] = grid.difference(base)[test]
-            total = base + grid.best_coefficient(base, valences, training) * valences
-            margins[f"{name}+au4"][test] = grid.difference(total)[test]
-        margins["au4"][test] = grid.difference(valences)[test]
-        selected[test] = np.abs(margins["au4"][test]) > stages[user].selection.threshold
+    selections = {user: best_selection(gains, grid.pairs.users != user) for user in np.unique(grid.row_users)}
+    valences = valence(activations, np.array([selections[user].decay for user in grid.row_users]))
+    margins = second_stage(grid, first_stages(grid), valences, "au4", COEFFICIENTS)
+    selected = np.abs(margins["au4"]) > [selections[user].threshold for user in grid.pairs.users]
     margins["au4_selected"] = margins["au4"][selected]
     margins["weighted_sum_selected"] = margins["weighted_sum"][selected]
     users = {name: grid.pairs.users[selected] if name.endswith("selected") else grid.pairs.users for name in margins}
-    return tuple(HeldOut(name, values, users[name]) for name, values in margins.items())
+    return tuple(HeldOut(name, margins[name], users[name]) for name in PUBLISHED)
 
 
-def _final_fits(grid: Grid) -> tuple[Fit, ...]:
-    """The weights from all participants, which is what a reward uses."""
+def scorer_fits(grid: Grid) -> list[Fit]:
+    """The weights of each score and of their sum from all participants, which is what a reward uses."""
     everything = np.ones(len(grid.pairs), dtype=bool)
     mean, std = grid.scores.mean(axis=0), grid.scores.std(axis=0, ddof=1)
-    standardised = (grid.scores - mean) / std
-    decay = grid.best_selection(everything).decay
-    valences = valence(grid.activations, decay)
-    single = np.eye(len(SCORERS))
-    candidates = {name: single[column] for column, name in enumerate(SCORERS)}
-    candidates["weighted_sum"] = grid.best_weights(standardised, everything)
+    combined = grid.best_weights((grid.scores - mean) / std, everything)
+    numbers = list(zip(SCORERS, mean.tolist(), std.tolist(), combined.tolist(), strict=True))
+    single = [Fit(name, (Term(name, centre, spread, 1.0),)) for name, centre, spread, _ in numbers]
+    return [*single, Fit("weighted_sum", tuple(Term(*number) for number in numbers))]
+
+
+def _final_fits(grid: Grid, activations: Floats, gains: NDArray[np.int8]) -> tuple[Fit, ...]:
+    everything = np.ones(len(grid.pairs), dtype=bool)
+    decay = best_selection(gains, everything).decay
+    valences = valence(activations, decay)
     fits = []
-    for name, weights in candidates.items():
-        terms = tuple(
-            Term(scorer, float(mean[column]), float(std[column]), float(weights[column]))
-            for column, scorer in enumerate(SCORERS)
-            if name in (scorer, "weighted_sum")
-        )
-        coefficient = grid.best_coefficient(standardised @ weights, valences, everything)
-        fits += [Fit(name, terms), Fit(f"{name}+au4", (*terms, Term("au4", 0.0, 1.0, coefficient)), decay)]
+    for fit in scorer_fits(grid):
+        columns = [SCORERS.index(name) for name in fit.term_names]
+        mean, std, weights = np.array([(term.mean, term.std, term.weight) for term in fit.terms]).T
+        base = (grid.scores[:, columns] - mean) / std @ weights
+        coefficient = grid.best_coefficient(base, valences, COEFFICIENTS, everything)
+        fits += [fit, Fit(f"{fit.name}+au4", (*fit.terms, Term("au4", 0.0, 1.0, coefficient, decay)))]
     return tuple(fits)

@@ -6,12 +6,16 @@ from typing import Any
 
 from fergi_reward.calibration import bradley_terry, grid
 from fergi_reward.calibration.calibration import Calibration, Fit
-from fergi_reward.calibration.crossval import HeldOut, Outcome, Result, judge
+from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, Result, judge
+from fergi_reward.calibration.signals import rating_correlations, rating_regressions
 from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.version import __version__
 
-PROTOCOLS: dict[str, Callable[..., Outcome]] = {"bradley-terry": bradley_terry.run, "paper-v1": grid.run}
+PROTOCOLS: dict[str, Callable[..., Outcome]] = {
+    "bradley-terry": bradley_terry.run,
+    "paper-v1": grid.run,
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class Evaluation:
         calibration: The weights, with their provenance.
         results: How each model did on left-out participants, by name.
         held_out: What each model said of each pair.
+        reaction: What models call the viewer's face: `au4`, or a name of several action units.
+        effects: What each action unit adds, where the protocol tells.
+        correlations: Of each action unit's activation with the overall rating (Spearman); empty without ratings.
+        regressions: What a point of alignment and a point of fidelity move each signal by, in standard deviations.
         published: Published accuracies of the same models, in percent; empty where the data are not FERGI's.
         left_out: Participants, clips and rows that were not used, and why.
     """
@@ -29,6 +37,10 @@ class Evaluation:
     calibration: Calibration
     results: dict[str, Result]
     held_out: tuple[HeldOut, ...]
+    reaction: str
+    effects: dict[str, Effect]
+    correlations: dict[str, float]
+    regressions: dict[str, tuple[float, float]]
     published: dict[str, float]
     left_out: dict[str, Any]
 
@@ -38,6 +50,7 @@ def calibrate(
     protocol: str = "bradley-terry",
     *,
     scorers: Sequence[str] | None = None,
+    aus: Sequence[str] | None = None,
     seed: int = 0,
     command: str = "",
 ) -> Evaluation:
@@ -47,6 +60,7 @@ def calibrate(
         table: The preferences.
         protocol: `bradley-terry` (the project's own) or `paper-v1` (as published).
         scorers: The columns to weigh, for `bradley-terry`; by default the three of the paper.
+        aus: The action units to weigh, for `bradley-terry`, or `["all"]`; by default `au4`.
         seed: Of folds and bootstrap intervals.
         command: Noted in the calibration.
 
@@ -55,9 +69,11 @@ def calibrate(
     """
     if protocol not in PROTOCOLS:
         raise FergiRewardError(f"there is no protocol {protocol!r}: choose from {', '.join(PROTOCOLS)}")
-    if scorers is not None and protocol != "bradley-terry":
-        raise FergiRewardError(f"{protocol} weighs the three scorers of the paper: leave scorers out, got {scorers}")
-    outcome = PROTOCOLS[protocol](table, seed, *([] if scorers is None else [scorers]))
+    options = {name: value for name, value in (("scorers", scorers), ("aus", aus)) if value is not None}
+    if options and protocol != "bradley-terry":
+        name, value = next(iter(options.items()))
+        raise FergiRewardError(f"{protocol} weighs what the paper weighs: leave {name} out, got {', '.join(value)}")
+    outcome = PROTOCOLS[protocol](table, seed, **options)
     results = {held_out.model: judge(held_out, seed) for held_out in outcome.held_out if len(held_out.margins)}
     calibration = Calibration(
         protocol=protocol,
@@ -68,7 +84,17 @@ def calibrate(
         command=command,
         seed=seed,
     )
-    return Evaluation(calibration, results, outcome.held_out, outcome.published, _left_out(table, outcome))
+    return Evaluation(
+        calibration,
+        results,
+        outcome.held_out,
+        outcome.reaction,
+        outcome.effects,
+        rating_correlations(outcome.table),
+        rating_regressions(outcome.table, calibration.scorers),
+        outcome.published,
+        _left_out(table, outcome),
+    )
 
 
 def _source(table: PreferenceTable) -> str:
@@ -84,7 +110,7 @@ def _left_out(table: PreferenceTable, outcome: Outcome) -> dict[str, Any]:
     kept = table.images[~table.images["user"].isin(outcome.excluded)]
     return {
         "participants": outcome.excluded | {user: "no pair of images with valid reaction clips" for user in unpaired},
-        "images_without_valid_reaction": int(kept["au4"].isna().sum()),
+        "images_without_valid_reaction": len(kept) - len(outcome.table.images),
         "bad_rows": list(table.left_out),
     }
 

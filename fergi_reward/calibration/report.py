@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+ACTION_UNITS = (
+    "Coefficient: what a rise of the action unit by 1 (on the 0-5 scale) adds to the log-odds of an image, beside all "
+    "other terms of the largest fit. The interval is a bootstrap over participants."
+)
+SIGNALS = (
+    "Linear regression of each signal, in standard deviations, on the viewer's ratings of alignment with the prompt "
+    "and of fidelity (1 to 7). An action unit is its valence, which is lower where it rises more."
+)
 INK, WITHOUT, WITH = "#333333", "#7a8fa6", "#c8502d"
 
 
@@ -33,6 +41,24 @@ def markdown_table(evaluation: Evaluation) -> str:
         rows.append(row)
     align = ["left"] + ["right"] * (len(headers) - 1)
     return tabulate(rows, headers, tablefmt="github", colalign=align, disable_numparse=True)
+
+
+def action_unit_table(evaluation: Evaluation) -> str:
+    """One row an action unit: what it adds to the reward, and how its activation goes with the overall rating."""
+    rows = []
+    for unit in dict.fromkeys([*evaluation.effects, *evaluation.correlations]):
+        effect, correlation = evaluation.effects.get(unit), evaluation.correlations.get(unit)
+        added = [f"{effect.log_odds:+.3f}", f"{effect.ci95[0]:+.3f} to {effect.ci95[1]:+.3f}"] if effect else ["", ""]
+        rows.append([unit.upper(), *added, "" if correlation is None else f"{correlation:+.3f}"])
+    headers = ["action unit", "coefficient", "95 % interval", "Spearman with the overall rating"]
+    return tabulate(rows, headers, tablefmt="github", colalign=["left"] + ["right"] * 3, disable_numparse=True)
+
+
+def signal_table(evaluation: Evaluation) -> str:
+    """One row a signal: what a point of alignment and a point of fidelity move it by."""
+    rows = [[signal, *(f"{slope:+.3f}" for slope in slopes)] for signal, slopes in evaluation.regressions.items()]
+    headers = ["signal", "alignment", "fidelity"]
+    return tabulate(rows, headers, tablefmt="github", colalign=["left", "right", "right"], disable_numparse=True)
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -72,6 +98,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         "images": calibration.dataset["images"],
         "results": {model: asdict(result) for model, result in evaluation.results.items()},
         "published_accuracy_percent": evaluation.published,
+        "action_units": {unit: asdict(effect) for unit, effect in evaluation.effects.items()},
+        "correlation_with_overall_rating": evaluation.correlations,
+        "regression_on_alignment_and_fidelity": evaluation.regressions,
         "left_out": evaluation.left_out,
         "au_source": calibration.au_source,
         "fingerprint": calibration.dataset["fingerprint"],
@@ -81,6 +110,10 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     }
     write_json(folder / "report.json", record)
     text = f"# Calibration, protocol {calibration.protocol}\n\n{summary(evaluation)}\n\n{markdown_table(evaluation)}\n"
+    if evaluation.effects or evaluation.correlations:
+        text += f"\n## The action units\n\n{ACTION_UNITS}\n\n{action_unit_table(evaluation)}\n"
+    if evaluation.regressions:
+        text += f"\n## What the signals measure\n\n{SIGNALS}\n\n{signal_table(evaluation)}\n"
     text += "".join(f"\n- left out: {row}" for row in evaluation.left_out["bad_rows"])
     write_text(folder / "report.md", text)
     for name, figure in (("accuracy.png", accuracy_plot(evaluation)), ("coverage.png", coverage_plot(evaluation))):
@@ -102,7 +135,7 @@ def accuracy_plot(evaluation: Evaluation) -> "Figure":
     figure = _figure(7.5, 1.4 + 0.32 * len(names))
     axes = figure.subplots()
     for row, name in enumerate(names):
-        result, colour = evaluation.results[name], WITH if "au4" in name else WITHOUT
+        result, colour = evaluation.results[name], WITH if evaluation.reaction in name else WITHOUT
         axes.plot([100 * bound for bound in result.ci95], [row, row], color=colour, lw=2.5, alpha=0.55)
         axes.plot(100 * result.accuracy, row, "o", color=colour, ms=6.5)
         if name in evaluation.published:
@@ -113,7 +146,7 @@ def accuracy_plot(evaluation: Evaluation) -> "Figure":
     figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
     axes.set_xlabel("pairs in the right order, % of left-out participants' pairs (line: 95 % interval)")
     keys = [axes.plot([], [], "o", color=colour)[0] for colour in (WITHOUT, WITH)]
-    labels = ["scorers alone", "with the viewer's AU4"]
+    labels = ["scorers alone", f"with the viewer's {_face(evaluation)}"]
     if evaluation.published:
         keys.append(axes.plot([], [], "|", color=INK, ms=13, mew=1.6)[0])
         labels.append("published")
@@ -126,10 +159,11 @@ def accuracy_plot(evaluation: Evaluation) -> "Figure":
 
 def coverage_plot(evaluation: Evaluation) -> "Figure":
     """Accuracy on the share of pairs that a model is surest of."""
+    reaction, face = evaluation.reaction, _face(evaluation)
     shown = {
-        "au4": ("AU4 alone", INK),
+        reaction: (f"{face} alone", INK),
         "weighted_sum": ("three scorers", WITHOUT),
-        "weighted_sum+au4": ("scorers + AU4", WITH),
+        f"weighted_sum+{reaction}": (f"scorers + {face}", WITH),
     }
     figure = _figure(7.0, 4.4)
     axes = figure.subplots()
@@ -146,6 +180,10 @@ def coverage_plot(evaluation: Evaluation) -> "Figure":
     figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
     _bare(axes)
     return figure
+
+
+def _face(evaluation: Evaluation) -> str:
+    return evaluation.reaction.replace("_", " ").replace("au", "AU")
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -83,13 +83,13 @@ class PreferenceTable:
         """The table without these participants."""
         return self.where(~self.images["user"].isin(users))
 
-    def with_reactions(self, action_unit: str = "au4") -> "PreferenceTable":
+    def with_reactions(self, action_units: Sequence[str] = ("au4",)) -> "PreferenceTable":
         """The table with only the images whose reaction clip is valid.
 
         Raises:
             FergiRewardError: The table has no such column.
         """
-        return self.where(self.images[self._known([action_unit])[0]].notna())
+        return self.where(self.images[self._known(action_units)].notna().all(axis=1))
 
     def columns(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The named columns, (rows, names): finite numbers that are not all the same.

@@ -16,7 +16,7 @@ from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.fergi import read_fergi
 
-FIT = Fit("au4", (Term("au4", mean=-0.2, std=0.5, weight=2.0),), decay=1.0)
+FIT = Fit("au4", (Term("au4", mean=-0.2, std=0.5, weight=2.0, decay=1.0),))
 
 
 def test_a_pair_is_annotated_where_valences_differ_enough() -> None:

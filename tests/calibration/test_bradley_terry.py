@@ -7,7 +7,7 @@ from fergi_reward.calibration import bradley_terry, grid
 from fergi_reward.calibration.crossval import judge
 from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.fergi import read_fergi
+from fergi_reward.fergi import ACTION_UNITS, read_fergi
 from fergi_reward.reactions.clip import valence
 
 TERMS = (*bradley_terry.SCORERS, "au4")
@@ -65,14 +65,29 @@ def test_known_weights_come_back():
     np.testing.assert_allclose([term.weight for term in fitted.terms], truth, atol=0.1)
 
 
-def test_left_out_preferences_leave_their_own_predictions_alone():
+def test_each_action_unit_adds_what_it_was_made_to_add():
+    """AU4 speaks against an image, AU12 says nothing, and a rise by 1 adds what the model that drew the ranks adds."""
+    table = known_table(np.array([0.6, 1.0, 0.0, 0.7]), participants=40, sessions=60)
+    spread = valence(table.images["au4"], 0.8).std()
+    images = table.images.assign(au12=np.random.default_rng(9).exponential(0.7, len(table.images)))
+    both = model(PreferenceTable(images, au_source="test"), (*TERMS, "au12"))
+    effects = bradley_terry.effects(both, seed=0)
+    assert effects["au4"].log_odds == pytest.approx(0.7 * (np.exp(-0.8) - 1) / spread, abs=0.2)
+    assert effects["au4"].ci95[1] < 0
+    assert effects["au12"].ci95[0] < 0 < effects["au12"].ci95[1]
+
+
+@pytest.mark.parametrize("terms", [TERMS, (*TERMS, "au12")])
+def test_left_out_preferences_leave_their_own_predictions_alone(terms):
     """Turning one participant's ranks around must turn the margins of that participant around, and do no more."""
     table = known_table(np.array([0.5, 0.5, 0.5, 0.5]), participants=6, sessions=20)
+    au12 = np.random.default_rng(9).exponential(0.7, len(table.images))
+    table = PreferenceTable(table.images.assign(au12=au12), au_source="test")
     images = table.images.copy()
     theirs = images["user"] == "002"
     images.loc[theirs, "rank"] = 3 - images.loc[theirs, "rank"]
-    before = bradley_terry.held_out_margins(model(table), 0, Silent())
-    after = bradley_terry.held_out_margins(model(PreferenceTable(images, au_source="test")), 0, Silent())
+    before = bradley_terry.held_out_margins(model(table, terms), 0, Silent())
+    after = bradley_terry.held_out_margins(model(PreferenceTable(images, au_source="test"), terms), 0, Silent())
     theirs = before.users == "002"
     np.testing.assert_allclose(after.margins[theirs], -before.margins[theirs], rtol=1e-12)
     assert not np.allclose(after.margins[~theirs], before.margins[~theirs])
@@ -98,6 +113,16 @@ def test_what_fergi_gives(fergi):
     scorers = bradley_terry.held_out_margins(model(table, bradley_terry.SCORERS), 0, Silent())
     with_reaction = bradley_terry.held_out_margins(model(table), 0, Silent())
     for held_out, accuracy, loss in ((scorers, 0.650, 0.625), (with_reaction, 0.665, 0.6095)):
+        result = judge(held_out, seed=0)
+        assert result.pairs == 3734
+        assert result.accuracy >= accuracy
+        assert result.log_loss <= loss
+
+
+def test_what_the_whole_face_gives_on_fergi(fergi):
+    table = read_fergi(fergi)
+    for aus, accuracy, loss in ((("au4", "au12"), 0.679, 0.600), (ACTION_UNITS, 0.682, 0.600)):
+        held_out = bradley_terry.held_out_margins(model(table, (*bradley_terry.SCORERS, *aus)), 0, Silent())
         result = judge(held_out, seed=0)
         assert result.pairs == 3734
         assert result.accuracy >= accuracy

@@ -11,7 +11,7 @@ from fergi_reward.fergi import read_fergi
 def calibration():
     fits = (
         Fit("pickscore", (Term("pickscore", 20.0, 2.0, 0.5),), accuracy=0.6, ci95=(0.5, 0.7), log_loss=0.65),
-        Fit("pickscore+au4", (Term("pickscore", 20.0, 2.0, 0.4), Term("au4", -0.2, 0.1, 0.3)), decay=0.4),
+        Fit("pickscore+au4", (Term("pickscore", 20.0, 2.0, 0.4), Term("au4", -0.2, 0.1, 0.3, 0.4))),
     )
     return Calibration("test", "fergi-ir50", fits, {"fingerprint": "00", "pairs": 3}, "0.1.0", "made by hand", 0)
 
@@ -59,7 +59,7 @@ def removed(record):
 
 
 FAULTS = {
-    "unknown schema": (lambda record: record.update(schema=99), "has schema 99, this version reads 1"),
+    "unknown schema": (lambda record: record.update(schema=99), "has schema 99, this version reads 2"),
     "no schema": (lambda record: record.pop("schema"), "has schema None"),
     "other valence": (lambda record: record.update(valence_transform="tanh"), "valence_transform is 'tanh'"),
     "missing key": (lambda record: record.pop("au_source"), "lacks au_source"),
@@ -79,7 +79,8 @@ FAULTS = {
     "no fits": (lambda record: record.update(fits=[]), "fits is .*, must be a list that is not empty"),
     "fit no mapping": (lambda record: record.update(fits=[None]), "fit 1 should be a mapping"),
     "term twice": (lambda record: record["fits"][0].update(terms=record["fits"][0]["terms"] * 2), "given twice"),
-    "au4 without decay": (lambda record: record["fits"][1].update(decay=None), "decay is None, with an action unit"),
+    "au4 without decay": (lambda record: record["fits"][1]["terms"][1].update(decay=None), "decay of au4 is None"),
+    "scorer with decay": (lambda record: record["fits"][0]["terms"][0].update(decay=1.0), "decay of pickscore is 1.0"),
     "weight true": (lambda record: record["fits"][0]["terms"][0].update(weight=True), "weight is True"),
 }
 
