@@ -55,7 +55,7 @@ def main() -> None:
 @data_option
 @click.option(
     "--protocol",
-    type=click.Choice(["bradley-terry", "paper-v1"]),
+    type=click.Choice(["bradley-terry", "paper-v1", "paper-v3"]),
     default="bradley-terry",
     help="How to fit.",
 )

@@ -168,7 +168,7 @@ def test_a_damaged_folder_is_one_sentence_and_writes_nothing(simulated, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("name", ["calibrate_paper_v1", "calibrate_bradley_terry"])
+@pytest.mark.parametrize("name", ["calibrate_paper_v1", "calibrate_paper_v3", "calibrate_bradley_terry"])
 def test_the_shipped_configs_name_their_own_options(fergi, tmp_path, name):
     config = Path(__file__).parents[1] / "configs" / f"{name}.yaml"
     here = ["--out", tmp_path / "c.json", "--report", tmp_path]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fergi_reward.calibration import bradley_terry, grid
+from fergi_reward.calibration import bradley_terry, grid, paper_v3
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, Result, judge
 from fergi_reward.calibration.signals import rating_correlations, rating_regressions
@@ -15,6 +15,7 @@ from fergi_reward.version import __version__
 PROTOCOLS: dict[str, Callable[..., Outcome]] = {
     "bradley-terry": bradley_terry.run,
     "paper-v1": grid.run,
+    "paper-v3": paper_v3.run,
 }
 
 
@@ -58,7 +59,7 @@ def calibrate(
 
     Args:
         table: The preferences.
-        protocol: `bradley-terry` (the project's own) or `paper-v1` (as published).
+        protocol: `bradley-terry` (the project's own), `paper-v1` or `paper-v3` (as published).
         scorers: The columns to weigh, for `bradley-terry`; by default the three of the paper.
         aus: The action units to weigh, for `bradley-terry`, or `["all"]`; by default `au4`.
         seed: Of folds and bootstrap intervals.

@@ -99,7 +99,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, fault):
 
 
 def test_what_calibrate_is_asked_for_exists(simulated):
-    with pytest.raises(FergiRewardError, match="no protocol 'paper-v9': choose from bradley-terry, paper-v1"):
+    with pytest.raises(FergiRewardError, match="no protocol 'paper-v9': choose from bradley-terry, paper-v1, paper-v3"):
         calibrate(read_fergi(simulated), "paper-v9")
 
 
