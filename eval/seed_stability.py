@@ -10,11 +10,15 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from fergi_reward.calibration.bradley_terry import SCORERS, Model, held_out_margins
+from fergi_reward.calibration.bradley_terry import SCORERS, Model, held_out_margins, reaction_name
 from fergi_reward.calibration.crossval import judge
-from fergi_reward.fergi import locate, read_fergi
+from fergi_reward.fergi import ACTION_UNITS, locate, read_fergi
 
-TERMS = {"weighted_sum": SCORERS, "weighted_sum+au4": (*SCORERS, "au4")}
+TERMS = {
+    "weighted_sum": SCORERS,
+    "weighted_sum+au4": (*SCORERS, "au4"),
+    f"weighted_sum+{reaction_name(ACTION_UNITS)}": (*SCORERS, *ACTION_UNITS),
+}
 
 
 @click.command()

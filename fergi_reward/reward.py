@@ -62,7 +62,8 @@ class CombinedReward:
 
     Args:
         scorers: Scorers, or names of scorers that are loaded at first use.
-        calibration: The weights; it must have a fit for just these scorers.
+        calibration: The weights; it must have a fit for just these scorers, and with reactions one for these and AU4.
+            Fits with more of the face are not used.
         reaction: Where reactions come from. `none`: weights fitted without them. `recorded`: looked up by image; an
             image without one takes the weights fitted without the term.
         recorded: The reactions, for `recorded`.

@@ -2,7 +2,8 @@
 
 P(a preferred to b) = sigmoid(total(a) - total(b)) with total = sum of weight * (x - mean) / std (Bradley & Terry 1952).
 The loss is convex. Everything that is chosen (the standardisation, the decay coefficient of the valence, the penalty)
-is chosen on the training participants alone, by cross-validation among them.
+is chosen on the training participants alone, by cross-validation among them. Several action units have fixed decay
+coefficients and a penalty of their own.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ PENALTIES = (1e-2, 1e-3, 1e-4)
 # Several action units enter twice each, with the paper's decay coefficient and with four times it: no one coefficient
 # suits them all, and a sum of two valences bends as the pairs ask. Many weak terms need a penalty of their own.
 SEVERAL_DECAYS = (0.4, 1.6)
+SCORER_PENALTIES = (0.03, 0.01, 0.003, 0.001)
 FACE_PENALTIES = (0.3, 0.1, 0.03, 0.01)
 INNER_FOLDS = 10
 EFFECT_RESAMPLES = 500
@@ -110,10 +112,11 @@ class Model:
 
     @property
     def candidates(self) -> list[Hyperparameters]:
-        """What to choose from: the decay coefficient for one action unit, a penalty of their own for several."""
+        """What to choose from: the decay coefficient for one action unit, for several a penalty of their own."""
         count = sum(map(is_action_unit, self.terms))
         if count > 1:
-            return [Hyperparameters(SEVERAL_DECAYS, *penalties) for penalties in product(PENALTIES, FACE_PENALTIES)]
+            pairs = product(SCORER_PENALTIES, FACE_PENALTIES)
+            return [Hyperparameters(SEVERAL_DECAYS, *penalties) for penalties in pairs]
         choices = [(decay,) for decay in DECAYS] if count else [()]
         return [Hyperparameters(decays, penalty, penalty) for decays, penalty in product(choices, PENALTIES)]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from fergi_reward.calibration.calibration import is_action_unit
 from fergi_reward.calibration.crossval import coverage_curve
 from fergi_reward.calibration.protocols import Evaluation
 from fergi_reward.errors import MissingDependencyError
@@ -56,7 +57,10 @@ def action_unit_table(evaluation: Evaluation) -> str:
 
 def signal_table(evaluation: Evaluation) -> str:
     """One row a signal: what a point of alignment and a point of fidelity move it by."""
-    rows = [[signal, *(f"{slope:+.3f}" for slope in slopes)] for signal, slopes in evaluation.regressions.items()]
+    rows = [
+        [signal.upper() if is_action_unit(signal) else signal, f"{alignment:+.3f}", f"{fidelity:+.3f}"]
+        for signal, (alignment, fidelity) in evaluation.regressions.items()
+    ]
     headers = ["signal", "alignment", "fidelity"]
     return tabulate(rows, headers, tablefmt="github", colalign=["left", "right", "right"], disable_numparse=True)
 
@@ -135,7 +139,8 @@ def accuracy_plot(evaluation: Evaluation) -> "Figure":
     figure = _figure(7.5, 1.4 + 0.32 * len(names))
     axes = figure.subplots()
     for row, name in enumerate(names):
-        result, colour = evaluation.results[name], WITH if evaluation.reaction in name else WITHOUT
+        with_face = evaluation.reaction in name or name.endswith("+au4")
+        result, colour = evaluation.results[name], WITH if with_face else WITHOUT
         axes.plot([100 * bound for bound in result.ci95], [row, row], color=colour, lw=2.5, alpha=0.55)
         axes.plot(100 * result.accuracy, row, "o", color=colour, ms=6.5)
         if name in evaluation.published:
@@ -146,7 +151,7 @@ def accuracy_plot(evaluation: Evaluation) -> "Figure":
     figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
     axes.set_xlabel("pairs in the right order, % of left-out participants' pairs (line: 95 % interval)")
     keys = [axes.plot([], [], "o", color=colour)[0] for colour in (WITHOUT, WITH)]
-    labels = ["scorers alone", f"with the viewer's {_face(evaluation)}"]
+    labels = ["scorers alone", "with the viewer's face"]
     if evaluation.published:
         keys.append(axes.plot([], [], "|", color=INK, ms=13, mew=1.6)[0])
         labels.append("published")
@@ -159,7 +164,8 @@ def accuracy_plot(evaluation: Evaluation) -> "Figure":
 
 def coverage_plot(evaluation: Evaluation) -> "Figure":
     """Accuracy on the share of pairs that a model is surest of."""
-    reaction, face = evaluation.reaction, _face(evaluation)
+    reaction = evaluation.reaction
+    face = reaction.replace("_", " ").replace("au", "AU")
     shown = {
         reaction: (f"{face} alone", INK),
         "weighted_sum": ("three scorers", WITHOUT),
@@ -180,10 +186,6 @@ def coverage_plot(evaluation: Evaluation) -> "Figure":
     figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
     _bare(axes)
     return figure
-
-
-def _face(evaluation: Evaluation) -> str:
-    return evaluation.reaction.replace("_", " ").replace("au", "AU")
 
 
 def _title(evaluation: Evaluation) -> str:

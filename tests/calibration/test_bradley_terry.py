@@ -121,7 +121,7 @@ def test_what_fergi_gives(fergi):
 
 def test_what_the_whole_face_gives_on_fergi(fergi):
     table = read_fergi(fergi)
-    for aus, accuracy, loss in ((("au4", "au12"), 0.679, 0.600), (ACTION_UNITS, 0.682, 0.600)):
+    for aus, accuracy, loss in ((("au4", "au12"), 0.679, 0.6005), (ACTION_UNITS, 0.682, 0.600)):
         held_out = bradley_terry.held_out_margins(model(table, (*bradley_terry.SCORERS, *aus)), 0, Silent())
         result = judge(held_out, seed=0)
         assert result.pairs == 3734
