@@ -1,0 +1,1 @@
+"""What can measure action units in a video: one file a backend."""
