@@ -49,7 +49,7 @@ def extract(videos: Path, backend: Backend, out: Path, *, keep_video: bool = Fal
         MissingDependencyError: The backend's package is not installed.
     """
     recordings, folder = read_recordings(videos), ReactionFolder(out)
-    rows = {(row["user"], row["session"], row["image"]): dict[str, object](row) for row in folder.rows()}
+    rows: dict[tuple[str, str, str], Row] = {(row["user"], row["session"], row["image"]): row for row in folder.rows()}
     if rows and (source := next(iter(rows.values()))["source"]) != backend.source:
         raise FergiRewardError(
             f"{out} holds reactions from {source}, this backend measures {backend.source}, and their scales differ: "

@@ -16,8 +16,8 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 
 Row = Mapping[str, object]
-MANIFEST_COLUMNS = ("user", "session", "image", "video", "consent", "clip", "source", "frames", "seconds")
-MANIFEST_COLUMNS += ("valid_share", "faces")
+MADE_COLUMNS = ("clip", "source", "frames", "seconds", "valid_share", "faces")
+MANIFEST_COLUMNS = ("user", "session", "image", "video", "consent", *MADE_COLUMNS)
 ERROR_COLUMNS = ("user", "session", "image", "video", "error")
 
 

@@ -3,6 +3,7 @@
 import csv
 import datetime
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def read_recordings(videos: Path) -> list[Recording]:
     return recordings
 
 
-def _check_columns(path: Path, columns: object) -> None:
-    missing = [column for column in COLUMNS if column not in (columns or ())]
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    missing = [column for column in COLUMNS if column not in columns]
     if missing == ["consent"]:
         raise FergiRewardError(
             f"{path} has no column consent: faces are measured only of people who agreed; give the day each did, "

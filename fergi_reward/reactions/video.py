@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class VideoFrame:
     """
 
     timestamp: float
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
 
 
 def read_frames(path: Path) -> Iterator[VideoFrame]:

@@ -107,12 +107,26 @@ def test_a_killed_run_goes_on(videos, face_model, tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "manifest.csv")) == 4
 
 
-def test_several_faces_are_followed_and_told(videos, face_videos, face_model, write_video, tmp_path):
-    picture = cv2.cvtColor(cv2.imread(str(face_videos / "multi_face.jpg")), cv2.COLOR_BGR2RGB)[:666]
-    write_video(videos / "crowd.mp4", [picture] * 6)
-    result = extract("--videos", write_manifest(videos, "crowd.mp4"), "--model", face_model, "--out", tmp_path / "out")
+def test_the_largest_of_several_faces_is_followed_and_the_user_told(
+    videos, face_videos, face_model, write_video, tmp_path
+):
+    viewer, bystander = (
+        cv2.cvtColor(cv2.imread(str(face_videos / name)), cv2.COLOR_BGR2RGB)
+        for name in ("single_face.jpg", "15-f13-anc-ph.jpg")
+    )
+    crowd = np.full((562, 1000, 3), 128, dtype=np.uint8)
+    crowd[:, :572], crowd[:320, 600:920] = viewer, cv2.resize(bystander, (320, 320))
+    alone = np.where(np.arange(1000)[:, None] < 572, crowd, 128).astype(np.uint8)
+    write_video(videos / "crowd.mp4", [crowd] * 6)
+    write_video(videos / "alone.mp4", [alone] * 6)
+    write_manifest(videos, "crowd.mp4", "alone.mp4")
+    result = extract("--videos", videos, "--model", face_model, "--out", tmp_path / "out")
     assert "several faces in crowd.mp4: the largest one was followed" in result.stderr
-    assert pd.read_csv(tmp_path / "out" / "manifest.csv")["faces"].tolist() == [3]
+    table = pd.read_csv(tmp_path / "out" / "manifest.csv")
+    assert table["faces"].tolist() == [2, 1]
+    followed, seen_alone = (read_clip_file(tmp_path / "out" / clip).clip for clip in table["clip"])
+    np.testing.assert_allclose(followed.yaw, seen_alone.yaw, atol=1.5)
+    np.testing.assert_allclose(followed.intensities[:, 1], seen_alone.intensities[:, 1], atol=0.01)
 
 
 def test_a_folder_holds_one_source(videos, face_model, tmp_path):

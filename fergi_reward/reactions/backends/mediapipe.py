@@ -70,7 +70,7 @@ def brow_lowering(landmarks: Floats) -> float:
 
 
 def head_angles(rotation: Floats) -> tuple[float, float]:
-    """Pitch and yaw of a head in degrees; rolling it about the line of sight changes neither.
+    """Pitch and yaw of a head in degrees; rolling it about its line of sight changes neither.
 
     Args:
         rotation: From the face's axes (right in the picture, up, towards the camera) to the camera's, (3, 3).
