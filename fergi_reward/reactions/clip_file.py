@@ -53,14 +53,12 @@ def read_clip_file(path: Path) -> StoredClip:
     try:
         table = parquet.read_table(path, partitioning=None)
         made = json.loads((table.schema.metadata or {})[KEY])
-        if made["schema"] != SCHEMA:
-            raise FergiRewardError(f"{path} has schema {made['schema']}, this version reads {SCHEMA}: extract it again")
-        units = tuple(name for name in table.column_names if name not in COLUMNS)
-        timestamps, confidence, pitch, yaw = (table[name].to_numpy() for name in COLUMNS)
-        intensities = table.select(units).to_pandas().to_numpy(dtype=float)
-        clip = ReactionClip(timestamps, intensities, units, confidence, pitch, yaw, DEGREES, made["source"])
-        return StoredClip(clip, made["video_bytes"], made["faces"])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        if isinstance(error, FergiRewardError):
-            raise
         raise FergiRewardError(f"{path} is no reaction clip ({error}): extract it again") from error
+    if made["schema"] != SCHEMA:
+        raise FergiRewardError(f"{path} has schema {made['schema']}, this version reads {SCHEMA}: extract it again")
+    units = tuple(name for name in table.column_names if name not in COLUMNS)
+    timestamps, confidence, pitch, yaw = (table[name].to_numpy() for name in COLUMNS)
+    intensities = table.select(units).to_pandas().to_numpy(dtype=float)
+    clip = ReactionClip(timestamps, intensities, units, confidence, pitch, yaw, DEGREES, made["source"])
+    return StoredClip(clip, made["video_bytes"], made["faces"])
