@@ -191,6 +191,7 @@ def forget(user: str, reactions: Path, calibrations: Path) -> None:
 
     done = run(user, reactions, calibrations)
     click.echo(f"user {user} is deleted from {reactions}: {done.clips} reactions")
+    click.echo("take them out of your own manifest, too, or the next extract measures them again; delete their videos")
     for path in done.calibrations:
         click.echo(f"fitted with them: {path}; calibrate again without them, or delete it")
 

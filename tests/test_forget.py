@@ -59,6 +59,7 @@ def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         f"user ann is deleted from {folder.path}: 1 reactions",
+        "take them out of your own manifest, too, or the next extract measures them again; delete their videos",
         f"fitted with them: {used}; calibrate again without them, or delete it",
     ]
     files = sorted(path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file())
