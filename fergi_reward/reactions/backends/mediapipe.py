@@ -1,14 +1,16 @@
 """MediaPipe's Face Landmarker: 478 landmarks, 52 blendshapes and the head's pose, in real time on a CPU."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.errors import MissingDependencyError
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.reactions.backends.base import FaceFrame, no_face
 from fergi_reward.reactions.clip import MIN_FACE_CONFIDENCE, Floats
 from fergi_reward.reactions.sources import MEDIAPIPE
@@ -20,6 +22,10 @@ INNER_BROWS = (55, 285)
 INNER_CORNERS = (133, 362)
 OUTER_CORNERS = (33, 263)
 MOST_FACES = 3  # so that bystanders are noticed; looking for one face alone would take a quarter less time
+
+
+# The first version that reports its use to its vendor (google-ai-edge/mediapipe, issue 6291).
+FIRST_TO_REPORT = (0, 10, 35)
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,13 @@ class MediaPipeBackend:
 
         Raises:
             MissingDependencyError: MediaPipe is not installed.
+            FergiRewardError: It is a version that reports its use to its vendor.
         """
         try:
             import mediapipe
         except ImportError as error:
             raise MissingDependencyError("mediapipe", "the backend mediapipe", "reactions") from error
+        check_version(metadata.version("mediapipe"))
         tracker, milliseconds = ViewerTracker(), -1
         with _landmarker(self.model) as landmarker:
             for frame in frames:
@@ -55,6 +63,19 @@ class MediaPipeBackend:
                 milliseconds = max(milliseconds + 1, int(frame.timestamp * 1000))  # MediaPipe's must rise
                 result = landmarker.detect_for_video(image, milliseconds)
                 yield _face_frame(frame, result, tracker)
+
+
+def check_version(version: str) -> None:
+    """Check that MediaPipe keeps to itself.
+
+    Raises:
+        FergiRewardError: This version reports its use to its vendor.
+    """
+    if tuple(map(int, re.findall(r"\d+", version)[:3])) >= FIRST_TO_REPORT:
+        raise FergiRewardError(
+            f"mediapipe {version} reports its use to its vendor, and 0.10.33 is the last one known not to: "
+            "pip install 'fergi-reward[reactions]'"
+        )
 
 
 def brow_lowering(landmarks: Floats) -> float:
