@@ -206,6 +206,50 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
 
 
 @main.command()
+@config
+@click.option(
+    "--videos",
+    type=PATH,
+    required=True,
+    help="A CSV with the columns video, user, session, image, consent, or the folder that holds it as manifest.csv.",
+)
+@click.option(
+    "--backend", type=click.Choice(["mediapipe", "pyfeat"]), default="mediapipe", help="What measures the face."
+)
+@click.option("--model", type=PATH, help="Of mediapipe.  [default: downloaded once into ~/.cache/fergi_reward]")
+@click.option("--out", type=PATH, default=Path("reactions"), help="The folder of reactions; earlier ones in it stay.")
+@click.option("--keep-video", is_flag=True, help="Copy the videos into it, too; else only action units are written.")
+@click.pass_context
+def extract(ctx: click.Context, videos: Path, backend: str, model: Path | None, out: Path, keep_video: bool) -> None:
+    """Measure action units in videos of viewers who agreed; goes on where it was stopped."""
+    from fergi_reward.reactions.backends import load_backend
+    from fergi_reward.reactions.extract import extract as run
+
+    done = run(videos, load_backend(backend, model), out, keep_video=keep_video)
+    for video in done.crowded:
+        click.echo(f"several faces in {video}: the largest one was followed", err=True)
+    click.echo(f"{done.clips} reactions: {out / 'manifest.csv'}")
+    if done.failures:
+        click.echo(f"{len(done.failures)} videos gave none: {out / 'errors.csv'}", err=True)
+        ctx.exit(3)
+
+
+@main.command()
+@click.argument("user")
+@click.option("--reactions", type=PATH, default=Path("reactions"), help="The folder of reactions.")
+@click.option("--calibrations", type=PATH, default=Path(), help="Where to look for calibrations that used them.")
+def forget(user: str, reactions: Path, calibrations: Path) -> None:
+    """Delete a participant's reactions, and say which calibrations had used them."""
+    from fergi_reward.forget import forget as run
+
+    done = run(user, reactions, calibrations)
+    click.echo(f"user {user} is deleted from {reactions}: {done.clips} reactions")
+    click.echo("take them out of your own manifest, too, or the next extract measures them again; delete their videos")
+    for path in done.calibrations:
+        click.echo(f"fitted with them: {path}; calibrate again without them, or delete it")
+
+
+@main.command()
 def scorers() -> None:
     """Print the scorers: names, licenses, checkpoints and pinned revisions."""
     from tabulate import tabulate

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from fergi_reward.calibration.table import KEY, PreferenceTable
 from fergi_reward.csv_files import BadRows, Column, read_numbers
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.reactions.clip import ReactionClip
+from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
 from fergi_reward.reactions.sources import FERGI, SIMULATED
 
 # A file of this name in a folder says that nobody looked at anything: the viewers are simulated.
@@ -264,7 +264,8 @@ def read_clip(file: ClipFile, folder: Path, source: str, bad: BadRows) -> Reacti
         bad.add(name, "the time does not go on from the row before", row=int(backwards[0]), column="timestamp")
     if len(bad.found) > before:
         return None
-    return ReactionClip(timestamps, numbers.values[:, 4:], ACTION_UNITS, confidence, pitch, yaw, source)
+    intensities = numbers.values[:, 4:]
+    return ReactionClip(timestamps, intensities, ACTION_UNITS, confidence, pitch, yaw, LANDMARK_RATIOS, source)
 
 
 def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) -> pd.DataFrame:

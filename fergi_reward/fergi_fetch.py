@@ -2,21 +2,17 @@
 
 import hashlib
 import tarfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
 
 from tqdm import tqdm
 
+from fergi_reward.download import download
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 
 COMMIT = "de2e7fe9a73d6c249de569cea09d4d5999e2e264"
 ARCHIVE = f"https://github.com/ShuangquanFeng/FERGI/archive/{COMMIT}.tar.gz"
-CHUNK = 1 << 18
 
 
 def manifest() -> dict[str, str]:
@@ -47,7 +43,7 @@ def fetch(folder: Path, *, url: str = ARCHIVE, expected: dict[str, str] | None =
         return
     archive = folder.with_name(folder.name + ".tar.gz")
     if not archive.exists():
-        _download(url, archive)
+        download(url, archive, "FERGI")
     _extract(archive, folder, {path: expected[path] for path in wrong})
     archive.unlink()
 
@@ -59,45 +55,6 @@ def _wrong_files(folder: Path, expected: dict[str, str]) -> list[str]:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _download(url: str, archive: Path) -> None:
-    """Download into `<archive>.part`, going on from what is there, and rename when it is whole."""
-    part = archive.with_name(archive.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            _copy(answer.read, part, have if answer.status == 206 else 0, answer.length)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # asked for what comes after the end: the part is whole already
-            raise _unreachable(error, url, archive) from error
-    except (urllib.error.URLError, HTTPException, OSError) as error:
-        raise _unreachable(error, url, archive) from error
-    part.replace(archive)
-
-
-def _unreachable(error: Exception, url: str, archive: Path) -> FergiRewardError:
-    return FergiRewardError(
-        f"cannot download FERGI ({getattr(error, 'reason', None) or error}): run this again to go on, or download "
-        f"{url} elsewhere, put it at {archive} and run this again"
-    )
-
-
-def _copy(read: Callable[[int], bytes], part: Path, start: int, length: int | None) -> None:
-    """Append to `part` from `start` on, with a progress bar; an answer that ends early is an error."""
-    total = None if length is None else start + length
-    with (
-        part.open("r+b" if start else "wb") as file,
-        tqdm(total=total, initial=start, desc="FERGI", unit="B", unit_scale=True) as bar,
-    ):
-        file.seek(start)
-        while chunk := read(CHUNK):
-            file.write(chunk)
-            bar.update(len(chunk))
-        if total is not None and bar.n < total:
-            raise OSError(f"the connection ended after {bar.n} of {total} bytes")
 
 
 def _extract(archive: Path, folder: Path, expected: dict[str, str]) -> None:

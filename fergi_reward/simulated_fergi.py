@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.fergi import ACTION_UNITS, CSV_NAMES, FRAME_COLUMNS, SIMULATED_MARK
 from fergi_reward.files import write_json, written_whole
-from fergi_reward.reactions.clip import ReactionClip
+from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
 from fergi_reward.reactions.sources import SIMULATED
 
 Floats = NDArray[np.float64]
@@ -209,7 +209,7 @@ def simulate_clip(au4_rise: float, rng: np.random.Generator) -> ReactionClip:
     timestamps = np.arange(FRAMES) / FRAMES_PER_SECOND
     rounded = (values.round(3) for values in (timestamps, intensities, confidence, pitch, yaw))
     times, faces, confidence, pitch, yaw = rounded
-    return ReactionClip(times, faces, ACTION_UNITS, confidence, pitch, yaw, SIMULATED)
+    return ReactionClip(times, faces, ACTION_UNITS, confidence, pitch, yaw, LANDMARK_RATIOS, SIMULATED)
 
 
 def _frames(clip: ReactionClip) -> pd.DataFrame:

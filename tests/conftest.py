@@ -44,6 +44,6 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses the data, so that `-m "not fergi"` deselects it."""
     for item in items:
-        for name in ("reference", "fergi"):
-            if name in getattr(item, "fixturenames", ()):
+        for name, fixture in (("reference", "reference"), ("fergi", "fergi"), ("pyfeat", "feat")):
+            if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(name)

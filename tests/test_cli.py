@@ -22,7 +22,9 @@ def mistake(result):
     return result.stderr.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", [[], ["calibrate"], ["activations"], ["data"], ["data", "fetch"]])
+@pytest.mark.parametrize(
+    "command", [[], ["calibrate"], ["activations"], ["extract"], ["forget"], ["data"], ["data", "fetch"]]
+)
 def test_help(command):
     result = run(*command, "--help")
     assert result.exit_code == 0

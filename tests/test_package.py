@@ -60,5 +60,16 @@ def test_the_reward_loads_without_the_extras(environment, tmp_path):
 def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, fergi_reward, fergi_reward.cli; print(*sys.modules)"
     imported = set(call(sys.executable, "-c", code).split())
-    heavy = {"torch", "pandas", "scipy", "transformers", "diffusers", "open_clip", "matplotlib", "feat"}
+    heavy = {
+        "torch",
+        "pandas",
+        "scipy",
+        "transformers",
+        "diffusers",
+        "open_clip",
+        "matplotlib",
+        "feat",
+        "cv2",
+        "mediapipe",
+    }
     assert not imported & heavy

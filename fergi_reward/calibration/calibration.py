@@ -110,7 +110,8 @@ class Calibration:
         protocol: How the weights were fitted.
         au_source: What measured the action units, such as `fergi-ir50`.
         fits: One a set of terms.
-        dataset: What it was fitted on: `fingerprint` (SHA-256), `participants`, `images`, `pairs`.
+        dataset: What it was fitted on: `fingerprint` (SHA-256), `participants` and who they are (`users`), `images`,
+            `pairs`.
         library_version: The version that fitted it.
         command: The command that made it.
         seed: The seed of folds and intervals.
@@ -148,6 +149,10 @@ class Calibration:
             f"the calibration has no weights for the terms {', '.join(terms) or '(none)'}: choose one of the sets "
             f"{known}, or run `fergi-reward calibrate` on data with these scores"
         )
+
+    def used(self, user: str) -> bool:
+        """Whether a participant is among those that it was fitted on."""
+        return user in self.dataset.get("users", ())
 
     def save(self, path: Path) -> None:
         """Write the calibration as JSON, whole or not at all."""

@@ -128,6 +128,7 @@ def _dataset(table: PreferenceTable) -> dict[str, Any]:
     return {
         "fingerprint": table.fingerprint(),
         "participants": len(set(pairs.users)),
+        "users": sorted(map(str, set(pairs.users))),
         "images": len(table.images),
         "pairs": len(pairs),
     }

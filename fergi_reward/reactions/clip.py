@@ -8,27 +8,73 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fergi_reward.errors import FergiRewardError
+
 Floats = NDArray[np.float64]
 
 MIN_FACE_CONFIDENCE = 0.9
-PITCH_RANGE = (0.55, 0.85)
-YAW_RANGE = (0.3, 0.7)
 MIN_VALID_SHARE = 0.8
 
 
-def valid_frames(face_confidence: Floats, pitch: Floats, yaw: Floats) -> NDArray[np.bool_]:
+@dataclass(frozen=True)
+class FrontalRange:
+    """The head poses that count as a face seen from the front, bounds included.
+
+    Attributes:
+        unit: What pitch and yaw are given in.
+        pitch: Lowest and highest.
+        yaw: Lowest and highest.
+    """
+
+    unit: str
+    pitch: tuple[float, float]
+    yaw: tuple[float, float]
+
+    def holds(self, pitch: Floats, yaw: Floats) -> NDArray[np.bool_]:
+        """Mask of the poses within the bounds, (T,)."""
+        (lowest_pitch, highest_pitch), (lowest_yaw, highest_yaw) = self.pitch, self.yaw
+        return (pitch >= lowest_pitch) & (pitch <= highest_pitch) & (yaw >= lowest_yaw) & (yaw <= highest_yaw)
+
+
+# FERGI's pose: nostrils below the eyes over the distance of the eyes; the left eye's share of both eyes' distances to
+# the edges of the face.
+LANDMARK_RATIOS = FrontalRange("FERGI's landmark ratios", pitch=(0.55, 0.85), yaw=(0.3, 0.7))
+# The same in degrees (docs/REACTIONS.md derives it): up and to the subject's right are positive.
+DEGREES = FrontalRange("degrees", pitch=(-21.0, 21.0), yaw=(-16.0, 16.0))
+
+
+def valid_frames(face_confidence: Floats, pitch: Floats, yaw: Floats, frontal: FrontalRange) -> NDArray[np.bool_]:
     """Frames with a face seen well enough from the front; all bounds are included.
 
     Args:
         face_confidence: Detection confidence, (T,), in [0, 1].
-        pitch: FERGI's pitch-indicative ratio of facial landmarks, (T,).
-        yaw: FERGI's yaw-indicative ratio, (T,).
+        pitch: Nodding of the head, (T,), in the unit of `frontal`.
+        yaw: Turning of the head, (T,), in the unit of `frontal`.
+        frontal: The poses that count.
 
     Returns:
         A mask, (T,).
     """
-    frontal = (pitch >= PITCH_RANGE[0]) & (pitch <= PITCH_RANGE[1]) & (yaw >= YAW_RANGE[0]) & (yaw <= YAW_RANGE[1])
-    return (face_confidence >= MIN_FACE_CONFIDENCE) & frontal
+    return (face_confidence >= MIN_FACE_CONFIDENCE) & frontal.holds(pitch, yaw)
+
+
+def check_time(timestamps: Floats, where: str, first: int = 1) -> None:
+    """Check that time goes on.
+
+    Args:
+        timestamps: Seconds, (T,).
+        where: What they are from, for the message.
+        first: The number of the first frame among all, for the message.
+
+    Raises:
+        FergiRewardError: A timestamp is not after the one before it.
+    """
+    if len(backwards := np.flatnonzero(~(np.diff(timestamps) > 0))):
+        frame = int(backwards[0]) + 1
+        raise FergiRewardError(
+            f"{where}: frame {first + frame} is at {timestamps[frame]:.3f} s, the one before it at "
+            f"{timestamps[frame - 1]:.3f} s, but time must go on: record again, or repair the timestamps"
+        )
 
 
 def window_length(timestamps: Floats) -> int:
@@ -37,6 +83,8 @@ def window_length(timestamps: Floats) -> int:
     >>> window_length(np.arange(150) / 30)
     3
     """
+    if len(timestamps) < 2:
+        return 1
     frames_per_second = round(1 / float(np.mean(np.diff(timestamps))))
     return max(1, round(frames_per_second / 10))
 
@@ -90,9 +138,13 @@ class ReactionClip:
         intensities: Action unit intensities, (T, A), on the scale of `source`.
         action_units: Names of the A columns, such as `au4`.
         face_confidence: (T,), in [0, 1].
-        pitch: Pitch-indicative ratio, (T,).
-        yaw: Yaw-indicative ratio, (T,).
+        pitch: Nodding of the head, (T,), in the unit of `frontal`.
+        yaw: Turning of the head, (T,), in the unit of `frontal`.
+        frontal: The poses that count as a face seen from the front, and the unit of all poses.
         source: What measured the action units; scales differ between sources.
+
+    Raises:
+        FergiRewardError: The lengths differ, or time does not go on.
     """
 
     timestamps: Floats
@@ -101,11 +153,22 @@ class ReactionClip:
     face_confidence: Floats
     pitch: Floats
     yaw: Floats
+    frontal: FrontalRange
     source: str
+
+    def __post_init__(self) -> None:
+        frames = len(self.timestamps)
+        shapes = [column.shape for column in (self.face_confidence, self.pitch, self.yaw)]
+        if shapes != [(frames,)] * 3 or self.intensities.shape != (frames, len(self.action_units)):
+            raise FergiRewardError(
+                f"a clip of {frames} frames and {len(self.action_units)} action units has intensities of shape "
+                f"{self.intensities.shape} and confidence, pitch and yaw of shapes {shapes}: give one row a frame"
+            )
+        check_time(self.timestamps, "clip")
 
     def valid_frames(self) -> NDArray[np.bool_]:
         """Mask of the frames with a face seen well enough, (T,)."""
-        return valid_frames(self.face_confidence, self.pitch, self.yaw)
+        return valid_frames(self.face_confidence, self.pitch, self.yaw, self.frontal)
 
     def is_valid(self) -> bool:
         """Whether at least 80 % of the frames are valid, which is what FERGI asks of a clip."""
@@ -115,3 +178,11 @@ class ReactionClip:
         """The activation of each action unit; NaN where no window of valid frames exists."""
         values = activation(self.intensities, self.valid_frames(), window_length(self.timestamps))
         return dict(zip(self.action_units, values.tolist(), strict=True))
+
+    def valence(self, decay: float) -> float:
+        """The valence of AU4, in (-1, 0]; NaN where its activation is.
+
+        Args:
+            decay: The decay coefficient, above 0.
+        """
+        return float(valence(np.array(self.activation()["au4"]), decay))

@@ -47,6 +47,7 @@ def test_the_shipped_calibration_is_the_one_its_command_makes(fergi):
     assert shipped.dataset == {
         "fingerprint": table.fingerprint(),
         "participants": 33,
+        "users": table.users,
         "images": 2217,
         "pairs": len(table.pairs()),
     }

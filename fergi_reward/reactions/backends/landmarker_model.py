@@ -1,0 +1,31 @@
+"""The model of MediaPipe's Face Landmarker: one file, always the same one, since another would measure otherwise."""
+
+import hashlib
+from pathlib import Path
+
+from fergi_reward.download import download
+from fergi_reward.errors import FergiRewardError
+
+URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+
+
+def landmarker_model(given: Path | None = None) -> Path:
+    """The file, checked by its hash.
+
+    Args:
+        given: Where it is; by default in `~/.cache/fergi_reward`, downloaded (3.8 MB) when it is missing.
+
+    Raises:
+        FergiRewardError: It is missing and cannot be downloaded, or is another file.
+    """
+    path = given or Path.home() / ".cache" / "fergi_reward" / "face_landmarker.task"
+    if given is None and not path.exists():
+        download(URL, path, "the face landmarker")
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FergiRewardError(f"the model {path} cannot be read ({error.strerror}): download it from {URL}") from error
+    if found != SHA256:
+        raise FergiRewardError(f"the model {path} has sha256 {found}, must have {SHA256}: download it from {URL}")
+    return path

