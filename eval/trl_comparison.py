@@ -40,6 +40,7 @@ IMAGES_AN_EPOCH, UPDATES_AN_EPOCH = {DDPO: 16, ALIGNPROP: 8}, {DDPO: 2, ALIGNPRO
 # The last two of ten steps carry the gradient.
 ALIGNPROP_OPTIONS = {
     "seed": 0,
+    "mixed_precision": "no",
     "sample_num_steps": 10,
     "sample_eta": 1.0,
     "sample_guidance_scale": 5.0,
@@ -76,8 +77,11 @@ class Measured:
 @click.option("--reference", type=click.Path(path_type=Path, exists=True), default=os.environ.get("FERGI_REFERENCE"))
 @click.option("--epochs", type=click.IntRange(min=2), default=6, show_default=True, help="The first warms up.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--method", "methods", type=click.Choice([DDPO, ALIGNPROP]), multiple=True, default=[DDPO, ALIGNPROP])
 @click.option("--here", type=(click.Choice([DDPO, ALIGNPROP]), click.Path(path_type=Path)), hidden=True)
-def main(reference: Path | None, epochs: int, rounds: int, here: tuple[str, Path] | None) -> None:
+def main(
+    reference: Path | None, epochs: int, rounds: int, methods: Sequence[str], here: tuple[str, Path] | None
+) -> None:
     """Print a table of medians for each method."""
     if here:
         print(json.dumps(train_here(*here, epochs)))
@@ -88,7 +92,7 @@ def main(reference: Path | None, epochs: int, rounds: int, here: tuple[str, Path
     with tempfile.TemporaryDirectory() as place:
         pipeline = Path(place) / "pipeline"
         run([TRL_PYTHON, programs / "trl" / "tiny_sd.py", pipeline, programs / "pickscore_processor"], place)
-        for method in (DDPO, ALIGNPROP):
+        for method in methods:
             theirs, ours = [], []
             for _ in range(rounds):
                 theirs.append(run_trl(method, programs, pipeline, epochs, place))
