@@ -22,6 +22,8 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.fergi import locate, read_fergi
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 
+FIT = Calibration.shipped().fit_for(["au4"])
+
 
 @dataclass(frozen=True)
 class Split:
@@ -33,7 +35,7 @@ class Split:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="The FERGI folder.  [default: $FERGI_DATA]")
-@click.option("--targets", type=float, multiple=True, default=(0.55, 0.6, 0.65, 0.7), show_default=True)
+@click.option("--targets", type=float, multiple=True, default=(0.55, 0.6, 0.65, 0.7, 0.75), show_default=True)
 @click.option("--confidence", type=float, default=0.9, show_default=True)
 @click.option("--splits", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -57,7 +59,7 @@ def split(table: PreferenceTable, ranked: list[str], target: float, confidence: 
         rule = guaranteed_rule(table.without_users(others.users), target, confidence, len(others.users))
     except FergiRewardError:
         return Split(None)
-    annotation = annotate(others.images, dict.fromkeys(others.users, rule), Calibration.shipped().fit_for(["au4"]))
+    annotation = annotate(others.images, dict.fromkeys(others.users, rule), FIT)
     return Split(float(checked(annotation, others.images).correct.mean()), annotation.coverage)
 
 

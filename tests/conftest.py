@@ -1,7 +1,9 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -26,11 +28,21 @@ def _folder(variable: str, beside: Path, what: str) -> Path:
     """The folder, or a skip that says why; in CI a missing folder is a failure."""
     folder = Path(os.environ.get(variable, beside))
     if not folder.is_dir():
-        reason = f"no {what} in {folder} ({variable})"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _not_here(f"no {what} in {folder} ({variable})")
     return folder
+
+
+def _not_here(reason: str) -> NoReturn:
+    """Leave a test that lacks what it needs: a skip, in CI a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def not_here() -> Callable[[str], NoReturn]:
+    """A function that leaves a test for the reason given: a skip, in CI a failure."""
+    return _not_here
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 from fergi_reward.trainers.curve import write_reward_curve
 
 OUT = Path("demo_out")
-COMMAND = str(Path(sys.executable).parent / "fergi-reward")
+COMMAND, TORCHRUN = (str(Path(sys.executable).parent / name) for name in ("fergi-reward", "torchrun"))
 # A toy's matrices are too small for two threads to share, but two processes with half a batch each take half the time.
 ENVIRONMENT = ["env", "ACCELERATE_USE_CPU=1", "OMP_NUM_THREADS=1"]
-IN_TWO_PROCESSES = [*ENVIRONMENT, str(Path(sys.executable).parent / "torchrun"), "--standalone", "--nproc_per_node=2"]
+IN_TWO_PROCESSES = [*ENVIRONMENT, TORCHRUN, "--standalone", "--nproc_per_node=2"]
 HALVED = ["--sample_num_batches_per_epoch", "2", "--train_batch_size", "16"]
 
 
@@ -57,7 +57,7 @@ def calibrate(what: str, protocol: str, data: Path, report: Path) -> Path:
 
 def run(title: str, command: list[str]) -> None:
     """Say what is done, and do it; leave with its status when it fails."""
-    shown = [Path(word).name if word in (COMMAND, sys.executable, IN_TWO_PROCESSES[3]) else word for word in command]
+    shown = [Path(word).name if word in (COMMAND, sys.executable, TORCHRUN) else word for word in command]
     print(f"\n== {title}\n$ {shlex.join(shown)}\n", flush=True)
     status = subprocess.run(command, check=False).returncode
     if status:
