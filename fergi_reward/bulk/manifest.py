@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import open_picture
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
@@ -18,6 +21,14 @@ class Row:
     image: str
     path: Path
     prompt: str
+
+    def open(self) -> Image.Image:
+        """The picture, decoded.
+
+        Raises:
+            FergiRewardError: There is none, or it cannot be read.
+        """
+        return open_picture(self.path)
 
 
 def read_manifest(path: Path) -> Iterator[Row]:
