@@ -68,6 +68,7 @@ class ScoringOptions:
 def score_into(
     out: Path,
     rows: Callable[[], Iterator[Row]],
+    index: Callable[[], Iterator[Row]],
     score: Callable[[Share], Score],
     columns: Sequence[str],
     noted: Mapping[str, str],
@@ -78,6 +79,7 @@ def score_into(
     Args:
         out: A `.parquet` or `.csv` file.
         rows: Streams the rows anew at every call.
+        index: The same rows; their pictures are not looked at.
         score: What scores, for this process.
         columns: Names of the scores.
         noted: What the scores depend on: a journal of something else is not gone on with.
@@ -86,14 +88,14 @@ def score_into(
     Returns:
         How many rows were scored and how many could not be; None on all processes but the first.
     """
-    total = sum(1 for _ in rows())
+    total = sum(1 for _ in index())
     share, wait = this_process()
     scoring = score(share)
     journal = Journal(out.with_name(f".{out.name}.journal"), noted)
     sizes = {"batch_size": options.batch_size, "workers": options.workers}
     score_rows(rows(), scoring, journal, total=total, share=share, **sizes)
     wait()
-    return write_results(rows(), columns, journal, out) if share.rank == 0 else None
+    return write_results(index(), columns, journal, out) if share.rank == 0 else None
 
 
 def this_process() -> tuple[Share, Callable[[], None]]:

@@ -5,30 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import open_picture
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a manifest: its number from 0, the image as it is written there, where that is, and the prompt."""
+    """An image and its prompt: the number from 0, what the image is called, its file or the bytes of it, the prompt."""
 
     number: int
     image: str
-    path: Path
+    source: Path | bytes
     prompt: str
-
-    def open(self) -> Image.Image:
-        """The picture, decoded.
-
-        Raises:
-            FergiRewardError: There is none, or it cannot be read.
-        """
-        return open_picture(self.path)
 
 
 def read_manifest(path: Path) -> Iterator[Row]:

@@ -61,7 +61,8 @@ def run(options: BulkOptions) -> Outcome | None:
     """
     kept = ("images", "prompts", "scorers", "checkpoints", "calibration", "dtype")
     noted = {name: str(value) for name, value in asdict(options).items() if name in kept}
-    return score_into(options.out, options.rows, partial(_scoring, options), options.columns(), noted, options)
+    scoring = partial(_scoring, options)
+    return score_into(options.out, options.rows, options.rows, scoring, options.columns(), noted, options)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from fergi_reward.bulk.journal import Journal
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import open_picture
 
 # Pictures and their prompts -> columns of numbers, one a picture.
 Score = Callable[[list[Image.Image], list[str]], Mapping[str, Sequence[float]]]
@@ -91,7 +92,7 @@ def _decoded(batches: Iterable[list[Row]], pool: ThreadPoolExecutor) -> Iterator
 
 def _open(row: Row) -> Picture:
     try:
-        return row.open()
+        return open_picture(row.source)
     except FergiRewardError as error:
         return error
 
