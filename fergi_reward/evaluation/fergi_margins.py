@@ -91,8 +91,8 @@ class _Viewed:
         if AU4 not in table.baseline:
             return cls(table, pairs, np.zeros(len(pairs), dtype=bool), {})
         unsteady = list(grid.unsteady_participants(table))
-        is_ferg = table.without_users(unsteady).fingerprint() == grid.FERGI_FINGERPRINT
-        published = {model: percent / 100 for model, percent in grid.PUBLISHED.items()} if is_ferg else {}
+        is_fergi = table.without_users(unsteady).fingerprint() == grid.FERGI_FINGERPRINT
+        published = {model: round(percent / 100, 4) for model, percent in grid.PUBLISHED.items()} if is_fergi else {}
         return cls(table, pairs, ~np.isin(pairs.users, unsteady), published)
 
     def scorer(self, term: str) -> ModelMargins:
@@ -109,16 +109,16 @@ class _Viewed:
             return [], [f"{name} weighs none of {', '.join(scorers)}: it is not judged."]
         seen, said = self._seen(name, calibration)
         sets = {name: terms}
-        if calibration.au_source == self.table.au_source:
-            sets[f"{name}+{AU4}"] = [*terms, AU4]
-        else:
+        if calibration.au_source != self.table.au_source:
             said += f" Its action units are of {calibration.au_source}, these of {self.table.au_source}: no face."
+        elif self.table.images[AU4].notna().all():
+            sets[f"{name}+{AU4}"] = [*terms, AU4]
+        margins = self._left_out if seen == "left out" else self._totals
         log_odds = calibration.protocol == "bradley-terry"
-        models = []
-        for model, chosen in sets.items():
-            how = self._left_out if seen == "left out" else self._totals
-            models.append(self._model(model, "calibration", seen, how(calibration, chosen), log_odds))
-        return models, [said]
+        return [
+            self._model(model, "calibration", seen, margins(calibration, chosen), log_odds)
+            for model, chosen in sets.items()
+        ], [said]
 
     def _seen(self, name: str, calibration: Calibration) -> tuple[Seen, str]:
         """What a calibration's weights have seen of these participants, and how to say it."""
@@ -142,7 +142,7 @@ class _Viewed:
         """Margins of the reward as it is."""
         ids = list(map(str, range(len(self.table.images))))
         scorers = [term for term in terms if term != AU4]
-        scores = dict(zip(scorers, torch.from_numpy(self.table.columns(scorers).T), strict=True))
+        scores = dict(zip(scorers, torch.tensor(self.table.columns(scorers)).T, strict=True))
         if AU4 in terms:
             activations = dict(zip(ids, self.table.columns([AU4])[:, 0].tolist(), strict=True))
             recorded = RecordedReactions(activations, calibration.au_source)
@@ -182,8 +182,8 @@ def _data(viewed: _Viewed, folder: Path) -> Data:
 
 def _exclusions(everything: PreferenceTable, used: PreferenceTable) -> list[Exclusion]:
     """Images without a reaction, participants without a pair, and damaged rows."""
-    blind = everything.images[everything.images[AU4].isna()] if len(used.images) < len(everything.images) else ()
-    named = [f"{row.user}, session {row.session}, image {row.image}" for row in getattr(blind, "itertuples", tuple)()]
+    blind = everything.images[everything.images[AU4].isna() & (used is not everything)]
+    named = [f"{row.user}, session {row.session}, image {row.image}" for row in blind.itertuples()]
     paired = set(used.pairs().users)
     found = {
         ("images", "no valid reaction clip"): named,

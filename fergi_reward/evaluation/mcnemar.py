@@ -19,7 +19,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     Returns:
         In (0, 1]; 1 where no pair tells them apart.
 
-    >>> mcnemar(1, 4)  # 2 * (1 + 5) / 32 less 5 / 32
+    >>> round(mcnemar(1, 4), 5)  # 2 * (1 + 5) / 32 less 5 / 32
     0.21875
     """
     fewer, both = min(only_first, only_second), only_first + only_second

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _encoded(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def choice(number: int, caption: str, jpgs: tuple[bytes | None, bytes | None], label: float) -> dict:
+def _choice(number: int, caption: str, jpgs: tuple[bytes | None, bytes | None], label: float) -> dict:
     """A row of Pick-a-Pic."""
     values = dict.fromkeys(TYPES, "x") | {"caption": caption, "jpg_0": jpgs[0], "jpg_1": jpgs[1]}
     values |= {"are_different": True, "has_label": True, "created_at": pd.Timestamp(0)}
@@ -74,7 +75,7 @@ def choice(number: int, caption: str, jpgs: tuple[bytes | None, bytes | None], l
     return values | dict.fromkeys(("ranking_id", "user_id", "num_example_per_prompt", "__index_level_0__"), number)
 
 
-def write_pickapic(folder: Path, test: list[dict], validation: list[dict]) -> Path:
+def _write_pickapic(folder: Path, test: list[dict], validation: list[dict]) -> Path:
     """The folder, with the card and a Parquet file a split."""
     (folder / "data").mkdir(parents=True)
     features = "\n".join(f"  - name: {name}\n    dtype: {kind}" for name, kind in TYPES.items())
@@ -88,17 +89,29 @@ def write_pickapic(folder: Path, test: list[dict], validation: list[dict]) -> Pa
 
 
 @pytest.fixture
+def choice() -> Callable[..., dict]:
+    """Makes a row of Pick-a-Pic."""
+    return _choice
+
+
+@pytest.fixture
+def write_pickapic() -> Callable[..., Path]:
+    """Writes a folder in the layout of Pick-a-Pic."""
+    return _write_pickapic
+
+
+@pytest.fixture
 def pickapic_folder(exhibits: list[Exhibit], tmp_path: Path) -> Path:
     """22 choices to judge (a tie, one without a label, one with a broken picture) and 8 to choose a threshold on."""
     sides = [(each.pictures[0], each.pictures[-1]) for each in exhibits]
     rows = [
-        choice(number, each.caption, pair if number % 2 else pair[::-1], float(number % 2))
+        _choice(number, each.caption, pair if number % 2 else pair[::-1], float(number % 2))
         for number, (each, pair) in enumerate(zip(exhibits, sides, strict=True))
     ]
     rows[3] |= {"label_0": 0.5, "label_1": 0.5}
     rows[5] |= {"has_label": False}
     rows[7] |= {"jpg_1": rows[7]["jpg_1"][:60]}
-    return write_pickapic(tmp_path / "pickapic", rows[:22], rows[22:])
+    return _write_pickapic(tmp_path / "pickapic", rows[:22], rows[22:])
 
 
 @pytest.fixture

@@ -41,14 +41,12 @@ def test_pick_a_pic(pickapic_folder):
     assert benchmark.rankings[3].ranks == (1.0, 1.0)
     assert excluded(benchmark) == {("rankings", "not a rank for each image"): 1}
     pictures = readable(benchmark)
-    assert [key for key, number in benchmark.numbers.items() if pictures[number] is None][0][0] == "7-1"
+    assert [image for (image, _), number in benchmark.numbers.items() if pictures[number] is None] == ["7-1"]
     rows = pd.read_parquet(next((pickapic_folder / "data").glob("test_unique-*")))
     assert pictures[0] == open_picture(rows["jpg_0"][0]).tobytes()
 
 
-def test_an_image_of_many_choices_is_one_row_in_whatever_order_they_come(exhibits, tmp_path):
-    from tests.evaluation.conftest import choice, write_pickapic
-
+def test_an_image_of_many_choices_is_one_row_in_whatever_order_they_come(exhibits, choice, write_pickapic, tmp_path):
     one = exhibits[0]
     rows = [choice(number, one.caption, tuple(one.pictures[:2]), 1.0) for number in range(4)]
     rows[0] |= {"has_label": False, "image_0_uid": "b"}  # seen first in a choice that does not count
@@ -127,7 +125,7 @@ def test_folders_that_are_something_else(tmp_path, name, content, message):
 
 
 def test_other_mistakes(pickapic_folder, hpdv2_folder):
-    with pytest.raises(FergiRewardError, match="has no split test, it has .*test_unique"):
+    with pytest.raises(FergiRewardError, match=r"has no split test, it has .*test_unique"):
         BENCHMARKS["pickapic_test"](str(pickapic_folder))
     with pytest.raises(FergiRewardError, match="neither a folder nor a hub id"):
         BENCHMARKS["hpdv2"]("no/such/folder")
