@@ -86,6 +86,16 @@ def test_image_reward_db_packed_and_unpacked(imagerewarddb_folder):
     assert readable(BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder))) == pictures
 
 
+def test_a_table_with_holes(imagerewarddb_folder):
+    path = imagerewarddb_folder / "metadata-test.parquet"
+    table = pd.read_parquet(path).sort_values("image_path", ignore_index=True).astype({"rank": float})
+    table.loc[table["prompt_id"] == "000-0061", "prompt"] = None
+    table.loc[table["image_path"].str.endswith("1-2.webp"), "rank"] = np.nan
+    table.to_parquet(path)
+    found = excluded(BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder)))
+    assert found == {("rankings", "no prompt"): 1, ("rankings", "not a rank for each image"): 1}
+
+
 def test_published_rules_by_hand():
     # Prompt a: two of three pairs right and a tie; prompt b: none of one.
     of_two = judged([1, 1, -1, -1], list("aaab"), [0.3], ["a"])

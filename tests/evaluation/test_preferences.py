@@ -170,6 +170,19 @@ def test_mistakes_are_one_sentence(options, message, tmp_path, monkeypatch):
     assert message in result.stderr and "Traceback" not in result.output
 
 
+def test_one_prompt_and_a_checkpoint_that_is_none(hpdv2_folder, tmp_path):
+    entries = json.loads((hpdv2_folder / "test.json").read_text())
+    (hpdv2_folder / "test.json").write_text(json.dumps(entries[4:5]))
+    options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore"]
+    record, models = results(*options, TOY[1], out=tmp_path / "out")
+    accuracy = models["pickscore"]["accuracy"]
+    assert models["pickscore"]["ci95"] == [accuracy, accuracy]
+    assert "With 1 prompt(s), intervals are too narrow to mean much." in record["notes"]
+    (tmp_path / "empty").mkdir()
+    result = evaluate(*options, f"--checkpoint=pickscore={tmp_path / 'empty'}", "--out", tmp_path / "other")
+    assert result.exit_code == 2 and "empty has no config.json" in result.stderr
+
+
 def test_nothing_left(hpdv2_folder, tmp_path):
     shutil.rmtree(hpdv2_folder / "test")
     (hpdv2_folder / "test").mkdir()

@@ -87,7 +87,8 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _ranking(entry: dict[str, Any], path: Path) -> Ranking:
     try:
-        return Ranking(str(entry["prompt"]), tuple(map(str, entry["image_path"])), tuple(map(float, entry["rank"])))
+        prompt, names, ranks = entry["prompt"] or "", entry["image_path"], entry["rank"]
+        return Ranking(str(prompt), tuple(map(str, names)), tuple(map(float, ranks)))
     except (KeyError, TypeError, ValueError) as error:
         raise FergiRewardError(
             f"{path}: a ranking needs prompt, image_path and rank (numbers), got {str(entry)[:80]!r}"

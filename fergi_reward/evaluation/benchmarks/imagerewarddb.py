@@ -50,7 +50,7 @@ def read(place: str | None) -> Benchmark:
     table = _metadata(where.file("metadata-test.parquet"))
     found = (
         Ranking(str(images["prompt"].iloc[0]), tuple(images["image_path"]), tuple(images["rank"].astype(float)))
-        for _, images in table.groupby("prompt_id", sort=False)
+        for _, images in table.groupby("prompt_id", sort=False, dropna=False)
     )
     rankings, exclusions = usable_rankings(found)
 
@@ -83,7 +83,7 @@ def as_published(judged: Judged, tuning: Judged) -> float:
 def _metadata(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path, columns=COLUMNS)
-        return table.astype({"image_path": str, "prompt": str, "rank": float})
+        return table.fillna({"prompt": ""}).astype({"image_path": str, "prompt": str, "rank": float})
     except Exception as error:  # pyarrow has many
         raise FergiRewardError(
             f"{path} cannot be read as a table with the columns {', '.join(COLUMNS)} ({error})"
