@@ -193,8 +193,11 @@ def load_toy(model: str, name: str) -> Scorer:
 
 def device() -> "torch.device":
     """Where this process computes."""
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
+    try:
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
+    except ImportError as error:
+        raise MissingDependencyError("accelerate", "finding the device", "train") from error
 
     # The first to ask fixes the state for the whole process: it must ask as the trainer's Accelerator would.
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
