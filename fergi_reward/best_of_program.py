@@ -20,7 +20,7 @@ from fergi_reward.trainers.pipelines import Pipeline
 from fergi_reward.trainers.samples import read_prompts, write_grid
 from fergi_reward.training_program import RewardArguments, device, load_any_pipeline, load_reward
 
-# Rows of the overview: more make a picture that no viewer opens.
+# In the overview: more make a picture that no viewer opens.
 GRID_PROMPTS = 16
 LONGEST_NAME = 50
 BEST, WORST = "best", "worst"
