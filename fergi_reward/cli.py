@@ -60,7 +60,7 @@ def main() -> None:
     help="How to fit.",
 )
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
-@click.option("--report", type=PATH, help="A folder for report.json, report.md and two plots.")
+@click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds and bootstrap intervals.")
 @click.option("--scorers", help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]")
 @click.option("--aus", help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]")
@@ -84,22 +84,25 @@ def calibrate(
     from fergi_reward.calibration.protocols import calibrate as run
     from fergi_reward.csv_files import BadRows
     from fergi_reward.fergi import locate, read_fergi
+    from fergi_reward.report.markdown import markdown_table
+    from fergi_reward.report.write import write_report
 
-    table = read_fergi(locate(data), from_frames=from_frames, au_source=au_source, bad=BadRows(skip_bad))
-    for row in table.left_out:
+    preferences = read_fergi(locate(data), from_frames=from_frames, au_source=au_source, bad=BadRows(skip_bad))
+    for row in preferences.left_out:
         click.echo(f"left out: {row}", err=True)
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
     columns, units = _listed(scorers), _listed(aus and aus.lower())
-    evaluation = run(table, protocol, scorers=columns, aus=units, seed=seed, command=command)
+    evaluation = run(preferences, protocol, scorers=columns, aus=units, seed=seed, command=command)
     evaluation.calibration.save(out)
-    click.echo(f"{reports.summary(evaluation)}\n\n{reports.markdown_table(evaluation)}\n")
+    table = markdown_table(reports.results_table(evaluation))
+    click.echo(f"{reports.summary(evaluation)}\n\n{table}\n")
     click.echo(f"calibration: {out}")
     if report is not None:
         try:
-            reports.write_report(evaluation, report)
-            click.echo(f"report: {report}/report.md, report.json, accuracy.png, coverage.png")
+            write_report(reports.calibration_report(evaluation), report)
+            click.echo(f"report: {report}/report.html, also as report.md, report.json and PNG plots")
         except MissingDependencyError as error:
-            click.echo(f"report: {report}/report.md, report.json; no plots, since {error}")
+            click.echo(f"report: {report}/report.md, report.json; no page and no plots, since {error}")
 
 
 def _listed(names: str | None) -> list[str] | None:
