@@ -17,10 +17,11 @@ from fergi_reward.report.svg import svg
 from fergi_reward.report.write import write_report
 
 
-@pytest.fixture
-def folder(report, tmp_path):
-    write_report(report, tmp_path / "out")
-    return tmp_path / "out"
+@pytest.fixture(scope="module")
+def folder(report, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(report, folder)
+    return folder
 
 
 def test_the_folder_holds_the_report_in_every_form(folder):
