@@ -156,8 +156,9 @@ class Calibration:
         return user in self.dataset.get("users", ())
 
     def fingerprint(self) -> str:
-        """SHA-256 over the weights: two calibrations with one fingerprint give the same rewards."""
-        fits = json.dumps([asdict(fit) for fit in self.fits], sort_keys=True)
+        """SHA-256 over the fits to nine digits: two calibrations with one fingerprint give the same rewards."""
+        exact = json.dumps([asdict(fit) for fit in self.fits], sort_keys=True)
+        fits = json.loads(exact, parse_float=lambda number: f"{float(number):.9g}")  # the rest is the machine's
         return hashlib.sha256(f"{self.au_source}\n{fits}".encode()).hexdigest()
 
     def save(self, path: Path) -> None:

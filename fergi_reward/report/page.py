@@ -1,9 +1,10 @@
 """A report as one HTML page that needs nothing else: no network, no other file."""
 
+import re
 from base64 import b64encode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fergi_reward.report.pictures import read_picture
 from fergi_reward.report.record import Picture, Report, Table, Value
@@ -21,7 +22,13 @@ def page(report: Report) -> str:
     )
     source = environment.loader.get_source  # type: ignore[union-attr]  # set above
     files = {name: Markup(source(environment, name)[0]) for name in ("style.css", "page.js")}
-    functions = {"svg": lambda plot: Markup(svg(plot)), "data_url": data_url, "sort_key": sort_key, "anchor": anchor}
+    functions = {
+        "svg": lambda plot: Markup(svg(plot)),
+        "data_url": data_url,
+        "sort_key": sort_key,
+        "anchor": anchor,
+        "breakable": breakable,
+    }
     return environment.get_template("page.html.j2").render(
         report=report, style=files["style.css"], script=files["page.js"], **functions
     )
@@ -38,6 +45,15 @@ def sort_key(table: Table, column: int, value: Value) -> str:
     if value is None or not table.is_number(column):
         return ""
     return str(value[0] if isinstance(value, tuple) else value)
+
+
+def breakable(text: str) -> Markup:
+    """Text that may be broken within names such as those of models.
+
+    >>> breakable("weighted_sum+au4")
+    Markup('weighted_<wbr>sum+<wbr>au4')
+    """
+    return Markup(re.sub(r"(?<=[a-z])([_+])(?=\w)", r"\1<wbr>", str(escape(text))))
 
 
 def anchor(title: str) -> str:
