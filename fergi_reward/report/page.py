@@ -20,17 +20,9 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    source = environment.loader.get_source  # type: ignore[union-attr]  # set above
-    files = {name: Markup(source(environment, name)[0]) for name in ("style.css", "page.js")}
-    functions = {
-        "svg": lambda plot: Markup(svg(plot)),
-        "data_url": data_url,
-        "sort_key": sort_key,
-        "anchor": anchor,
-        "breakable": breakable,
-    }
+    functions = {"data_url": data_url, "sort_key": sort_key, "anchor": anchor, "breakable": breakable}
     return environment.get_template("page.html.j2").render(
-        report=report, style=files["style.css"], script=files["page.js"], **functions
+        report=report, svg=lambda plot: Markup(svg(plot)), **functions
     )
 
 

@@ -51,12 +51,10 @@ def _name(root: ElementTree.Element, plot: Plot) -> None:
 
 def _marks(root: ElementTree.Element, group: str) -> Iterator[ElementTree.Element]:
     """What is drawn for the numbers of a group, in their order."""
-    found = root.find(f".//*[@id='{group}']")
-    assert found is not None, group
-    for element in found.iter():
-        drawn = element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path")
-        if drawn and element not in list(found.iterfind(f".//{{{SVG}}}defs/*")):
-            yield element
+    found = next(root.iterfind(f".//*[@id='{group}']"))
+    defined = set(found.iterfind(f".//{{{SVG}}}defs/*"))
+    drawn = {f"{{{SVG}}}use", f"{{{SVG}}}path"}
+    yield from (element for element in found.iter() if element.tag in drawn and element not in defined)
 
 
 def _in_page(text: str, name: str) -> str:
