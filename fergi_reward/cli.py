@@ -2,14 +2,18 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fergi_reward.config_file import read_config
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.version import __version__
+
+if TYPE_CHECKING:
+    from fergi_reward.report.record import Report
 
 
 class UserMistake(click.ClickException):
@@ -41,7 +45,28 @@ config = click.option(
 data_option = click.option(
     "--data", type=PATH, help="The FERGI folder.  [default: $FERGI_DATA, else where `data fetch` puts it]"
 )
+report_option = click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
+
+scoring_options = (
+    click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between."),
+    click.option(
+        "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
+    ),
+    click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Images at a time."),
+    click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode images ahead."),
+    click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]"),
+    click.option(
+        "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of the towers."
+    ),
+)
+
+
+def with_scoring(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which scorers run, and how."""
+    for add in reversed(scoring_options):
+        command = add(command)
+    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -60,7 +85,7 @@ def main() -> None:
     help="How to fit.",
 )
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
-@click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
+@report_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds and bootstrap intervals.")
 @click.option("--scorers", help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]")
 @click.option("--aus", help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]")
@@ -85,7 +110,6 @@ def calibrate(
     from fergi_reward.csv_files import BadRows
     from fergi_reward.fergi import locate, read_fergi
     from fergi_reward.report.markdown import markdown_table
-    from fergi_reward.report.write import write_report
 
     preferences = read_fergi(locate(data), from_frames=from_frames, au_source=au_source, bad=BadRows(skip_bad))
     for row in preferences.left_out:
@@ -98,11 +122,18 @@ def calibrate(
     click.echo(f"{reports.summary(evaluation)}\n\n{table}\n")
     click.echo(f"calibration: {out}")
     if report is not None:
-        try:
-            write_report(reports.calibration_report(evaluation), report)
-            click.echo(f"report: {report}/report.html, also as report.md, report.json and PNG plots")
-        except MissingDependencyError as error:
-            click.echo(f"report: {report}/report.md, report.json; no page and no plots, since {error}")
+        _write_report(reports.calibration_report(evaluation), report)
+
+
+def _write_report(report: "Report", folder: Path) -> None:
+    """Write a report, as far as what is installed allows, and say where it is."""
+    from fergi_reward.report.write import write_report
+
+    try:
+        write_report(report, folder)
+        click.echo(f"report: {folder}/report.html, also as report.md, report.json and PNG plots")
+    except MissingDependencyError as error:
+        click.echo(f"report: {folder}/report.md, report.json; no page and no plots, since {error}")
 
 
 def _listed(names: str | None) -> list[str] | None:
@@ -182,18 +213,9 @@ def annotate(
 @click.option(
     "--prompts", type=PATH, help="For a folder: a text file with a prompt a picture, in order of names, or one."
 )
-@click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between.")
-@click.option(
-    "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
-)
+@with_scoring
 @click.option("--calibration", type=PATH, help="Adds a column `reward`; the word shipped means the one on FERGI.")
 @click.option("--out", type=PATH, default=Path("scores.parquet"), help="The table to write, .parquet or .csv.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Images at a time.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode images ahead.")
-@click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]")
-@click.option(
-    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of the towers."
-)
 @click.pass_context
 def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the options above
     """Score images; goes on where it was killed. Under `accelerate launch` the processes share the work."""
@@ -260,6 +282,46 @@ def scorers() -> None:
     from fergi_reward.scorers.registry import scorer_table
 
     click.echo(tabulate(scorer_table(), headers="keys", tablefmt="github"))
+
+
+@main.group()
+def evaluate() -> None:
+    """Judge rewards, with intervals and beside published figures."""
+
+
+@evaluate.command()
+@config
+@click.option(
+    "--dataset",
+    type=click.Choice(["fergi", "pickapic", "pickapic_test", "hpdv2", "imagerewarddb"]),
+    default="fergi",
+    help="Whose preferences.",
+)
+@click.option("--data", metavar="PLACE", help="A folder in its layout, or a hub id.  [default: FERGI's, the hub's]")
+@with_scoring
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    default=("shipped",),
+    metavar="FILE",
+    help="Weights to judge; repeatable.",
+)
+@click.option("--out", type=PATH, default=Path("preferences"), help="A folder for results.json, results.md, scores.")
+@report_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the bootstrap.")
+@skip_bad
+def preferences(report: Path | None, **options: Any) -> None:  # noqa: ANN401 - the options above
+    """How often scorers and calibrations agree with people; goes on where it was killed, on several processes, too."""
+    from fergi_reward.evaluation.preferences import PreferenceOptions, run
+    from fergi_reward.evaluation.preferences_report import preferences_report
+    from fergi_reward.evaluation.preferences_table import markdown
+
+    result = run(PreferenceOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
+    if result is not None:  # else another process prints it
+        click.echo(f"{markdown(result)}\nresults: {options['out'] / 'results.json'}")
+        if report is not None:
+            _write_report(preferences_report(result), report)
 
 
 @main.group()

@@ -18,7 +18,7 @@ class Data:
     """What the models were judged on.
 
     Attributes:
-        name: As `--dataset` names it: `fergi`, `pickapic`, `hpdv2` or `imagerewarddb`.
+        name: As `--dataset` names it: `fergi`, `pickapic`, `pickapic_test`, `hpdv2` or `imagerewarddb`.
         title: As people call it.
         place: A folder, or an id on the hub.
         split: Such as `test`; None for FERGI.
@@ -96,14 +96,14 @@ class ModelResult:
     """How one model did.
 
     Attributes:
-        name: A scorer, or a calibration (`shipped`, or the name of its file), `NAME+au4` with the viewer's face.
+        name: A scorer, or a calibration (`shipped`, or its file), `NAME+au4` with the viewer's face.
         kind: `scorer` or `calibration`.
         seen: What its weights have seen of these people.
         correct: Pairs in the right order.
         ties: Pairs that it cannot tell apart; they count as wrong.
         accuracy: correct / pairs.
         ci95: Of the accuracy.
-        as_published: Accuracy by the rules of the published figures (see `PreferenceResult.protocol`).
+        as_published: Accuracy by the rules of the published figures (`PreferenceResult.protocol`), where that can be.
         published: The published accuracy of this model, where there is one.
         coverage: Accuracy against coverage.
         reliability: Of its probabilities; None where margins are no log-odds.
@@ -116,7 +116,7 @@ class ModelResult:
     ties: int
     accuracy: float
     ci95: Interval
-    as_published: float
+    as_published: float | None
     published: float | None
     coverage: Coverage
     reliability: Reliability | None
