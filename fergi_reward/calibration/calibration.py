@@ -1,5 +1,6 @@
 """The record of a calibration: what the weights are, what they were fitted on and how well they do; as JSON."""
 
+import hashlib
 import json
 import math
 import re
@@ -153,6 +154,12 @@ class Calibration:
     def used(self, user: str) -> bool:
         """Whether a participant is among those that it was fitted on."""
         return user in self.dataset.get("users", ())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the fits to nine digits: two calibrations with one fingerprint give the same rewards."""
+        exact = json.dumps([asdict(fit) for fit in self.fits], sort_keys=True)
+        fits = json.loads(exact, parse_float=lambda number: f"{float(number):.9g}")  # the rest is the machine's
+        return hashlib.sha256(f"{self.au_source}\n{fits}".encode()).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the calibration as JSON, whole or not at all."""
