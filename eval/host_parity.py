@@ -2,8 +2,8 @@
 
 TRL 0.23.1 trains a tiny Stable Diffusion for an epoch, by DDPO and by AlignProp, with the emoji world's reward: what
 its trainers used as rewards must be what the reward says of their images, and weights must move. imscore scores images
-with its own CLIPScore, on the reference folder's PickScore, and its DummyReward: the adapter's answers and gradients
-must be the same.
+with its CLIPScore, on the reference folder's PickScore, and its DummyReward; ImageReward with the `score_gard` that
+ReFL asks: the adapters' answers and gradients must be the same.
 
 python eval/host_parity.py --reference ../shared/reference
 """
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -23,15 +23,20 @@ from tabulate import tabulate
 from torch import Tensor
 
 from fergi_reward import tiny
-from fergi_reward.adapters import ImscoreReward
+from fergi_reward.adapters import ImscoreReward, ReFLReward
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import normalize
 from fergi_reward.scorers.registry import load_scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 BESIDE = ROOT.parent / "shared" / "reference"
 # Sums of products in float32, in another order.
 TOLERANCE = 5e-5
+GRADIENT_TOLERANCE = 1e-4
 Row = dict[str, object]
+# Images and prompts.
+Question = tuple[Tensor, list[str]]
+Scores = Callable[[Tensor, list[str]], Tensor]
 
 
 @click.command()
@@ -39,7 +44,7 @@ Row = dict[str, object]
 def main(reference: Path | None) -> None:
     """Print a table of the largest differences."""
     with tempfile.TemporaryDirectory() as place:
-        rows = [*trl_rows(Path(place)), *imscore_rows((reference or BESIDE).resolve(), Path(place))]
+        rows = [*trl_rows(Path(place)), *scorer_rows((reference or BESIDE).resolve(), Path(place))]
     print(tabulate(rows, headers="keys", floatfmt=".1e"))
     sys.exit(not all(row["as it should be"] for row in rows))
 
@@ -61,25 +66,32 @@ def trl_rows(place: Path) -> list[Row]:
     ]
 
 
-def imscore_rows(reference: Path, place: Path) -> list[Row]:
-    """A line of the table for each of imscore's scorers that can be had without a hub."""
+def scorer_rows(reference: Path, place: Path) -> list[Row]:
+    """A line of the table for each of the hosts' scorers that can be had without a hub."""
     subprocess.run([sys.executable, reference / "make_checkpoints.py", place], check=True)
     shutil.copytree(reference / "pickscore_processor", place / "pickscore", dirs_exist_ok=True, ignore=configs)
-    questions = imscore_questions()
-    torch.save(questions, place / "questions.pt")
-    run("imscore", "host_imscore.py", [place / "pickscore", place / "questions.pt", place / "answers.pt"], place)
-    answers = torch.load(place / "answers.pt", weights_only=True)
-    ours = {
-        "CLIPScore": ImscoreReward(load_scorer("pickscore", place / "pickscore")),
-        "DummyReward": ImscoreReward(lambda pixels, prompts: pixels.mean((1, 2, 3))),
+    imscore = {
+        "CLIPScore": ImscoreReward(load_scorer("pickscore", place / "pickscore")).score,
+        "DummyReward": ImscoreReward(lambda pixels, prompts: pixels.mean((1, 2, 3))).score,
     }
-    return [imscore_row(name, adapter, questions, answers[name]) for name, adapter in ours.items()]
+    refl = ReFLReward(load_scorer("image_reward", place / "image_reward"))
+
+    def score_gard(image: Tensor, prompts: list[str]) -> Tensor:
+        tokens = refl.blip.tokenizer(prompts)
+        return refl.score_gard(tokens.input_ids, tokens.attention_mask, image)
+
+    pixels = questions()
+    normalized = [(normalize(images), prompts) for images, prompts in pixels]
+    return [
+        *compare("imscore", "host_imscore.py", place / "pickscore", pixels, imscore),
+        *compare("image_reward", "host_refl.py", place / "image_reward", normalized, {"score_gard": score_gard}),
+    ]
 
 
-def imscore_questions() -> list[tuple[Tensor, list[str]]]:
+def questions() -> list[Question]:
     """Batches of three and of one.
 
-    At the model's own size, where nobody resizes (imscore does so bilinearly), and off 0 and 1, where the scorers cut
+    At the models' own size, where nobody resizes (imscore does so bilinearly), and off 0 and 1, where the scorers cut
     values off and have no gradient.
     """
     draw = torch.Generator().manual_seed(0)
@@ -87,24 +99,32 @@ def imscore_questions() -> list[tuple[Tensor, list[str]]]:
     return [(pixels, ["a cat", "a dog on a red sofa", "a cat"]), (pixels[:1], ["a house"])]
 
 
-def imscore_row(
-    name: str, adapter: ImscoreReward, questions: Sequence[tuple[Tensor, list[str]]], answers: list[dict[str, Tensor]]
-) -> Row:
+def compare(
+    environment: str, program: str, checkpoint: Path, asked: list[Question], adapters: Mapping[str, Scores]
+) -> list[Row]:
+    """Ask the host's scorers in their environment, and the adapters here."""
+    files = checkpoint.with_suffix(".questions"), checkpoint.with_suffix(".answers")
+    torch.save(asked, files[0])
+    run(environment, program, [checkpoint, *files], checkpoint.parent)
+    answers = torch.load(files[1], weights_only=True)
+    return [compared(f"{environment} {name}", ours, asked, answers[name]) for name, ours in adapters.items()]
+
+
+def compared(host: str, ours: Scores, asked: Sequence[Question], answers: Sequence[dict[str, Tensor]]) -> Row:
     """The differences of scores, and of gradients as a share of their largest value."""
     scores, gradients = [], []
-    for (pixels, prompts), answer in zip(questions, answers, strict=True):
-        pixels = pixels.clone().requires_grad_()
-        mine = adapter.score(pixels, prompts)
+    for (images, prompts), answer in zip(asked, answers, strict=True):
+        images = images.clone().requires_grad_()
+        mine = ours(images, prompts)
         if mine.shape != answer["scores"].shape:
-            raise FergiRewardError(f"{name} answers {tuple(answer['scores'].shape)}, the adapter {tuple(mine.shape)}")
-        (gradient,) = torch.autograd.grad(mine.sum(), pixels)
+            raise FergiRewardError(f"{host} answers {tuple(answer['scores'].shape)}, the adapter {tuple(mine.shape)}")
+        (gradient,) = torch.autograd.grad(mine.sum(), images)
         scores.append((mine - answer["scores"]).abs().max().item())
         largest = answer["gradient"].abs().max()
         gradients.append(((gradient - answer["gradient"]).abs().max() / largest).item())
-    equal = max(scores) <= TOLERANCE and max(gradients) <= 1e-3
-    found: Row = {"host": f"imscore 0.0.11 {name}", "images": sum(len(pixels) for pixels, _ in questions)}
-    found |= {"largest difference": max(scores), "of gradients": max(gradients), "weights moved": None}
-    return found | {"as it should be": equal}
+    found: Row = {"host": host, "images": sum(len(images) for images, _ in asked), "largest difference": max(scores)}
+    equal = max(scores) <= TOLERANCE and max(gradients) <= GRADIENT_TOLERANCE
+    return found | {"of gradients": max(gradients), "weights moved": None, "as it should be": equal}
 
 
 def configs(folder: str, names: list[str]) -> list[str]:
