@@ -4,13 +4,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,6 +32,7 @@ from fergi_reward.evaluation.picture_scores import kept_scores, scoring_with
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files import write_json, write_text
 from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.trainers.pipelines import Pipeline, network_of
@@ -59,6 +59,13 @@ class CompareModelsOptions(ScoringOptions):
     guidance_scale: float | None
     seed: int
     out: Path
+
+    def problems(self) -> list[str]:
+        """What is wrong with them."""
+        problems = super().problems()
+        if self.base in TOYS and self.checkpoints:
+            problems.append(f"--checkpoint {self.checkpoints[0]} has no use: the toy {self.base} has its own scorers")
+        return problems
 
     def models(self) -> list[ComparedModel]:
         """The base model, then the tuned ones.
@@ -130,16 +137,20 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
     ]
     if this_process()[0].rank:
         return None
-    signals = [Signal(name, "scorer", (term,)) for name, term in zip(options.scorer_names, terms, strict=True)]
-    signals += [Signal(name, "judge", ()) for name in EMOJI_JUDGES if judged]
-    signals += [Signal(name, "calibration", tuple(reward.names)) for name, reward in rewards.items()]
     with_totals = [_with_totals(each, options.scorer_names, rewards) for each in measured if each]
     setting = Setting(
         prompts, shots, options.samples, options.call(), _embedder(options), options.seed, command, tuple(notes)
     )
-    result = compare(with_totals[0], with_totals[1:], signals, setting)
+    result = compare(with_totals[0], with_totals[1:], _signals(options, rewards, judged), setting)
     _write(result, options.out)
     return result
+
+
+def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward], judged: bool) -> list[Signal]:
+    """In the order of the columns of scores: what is asked of every picture."""
+    signals = [Signal(name, "scorer", (term_name(name),)) for name in options.scorer_names]
+    signals += [Signal(name, "judge", ()) for name in EMOJI_JUDGES if judged]
+    return signals + [Signal(name, "calibration", tuple(reward.names)) for name, reward in rewards.items()]
 
 
 def _draw(
@@ -270,27 +281,27 @@ def _distances(
     return np.array(kept["distances"], dtype=np.float64)
 
 
-def _with_totals(measured: Measured, names: Sequence[str], rewards: Mapping[str, Any]) -> Measured:
+def _with_totals(measured: Measured, names: Sequence[str], rewards: Mapping[str, CombinedReward]) -> Measured:
     by_term = measured.scores[list(names)].set_axis([term_name(name) for name in names], axis="columns")
     totals = {name: totals_of(reward, by_term) for name, reward in rewards.items()}
-    scores = measured.scores.assign(**totals) if totals else measured.scores
-    return Measured(measured.model, pd.DataFrame(scores), measured.distances)
+    return replace(measured, scores=measured.scores.assign(**totals))
 
 
 def _write(result: ModelsResult, out: Path) -> None:
     for model in result.models:
-        folder = out / ComparedModel(model.name, model.place, "pipeline").folder
-        for kind, examples in (("best", model.best), ("worst", model.worst)):
-            if examples:
-                _write_grid(folder / f"{kind}.png", examples, model.name, out)
+        for example in (*model.best, *model.worst):
+            _write_grid(out / example.side_by_side, [example], model.name, out)
+        folder = (out / model.best[0].side_by_side).parents[1]
+        _write_grid(folder / "best.png", model.best, model.name, out)
+        if model.worst:
+            _write_grid(folder / "worst.png", model.worst, model.name, out)
     write_json(out / "results.json", asdict(result))
     write_text(out / "results.md", markdown(result))
 
 
 def _write_grid(path: Path, examples: Sequence[Example], name: str, out: Path) -> None:
     """Base and tuned side by side, two examples a row."""
-    sides = [(out / one.base, f"base: {one.prompt}") for one in examples]
-    others = [(out / one.tuned, f"{name} ({one.gain:+.2f} SD): {one.prompt}") for one in examples]
-    shown = [side for pair in zip(sides, others, strict=True) for side in pair]
-    pixels = torch.stack([to_pixels(open_picture(file).convert("RGB")) for file, _ in shown])
-    write_grid(path, pixels, [caption for _, caption in shown], columns=min(4, len(shown)))
+    files = [out / file for one in examples for file in (one.base, one.tuned)]
+    captions = [caption for one in examples for caption in (f"base: {one.prompt}", f"{name}: {one.prompt}")]
+    pixels = torch.stack([to_pixels(open_picture(file).convert("RGB")) for file in files])
+    write_grid(path, pixels, captions, columns=min(4, len(files)))

@@ -213,8 +213,8 @@ def _gains(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str]) -> N
 
 
 def _example(shot: Shot, base: Measured, tuned: Measured, gain: float) -> Example:
-    files = (f"{each.model.folder}/pictures/{shot.file}" for each in (base, tuned))
-    return Example(shot.prompt, shot.seed, *files, gain=float(gain))
+    before, after = (f"{each.model.folder}/pictures/{shot.file}" for each in (base, tuned))
+    return Example(shot.prompt, shot.seed, before, after, f"{tuned.model.folder}/examples/{shot.file}", float(gain))
 
 
 def _diversity(base: Measured, tuned: Measured, setting: Setting) -> Diversity | None:

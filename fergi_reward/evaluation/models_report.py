@@ -1,6 +1,6 @@
 """The report of tuned models against their base model: who is better by what they were not trained on, and examples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
@@ -170,14 +170,10 @@ def _chosen_by(model: ModelComparison) -> str:
 def _grids(model: ModelComparison, folder: Path) -> Iterator[ImageGrid]:
     for title, examples in (("Most gained", model.best), ("Most lost", model.worst)):
         if examples:
-            yield ImageGrid(f"{title} by {model.name}: base, then tuned.", list(_pictures(model, examples, folder)))
+            pictures = [_picture(model, one, folder) for one in examples]
+            yield ImageGrid(f"{title} by {model.name}: the base model left, {model.name} right.", pictures)
 
 
-def _pictures(model: ModelComparison, examples: Sequence[Example], folder: Path) -> Iterator[Picture]:
-    for one in examples:
-        yield Picture(folder / one.base, f"{one.prompt}, drawn by the base model", f"base: {one.prompt}")
-        yield Picture(
-            folder / one.tuned,
-            f"{one.prompt}, drawn by {model.name}",
-            f"{model.name} ({one.gain:+.2f} SD): {one.prompt}",
-        )
+def _picture(model: ModelComparison, example: Example, folder: Path) -> Picture:
+    alt = f"{example.prompt}: drawn by the base model, and by {model.name}"
+    return Picture(folder / example.side_by_side, alt, f"{example.gain:+.2f} SD: {example.prompt}")

@@ -85,6 +85,7 @@ class Example:
         seed: `torch.Generator().manual_seed(seed)` draws both again.
         base: The base model's file, relative to the folder of results.
         tuned: The tuned model's.
+        side_by_side: Both in one, the base model's to the left.
         gain: Tuned less base in standard deviations of the base's pictures, a mean over signals.
     """
 
@@ -92,6 +93,7 @@ class Example:
     seed: int
     base: str
     tuned: str
+    side_by_side: str
     gain: float
 
 
