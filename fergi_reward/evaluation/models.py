@@ -119,7 +119,7 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
 
 def _unread(measured: Measured, shots: Sequence[Shot]) -> Exclusion:
     missing = measured.scores.isna().any(axis=1).to_numpy()
-    names = [f"{shots[row].file} ({shots[row].prompt})" for row in np.flatnonzero(missing)]
+    names = [f"{shots[row].file} ({shots[row].prompt})" for row in np.flatnonzero(missing).tolist()]
     return Exclusion(len(names), f"pictures of {measured.model.name}", "not scored, see errors.csv", tuple(names[:3]))
 
 
