@@ -1,6 +1,7 @@
 """The folder that `fergi-reward extract` wrote -> ReactionTable; with the viewers' ratings -> PreferenceTable."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,18 +53,20 @@ def read_rated(path: Path, ratings: Path) -> PreferenceTable:
         raise FergiRewardError(f"{ratings} has the column {clash[0]}, which {path} measured: leave it out")
     images = rated.merge(reactions.images, on=KEY, how="left")
     if images["au4"].isna().all():
-        first, other = (
-            "user {}, session {}, image {}".format(*rows.iloc[0][KEY]) for rows in (rated, reactions.images)
-        )
         raise FergiRewardError(
-            f"{ratings} rates none of the images in {path}: it begins with {first}, they with {other}"
+            f"{ratings} rates none of the images in {path}: it begins with {_named(rated.iloc[0])}, they with "
+            f"{_named(reactions.images.iloc[0])}"
         )
-    unrated = len(reactions.images.merge(rated[KEY], how="left", indicator=True).query("_merge == 'left_only'"))
-    left_out = [f"{unrated} reactions of {path} without a row in {ratings}"] * bool(unrated)
+    unrated = reactions.images.merge(rated[KEY], how="left", indicator=True).query("_merge == 'left_only'")
+    left_out = [f"{_named(row)} has no row in {ratings}" for _, row in unrated.iterrows()]
     try:
         return PreferenceTable(images, reactions.baseline, reactions.au_source, left_out)
     except FergiRewardError as error:
         raise FergiRewardError(f"{ratings}: {error}") from error
+
+
+def _named(row: "pd.Series[Any]") -> str:
+    return "user {}, session {}, image {}".format(*row[KEY])
 
 
 def _read_ratings(path: Path) -> pd.DataFrame:
@@ -73,4 +76,6 @@ def _read_ratings(path: Path) -> pd.DataFrame:
         raise FergiRewardError(f"{path} cannot be read ({error}): give a CSV with {', '.join(KEY)}, rank") from error
     if missing := [name for name in [*KEY, "rank"] if name not in rated]:
         raise FergiRewardError(f"{path} needs the columns {', '.join(KEY)}, rank; {', '.join(missing)} missing")
+    if rated.empty:
+        raise FergiRewardError(f"{path} has no row: give one an image that a viewer ranked")
     return rated

@@ -110,11 +110,17 @@ def _read(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         return []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise FergiRewardError(
+                    f"{path} has no column {', '.join(missing)}: give a folder that `fergi-reward extract` wrote, or "
+                    "extract again into a new one"
+                )
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FergiRewardError(f"{path} cannot be read ({error}): extract again into a new folder") from error
     for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values() or not set(columns) <= set(row):
+        if None in row or None in row.values():
             raise FergiRewardError(f"{path}, row {number} is damaged: extract again into a new folder")
     return rows
 
