@@ -57,6 +57,11 @@ class ReactionTable:
         return sorted(self.images["user"].unique())
 
     @property
+    def measured_by(self) -> str | None:
+        """What measured the action units, mapped or not."""
+        return self.mapped_from or self.au_source
+
+    @property
     def has_baseline(self) -> bool:
         """Whether anybody has a valid baseline clip."""
         return "au4" in self.baseline and bool(self.baseline["au4"].notna().any())
