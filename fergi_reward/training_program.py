@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.reward import CombinedReward
+from fergi_reward.predictor.predictor import ReactionPredictor
+from fergi_reward.reward import TOWER, CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
@@ -60,6 +61,13 @@ class ScriptArguments(CheckedOptions):
     uncertainty_penalty: float = option(
         0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
     )
+    predictor: str | None = option(
+        None, "Folder of a reaction predictor: the reward weighs the AU4 valence that it expects."
+    )
+    reaction_pessimism: float = option(
+        1.0, "How many times the predictor's uncertainty is subtracted from the valence that it expects."
+    )
+    accept_chance: bool = option(False, "Take a predictor that was no better than chance on viewers it had not seen.")
     judges: list[str] | None = field(
         default=None, metadata={"help": "Scorers that are held out of the reward and only asked whether it helps."}
     )
@@ -102,7 +110,10 @@ def rehearse(script: ScriptArguments, config: TrainerConfig) -> DryRun:
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
     names = [] if script.model in TOYS else [*_weighed(script), *(script.judges or [])]
-    return dry_run(config, pipeline, [term_name(name) for name in names])
+    terms = [term_name(name) for name in names]
+    if script.predictor and script.model not in TOYS and TOWER not in terms:
+        terms.append(TOWER)
+    return dry_run(config, pipeline, terms)
 
 
 def _weighed(script: ScriptArguments) -> list[str]:
@@ -118,10 +129,17 @@ def _calibration(script: ScriptArguments) -> Calibration:
 def load_reward(script: ScriptArguments) -> CombinedReward:
     """The calibrated reward, on this process's device; published scorers are loaded when they are first asked."""
     names = _weighed(script)
+    places = {name: place for name, place in script.places().items() if name not in (script.judges or [])}
+    if script.predictor and script.model == EMOJI and TOWER not in names:
+        places[TOWER] = str(emoji.checkpoints()[TOWER])
     return CombinedReward(
         [load_toy(script.model, name) for name in names] if script.model in TOYS else names,
         _calibration(script),
-        checkpoints={name: place for name, place in script.places().items() if name not in (script.judges or [])},
+        reaction="predicted" if script.predictor else "none",
+        predictor=ReactionPredictor.load(script.predictor) if script.predictor else None,
+        reaction_pessimism=script.reaction_pessimism,
+        accept_chance=script.accept_chance,
+        checkpoints=places,
         device=device(),
         uncertainty_penalty=script.uncertainty_penalty,
     )
