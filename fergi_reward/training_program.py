@@ -43,19 +43,38 @@ TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {**dict.fromkeys(TINY, 
 
 
 @dataclass(frozen=True)
-class ScriptArguments(CheckedOptions):
-    """What is trained, on what, for which reward."""
+class ProgramArguments(CheckedOptions):
+    """What is trained, and watched by whom."""
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "Pipeline to fine-tune: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
     )
     prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
-    scorers: list[str] | None = field(
-        default=None, metadata={"help": "Scorers of the reward; by default those that the calibration weighs."}
-    )
     checkpoints: list[str] | None = field(
         default=None, metadata={"help": "NAME=FOLDER: local checkpoints of scorers, in the hub's layout."}
+    )
+    judges: list[str] | None = field(
+        default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
+    )
+    dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
+
+    def problems(self) -> list[str]:
+        """A checkpoint needs a name and a folder."""
+        wrong = [text for text in self.checkpoints or [] if not all(text.partition("="))]
+        return [f"checkpoints holds {text!r}, must be NAME=FOLDER" for text in wrong]
+
+    def places(self) -> dict[str, str]:
+        """The local checkpoints by the scorers' names."""
+        return dict(text.split("=", 1) for text in self.checkpoints or [])
+
+
+@dataclass(frozen=True)
+class ScriptArguments(ProgramArguments):
+    """The same, and for which reward."""
+
+    scorers: list[str] | None = field(
+        default=None, metadata={"help": "Scorers of the reward; by default those that the calibration weighs."}
     )
     calibration: str | None = option(None, "Calibration file that weighs the scorers; by default the shipped one.")
     uncertainty_penalty: float = option(
@@ -68,20 +87,6 @@ class ScriptArguments(CheckedOptions):
         1.0, "How many times the predictor's uncertainty is subtracted from the valence that it expects."
     )
     accept_chance: bool = option(False, "Take a predictor that was no better than chance on viewers it had not seen.")
-    judges: list[str] | None = field(
-        default=None, metadata={"help": "Scorers that are held out of the reward and only asked whether it helps."}
-    )
-
-    dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
-
-    def problems(self) -> list[str]:
-        """A checkpoint needs a name and a folder."""
-        wrong = [text for text in self.checkpoints or [] if not all(text.partition("="))]
-        return [f"checkpoints holds {text!r}, must be NAME=FOLDER" for text in wrong]
-
-    def places(self) -> dict[str, str]:
-        """The local checkpoints by the scorers' names."""
-        return dict(text.split("=", 1) for text in self.checkpoints or [])
 
 
 def load_pipeline(model: str) -> Pipeline:
@@ -105,19 +110,23 @@ def load_pipeline(model: str) -> Pipeline:
     return pipeline
 
 
-def rehearse(script: ScriptArguments, config: TrainerConfig) -> DryRun:
+def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
-    names = [] if script.model in TOYS else [*_weighed(script), *(script.judges or [])]
-    terms = [term_name(name) for name in names]
-    if script.predictor and script.model not in TOYS and TOWER not in terms:
-        terms.append(TOWER)
-    return dry_run(config, pipeline, terms)
+    asked = _asked(script) if isinstance(script, ScriptArguments) else []
+    names = [] if script.model in TOYS else [*asked, *(script.judges or [])]
+    return dry_run(config, pipeline, [term_name(name) for name in names])
 
 
 def _weighed(script: ScriptArguments) -> list[str]:
     return script.scorers or list(_calibration(script).scorers)
+
+
+def _asked(script: ScriptArguments) -> list[str]:
+    """The scorers that are weighed, and the one whose towers a predictor reads."""
+    names = _weighed(script)
+    return [*names, TOWER] if script.predictor and TOWER not in names else names
 
 
 def _calibration(script: ScriptArguments) -> Calibration:
@@ -130,7 +139,7 @@ def load_reward(script: ScriptArguments) -> CombinedReward:
     """The calibrated reward, on this process's device; published scorers are loaded when they are first asked."""
     names = _weighed(script)
     places = {name: place for name, place in script.places().items() if name not in (script.judges or [])}
-    if script.predictor and script.model == EMOJI and TOWER not in names:
+    if script.model == EMOJI and TOWER in _asked(script) and TOWER not in names:
         places[TOWER] = str(emoji.checkpoints()[TOWER])
     return CombinedReward(
         [load_toy(script.model, name) for name in names] if script.model in TOYS else names,
@@ -145,7 +154,7 @@ def load_reward(script: ScriptArguments) -> CombinedReward:
     )
 
 
-def load_judges(script: ScriptArguments, reward: CombinedReward) -> dict[str, Scorer]:
+def load_judges(script: ProgramArguments, reward: CombinedReward | None) -> dict[str, Scorer]:
     """The held-out judges by the names of their terms, on this process's device.
 
     Raises:

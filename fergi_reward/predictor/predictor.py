@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
@@ -77,13 +78,14 @@ class ReactionPredictor(nn.Module):
         self.heads = heads
 
     def forward(self, images: Tensor, texts: Tensor) -> Prediction:
-        """What pictures would meet with; gradients reach the embeddings.
+        """What pictures would meet with; gradients reach the embeddings. An autocast around it changes nothing.
 
         Args:
             images: (B, width) embeddings of the pictures; the predictor moves to where they are.
             texts: (B, width) embeddings of their prompts.
         """
-        prediction: Prediction = self.heads.to(images)(images, texts)
+        with torch.autocast(images.device.type, enabled=False):
+            prediction: Prediction = self.heads.to(images)(images, texts)
         return prediction
 
     def interval(self, prediction: Prediction, level: float) -> tuple[Tensor, Tensor]:

@@ -16,13 +16,12 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.diffusion import DDIMSchedule, gaussian_kl, gaussian_log_prob
-from fergi_reward.trainers.lora import adapter_disabled
 from fergi_reward.trainers.losses import clipped_loss
+from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, encode_prompts, latent_shape
 from fergi_reward.trainers.rewards import Reward, RewardQueue, reward_metrics
-from fergi_reward.trainers.samples import draw_prompts
 from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trainer import Trainer
+from fergi_reward.trainers.trainer import mean_of
 from fergi_reward.trainers.trajectory import Trajectory, predict, sample_trajectory
 
 
@@ -109,8 +108,8 @@ class Experience:
     indices: Tensor
 
 
-class DDPOTrainer(Trainer[DDPOConfig]):
-    """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `Trainer`.
+class DDPOTrainer(OnlineTrainer[DDPOConfig]):
+    """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `OnlineTrainer`.
 
     Raises:
         FergiRewardError: The pipeline is of flow matching, whose steps have no probability.
@@ -145,25 +144,19 @@ class DDPOTrainer(Trainer[DDPOConfig]):
 
     def _sample(self, epoch: int) -> tuple[Experience, dict[str, float]]:
         """Sample this process's share of the epoch's images and judge them among those of all processes."""
-        config, count = self.config, self.config.samples_per_epoch
-        total = count * self.accelerator.num_processes
-        prompts = draw_prompts(self.prompts, total, generator(config.seed, "prompts", epoch))
-        first = self.accelerator.process_index * count
-        trajectories = []
-        queue = RewardQueue(self.reward, config.async_reward_computation)
-        with queue, self.progress("sampling", count, "image") as progress:
-            for start in range(first, first + count, config.sample_batch_size):
-                indices = range(start, start + config.sample_batch_size)
-                batch = [prompts[index] for index in indices]
-                trajectories.append(self._denoise(batch, [generator(config.seed, "noise", epoch, i) for i in indices]))
+        prompts, trajectories = self.epoch_prompts(epoch), list[Trajectory]()
+        queue = RewardQueue(self.reward, self.config.async_reward_computation)
+        with queue, self.progress("sampling", len(self.share), "image") as progress:
+            for batch, generators in self.batches(epoch, prompts, self.config.sample_batch_size):
+                trajectories.append(self._denoise(batch, generators))
                 with torch.no_grad():
                     pixels = decode(self.pipeline, trajectories[-1].latents[:, -1])
                 queue.put(pixels, batch)
                 progress.update(len(batch))
             gathered = self.gathered(queue.rewards())
-        advantages = self._advantages(prompts, gathered.total)[first : first + count]
-        experience = Experience(Trajectory.cat(trajectories), advantages, torch.arange(first, first + count))
-        return experience, reward_metrics(gathered)
+        indices = torch.tensor(self.share)
+        advantages = self._advantages(prompts, gathered.total)[self.share.start : self.share.stop]
+        return Experience(Trajectory.cat(trajectories), advantages, indices), reward_metrics(gathered)
 
     def _denoise(self, prompts: list[str], generators: list[torch.Generator]) -> Trajectory:
         return sample_trajectory(
@@ -194,8 +187,7 @@ class DDPOTrainer(Trainer[DDPOConfig]):
                 for rows in order.split(rows_in_update):
                     updates.append(self._update(experience, rows, steps))
                     progress.update()
-        means = self.accelerator.reduce(mean_of(updates), reduction="mean")
-        return {name: figure.item() for name, figure in means.items()}
+        return self.means(updates)
 
     def _step_order(self, epoch: int, inner_epoch: int, indices: Tensor) -> Tensor:
         """Which steps each image is trained on, in which order (N, S): its own, so that a batch mixes noise levels."""
@@ -213,7 +205,7 @@ class DDPOTrainer(Trainer[DDPOConfig]):
             loss, of_pass = self._loss(experience, batch, steps[batch, column])
             self.accelerator.backward(loss / len(passes))
             figures.append(of_pass)
-        return mean_of(figures) | {"grad_norm": self.step_optimizer()}
+        return mean_of(figures) | {"grad_norm": self.optimisation.step()}
 
     def _loss(self, experience: Experience, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one step of each image in `rows`, `steps[b]` of the b-th, and its figures."""
@@ -227,7 +219,7 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         loss = clipped.loss
         figures = {"approx_kl": clipped.approx_kl, "clip_fraction": clipped.clip_fraction}
         if config.train_kl_beta:
-            with torch.no_grad(), adapter_disabled(self.pipeline):
+            with torch.no_grad(), self.weights.reference():
                 reference_mean, _ = self._step(latents, steps, conditioning)
             divergence = gaussian_kl(mean, reference_mean, std).mean()
             loss = loss + config.train_kl_beta * divergence
@@ -248,8 +240,3 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         """The remembered rewards too."""
         super().load_state(state)
         self.tracker.load_state_dict(state["stat_tracker"])
-
-
-def mean_of(figures: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of scalars by name."""
-    return {name: torch.stack([of_one[name] for of_one in figures]).mean() for name in figures[0]}

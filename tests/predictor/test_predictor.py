@@ -54,6 +54,13 @@ def test_gradients_are_those_of_finite_differences(predictor_for):
     assert torch.autograd.gradcheck(both, (images, texts))
 
 
+def test_an_autocast_changes_nothing(predictor_for):
+    predictor = predictor_for(tiny.pickscore())
+    with torch.autocast("cpu", torch.bfloat16):
+        low = predictor(*EMBEDDINGS)
+    torch.testing.assert_close(low.mean, predictor(*EMBEDDINGS).mean, rtol=0, atol=0)
+
+
 def test_what_was_saved_comes_back(saved):
     predictor, folder = saved
     loaded = ReactionPredictor.load(folder)
