@@ -206,12 +206,13 @@ def annotate(
     out: Path,
 ) -> None:
     """Say which of two pictures a viewer prefers, from the face alone, where it says enough."""
-    from fergi_reward.annotation.dataset import read_pictures, write_dataset
+    from fergi_reward.annotation.dataset import write_dataset
     from fergi_reward.annotation.run import Promised, on_one_scale, run, summary, write_pairs
     from fergi_reward.calibration.calibration import Calibration
     from fergi_reward.layouts import read_preferences, read_reactions
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.reactions.table import ReactionTable
+    from fergi_reward.shown_pictures import read_pictures
 
     if (images is None) != (dataset is None):
         raise FergiRewardError("--images and --dataset go together: give both or neither")
@@ -228,6 +229,59 @@ def annotate(
     if dataset:
         write_dataset(outcome.annotation.pairs, pictures, dataset, seed)
         click.echo(f"dataset: {dataset}")
+
+
+@main.command("fit-predictor")
+@config
+@click.option("--reactions", type=PATH, required=True, help="The viewers: a folder of extract, or in FERGI's layout.")
+@click.option(
+    "--images",
+    type=PATH,
+    required=True,
+    help="What they saw: a CSV with the columns user, session, image, file, prompt, or the folder of FERGI's raw data.",
+)
+@click.option("--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]")
+@click.option(
+    "--decay",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.4,
+    help="Of the valence: that of the calibration that is to weigh it; the shipped one has 0.4 with all its scorers.",
+)
+@click.option(
+    "--checkpoint", metavar="pickscore=FOLDER", help="A local checkpoint of PickScore, whose towers it reads."
+)
+@click.option("--device", help="Such as cuda.  [default: the CPU]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Pictures embedded at a time.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds, halves and starting weights.")
+@click.option("--out", type=PATH, default=Path("predictor"), help="The folder to write.")
+def fit_predictor(
+    reactions: Path,
+    images: Path,
+    au_source: str | None,
+    decay: float,
+    checkpoint: str | None,
+    device: str | None,
+    batch_size: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Fit what predicts the reaction to a picture that nobody looks at, and say whether it is any good."""
+    from fergi_reward.layouts import read_reactions
+    from fergi_reward.predictor.run import fit_predictor as run
+    from fergi_reward.predictor.run import summary
+    from fergi_reward.scorers.pickscore import PickScorer
+    from fergi_reward.shown_pictures import read_pictures
+
+    scorer, _, place = (checkpoint or "pickscore=").partition("=")
+    if scorer != "pickscore" or (checkpoint and not place):
+        raise FergiRewardError(f"--checkpoint {checkpoint!r} must be pickscore=FOLDER: the predictor reads PickScore's")
+    table = read_reactions(reactions, au_source)
+    pictures = read_pictures(images)
+    tower = PickScorer.from_pretrained(place or None, device=device)
+    command = shlex.join(["fergi-reward", *sys.argv[1:]])
+    predictor = run(table, pictures, tower, decay=decay, seed=seed, batch_size=batch_size, command=command)
+    predictor.save(out)
+    click.echo(f"{summary(predictor)}\npredictor: {out}")
 
 
 @main.command()
@@ -356,7 +410,7 @@ def map_source(
 @click.option("--reactions", type=PATH, default=Path("reactions"), help="The folder of reactions.")
 @click.option("--calibrations", type=PATH, default=Path(), help="Where to look for what was fitted with them.")
 def forget(user: str, reactions: Path, calibrations: Path) -> None:
-    """Delete a participant's reactions, and say which calibrations and source maps had used them."""
+    """Delete a participant's reactions, and say which calibrations, source maps and predictors had used them."""
     from fergi_reward.forget import forget as run
 
     done = run(user, reactions, calibrations)
