@@ -230,6 +230,42 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
         ctx.exit(3)
 
 
+@main.command("best-of")
+@config
+@click.option("--prompts", type=PATH, required=True, help="A text file of prompts, one a line.")
+@click.option(
+    "--pipeline",
+    default="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    help="What draws: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
+)
+@click.option("--n", type=click.IntRange(min=1), default=8, help="Pictures to draw of each prompt.")
+@click.option("--out", type=PATH, default=Path("best_of"), help="The folder of the chosen pictures and all scores.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the pictures' own seeds, which are recorded.")
+@click.option("--scorers", help="Names, with commas between.  [default: all that the calibration weighs]")
+@click.option(
+    "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
+)
+@click.option("--calibration", help="A file that weighs the scorers.  [default: the shipped one, or the toy's]")
+@click.option("--lora", type=PATH, help="The folder of a LoRA adapter to draw with.")
+@click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.  [default: the pipeline's]")
+@click.option("--guidance-scale", type=float, help="Classifier-free guidance.  [default: the pipeline's]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Pictures at a time.")
+@click.option("--device", help="Such as cuda.  [default: the GPU, else the CPU]")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of all weights."
+)
+def best_of(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Draw several pictures of each prompt, keep the one that the reward likes best; goes on where it was killed."""
+    from fergi_reward.best_of_program import BestOfOptions, run
+
+    done = run(BestOfOptions(**options))
+    out, n = options["out"], options["n"]
+    click.echo(
+        f"mean reward over {done.prompts} prompts: {done.single:.3f} of one picture, {done.best:.3f} of the best of {n}"
+    )
+    click.echo(f"pictures: {out / 'best'}; all scores: {out / 'scores.csv'}; look at {out / 'best_and_worst.png'}")
+
+
 @main.command()
 @config
 @click.option(

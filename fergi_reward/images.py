@@ -154,8 +154,18 @@ def resize_and_crop_picture(picture: Image.Image, size: int, rounding: Callable[
 
 def normalize(pixels: Tensor) -> Tensor:
     """Subtract CLIP's mean and divide by its standard deviation, per channel."""
-    mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    mean, std = _clip_statistics(pixels)
     return (pixels - mean) / std
+
+
+def unnormalize(inputs: Tensor) -> Tensor:
+    """The inverse of `normalize`."""
+    mean, std = _clip_statistics(inputs)
+    return inputs * std + mean
+
+
+def _clip_statistics(like: Tensor) -> tuple[Tensor, Tensor]:
+    return like.new_tensor(CLIP_MEAN).view(3, 1, 1), like.new_tensor(CLIP_STD).view(3, 1, 1)
 
 
 def _eight_bits(pixels: Tensor) -> Tensor:
