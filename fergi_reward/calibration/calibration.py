@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json
+from fergi_reward.json_records import checked
 
 SCHEMA = 2
 SHIPPED = "fergi-ir50-bradley-terry.json"
+AGAIN = "calibrate again"
 VALENCE_TRANSFORM = "exp(-decay * activation) - 1"
 
 
@@ -112,7 +113,7 @@ class Calibration:
         au_source: What measured the action units, such as `fergi-ir50`.
         fits: One a set of terms.
         dataset: What it was fitted on: `fingerprint` (SHA-256), `participants` and who they are (`users`), `images`,
-            `pairs`.
+            `pairs`, and where the reactions were mapped to this scale, the source that measured them (`mapped_from`).
         library_version: The version that fitted it.
         command: The command that made it.
         seed: The seed of folds and intervals.
@@ -151,9 +152,10 @@ class Calibration:
             f"{known}, or run `fergi-reward calibrate` on data with these scores"
         )
 
-    def used(self, user: str) -> bool:
-        """Whether a participant is among those that it was fitted on."""
-        return user in self.dataset.get("users", ())
+    def used(self, user: str, source: str) -> bool:
+        """Whether reactions of a participant, as measured by a source, are among those that it was fitted on."""
+        measured = self.dataset.get("mapped_from", self.au_source)
+        return source == measured and user in self.dataset.get("users", ())
 
     def fingerprint(self) -> str:
         """SHA-256 over the fits to nine digits: two calibrations with one fingerprint give the same rewards."""
@@ -199,7 +201,7 @@ class Calibration:
 
 def _from_record(record: dict[str, Any], where: str) -> Calibration:
     """Build the dataclasses, checking every key and value."""
-    values = _checked(record, Calibration, where)
+    values = checked(record, _FIELDS[Calibration], where, AGAIN)
     if values["valence_transform"] != VALENCE_TRANSFORM:
         raise FergiRewardError(
             f"{where}: valence_transform is {values['valence_transform']!r}, this version knows {VALENCE_TRANSFORM!r}"
@@ -209,9 +211,10 @@ def _from_record(record: dict[str, Any], where: str) -> Calibration:
 
 
 def _fit(record: object, where: str) -> Fit:
-    values = _checked(record, Fit, where)
+    values = checked(record, _FIELDS[Fit], where, AGAIN)
     values["terms"] = tuple(
-        Term(**_checked(term, Term, f"{where}, term {number}")) for number, term in enumerate(values["terms"], start=1)
+        Term(**checked(term, _FIELDS[Term], f"{where}, term {number}", AGAIN))
+        for number, term in enumerate(values["terms"], start=1)
     )
     values["ci95"] = values["ci95"] and tuple(values["ci95"])
     try:
@@ -220,39 +223,6 @@ def _fit(record: object, where: str) -> Fit:
         raise FergiRewardError(f"{where}: {error}") from error
 
 
-def _checked(record: object, kind: type, where: str) -> dict[str, Any]:
-    """The fields of the dataclass `kind` in `record`: all present, no others, each holding what it may."""
-    if not isinstance(record, dict):
-        raise FergiRewardError(f"{where} should be a mapping, is {record!r}: calibrate again")
-    names = _FIELDS[kind]
-    wrong = [f"lacks {name}" for name in names if name not in record]
-    wrong += [f"has unknown {name}" for name in record if name not in names]
-    for name in names:
-        words, fits = _KINDS[names[name]]
-        if name in record and not fits(record[name]):
-            wrong.append(f"{name} is {record[name]!r}, must be {words}")
-    if wrong:
-        raise FergiRewardError(f"{where}: {', '.join(wrong)}: calibrate again")
-    return dict(record)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_interval(value: object) -> bool:
-    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
-
-
-# What a field may hold, in words and as a test.
-_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "text": ("a text", lambda value: isinstance(value, str)),
-    "number": ("a finite number", _is_number),
-    "optional": ("a finite number or null", lambda value: value is None or _is_number(value)),
-    "interval": ("two finite numbers or null", _is_interval),
-    "records": ("a list that is not empty", lambda value: isinstance(value, list) and bool(value)),
-    "record": ("a mapping", lambda value: isinstance(value, dict)),
-}
 _FIELDS: dict[type, dict[str, str]] = {
     Term: {"name": "text", "mean": "number", "std": "number", "weight": "number", "decay": "optional"},
     Fit: {"name": "text", "terms": "records", "accuracy": "optional", "ci95": "interval", "log_loss": "optional"},

@@ -9,7 +9,6 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import open_picture
 from fergi_reward.scorers.base import Scorer, chunks
 
 # Scorers with one vector an image, the one that is asked first ahead: CLIP's knows no human preference.
@@ -51,8 +50,7 @@ def distances_within(scorer: Scorer, paths: Sequence[Path], samples: int) -> lis
 @torch.inference_mode()
 def _distance(scorer: Scorer, paths: Sequence[Path]) -> float | None:
     try:
-        inputs = torch.stack([scorer.preprocess(open_picture(path)) for path in paths])
+        ((_, embeddings, _),) = scorer.encoded(paths, "", len(paths))
     except FergiRewardError:  # that it cannot be read is counted where it is scored
         return None
-    dtype = next(scorer.towers()[0].parameters()).dtype
-    return mean_pairwise_distance(scorer.encode_images(inputs.to(scorer.device, dtype)).float())
+    return mean_pairwise_distance(embeddings.float())

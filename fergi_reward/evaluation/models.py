@@ -135,10 +135,9 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
         compare_signal(
             signal,
             signal.is_held_out(trained_on),
-            before[signal.name].to_numpy(),
-            after[signal.name].to_numpy(),
-            prompts,
-            setting.seed,
+            *(scores[signal.name].to_numpy() for scores in (before, after)),
+            prompts=prompts,
+            seed=setting.seed,
         )
         for signal in signals
     )

@@ -1,6 +1,8 @@
 """The report of a preference benchmark: who orders pairs as people do, how sure of it we are, and what was left out."""
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult
 from fergi_reward.report.provenance import provenance, without_folders
@@ -11,7 +13,8 @@ POINTS = "{:+.1f}"
 
 
 def preferences_report(result: PreferenceResult) -> Report:
-    """The whole report."""
+    """The whole report; of absolute paths, such as those of calibrations, it shows the last part."""
+    result = _without_folders(result)
     split = f", {result.data.split}" if result.data.split else ""
     return Report(
         title=f"Preferences on {result.data.title}{split}",
@@ -20,6 +23,17 @@ def preferences_report(result: PreferenceResult) -> Report:
         provenance=provenance(result.command, result.seed, {"pairs": result.data.fingerprint}),
         notes=result.notes,
     )
+
+
+def _without_folders(value: Any) -> Any:  # noqa: ANN401 - a record, or what is in one
+    """A record of which every text has lost its folders."""
+    if isinstance(value, str):
+        return without_folders(value)
+    if isinstance(value, tuple):
+        return tuple(map(_without_folders, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _without_folders(getattr(value, one.name)) for one in fields(value)})
+    return value
 
 
 def _verdict(result: PreferenceResult) -> Iterator[str]:
@@ -36,7 +50,7 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
         yield _lead(result, fair[0].name, fair[1].name)
     yield (
         f"{data.pairs:,} pairs of {data.images:,} images by {data.units:,} {data.unit}s "
-        f"({without_folders(data.place)}); intervals are a bootstrap over {data.unit}s."
+        f"({data.place}); intervals are a bootstrap over {data.unit}s."
     )
 
 
@@ -46,7 +60,7 @@ def _lead(result: PreferenceResult, best: str, next_best: str) -> str:
     turn = 1 if one.first == best else -1
     low, high = sorted(100 * turn * bound for bound in one.ci95)
     says = "which is more than chance" if low > 0 else "which may be chance"
-    return f"It leads {next_best} by {100 * turn * one.difference:.1f} points ({low:.1f} to {high:.1f}), {says}."
+    return f"It leads {next_best} by {100 * turn * one.difference:.2f} points ({low:.2f} to {high:.2f}), {says}."
 
 
 def _sections(result: PreferenceResult) -> Iterator[Section]:
@@ -198,7 +212,7 @@ def _reliability_plot(result: PreferenceResult) -> LinePlot:
 
 def _exclusions_table(result: PreferenceResult) -> Table:
     columns = [Column("what"), Column("how many", COUNT), Column("why"), Column("such as")]
-    rows = [(one.what, one.count, one.reason, ", ".join(one.examples)) for one in result.exclusions]
+    rows = [(one.what, one.count, one.reason, "; ".join(one.examples)) for one in result.exclusions]
     return Table("Not used.", columns, rows)
 
 

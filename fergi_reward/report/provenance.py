@@ -25,13 +25,15 @@ def provenance(command: str, seed: int, fingerprints: Mapping[str, str]) -> Prov
     return Provenance(without_folders(command), seed, dict(fingerprints), versions(), machine())
 
 
-def without_folders(command: str) -> str:
-    """A command without the folders that absolute paths lead through: they may name a person.
+def without_folders(text: str) -> str:
+    """A text without the folders that absolute paths lead through: they may name a person.
 
     >>> without_folders("fergi-reward calibrate --data /home/ann/fergi --out=/tmp/c.json --report runs/a")
     'fergi-reward calibrate --data fergi --out=c.json --report runs/a'
+    >>> without_folders("https://example.org/a 1/2")
+    'https://example.org/a 1/2'
     """
-    return re.sub(r"(?<![\w.~-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"\1", command)
+    return re.sub(r"(?<![\w.~:/-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"\1", text)
 
 
 def versions() -> dict[str, str]:

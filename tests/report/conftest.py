@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from select import select
 
 import pytest
 from PIL import Image
@@ -35,6 +36,8 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
+
+PATIENCE = 120
 
 
 def found():
@@ -79,6 +82,7 @@ class Browser:
 
     def _next(self):
         while b"\0" not in self._buffer:
+            assert select([self._answers], [], [], PATIENCE)[0], f"the browser has said nothing for {PATIENCE} s"
             received = os.read(self._answers, 1 << 16)
             assert received, "the browser has ended"
             self._buffer += received
