@@ -135,9 +135,10 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
         compare_signal(
             signal,
             signal.is_held_out(trained_on),
-            *(scores[signal.name].to_numpy() for scores in (before, after)),
-            prompts=prompts,
-            seed=setting.seed,
+            before[signal.name].to_numpy(),
+            after[signal.name].to_numpy(),
+            prompts,
+            setting.seed,
         )
         for signal in signals
     )
