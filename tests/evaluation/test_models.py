@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.lora import add_lora, save_lora
 from fergi_reward.trainers.model_card import write_model_card
+from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.trainers.seeds import seed_of
 
 CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]
@@ -139,6 +141,10 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, t
     assert one | {"command": ""} == two | {"command": ""}
     for path in (tmp_path / "one").rglob("pictures/*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
+    assert read_prompts(Path("configs/prompts/emoji_held_out.txt")) == [scene.caption for scene in HELD_OUT]
 
 
 @pytest.mark.parametrize(
