@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,7 +142,9 @@ def load_adapter(pipeline: Pipeline, folder: Path) -> None:
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # that an adapter leaves the text encoder alone is no news
     try:
-        pipeline.load_lora_weights(folder)
+        with warnings.catch_warnings():  # peft lists every layer that does not fit; the error says it once
+            warnings.simplefilter("ignore", RuntimeWarning)
+            pipeline.load_lora_weights(folder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FergiRewardError(f"{folder} holds no adapter of this pipeline ({reason})") from error
