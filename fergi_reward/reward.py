@@ -16,6 +16,7 @@ from fergi_reward.images import Picture, open_picture, picture_list
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.reactions.sources import check_source
 from fergi_reward.scorers.base import Scorer, prompt_list
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import load_scorer, term_name
@@ -394,13 +395,11 @@ def _check_reactions(
     for mode, (what, value) in given.items():
         if (reaction == mode) != (value is not None):
             raise FergiRewardError(f"reaction={reaction!r} with {'no ' if value is None else ''}{what} given")
-    source = recorded.source if recorded else predictor.record.au_source if predictor else calibration.au_source
-    if source != calibration.au_source:
-        raise FergiRewardError(
-            f"the calibration was fitted on AU source {calibration.au_source!r}, got "
-            f"{'a predictor of reactions' if predictor else 'reactions'} from {source!r}: calibrate on reactions from "
-            f"{source!r}"
-        )
+    if recorded:
+        check_source("the calibration was fitted on", calibration.au_source, "reactions", recorded.source)
+    if predictor:
+        source = predictor.record.au_source
+        check_source("the calibration was fitted on", calibration.au_source, "a predictor of reactions", source)
 
 
 def _check_predictor(predictor: ReactionPredictor, decay: float, accept_chance: bool) -> None:

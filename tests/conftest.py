@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import pandas as pd
 import pytest
 
+from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.simulated_fergi import write_simulated_fergi
 
 if TYPE_CHECKING:
@@ -79,6 +81,21 @@ def predictor_for() -> "Callable[..., ReactionPredictor]":
         return ReactionPredictor(record, heads.requires_grad_(False))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
+    """A function that writes rows of user, session, image, au4 and perhaps kind as `extract` would have."""
+
+    def write(path: Path, rows: pd.DataFrame, source: str) -> Path:
+        common = dict.fromkeys(MANIFEST_COLUMNS, "1") | {"source": source, "kind": "reaction"}
+        columns = [*MANIFEST_COLUMNS, "au4"]
+        ReactionFolder(path).write_rows(
+            [common | row for row in rows[rows.columns.intersection(columns)].to_dict("records")], ["au4"]
+        )
+        return path
+
+    return write
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.predictor.fitting import STEPS, fit_heads
 from fergi_reward.predictor.judging import FOLDS, LEVELS, HeldOutFigures, Residuals, cross_predict, figures
 from fergi_reward.predictor.predictor import PredictorRecord, ReactionPredictor
 from fergi_reward.predictor.viewings import dataset_of, embed_viewings
+from fergi_reward.reactions.table import ReactionTable
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.shown_pictures import Key, Picture
 from fergi_reward.version import __version__
@@ -19,7 +19,7 @@ DECAY = 0.4
 
 
 def fit_predictor(
-    table: PreferenceTable,
+    table: ReactionTable,
     pictures: Mapping[Key, Picture],
     tower: PickScorer,
     *,
@@ -31,7 +31,7 @@ def fit_predictor(
     """Fit a predictor on everybody, and judge its like on viewers and prompts that were left out.
 
     Args:
-        table: The viewers' reactions; ranks are not looked at.
+        table: The viewers' reactions.
         pictures: What they looked at.
         tower: PickScore, whose embeddings it reads.
         decay: Of the valence that it predicts; it must be that of the calibration that will weigh it.

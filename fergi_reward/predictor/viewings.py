@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from fergi_reward.calibration.table import KEY, PreferenceTable
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import valence
+from fergi_reward.reactions.table import KEY, ReactionTable
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.shown_pictures import Key, Picture, picture_bytes, picture_of
 
@@ -49,12 +49,12 @@ class Viewings:
 
 
 def embed_viewings(
-    table: PreferenceTable, pictures: Mapping[Key, Picture], tower: PickScorer, decay: float, batch_size: int
+    table: ReactionTable, pictures: Mapping[Key, Picture], tower: PickScorer, decay: float, batch_size: int
 ) -> Viewings:
     """Embed the pictures whose reaction clips are valid, with a progress bar.
 
     Args:
-        table: The reactions; ranks are not looked at.
+        table: The reactions.
         pictures: Of all of these.
         tower: What embeds.
         decay: Of the valence.
@@ -85,18 +85,18 @@ def embed_viewings(
     )
 
 
-def dataset_of(table: PreferenceTable, pictures: Mapping[Key, Picture]) -> dict[str, Any]:
+def dataset_of(table: ReactionTable, pictures: Mapping[Key, Picture]) -> dict[str, Any]:
     """What `embed_viewings` looks at, for the record: who, how much, and a SHA-256 over rows, prompts and files."""
-    digest = hashlib.sha256(table.fingerprint().encode())
-    for key in sorted(_keys(table)):
+    seen = table.with_reactions()
+    digest = hashlib.sha256(f"{table.au_source}\n".encode())
+    for key, activation in sorted(zip(_keys(table), seen.images["au4"].tolist(), strict=True)):
         picture = picture_of(pictures, key)
         content = hashlib.sha256(picture_bytes(picture)).hexdigest()
-        digest.update(f"{key} {picture.prompt!r} {content}\n".encode())
-    seen = table.with_reactions()
+        digest.update(f"{key} {activation:.6f} {picture.prompt!r} {content}\n".encode())
     counts = {"participants": len(seen.users), "users": seen.users, "images": len(seen.images)}
     return {"fingerprint": digest.hexdigest(), **counts}
 
 
-def _keys(table: PreferenceTable) -> list[Key]:
+def _keys(table: ReactionTable) -> list[Key]:
     rows = table.with_reactions().images[KEY]
     return [(str(user), str(session), str(image)) for user, session, image in rows.itertuples(index=False)]
