@@ -395,11 +395,10 @@ def _check_reactions(
     for mode, (what, value) in given.items():
         if (reaction == mode) != (value is not None):
             raise FergiRewardError(f"reaction={reaction!r} with {'no ' if value is None else ''}{what} given")
-    if recorded:
-        check_source("the calibration was fitted on", calibration.au_source, "reactions", recorded.source)
+    what, source = "reactions", recorded.source if recorded else calibration.au_source
     if predictor:
-        source = predictor.record.au_source
-        check_source("the calibration was fitted on", calibration.au_source, "a predictor of reactions", source)
+        what, source = "a predictor of reactions", predictor.record.au_source
+    check_source("the calibration was fitted on", calibration.au_source, what, source)
 
 
 def _check_predictor(predictor: ReactionPredictor, decay: float, accept_chance: bool) -> None:

@@ -60,6 +60,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
+    """A function that writes rows of user, session, image, au4 and perhaps kind as `extract` would have."""
+
+    def write(path: Path, rows: pd.DataFrame, source: str) -> Path:
+        common = dict.fromkeys(MANIFEST_COLUMNS, "1") | {"source": source, "kind": "reaction"}
+        columns = [*MANIFEST_COLUMNS, "au4"]
+        ReactionFolder(path).write_rows(
+            [common | row for row in rows[rows.columns.intersection(columns)].to_dict("records")], ["au4"]
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def predictor_for() -> "Callable[..., ReactionPredictor]":
     """A function that makes a predictor with random heads for a PickScore; further arguments change its record."""
     import torch
@@ -81,21 +96,6 @@ def predictor_for() -> "Callable[..., ReactionPredictor]":
         return ReactionPredictor(record, heads.requires_grad_(False))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
-    """A function that writes rows of user, session, image, au4 and perhaps kind as `extract` would have."""
-
-    def write(path: Path, rows: pd.DataFrame, source: str) -> Path:
-        common = dict.fromkeys(MANIFEST_COLUMNS, "1") | {"source": source, "kind": "reaction"}
-        columns = [*MANIFEST_COLUMNS, "au4"]
-        ReactionFolder(path).write_rows(
-            [common | row for row in rows[rows.columns.intersection(columns)].to_dict("records")], ["au4"]
-        )
-        return path
-
-    return write
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 """The record of a calibration: what the weights are, what they were fitted on and how well they do; as JSON."""
 
+import hashlib
 import json
 import re
 from collections.abc import Collection
@@ -155,6 +156,12 @@ class Calibration:
         """Whether reactions of a participant, as measured by a source, are among those that it was fitted on."""
         measured = self.dataset.get("mapped_from", self.au_source)
         return source == measured and user in self.dataset.get("users", ())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the fits to nine digits: two calibrations with one fingerprint give the same rewards."""
+        exact = json.dumps([asdict(fit) for fit in self.fits], sort_keys=True)
+        fits = json.loads(exact, parse_float=lambda number: f"{float(number):.9g}")  # the rest is the machine's
+        return hashlib.sha256(f"{self.au_source}\n{fits}".encode()).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the calibration as JSON, whole or not at all."""

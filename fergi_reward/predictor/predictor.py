@@ -51,20 +51,8 @@ class PredictorRecord:
     library_version: str
 
     def used(self, user: str, source: str) -> bool:
-        """Whether a participant, measured by this source, is among those that it was fitted on."""
+        """Whether reactions of a participant, as measured by a source, are among those that it was fitted on."""
         return source == self.au_source and user in self.dataset.get("users", ())
-
-    @classmethod
-    def load(cls, path: Path) -> "PredictorRecord":
-        """Read `predictor.json`.
-
-        Raises:
-            FergiRewardError: It cannot be read, has an unknown schema, lacks a key, or a value is none that it may be.
-        """
-        made = read_json(path)
-        if made.get("schema") != SCHEMA:
-            raise FergiRewardError(f"{path} has schema {made.get('schema')}, this version reads {SCHEMA}: {AGAIN}")
-        return _record({name: value for name, value in made.items() if name not in ("schema", "fingerprint")}, path)
 
 
 class ReactionPredictor(nn.Module):
@@ -162,11 +150,16 @@ class ReactionPredictor(nn.Module):
         for name in (RECORD, WEIGHTS):
             if not (place / name).is_file():
                 raise FergiRewardError(f"{place} is no predictor, it has no {name}: {AGAIN}")
-        record = PredictorRecord.load(place / RECORD)
+        made = read_json(place / RECORD)
+        if made.get("schema") != SCHEMA:
+            raise FergiRewardError(
+                f"{place / RECORD} has schema {made.get('schema')}, this version reads {SCHEMA}: {AGAIN}"
+            )
+        record = _record({name: value for name, value in made.items() if name not in ("schema", "fingerprint")}, place)
         heads = Heads(record.sizes)
         load_weights(heads, place / WEIGHTS)
         predictor = cls(record, heads.requires_grad_(False))
-        if predictor.fingerprint != read_json(place / RECORD).get("fingerprint"):
+        if predictor.fingerprint != made.get("fingerprint"):
             raise FergiRewardError(f"{place}: {RECORD} and {WEIGHTS} do not belong together, or were changed: {AGAIN}")
         return predictor.eval()
 
@@ -182,10 +175,10 @@ _KINDS: dict[type, dict[str, str]] = {
 
 
 def _record(made: dict[str, Any], where: Path) -> PredictorRecord:
-    values = checked(made, _KINDS[PredictorRecord], str(where), AGAIN)
+    values = checked(made, _KINDS[PredictorRecord], f"{where / RECORD}", AGAIN)
     parts: dict[str, Any] = {}
     for name, kind in (("sizes", HeadSizes), ("held_out", HeldOutFigures), ("residuals", Residuals)):
-        part = checked(values[name], _KINDS[kind], f"{where}, {name}", AGAIN)
+        part = checked(values[name], _KINDS[kind], f"{where / RECORD}, {name}", AGAIN)
         parts[name] = kind(**{key: _frozen(value) for key, value in part.items()})
     return PredictorRecord(**values | parts)
 
