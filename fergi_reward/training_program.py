@@ -81,6 +81,17 @@ class ScriptArguments(ProgramArguments):
     )
 
 
+@dataclass(frozen=True)
+class PairArguments(ProgramArguments):
+    """The same, and on which pairs."""
+
+    pairs: str = option("yuvalkirstain/pickapic_v2", "Pairs to learn from: a folder, a Parquet file or a hub id.")
+    pairs_split: str = option("train", "Which split of them.")
+    streaming: bool = option(False, "Read the pairs while training, in place of downloading them all first.")
+    held_out: str | None = option(None, "Pairs that are not trained on: how many of them does the model get right?")
+    held_out_split: str = option("validation", "Which split of these.")
+
+
 def load_pipeline(model: str) -> Pipeline:
     """The pipeline to fine-tune, without its safety checker: black pictures would be rewarded like any other.
 

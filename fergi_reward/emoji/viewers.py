@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from fergi_reward.emoji.faults import FAULTS, with_faults
 from fergi_reward.emoji.pictures import SEEN, Scene, compose_anywhere, draw_scenes
+from fergi_reward.files import written_whole
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.simulated_fergi import (
     IMAGES,
@@ -52,6 +56,8 @@ def write_emoji_fergi(
 ) -> None:
     """Write a folder in FERGI's layout, frames included, with a progress bar.
 
+    Beside it, what they saw: `pictures/`, and `pictures.csv`, which `fergi-reward annotate --images` reads.
+
     The columns of the scorers hold what they say of the pictures; those of scorers that this world lacks are simulated.
 
     Args:
@@ -80,6 +86,29 @@ def write_emoji_fergi(
             seen.append(simulate_viewing(*truth, of_session, expressiveness, rng, noise=PERCEPTION_NOISE))
         viewers.append(seen)
     write_viewers(folder, viewers, {"participants": participants, "sessions": sessions, "seed": seed}, rng)
+    write_pictures(folder, exhibits, sessions)
+
+
+def write_pictures(folder: Path, exhibits: Exhibits, sessions: int) -> None:
+    """Write the pictures as PNG, and a table of who saw which, with the caption as its prompt.
+
+    Args:
+        folder: Where to.
+        exhibits: In the order of viewers, sessions and images.
+        sessions: Of each viewer.
+    """
+    rows = []
+    bar = tqdm(zip(exhibits.pixels, exhibits.captions, strict=True), "writing pictures", len(exhibits.captions))
+    for number, (pixels, caption) in enumerate(bar):
+        session, image = divmod(number, IMAGES)
+        user, session = divmod(session, sessions)
+        key = (f"{user + 1:03d}", session + 1, image + 1)
+        file = Path("pictures") / "{}_{}_{}.png".format(*key)
+        with written_whole(folder / file) as temporary:
+            Image.fromarray((pixels.permute(1, 2, 0) * 255).round().byte().numpy()).save(temporary)
+        rows.append((*key, file, caption))
+    with written_whole(folder / "pictures.csv") as temporary:
+        pd.DataFrame(rows, columns=["user", "session", "image", "file", "prompt"]).to_csv(temporary, index=False)
 
 
 def draw_exhibits(sessions: int, draws: torch.Generator) -> Exhibits:
