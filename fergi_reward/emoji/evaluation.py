@@ -10,14 +10,15 @@ from tqdm import tqdm
 
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import Scene
+from fergi_reward.rendering import render
 from fergi_reward.trainers.samples import write_grid
-from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.seeds import seed_of
 
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 # As configs/ddpo_emoji.yaml samples: without guidance, which would hide much of what fine-tuning is to mend.
-STEPS, GUIDANCE_SCALE, ETA = 10, 1.0, 1.0
+SAMPLING = {"num_inference_steps": 10, "guidance_scale": 1.0, "eta": 1.0}
 BATCH = 64
 COLUMNS = 8
 
@@ -31,18 +32,10 @@ def draw(pipeline: "StableDiffusionPipeline", captions: Sequence[str], seed: int
         seed: The noise of a picture depends on it and on the picture's place alone.
     """
     drawn = []
-    pipeline.set_progress_bar_config(disable=True)
     for start in tqdm(range(0, len(captions), BATCH), desc="drawing a toy's pictures", unit="batch", leave=False):
         batch = list(captions[start : start + BATCH])
-        images = pipeline(
-            batch,
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE_SCALE,
-            eta=ETA,
-            generator=[generator(seed, "drawing", start + row) for row in range(len(batch))],
-            output_type="pt",
-        ).images
-        drawn.append(images.float().cpu())
+        seeds = [seed_of(seed, "drawing", start + row) for row in range(len(batch))]
+        drawn.append(render(pipeline, batch, seeds, **SAMPLING).cpu())
     return torch.cat(drawn)
 
 
