@@ -5,7 +5,6 @@ what `datasets` makes of them) and `label_0` (1 where the first is better, 0 whe
 column `confidence`, which `fergi-reward annotate` writes, says how probable it is that the better one is better.
 """
 
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -24,8 +23,6 @@ from fergi_reward.trainers.seeds import generator
 
 COLUMNS = ("caption", "jpg_0", "jpg_1", "label_0")
 TIES, UNLABELLED, DAMAGED = "ties", "unlabelled", "damaged"
-# What PIL raises for a damaged picture is a FergiRewardError or one of these.
-_UNREADABLE = (FergiRewardError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -298,7 +295,7 @@ def frame_pair(pair: Pair, height: int, width: int) -> FramedPair | None:
     """Both pictures of a pair as `frame` has them; None where one of them cannot be read."""
     try:
         better, worse = (frame(picture, height, width) for picture in (pair.better, pair.worse))
-    except _UNREADABLE:
+    except FergiRewardError:
         return None
     return FramedPair(pair.caption, better, worse, pair.confidence)
 
@@ -312,20 +309,14 @@ def frame(picture: Any, height: int, width: int) -> FramedPicture:  # noqa: ANN4
         width: Likewise.
 
     Raises:
-        FergiRewardError, OSError, SyntaxError, ValueError: It cannot be read.
+        FergiRewardError: It cannot be read.
     """
-    image = open_picture(_opened(picture)).convert("RGB")
+    if isinstance(picture, Mapping):
+        picture = picture["path"] if picture.get("bytes") is None else picture["bytes"]
+    image = open_picture(picture).convert("RGB")
     scale = max(height / image.height, width / image.width)
     size = (max(height, round(image.height * scale)), max(width, round(image.width * scale)))
     resized = image.resize(size[::-1], Image.Resampling.LANCZOS)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     pixels = to_pixels(resized.crop((left, top, left + width, top + height)))
     return FramedPicture(pixels, (image.height, image.width), (top, left))
-
-
-def _opened(picture: Any) -> Image.Image | str:  # noqa: ANN401
-    if isinstance(picture, Mapping):
-        picture = picture["path"] if picture.get("bytes") is None else picture["bytes"]
-    if isinstance(picture, Image.Image | str):
-        return picture
-    return Image.open(io.BytesIO(picture))

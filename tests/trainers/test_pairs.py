@@ -112,7 +112,7 @@ def test_pictures_that_datasets_knows_as_such_stay_encoded_and_may_be_damaged(tm
     pairs = pairs_of(load_table(str(tmp_path / "pairs.parquet"), streaming=streaming).rows).take(2)
     good, damaged = sorted(pairs, key=lambda pair: pair.caption)
     assert frame(good.better, 8, 8).pixels[0].min() == 1
-    with pytest.raises(OSError):
+    with pytest.raises(FergiRewardError, match="cannot"):
         frame(damaged.worse, 8, 8)
 
 
