@@ -85,7 +85,9 @@ class RewardArguments(PipelineArguments):
 class ProgramArguments(PipelineArguments):
     """What is trained, and watched by whom."""
 
-    prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
+    prompts: str = option(
+        "configs/prompts/everyday.txt", "Text file of the prompts of grids, judges and online training, one a line."
+    )
     judges: list[str] | None = field(
         default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.losses import implicit_rewards, preference_loss
-from fergi_reward.trainers.pairs import DAMAGED, FramedPair, Pair, Pairs, PairTable, frame_pair
+from fergi_reward.trainers.pairs import DAMAGED, REASONS, FramedPair, Pair, Pairs, PairTable, frame_pair
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Pipeline,
@@ -122,8 +122,11 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
 
     def summary(self, metrics: Mapping[str, float]) -> str:
         """The loss, and how many pairs the model gets right."""
-        accuracy = metrics["implicit_accuracy"]
-        return f"loss {metrics['loss']:.4f}, implicit accuracy {accuracy:.1%}, {metrics['skipped']:.0f} rows skipped"
+        skipped = [
+            f"{count:.0f} {name[8:]}" for name, count in metrics.items() if name.startswith("skipped/") and count
+        ]
+        shown = f"loss {metrics['loss']:.4f}, implicit accuracy {metrics['implicit_accuracy']:.1%}"
+        return f"{shown}, skipped {' and '.join(skipped)}" if skipped else shown
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Some optimiser steps, and a look at the held-out pairs."""
@@ -132,7 +135,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
             for _ in range(config.train_updates_per_epoch):
                 figures.append(self._update())
                 progress.update()
-        metrics = self.means(figures) | {"skipped": float(sum(self.pairs.skipped.values()))}
+        metrics = self.means(figures) | {f"skipped/{why}": float(self.pairs.skipped[why]) for why in REASONS}
         due = epoch + 1 == config.num_epochs or (epoch + 1) % config.held_out_freq == 0
         if due and self.accelerator.is_main_process:
             with self.optimisation.averaged():

@@ -9,20 +9,19 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import open_picture, to_pixels
-from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.row_order import row_order
 
 COLUMNS = ("caption", "jpg_0", "jpg_1", "label_0")
-TIES, UNLABELLED, DAMAGED = "ties", "unlabelled", "damaged"
+# Why a row is skipped.
+REASONS = TIES, UNLABELLED, DAMAGED = "ties", "unlabelled", "damaged"
 
 
 @dataclass(frozen=True)
@@ -121,90 +120,6 @@ def _undecoded(rows: Any, source: str) -> Any:  # noqa: ANN401
     return rows
 
 
-class _Order(Protocol):
-    """Rows without end, pass after pass."""
-
-    @property
-    def passes(self) -> int:
-        """Finished ones, when the row that was read last was read."""
-
-    def __next__(self) -> Mapping[str, Any]: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class _Shuffled:
-    """All rows of a table in a random order, another one in each pass."""
-
-    def __init__(self, rows: Any, seed: int) -> None:  # noqa: ANN401
-        if len(rows) == 0:
-            raise FergiRewardError("the table of pairs has no rows: give another")
-        self.rows, self.seed, self.read, self._order = rows, seed, 0, list[int]()
-
-    @property
-    def passes(self) -> int:
-        return max(0, self.read - 1) // len(self.rows)
-
-    def __next__(self) -> Mapping[str, Any]:
-        passes, place = divmod(self.read, len(self.rows))
-        if place == 0 or not self._order:
-            self._order = torch.randperm(len(self.rows), generator=generator(self.seed, "rows", passes)).tolist()
-        self.read += 1
-        return self.rows[self._order[place]]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"read": self.read}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.read, self._order = state["read"], []
-
-
-class _ShuffledBlocks:
-    """A stream in blocks, each in a random order: unlike a shuffle buffer, a block can be read again on resuming."""
-
-    def __init__(self, rows: Any, seed: int, size: int) -> None:  # noqa: ANN401
-        self.rows, self.seed, self.size = rows, seed, size
-        self.passes = self.blocks = self._place = 0
-        self._beginning = self._block_start = rows.state_dict()
-        self._stream, self._block = iter(rows), list[Mapping[str, Any]]()
-
-    def __next__(self) -> Mapping[str, Any]:
-        if self._place == len(self._block):
-            self._read_block()
-        self._place += 1
-        return self._block[self._place - 1]
-
-    def state_dict(self) -> dict[str, Any]:
-        place = {"passes": self.passes, "blocks": self.blocks, "place": self._place}
-        return place | {"block_start": self._block_start}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not state["blocks"]:
-            return
-        self._go_to(state["block_start"])
-        self.passes, self.blocks = state["passes"], state["blocks"] - 1
-        self._read_block()
-        self._place = state["place"]
-
-    def _go_to(self, place: dict[str, Any]) -> None:
-        self.rows.load_state_dict(place)
-        self._stream = iter(self.rows)
-
-    def _read_block(self) -> None:
-        self._block_start = self.rows.state_dict()
-        block = list(islice(self._stream, self.size))
-        if not block:
-            self.passes += 1
-            self._go_to(self._beginning)
-            self._block_start = self._beginning
-            block = list(islice(self._stream, self.size))
-        order = torch.randperm(len(block), generator=generator(self.seed, "block", self.blocks)).tolist()
-        self._block, self._place = [block[row] for row in order], 0
-        self.blocks += 1
-
-
 class Pairs:
     """The pairs of a table without end, pass after pass; rows that say nothing are skipped and counted.
 
@@ -220,10 +135,7 @@ class Pairs:
 
     def __init__(self, table: PairTable, *, seed: int, shuffle_buffer: int) -> None:
         self.table, self.taken, self.skipped = table, 0, Counter[str]()
-        streamed = not hasattr(table.rows, "__len__")
-        self._rows: _Order = (
-            _ShuffledBlocks(table.rows, seed, shuffle_buffer) if streamed else _Shuffled(table.rows, seed)
-        )
+        self._rows = row_order(table.rows, seed, shuffle_buffer)
 
     def take(self, count: int) -> list[Pair]:
         """The next `count` pairs.

@@ -166,8 +166,9 @@ def test_damaged_pictures_and_ties_are_skipped_counted_and_reported(trainer_of, 
     # Twelve good pairs, of which a pass has nine: two damaged ones and a tie in the first pass, some in the second.
     counted = dict(trainer.pairs.skipped)
     assert counted["damaged"] in (2, 3, 4) and counted["ties"] in (1, 2)
-    assert metrics_of(trainer)[0]["skipped"] == sum(counted.values())
-    assert f"{sum(counted.values())} rows skipped" in capsys.readouterr().out
+    (metrics,) = metrics_of(trainer)
+    assert (metrics["skipped/damaged"], metrics["skipped/ties"]) == (counted["damaged"], counted["ties"])
+    assert f"skipped {counted['ties']} ties and {counted['damaged']} damaged" in capsys.readouterr().out
 
 
 def test_a_table_of_damaged_pictures_ends_the_run_with_a_sentence(trainer_of):

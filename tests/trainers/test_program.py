@@ -85,7 +85,7 @@ def test_diffusion_dpo_in_two_processes_does_what_one_does(pairs, tmp_path):
     two = [*program, *options, "--train_batch_size", "2", "--output_dir", str(tmp_path / "two")]
     result = run_program(*two, launcher=["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"])
     assert result.returncode == 0, result.stderr
-    assert "1 rows skipped" in result.stdout
+    assert "skipped 1 damaged" in result.stdout
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         one = [*program[1:], *options, "--train_batch_size", "4", "--output_dir", str(tmp_path / "one")]
