@@ -7,11 +7,10 @@ from click.testing import CliRunner
 
 from fergi_reward import emoji
 from fergi_reward.cli import main
-from fergi_reward.emoji.viewers import draw_exhibits, write_emoji_fergi
+from fergi_reward.emoji.viewers import write_emoji_fergi
 from fergi_reward.fergi import read_fergi
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.predictor.run import verdict
-from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.shown_pictures import read_pictures
 
 TOWER = f"pickscore={emoji.checkpoints()['pickscore']}"
@@ -26,20 +25,6 @@ def viewers(tmp_path_factory):
 
 def fit(*options):
     return CliRunner().invoke(main, ["fit-predictor", *map(str, options)])
-
-
-def test_the_pictures_of_simulated_viewers_are_those_that_they_saw(viewers):
-    import torch
-
-    pictures = read_pictures(viewers)
-    exhibits = draw_exhibits(24, torch.Generator().manual_seed(0))
-    assert len(pictures) == len(exhibits.captions) == 120
-    seventh = pictures["002", "3", "2"]  # the second picture of the seventh session
-    assert seventh.prompt == exhibits.captions[31]
-    pickscore = load_scorer("pickscore", emoji.checkpoints()["pickscore"])
-    drawn, written = exhibits.pixels[31:32], [seventh.path]
-    scores = [pickscore.score(images, seventh.prompt).item() for images in (drawn, written)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 def test_either_layout_of_reactions_and_of_pictures_will_do(viewers, write_extracted, tmp_path):
