@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from emoji_adapter import compare
+from emoji_adapter import Figures, compare
 from tabulate import tabulate
 
 from fergi_reward.calibration.calibration import Calibration
@@ -34,14 +34,19 @@ def main(program: Path, config: Path, seeds: int, out: Path) -> None:
     for seed in range(seeds):
         folder = out / f"seed_{seed}"
         results.append(compare(fine_tune(program, config, seed, folder), seed, reward, folder))
-    write_json(out / "results.json", {"what": f"a {LABEL}", "config": str(config), "seeds": results})
+    click.echo(write_comparison(results, config, out))
+
+
+def write_comparison(results: Sequence[dict[str, Figures]], config: Path, out: Path) -> str:
+    """Write results.json and results.md, and return the table in it."""
+    write_json(out / "results.json", {"what": f"a {LABEL}", "config": str(config), "seeds": list(results)})
     rows = [
         [name, *(spread([result[when][name] for result in results]) for when in ("before", "after"))]
         for name in results[0]["before"]
     ]
-    table = tabulate(rows, [f"a {LABEL}, {seeds} seeds: mean (range)", "before", "after"], tablefmt="github")
+    table = tabulate(rows, [f"a {LABEL}, {len(results)} seeds: mean (range)", "before", "after"], tablefmt="github")
     (out / "results.md").write_text(table + "\n", encoding="utf-8")
-    click.echo(table)
+    return table
 
 
 def fine_tune(program: Path, config: Path, seed: int, folder: Path, options: Sequence[str] = ()) -> Path:

@@ -200,7 +200,11 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
 @click.option("--calibration", type=PATH, help="Says how sure a pair is.  [default: the shipped one]")
 @click.option("--target-accuracy", type=click.FloatRange(0.5, 1, True, True), help="Promise this share of right pairs.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, True, True), default=0.9, help="Of that promise.")
-@click.option("--images", type=PATH, help="For --dataset: a CSV with the columns user, session, image, file, prompt.")
+@click.option(
+    "--images",
+    type=PATH,
+    help="For --dataset: a CSV with the columns user, session, image, file, prompt, or the folder of FERGI's raw data.",
+)
 @click.option("--dataset", type=PATH, help="A folder for the pairs with their pictures, as Diffusion-DPO reads them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of which picture of a pair comes first there.")
 @click.option("--out", type=PATH, default=Path("pairs.jsonl"), help="The pairs to write.")

@@ -93,7 +93,9 @@ class RewardArguments(PipelineArguments):
 class ProgramArguments(PipelineArguments):
     """What is trained, and watched by whom."""
 
-    prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
+    prompts: str = option(
+        "configs/prompts/everyday.txt", "Text file of the prompts of grids, judges and online training, one a line."
+    )
     judges: list[str] | None = field(
         default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
     )
@@ -107,6 +109,17 @@ class ScriptArguments(ProgramArguments, RewardArguments):
     def reward_places(self) -> dict[str, str]:
         """All but the judges'."""
         return {name: place for name, place in self.places().items() if name not in (self.judges or [])}
+
+
+@dataclass(frozen=True)
+class PairArguments(ProgramArguments):
+    """The same, and on which pairs."""
+
+    pairs: str = option("yuvalkirstain/pickapic_v2", "Pairs to learn from: a folder, a Parquet file or a hub id.")
+    pairs_split: str = option("train", "Which split of them.")
+    streaming: bool = option(False, "Read the pairs while training, in place of downloading them all first.")
+    held_out: str | None = option(None, "Pairs that are not trained on: how many of them does the model get right?")
+    held_out_split: str = option("validation", "Which split of these.")
 
 
 def load_pipeline(model: str) -> Pipeline:

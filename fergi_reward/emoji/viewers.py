@@ -56,6 +56,8 @@ def write_emoji_fergi(
 ) -> None:
     """Write a folder in FERGI's layout, frames included, with a progress bar.
 
+    What they saw is where FERGI's raw data has it; `fergi-reward annotate --images` and `fit-predictor` read it there.
+
     The columns of the scorers hold what they say of the pictures; those of scorers that this world lacks are simulated.
 
     Args:
@@ -88,7 +90,7 @@ def write_emoji_fergi(
 
 
 def write_pictures(folder: Path, exhibits: Exhibits, sessions: int) -> None:
-    """Write the pictures and prompts where FERGI's raw data has them, for `fergi-reward fit-predictor`."""
+    """Write the pictures and prompts where FERGI's raw data has them."""
     for first in range(0, len(exhibits.captions), IMAGES):
         viewer, session = divmod(first // IMAGES, sessions)
         place = folder / "data" / f"{viewer + 1:03d}" / f"session_{session + 1}"

@@ -87,12 +87,12 @@ def embed_viewings(
 
 def dataset_of(table: ReactionTable, pictures: Mapping[Key, Picture]) -> dict[str, Any]:
     """What `embed_viewings` looks at, for the record: who, how much, and a SHA-256 over rows, prompts and files."""
-    digest = hashlib.sha256(table.fingerprint().encode())
-    for key in sorted(_keys(table)):
+    seen = table.with_reactions()
+    digest = hashlib.sha256(f"{table.au_source}\n".encode())
+    for key, activation in sorted(zip(_keys(table), seen.images["au4"].tolist(), strict=True)):
         picture = picture_of(pictures, key)
         content = hashlib.sha256(picture_bytes(picture)).hexdigest()
-        digest.update(f"{key} {picture.prompt!r} {content}\n".encode())
-    seen = table.with_reactions()
+        digest.update(f"{key} {activation:.6f} {picture.prompt!r} {content}\n".encode())
     counts = {"participants": len(seen.users), "users": seen.users, "images": len(seen.images)}
     return {"fingerprint": digest.hexdigest(), **counts}
 

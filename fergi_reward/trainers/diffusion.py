@@ -9,7 +9,7 @@ Stable Diffusion 3 (Esser et al., arXiv 2403.03206).
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -35,6 +35,12 @@ class Schedule(Protocol):
 
     def noised(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """Clean latents (B, C, H, W) with as much noise as step `steps[b]` starts from."""
+
+    def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """What the network should predict for latents `noised` so."""
+
+    def random_step(self, generator: torch.Generator) -> int:
+        """A step, drawn as noise levels are drawn in pretraining."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,7 @@ class DDIMSchedule:
         Raises:
             FergiRewardError: The model predicts neither noise nor velocity, or there are more steps than timesteps.
         """
-        from diffusers import DDIMScheduler
-
-        ddim = DDIMScheduler.from_config(scheduler.config)
-        if ddim.config.prediction_type not in ("epsilon", "v_prediction"):
-            raise FergiRewardError(
-                f"the model predicts {ddim.config.prediction_type!r}: only 'epsilon' and 'v_prediction' can be trained"
-            )
+        ddim = _ddim(scheduler)
         if num_steps > ddim.config.num_train_timesteps:
             raise FergiRewardError(
                 f"sample_num_steps is {num_steps}, but the model knows {ddim.config.num_train_timesteps} timesteps: "
@@ -89,6 +89,22 @@ class DDIMSchedule:
             prediction_type=ddim.config.prediction_type,
         )
 
+    @classmethod
+    def of_training(cls, scheduler: "ConfigMixin", device: torch.device) -> Self:
+        """All the timesteps that the model was trained at.
+
+        Raises:
+            FergiRewardError: The model predicts neither noise nor velocity.
+        """
+        ddim = _ddim(scheduler)
+        alphas = ddim.alphas_cumprod.flip(0).to(device)
+        return cls(
+            timesteps=torch.arange(len(alphas), device=device).flip(0),
+            alphas_cumprod=alphas,
+            previous_alphas_cumprod=torch.cat([alphas[1:], ddim.final_alpha_cumprod.view(1).to(device)]),
+            prediction_type=ddim.config.prediction_type,
+        )
+
     def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
         """Mean (B, C, H, W) and standard deviation (B,) of the next latents; row b takes step `steps[b]` of the T."""
         alpha, previous_alpha = self.alphas_cumprod[steps], self.previous_alphas_cumprod[steps]
@@ -103,6 +119,17 @@ class DDIMSchedule:
         """Clean latents with noise: equation 4 of arXiv 2010.02502."""
         alpha = _over_pixels(self.alphas_cumprod[steps], original)
         return alpha.sqrt() * original + (1 - alpha).sqrt() * noise
+
+    def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """The noise, or the velocity of arXiv 2202.00512, appendix D."""
+        if self.prediction_type == "epsilon":
+            return noise
+        alpha = _over_pixels(self.alphas_cumprod[steps], original)
+        return alpha.sqrt() * noise - (1 - alpha).sqrt() * original
+
+    def random_step(self, generator: torch.Generator) -> int:
+        """Uniformly, as in DDPM (Ho et al., arXiv 2006.11239, algorithm 1)."""
+        return int(torch.randint(len(self.timesteps), (), generator=generator))
 
     def random_steps(self, eta: float) -> list[int]:
         """Which of the T steps draw noise. The others are deterministic: they have no log-probability to train on."""
@@ -131,14 +158,19 @@ class FlowSchedule:
         Raises:
             FergiRewardError: The steps depend on the resolution, or are drawn at random.
         """
-        from diffusers import FlowMatchEulerDiscreteScheduler
-
-        flow = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
-        for setting in ("use_dynamic_shifting", "stochastic_sampling", "invert_sigmas"):
-            if flow.config.get(setting):
-                raise FergiRewardError(f"the scheduler has {setting}: only plain flow matching can be trained")
+        flow = _flow(scheduler)
         flow.set_timesteps(num_steps)
         return cls(timesteps=flow.timesteps.to(device), sigmas=flow.sigmas.to(device))
+
+    @classmethod
+    def of_training(cls, scheduler: "ConfigMixin", device: torch.device) -> Self:
+        """All the noise levels of the scheduler, shifted towards noise as it says.
+
+        Raises:
+            FergiRewardError: They depend on the resolution.
+        """
+        flow = _flow(scheduler)
+        return cls(timesteps=flow.timesteps.to(device), sigmas=torch.cat([flow.sigmas, torch.zeros(1)]).to(device))
 
     def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
         """The next latents, and zeros; `eta` must be 0, a flow has no noise to add."""
@@ -155,6 +187,36 @@ class FlowSchedule:
         """The point between the clean latents and the noise."""
         sigma = _over_pixels(self.sigmas[steps], original)
         return (1 - sigma) * original + sigma * noise
+
+    def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """The velocity, the same at each step."""
+        return noise - original
+
+    def random_step(self, generator: torch.Generator) -> int:
+        """By the logit-normal distribution, which prefers middle levels (arXiv 2403.03206, section 3.1)."""
+        place = torch.sigmoid(torch.randn((), generator=generator))
+        return int(place * len(self.timesteps))
+
+
+def _ddim(scheduler: "ConfigMixin") -> Any:  # noqa: ANN401  # a DDIMScheduler, whose attributes have no types
+    from diffusers import DDIMScheduler
+
+    ddim = DDIMScheduler.from_config(scheduler.config)
+    if ddim.config.prediction_type not in ("epsilon", "v_prediction"):
+        raise FergiRewardError(
+            f"the model predicts {ddim.config.prediction_type!r}: only 'epsilon' and 'v_prediction' can be trained"
+        )
+    return ddim
+
+
+def _flow(scheduler: "ConfigMixin") -> Any:  # noqa: ANN401  # likewise
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    flow = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
+    for setting in ("use_dynamic_shifting", "stochastic_sampling", "invert_sigmas"):
+        if flow.config.get(setting):
+            raise FergiRewardError(f"the scheduler has {setting}: only plain flow matching can be trained")
+    return flow
 
 
 def ddim_std(alpha: Tensor, previous_alpha: Tensor, eta: float) -> Tensor:

@@ -17,16 +17,19 @@ from torch.utils._pytree import tree_leaves
 
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Network,
     Pipeline,
     checkpoint_gradients,
     decode,
+    encode_pictures,
     latent_shape,
     network_name,
     network_of,
     networks_beside,
+    picture_size,
     schedule_of,
 )
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
@@ -148,7 +151,7 @@ def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
 
 
 def _ddpo_memory(config: DDPOConfig, pipeline: Pipeline) -> int:
-    return peak_memory(lambda: _ddpo_pass(config, pipeline))
+    return peak_memory(lambda: _prediction_pass(config, pipeline, config.train_batch_size, guided=config.train_cfg))
 
 
 def _backprop_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
@@ -161,11 +164,11 @@ def _backprop_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
     return three + (steps - 3) * (three - two)
 
 
-def _ddpo_pass(config: DDPOConfig, pipeline: Pipeline) -> None:
-    latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
-    guidance = guidance if config.train_cfg else None
+def _prediction_pass(config: TrainerConfig, pipeline: Pipeline, images: int, *, guided: bool) -> None:
+    """One step of each image, and back."""
+    latents, conditioning, guidance = _inputs(config, pipeline, images)
     timesteps = torch.ones(len(latents), device=META)
-    _backward(predict(_network(pipeline), latents, timesteps, conditioning, guidance)[0])
+    _backward(predict(_network(pipeline), latents, timesteps, conditioning, guidance if guided else None)[0])
 
 
 def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int) -> None:
@@ -175,10 +178,18 @@ def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int)
     _backward(decode(pipeline, latents.repeat(config.last_step_noises, 1, 1, 1)))
 
 
+def _dpo_memory(config: DiffusionDPOConfig, pipeline: Pipeline) -> int:
+    """Both pictures of each pair are encoded, and then denoised."""
+    pictures = torch.empty(2 * config.train_batch_size, 3, *picture_size(pipeline), device=META)
+    encoding = peak_memory(lambda: encode_pictures(pipeline, pictures))
+    return max(encoding, peak_memory(lambda: _prediction_pass(config, pipeline, len(pictures), guided=False)))
+
+
 # By configuration: peak bytes of what a trainer does with gradients.
 TRAINING_MEMORY: Mapping[type[TrainerConfig], Callable[[Any, Pipeline], int]] = {
     DDPOConfig: _ddpo_memory,
     RewardBackpropConfig: _backprop_memory,
+    DiffusionDPOConfig: _dpo_memory,
 }
 
 
@@ -216,7 +227,7 @@ def _shapes(pipeline: Pipeline) -> list[tuple[str, tuple[int, ...]]]:
     return shapes
 
 
-def peak_memory(work: Callable[[], None]) -> int:
+def peak_memory(work: Callable[[], object]) -> int:
     """The most bytes that the tensors which `work` makes take at a time."""
     with _Watch() as watch, _fused_attention():
         work()

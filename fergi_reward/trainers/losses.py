@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,41 @@ def clipped_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, c
         approx_kl = (difference**2).mean() / 2
         clip_fraction = ((ratio - 1).abs() > clip_range).float().mean()
     return ClippedLoss(-torch.minimum(advantages * ratio, advantages * clipped).mean(), approx_kl, clip_fraction)
+
+
+def implicit_rewards(errors: Tensor, reference_errors: Tensor, beta: float) -> Tensor:
+    """How much more probable training made pictures, from what the model and its reference err on them, (B,) each.
+
+    The implicit reward of Diffusion-DPO (Wallace et al., arXiv 2311.12908, equations 13 and 14) at one noise level: the
+    reference's squared error minus the model's, times beta / 2. Errors are means over the latents; their number and
+    the factor T omega of the equation are part of beta, as in the authors' settings (2000 to 5000). For flow matching
+    the error is that of the velocity (Liu et al., arXiv 2501.13918, section 3.2.1, with constant beta).
+
+    Args:
+        errors: Mean squared error of the prediction, of the model that is trained.
+        reference_errors: Of the model that training began with, on the same noisy latents.
+        beta: The larger, the nearer to the reference the model stays.
+    """
+    return beta / 2 * (reference_errors - errors)
+
+
+def preference_loss(margins: Tensor, confidences: Tensor) -> Tensor:
+    """The loss of each pair, from how much more the model prefers the better picture, (B,) each.
+
+    Where a pair is certain, -log sigmoid(margin): DPO (Rafailov et al., arXiv 2305.18290, equation 7). Where it is
+    right with a probability, the cross-entropy with it: conservative DPO (Mitchell, A note on DPO with noisy
+    preferences, 2023), whose label smoothing is 1 - confidence. The loss is least where sigmoid(margin) is the
+    confidence: a pair is not pulled further apart than it deserves.
+
+    Args:
+        margins: Implicit reward of the better picture minus that of the worse.
+        confidences: Probability that the better one is better, in [0, 1].
+
+    Example:
+        >>> preference_loss(torch.zeros(2), torch.tensor([1.0, 0.75]))
+        tensor([0.6931, 0.6931])
+    """
+    return -(confidences * logsigmoid(margins) + (1 - confidences) * logsigmoid(-margins))
 
 
 def reward_loss(rewards: Tensor, margin: float | None) -> Tensor:

@@ -4,7 +4,7 @@ Everything above this file sees a network that maps latents, timesteps and a `Co
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -43,6 +43,13 @@ class Conditioning:
         elif self.pooled_embeds is not None:
             arguments["pooled_projections"] = self.pooled_embeds
         return arguments
+
+    def cut_from(self, sizes: Sequence[tuple[int, int]], corners: Sequence[tuple[int, int]]) -> Self:
+        """The conditioning of pictures that had these sizes and lost these rows and columns, where the network asks."""
+        if self.time_ids is None:
+            return self
+        cut = self.time_ids.new_tensor([[*size, *corner] for size, corner in zip(sizes, corners, strict=True)])
+        return replace(self, time_ids=torch.cat([cut, self.time_ids[:, 4:]], dim=1))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same function of every tensor that there is."""
@@ -113,6 +120,12 @@ def schedule_of(pipeline: Pipeline, num_steps: int, device: torch.device) -> Sch
     return kind.from_scheduler(pipeline.scheduler, num_steps, device)
 
 
+def training_schedule_of(pipeline: Pipeline, device: torch.device) -> Schedule:
+    """All the noise levels that the pipeline's network was trained at."""
+    kind = FlowSchedule if network_name(pipeline) == "transformer" else DDIMSchedule
+    return kind.of_training(pipeline.scheduler, device)
+
+
 def latent_shape(pipeline: Pipeline) -> tuple[int, int, int]:
     """(C, H, W) of the latents at the resolution that the network was made for."""
     config = network_of(pipeline).config
@@ -142,8 +155,7 @@ def _encode(pipeline: Pipeline, prompts: list[str], negative: bool) -> Condition
     embeds, *pooled = encoded[1::2] if negative else encoded[0::2]
     if not pooled or more:
         return Conditioning(embeds, *pooled)
-    _, height, width = latent_shape(pipeline)
-    size = (height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor)
+    size = picture_size(pipeline)
     time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=embeds.dtype, device=device)
     return Conditioning(embeds, pooled[0], time_ids.expand(len(embeds), -1))
 
@@ -163,6 +175,24 @@ def decode(pipeline: Pipeline, latents: Tensor) -> Tensor:
     else:
         pixels = _decode(vae, scaled)
     return (pixels.to(torch.promote_types(pixels.dtype, torch.float32)) / 2 + 0.5).clamp(0, 1)
+
+
+@torch.no_grad()
+def encode_pictures(pipeline: Pipeline, pixels: Tensor) -> Tensor:
+    """Pixels (B, 3, 8 H, 8 W) in [0, 1] as latents (B, C, H, W), float32 at least.
+
+    The mean of what the VAE says, not a draw from it: its standard deviation is next to nothing.
+    """
+    vae = pipeline.vae
+    latents = vae.encode((pixels * 2 - 1).to(vae.device, vae.dtype)).latent_dist.mode()
+    latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
+    return (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+
+
+def picture_size(pipeline: Pipeline) -> tuple[int, int]:
+    """Height and width in pixels at the resolution that the network was made for."""
+    _, height, width = latent_shape(pipeline)
+    return height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor
 
 
 def _decode(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fergi_reward import tiny
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import SEEN
 from fergi_reward.emoji.viewers import draw_exhibits, write_emoji_fergi
 from fergi_reward.fergi import read_fergi
+from fergi_reward.images import to_pixels
 from fergi_reward.reactions.clip import valence
+from fergi_reward.shown_pictures import read_pictures
 from fergi_reward.simulated_fergi import simulate_clip, simulate_expressiveness, simulate_viewing
 
 SESSIONS = 1200
@@ -46,6 +49,20 @@ def test_the_truth_about_exhibits_is_what_the_judge_finds() -> None:
     assert np.corrcoef(verdict.psnr, exhibits.fidelity)[0, 1] > 0.6
     aligned = exhibits.alignment[faultless] == exhibits.alignment.max()
     np.testing.assert_array_equal(aligned, (verdict.right_object & verdict.right_colour).numpy()[faultless])
+
+
+def test_what_the_viewers_saw_is_beside_what_they_did(tmp_path) -> None:
+    write_emoji_fergi(tmp_path, [], participants=3, sessions=2, seed=1)
+    exhibits = draw_exhibits(6, torch.Generator().manual_seed(1))
+    pictures = read_pictures(tmp_path)
+    seen = [picture for key, picture in sorted(pictures.items())]
+    assert [picture.prompt for picture in seen] == exhibits.captions
+    for picture, pixels in zip(seen, exhibits.pixels, strict=True):
+        with Image.open(picture.path) as image:
+            torch.testing.assert_close(to_pixels(image), pixels, rtol=0, atol=0.5 / 255 + 1e-6)
+    table = read_fergi(tmp_path)
+    keys = table.images[["user", "session", "image"]].astype(str).itertuples(index=False, name=None)
+    assert set(keys) == set(pictures)
 
 
 def test_the_folder_is_read_as_fergi(tmp_path) -> None:

@@ -7,10 +7,10 @@ from click.testing import CliRunner
 
 from fergi_reward import emoji
 from fergi_reward.cli import main
-from fergi_reward.emoji.viewers import draw_exhibits, write_emoji_fergi
+from fergi_reward.emoji.viewers import write_emoji_fergi
+from fergi_reward.fergi import read_fergi
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.predictor.run import verdict
-from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.shown_pictures import read_pictures
 
 TOWER = f"pickscore={emoji.checkpoints()['pickscore']}"
@@ -27,30 +27,19 @@ def fit(*options):
     return CliRunner().invoke(main, ["fit-predictor", *map(str, options)])
 
 
-def test_the_pictures_of_simulated_viewers_are_those_that_they_saw(viewers):
-    import torch
-
-    pictures = read_pictures(viewers)
-    exhibits = draw_exhibits(24, torch.Generator().manual_seed(0))
-    assert len(pictures) == len(exhibits.captions) == 120
-    seventh = pictures["002", "3", "2"]  # the second picture of the seventh session
-    assert seventh.prompt == exhibits.captions[31]
-    pickscore = load_scorer("pickscore", emoji.checkpoints()["pickscore"])
-    drawn, written = exhibits.pixels[31:32], [seventh.path]
-    scores = [pickscore.score(images, seventh.prompt).item() for images in (drawn, written)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
-
-
-def test_from_the_raw_folder_or_a_csv_the_same_predictor_is_fitted(viewers, tmp_path):
-    options = ["--reactions", viewers, "--checkpoint", TOWER, "--decay", "0.8"]
-    result = fit(*options, "--images", viewers, "--out", tmp_path / "one")
+def test_either_layout_of_reactions_and_of_pictures_will_do(viewers, write_extracted, tmp_path):
+    options = ["--checkpoint", TOWER, "--decay", "0.8"]
+    result = fit(*options, "--reactions", viewers, "--images", viewers, "--out", tmp_path / "one")
     assert result.exit_code == 0, result.output
     listed = tmp_path / "pictures.csv"
     with listed.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["user", "session", "image", "file", "prompt"])
         rows.writerows([*key, picture.path, picture.prompt] for key, picture in read_pictures(viewers).items())
-    assert fit(*options, "--images", listed, "--out", tmp_path / "two", "--seed", 1).exit_code == 0
+    seen = read_fergi(viewers).with_reactions().images.astype({"session": str, "image": str})
+    extracted = write_extracted(tmp_path / "reactions", seen, "simulated")
+    result_two = fit(*options, "--reactions", extracted, "--images", listed, "--out", tmp_path / "two", "--seed", 1)
+    assert result_two.exit_code == 0, result_two.output
     one, two = (ReactionPredictor.load(tmp_path / name).record for name in ("one", "two"))
     assert one.dataset == two.dataset
     assert one.held_out != two.held_out

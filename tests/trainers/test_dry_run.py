@@ -8,13 +8,19 @@ from fergi_reward import tiny
 from fergi_reward.scorers.registry import scorer_table
 from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.dry_run import META, SCORER_PARAMETERS, dry_run, peak_memory
 from fergi_reward.trainers.pipelines import network_of
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
-from fergi_reward.training_program import ScriptArguments, rehearse
+from fergi_reward.training_program import PairArguments, ScriptArguments, rehearse
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = {
+    "ddpo": [ScriptArguments, DDPOConfig],
+    "diffusion_dpo": [PairArguments, DiffusionDPOConfig],
+    "reward_backprop": [ScriptArguments, RewardBackpropConfig],
+}
 TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "model: s" in path.read_text()]
 
 
@@ -54,9 +60,8 @@ def test_published_networks_have_the_published_sizes():
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_every_configuration_can_be_built_and_fits_what_it_says(path):
-    kind = DDPOConfig if path.stem.startswith("ddpo") else RewardBackpropConfig
-    script, config = parse_arguments([ScriptArguments, kind], ["--config", str(path)])
-    program = "ddpo" if kind is DDPOConfig else "reward_backprop"
+    program = next((name for name in PROGRAMS if path.stem.startswith(name)), "reward_backprop")
+    script, config = parse_arguments(PROGRAMS[program], ["--config", str(path)])
     assert path.read_text().startswith(f"# accelerate launch training/{program}.py --config configs/{path.name}\n")
     assert (ROOT / script.prompts).exists()
     assert config.output_dir == f"runs/{path.stem}"
@@ -67,8 +72,8 @@ def test_every_configuration_can_be_built_and_fits_what_it_says(path):
 
 
 def test_all_published_configurations_are_there():
-    names = "alignprop_sd15 ddpo_sd15 ddpo_sdxl draft1_sd15 draft1_sd35 draft1_sdxl refl_sd15"
-    assert [path.stem for path in TRAINED] == names.split()
+    names = "alignprop_sd15 ddpo_sd15 ddpo_sdxl diffusion_dpo_sd15 diffusion_dpo_sd35 diffusion_dpo_sdxl"
+    assert [path.stem for path in TRAINED] == f"{names} draft1_sd15 draft1_sd35 draft1_sdxl refl_sd15".split()
 
 
 def test_checkpointing_takes_less_and_more_steps_take_more():
@@ -78,6 +83,18 @@ def test_checkpointing_takes_less_and_more_steps_take_more():
 
     assert training(gradient_checkpointing=True) < training()
     assert training(backprop_steps_max=5) > training(backprop_steps_max=3) > 2 * training()
+
+
+def test_full_fine_tuning_holds_the_network_twice_and_more():
+    def result(**options):
+        return dry_run(DiffusionDPOConfig(**options), tiny.stable_diffusion(), [])
+
+    adapter, full, averaged = result(), result(full_finetuning=True), result(full_finetuning=True, ema_decay=0.9)
+    network = sum(parameter.numel() for parameter in tiny.stable_diffusion().unet.parameters())
+    # The reference is as large as the frozen network beside an adapter; weight, gradient and two moments come to it.
+    assert full.trained == network
+    assert (full.weights, full.optimizer) == (adapter.weights, 16 * network)
+    assert averaged.optimizer == 20 * network
 
 
 def test_every_scorer_has_a_size():

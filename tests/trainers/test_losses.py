@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fergi_reward.trainers.losses import clipped_loss, reward_loss
+from fergi_reward.trainers.losses import clipped_loss, implicit_rewards, preference_loss, reward_loss
 
 
 def test_numbers_worked_by_hand():
@@ -42,3 +42,36 @@ def test_a_reward_beyond_the_margin_pulls_no_further():
     reward_loss(rewards, margin=2.0).backward()
     assert rewards.grad.tolist() == pytest.approx([-1 / 3, -1 / 3, 0])
     assert reward_loss(rewards, margin=None).item() == pytest.approx(-3.5 / 3)
+
+
+def test_diffusion_dpo_by_hand():
+    # The better pictures are denoised better by 0.5 and worse by 0.25 than by the reference, the worse ones worse by 1
+    # and as well: with beta 2 the implicit rewards are 0.5 and -0.25, -1 and 0, the margins 1.5 and -0.25.
+    better = implicit_rewards(torch.tensor([1.0, 1.25]), torch.tensor([1.5, 1.0]), beta=2.0)
+    worse = implicit_rewards(torch.tensor([3.0, 2.0]), torch.tensor([2.0, 2.0]), beta=2.0)
+    assert better.tolist() == [0.5, -0.25]
+    assert worse.tolist() == [-1.0, 0.0]
+    losses = preference_loss(better - worse, torch.ones(2))
+    # log(1 + exp(-1.5)) and log(1 + exp(0.25)).
+    assert losses.tolist() == pytest.approx([0.2014133, 0.8259394])
+    # With a confidence of 0.75: 0.75 of these and 0.25 of log(1 + exp(1.5)) = 1.7014133 and log(1 + exp(-0.25)).
+    unsure = preference_loss(better - worse, torch.full((2,), 0.75))
+    assert unsure.tolist() == pytest.approx([0.5764133, 0.7634394])
+
+
+def test_the_gradient_of_diffusion_dpo_denoises_the_better_picture_better_and_the_worse_one_worse():
+    errors = torch.tensor([[1.0, 2.0], [1.0, 2.0]], requires_grad=True)
+    better, worse = (implicit_rewards(row, torch.full((2,), 1.5), beta=10.0) for row in errors)
+    preference_loss(better - worse, torch.ones(2)).sum().backward()
+    assert (errors.grad[0] > 0).all()
+    assert (errors.grad[1] < 0).all()
+    # At equal rewards: beta / 2 times sigmoid(0).
+    assert errors.grad.abs().tolist() == [[2.5, 2.5], [2.5, 2.5]]
+
+
+def test_a_pair_is_pulled_apart_no_further_than_its_confidence():
+    margins = torch.tensor([0.0, 2.0, 0.0], requires_grad=True)
+    confidences = torch.tensor([0.5, torch.sigmoid(torch.tensor(2.0)), 0.8])
+    preference_loss(margins, confidences).sum().backward()
+    # sigmoid(margin) - confidence.
+    assert margins.grad.tolist() == pytest.approx([0.0, 0.0, -0.3], abs=1e-6)

@@ -1,5 +1,6 @@
 """The training programs as a user runs them."""
 
+import io
 import json
 import os
 import runpy
@@ -7,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from accelerate.state import AcceleratorState
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -58,6 +61,46 @@ def test_the_tiny_run_scaled_down(finished):
     assert {path.name for path in folder.iterdir()} == {"best", *RUN}
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """A Parquet file of twelve pairs, one of them damaged."""
+    rows = []
+    for number in range(12):
+        pictures = []
+        for colour in ((220, 20 * number, 40), (40, 20 * number, 220)):
+            file = io.BytesIO()
+            Image.new("RGB", (32, 32), colour).save(file, "PNG")
+            pictures.append(file.getvalue())
+        rows.append({"caption": f"a cat {number}", "jpg_0": pictures[0], "jpg_1": pictures[1], "label_0": number % 2})
+    rows[1]["jpg_0"] = b"no picture"
+    path = tmp_path_factory.mktemp("pairs") / "pairs.parquet"
+    pd.DataFrame(rows).to_parquet(path)
+    return path
+
+
+def test_diffusion_dpo_in_two_processes_does_what_one_does(pairs, tmp_path):
+    program = ["training/diffusion_dpo.py", "--config", "configs/diffusion_dpo_emoji.yaml", "--pairs", str(pairs)]
+    options = ["--num_epochs", "1", "--train_updates_per_epoch", "3", "--judges", "image_reward", "--beta", "50"]
+    options += ["--held_out", str(pairs), "--held_out_split", "train", "--judge_num_images", "2"]
+    two = [*program, *options, "--train_batch_size", "2", "--output_dir", str(tmp_path / "two")]
+    result = run_program(*two, launcher=["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"])
+    assert result.returncode == 0, result.stderr
+    assert "skipped 1 damaged" in result.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        one = [*program[1:], *options, "--train_batch_size", "4", "--output_dir", str(tmp_path / "one")]
+        runpy.run_path(program[0])["main"](one)
+    ours, theirs = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    for line in (*ours, *theirs):
+        line.pop("seconds", None)
+    assert len(ours) == len(theirs) == 2
+    for one, two in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
+
+
 def test_two_processes_do_what_one_does(finished, tmp_path):
     name, folder = finished
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -81,10 +124,13 @@ def test_two_processes_do_what_one_does(finished, tmp_path):
         ("ddpo", ["--num_epoch", "3"], "error: unknown option 'num_epoch': did you mean 'num_epochs'?"),
         ("ddpo", ["--judges", "clip", "pickscore"], "error: pickscore cannot judge what it rewards"),
         ("reward_backprop", ["--prompts", "nowhere.txt"], "error: cannot read the prompts in nowhere.txt"),
+        ("diffusion_dpo", ["--beta", "0"], "error: DiffusionDPOConfig: beta is 0.0, must be above 0"),
+        ("diffusion_dpo", ["--calibration", "mine.json"], "error: unknown option 'calibration'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(program, arguments, message):
-    result = run_program(*PROGRAMS[program], *arguments)
+    command = {**PROGRAMS, "diffusion_dpo": ["training/diffusion_dpo.py", "--model", "emoji"]}[program]
+    result = run_program(*command, *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(message)
     assert result.stderr.count("\n") == 1

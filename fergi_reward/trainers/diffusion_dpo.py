@@ -1,0 +1,250 @@
+"""Diffusion-DPO: a diffusion model fine-tuned on pairs of pictures of which one is preferred, without a reward.
+
+Wallace et al., Diffusion Model Alignment Using Direct Preference Optimization, arXiv 2311.12908: the model is to
+denoise the preferred picture better than the model that it came from does, by more than it denoises the other better.
+A pair counts by how sure it is (conservative DPO), so that pairs annotated from faces count for what they are worth.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.losses import implicit_rewards, preference_loss
+from fergi_reward.trainers.pairs import DAMAGED, REASONS, FramedPair, Pair, Pairs, PairTable, frame_pair
+from fergi_reward.trainers.pipelines import (
+    Conditioning,
+    Pipeline,
+    encode_pictures,
+    encode_prompts,
+    latent_shape,
+    picture_size,
+    training_schedule_of,
+)
+from fergi_reward.trainers.rewards import Reward
+from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.trainer import Trainer, mean_of
+
+# Batches in a row with damaged pictures that are made up for.
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class DiffusionDPOConfig(TrainerConfig):
+    """Options of Diffusion-DPO. Batch sizes are those of one process."""
+
+    train_batch_size: int = option(1, "Pairs in one forward and backward pass, on each process.")
+    train_learning_rate: float = option(1e-4, "Learning rate of AdamW; for full fine-tuning about 1e-6.")
+    train_updates_per_epoch: int = option(10, "Optimiser steps in an epoch.")
+    beta: float = option(5000.0, "The larger, the nearer to the model without training the trained one stays.")
+    use_confidence: bool = option(True, "Let a pair count by its confidence; off: as if no pair stated one.")
+    label_smoothing: float = option(0.0, "Share of wrong pairs among those that state no confidence.")
+    shuffle_buffer: int = option(1000, "Of a stream: rows at a time that are put into a random order.")
+    held_out_freq: int = option(10, "Measure the held-out pairs every this many epochs.")
+    held_out_num_pairs: int = option(256, "Held-out pairs that are measured, the first of a random order.")
+
+    @property
+    def picture_batch_size(self) -> int:
+        """Images drawn at a time where nothing is trained."""
+        return 2 * self.train_batch_size
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """None: it trains on pictures that there are."""
+        return 0
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimiser steps in an epoch."""
+        return self.train_updates_per_epoch
+
+    def problems(self) -> list[str]:
+        """Values out of their ranges."""
+        counts = ["train_updates_per_epoch", "shuffle_buffer", "held_out_freq", "held_out_num_pairs"]
+        found = [*super().problems(), *self.below(1, counts), *self.not_positive(["beta"])]
+        if not 0 <= self.label_smoothing < 0.5:
+            found.append(f"label_smoothing is {self.label_smoothing}, must be at least 0 and below 0.5")
+        return found
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B pairs as latents; better pictures first, then the worse ones.
+
+    Attributes:
+        latents: (2 B, C, H, W).
+        conditioning: Of 2 B pictures.
+        confidences: (B,) probability that the better one is better.
+        numbers: Of each pair among all that were ever taken: its noise comes from it.
+    """
+
+    latents: Tensor
+    conditioning: Conditioning
+    confidences: Tensor
+    numbers: Sequence[int]
+
+
+class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
+    """Learn from pairs which pictures are better. What becomes of the pipeline: see `Trainer`.
+
+    Args:
+        config: The options.
+        pairs: What is learned from; see `pairs.load_table`.
+        pipeline: What is trained.
+        prompts: What grids and judges get to see.
+        judges: By name, scorers that are asked now and then.
+        held_out: Pairs that are not trained on, to measure how many of them the model gets right.
+    """
+
+    def __init__(
+        self,
+        config: DiffusionDPOConfig,
+        pairs: PairTable,
+        pipeline: Pipeline,
+        prompts: Sequence[str],
+        judges: Mapping[str, Reward] | None = None,
+        held_out: PairTable | None = None,
+    ) -> None:
+        super().__init__(config, pipeline, prompts, judges)
+        self.noise_levels = training_schedule_of(pipeline, self.accelerator.device)
+        self.pairs = Pairs(pairs, seed=config.seed, shuffle_buffer=config.shuffle_buffer)
+        measured = Pairs(held_out, seed=config.seed, shuffle_buffer=config.shuffle_buffer) if held_out else None
+        self.held_out = measured.first(config.held_out_num_pairs) if measured else []
+
+    @property
+    def learned_from(self) -> object:
+        """The table of pairs."""
+        return self.pairs.table
+
+    def summary(self, metrics: Mapping[str, float]) -> str:
+        """The loss, and how many pairs the model gets right."""
+        skipped = [
+            f"{count:.0f} {name[8:]}" for name, count in metrics.items() if name.startswith("skipped/") and count
+        ]
+        shown = f"loss {metrics['loss']:.4f}, implicit accuracy {metrics['implicit_accuracy']:.1%}"
+        return f"{shown}, skipped {' and '.join(skipped)}" if skipped else shown
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Some optimiser steps, and a look at the held-out pairs."""
+        config, figures = self.config, list[dict[str, Tensor]]()
+        with self.progress("training", config.train_updates_per_epoch, "update") as progress:
+            for _ in range(config.train_updates_per_epoch):
+                figures.append(self._update())
+                progress.update()
+        metrics = self.means(figures) | {f"skipped/{why}": float(self.pairs.skipped[why]) for why in REASONS}
+        due = epoch + 1 == config.num_epochs or (epoch + 1) % config.held_out_freq == 0
+        if due and self.accelerator.is_main_process:
+            with self.optimisation.averaged():
+                metrics |= self._measure()
+        return metrics
+
+    def _update(self) -> dict[str, Tensor]:
+        """One optimiser step; returns its figures."""
+        accumulated, figures = self.config.train_gradient_accumulation_steps, []
+        for _ in range(accumulated):
+            loss, of_batch = self._loss(self._next_batch())
+            self.accelerator.backward(loss / accumulated)
+            figures.append(of_batch)
+        return mean_of(figures) | {"grad_norm": self.optimisation.step()}
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of some pairs, and their figures."""
+        noise, steps = self._noise(batch)
+        noised = self.noise_levels.noised(batch.latents, noise, steps)
+        target = self.noise_levels.target(batch.latents, noise, steps)
+
+        def errors() -> Tensor:
+            arguments = {"timestep": self.noise_levels.timesteps[steps], **batch.conditioning.arguments()}
+            prediction = self.network(noised, **arguments, return_dict=False)[0]
+            return (prediction.to(target.dtype) - target).square().flatten(1).mean(1)
+
+        with torch.no_grad(), self.weights.reference():
+            reference_errors = errors()
+        better, worse = implicit_rewards(errors(), reference_errors, self.config.beta).chunk(2)
+        losses = preference_loss(better - worse, batch.confidences)
+        figures = {
+            "loss": losses,
+            "implicit_accuracy": (better > worse).float(),
+            "margin": better - worse,
+            "implicit_reward/better": better,
+            "implicit_reward/worse": worse,
+        }
+        return losses.mean(), {name: figure.detach().mean() for name, figure in figures.items()}
+
+    def _noise(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Noise (2 B, C, H, W) and steps (2 B,): the same for both pictures of a pair, of the pair's number alone."""
+        generators = [generator(self.config.seed, "noise", number) for number in batch.numbers]
+        steps = [self.noise_levels.random_step(drawn) for drawn in generators]
+        noise = torch.stack([torch.randn(latent_shape(self.pipeline), generator=drawn) for drawn in generators])
+        return noise.repeat(2, 1, 1, 1).to(batch.latents), torch.tensor(steps * 2, device=batch.latents.device)
+
+    def _next_batch(self) -> Batch:
+        """This process's share of the next pairs. All processes go past the same rows, and none twice.
+
+        Raises:
+            FergiRewardError: Damaged pictures, one after another.
+        """
+        found = list[tuple[int, FramedPair]]()
+        for attempt in range(ATTEMPTS):
+            lacking = torch.tensor([self.config.train_batch_size - len(found)], device=self.accelerator.device)
+            shares = self.accelerator.gather(lacking).tolist()
+            if not any(shares):
+                return self._batch(found)
+            if attempt:
+                self.pairs.skipped[DAMAGED] += sum(shares)
+            numbers = range(self.pairs.taken, self.pairs.taken + sum(shares))
+            taken = list(zip(numbers, self.pairs.take(sum(shares)), strict=True))
+            start = sum(shares[: self.accelerator.process_index])
+            found += self._readable(taken[start : start + shares[self.accelerator.process_index]])
+        raise FergiRewardError(
+            f"{self.pairs.table.name!r} gave damaged pictures {ATTEMPTS} times in a row: give other pairs"
+        )
+
+    def _readable(self, numbered: Sequence[tuple[int, Pair]]) -> list[tuple[int, FramedPair]]:
+        """Those whose pictures can be read."""
+        size = picture_size(self.pipeline)
+        framed = [(number, frame_pair(pair, *size)) for number, pair in numbered]
+        return [(number, pair) for number, pair in framed if pair]
+
+    def _batch(self, numbered: Sequence[tuple[int, FramedPair]]) -> Batch:
+        """Pairs as the network sees them."""
+        pairs = [pair for _, pair in numbered]
+        pictures = [pair.better for pair in pairs] + [pair.worse for pair in pairs]
+        conditioning = encode_prompts(self.pipeline, [pair.caption for pair in pairs])
+        return Batch(
+            latents=encode_pictures(self.pipeline, torch.stack([picture.pixels for picture in pictures])),
+            conditioning=Conditioning.cat([conditioning, conditioning]).cut_from(
+                [picture.size for picture in pictures], [picture.corner for picture in pictures]
+            ),
+            confidences=torch.tensor([self._confidence(pair) for pair in pairs], device=self.accelerator.device),
+            numbers=[number for number, _ in numbered],
+        )
+
+    def _confidence(self, pair: FramedPair) -> float:
+        stated = pair.confidence if self.config.use_confidence else None
+        return 1 - self.config.label_smoothing if stated is None else stated
+
+    @torch.no_grad()
+    def _measure(self) -> dict[str, float]:
+        """The figures of the held-out pairs, with the same noise each time."""
+        size, figures = self.config.train_batch_size, list[dict[str, Tensor]]()
+        for start in range(0, len(self.held_out), size):
+            # Numbers below 0, which no pair of the training has.
+            numbered = [(-1 - row, pair) for row, pair in enumerate(self.held_out[start : start + size], start)]
+            if readable := self._readable(numbered):
+                _, of_batch = self._loss(self._batch(readable))
+                figures += [of_batch] * len(readable)
+        return {f"held_out/{name}": mean.item() for name, mean in mean_of(figures).items()} if figures else {}
+
+    def state(self) -> dict[str, Any]:
+        """Where in the table it is, too."""
+        return super().state() | {"pairs": self.pairs.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Where in the table it was, too."""
+        super().load_state(state)
+        self.pairs.load_state_dict(state["pairs"])
