@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import TrainerConfig, option
-from fergi_reward.trainers.diffusion import DDIMSchedule, gaussian_kl, gaussian_log_prob
+from fergi_reward.trainers.diffusion import gaussian_kl, gaussian_log_prob
 from fergi_reward.trainers.lora import adapter_disabled
 from fergi_reward.trainers.losses import clipped_loss
 from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, encode_prompts, latent_shape
@@ -110,13 +109,7 @@ class Experience:
 
 
 class DDPOTrainer(Trainer[DDPOConfig]):
-    """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `Trainer`.
-
-    Raises:
-        FergiRewardError: The pipeline is of flow matching, whose steps have no probability.
-    """
-
-    schedule: DDIMSchedule
+    """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `Trainer`."""
 
     def __init__(
         self,
@@ -127,11 +120,6 @@ class DDPOTrainer(Trainer[DDPOConfig]):
         judges: Mapping[str, Reward] | None = None,
     ) -> None:
         super().__init__(config, reward, pipeline, prompts, judges)
-        if not isinstance(self.schedule, DDIMSchedule):
-            raise FergiRewardError(
-                f"a {type(pipeline).__name__} draws without noise, so its steps have no probability for DDPO to raise: "
-                "train it by reward backpropagation"
-            )
         steps = self.schedule.random_steps(config.sample_eta)
         self.trained_steps = torch.tensor(steps, device=self.accelerator.device)
         self.tracker = PerPromptStatTracker(
@@ -172,6 +160,7 @@ class DDPOTrainer(Trainer[DDPOConfig]):
             encode_prompts(self.pipeline, prompts),
             latent_shape(self.pipeline),
             generators,
+            self.trained_steps.tolist(),
             eta=self.config.sample_eta,
             guidance=self.guidance,
             guided_log_probs=self.config.train_cfg,

@@ -24,6 +24,9 @@ from fergi_reward.trainers.pipelines import (
     Pipeline,
     checkpoint_gradients,
     decode,
+    denoiser,
+    has_classifier_free_guidance,
+    is_flux,
     latent_shape,
     network_name,
     network_of,
@@ -137,7 +140,7 @@ def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     """One step of drawing pictures, and their decoding."""
     latents, conditioning, guidance = _inputs(config, pipeline, config.picture_batch_size)
     timesteps = torch.ones(len(latents), device=META)
-    decode(pipeline, predict(_network(pipeline), latents, timesteps, conditioning, guidance)[0])
+    decode(pipeline, predict(_network(config, pipeline), latents, timesteps, conditioning, guidance)[0])
 
 
 def _training_memory(config: TrainerConfig, pipeline: Pipeline) -> int:
@@ -157,13 +160,15 @@ def _ddpo_pass(config: DDPOConfig, pipeline: Pipeline) -> None:
     latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
     guidance = guidance if config.train_cfg else None
     timesteps = torch.ones(len(latents), device=META)
-    _backward(predict(_network(pipeline), latents, timesteps, conditioning, guidance)[0])
+    _backward(predict(_network(config, pipeline), latents, timesteps, conditioning, guidance)[0])
 
 
 def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int) -> None:
     latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
     schedule = schedule_of(pipeline, config.sample_num_steps, META)
-    latents = denoise(_network(pipeline), schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
+    latents = denoise(
+        _network(config, pipeline), schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance
+    )
     _backward(decode(pipeline, latents.repeat(config.last_step_noises, 1, 1, 1)))
 
 
@@ -172,17 +177,18 @@ def _backward(result: Tensor) -> None:
     torch.autograd.backward(result.mean())
 
 
-def _network(pipeline: Pipeline) -> Network:
+def _network(config: TrainerConfig, pipeline: Pipeline) -> Network:
     """The network as autocast would run it: latents come in float32, it computes in the dtype of its weights."""
-    network = network_of(pipeline)
-    return lambda latents, **keywords: network(latents.to(network.dtype), **keywords)
+    network, dtype = denoiser(pipeline, config.sample_guidance_scale), network_of(pipeline).dtype
+    return lambda latents, **keywords: network(latents.to(dtype), **keywords)
 
 
 def _inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
     conditioning = Conditioning(**{name: torch.empty(batch, *shape, device=META) for name, shape in _shapes(pipeline)})
     conditioning = conditioning.map(lambda tensor: tensor.to(network_of(pipeline).dtype))
     absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]
-    guidance = Guidance(config.sample_guidance_scale, absence) if config.sample_guidance_scale > 1 else None
+    guided = config.sample_guidance_scale > 1 and has_classifier_free_guidance(pipeline)
+    guidance = Guidance(config.sample_guidance_scale, absence) if guided else None
     latents = torch.empty(batch, *latent_shape(pipeline), device=META)
     return latents, conditioning, guidance
 
@@ -192,8 +198,9 @@ def _shapes(pipeline: Pipeline) -> list[tuple[str, tuple[int, ...]]]:
     settings = network_of(pipeline).config
     if network_name(pipeline) == "transformer":
         pooled = ("pooled_embeds", (settings.pooled_projection_dim,))
-        # 77 tokens of CLIP and 256 of T5.
-        return [("prompt_embeds", (77 + 256, settings.joint_attention_dim)), pooled]
+        # Tokens of T5 alone, or 77 of CLIP and 256 of T5.
+        tokens = 512 if is_flux(pipeline) else 77 + 256
+        return [("prompt_embeds", (tokens, settings.joint_attention_dim)), pooled]
     shapes: list[tuple[str, tuple[int, ...]]] = [("prompt_embeds", (77, settings.cross_attention_dim))]
     if settings.addition_embed_type == "text_time":
         pooled_size = pipeline.text_encoder_2.config.projection_dim

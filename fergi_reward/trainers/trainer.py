@@ -24,10 +24,9 @@ from fergi_reward.trainers.pipelines import (
     Pipeline,
     checkpoint_gradients,
     decode,
-    encode_absence,
+    denoiser,
     encode_prompts,
     latent_shape,
-    network_of,
     place,
     schedule_of,
 )
@@ -35,7 +34,7 @@ from fergi_reward.trainers.rewards import Reward, Rewards
 from fergi_reward.trainers.run import Run, folder_written_whole
 from fergi_reward.trainers.samples import write_grid
 from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import Guidance, denoise, starting_noise
+from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_noise
 
 Config = TypeVar("Config", bound=TrainerConfig)
 
@@ -50,7 +49,7 @@ class Trainer(ABC, Generic[Config]):
     Args:
         config: The options.
         reward: Any callable from pixels and prompts to rewards.
-        pipeline: A pipeline of diffusers: Stable Diffusion 1.5, 2, XL, 3 or 3.5.
+        pipeline: A pipeline of diffusers: Stable Diffusion 1.5, 2, XL, 3 or 3.5, or FLUX.1.
         prompts: What to sample from.
         judges: By name, rewards that are not trained on but only asked now and then; see `guards`.
 
@@ -87,8 +86,7 @@ class Trainer(ABC, Generic[Config]):
             checkpoint_gradients(pipeline)
         self.optimizer = self.accelerator.prepare(self._adamw())
         self.ema = EMA(self.parameters, config.ema_decay) if config.ema_decay else None
-        scale = config.sample_guidance_scale
-        self.guidance = Guidance(scale, encode_absence(pipeline)) if scale > 1 else None
+        self.guidance = guidance_of(pipeline, config.sample_guidance_scale)
         self.grid_prompts = self.prompts[: config.grid_num_images]
 
     @abstractmethod
@@ -118,7 +116,7 @@ class Trainer(ABC, Generic[Config]):
     def network(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401  # those of the network's forward
         """The UNet or transformer, in the mixed precision."""
         with self.accelerator.autocast():
-            return network_of(self.pipeline)(*arguments, **keywords)
+            return denoiser(self.pipeline, self.config.sample_guidance_scale)(*arguments, **keywords)
 
     def draw(self, prompts: Sequence[str], generators: Sequence[torch.Generator]) -> Tensor:
         """One picture a prompt, (B, 3, H, W) in [0, 1], without gradients; the b-th from the b-th generator alone."""
