@@ -42,10 +42,10 @@ def test_a_step_with_noise_by_hand():
 
 def test_the_first_step_is_finite_and_the_last_ones_draw_no_noise():
     # From 1 by 0.2: at t = 1 the length of the step stands for 1 - t; at t = 0.4 the step ends with less noise, 0.2,
-    # than it would bring, 0.7 sqrt(0.4 / 0.6 x 0.2) = 0.256.
+    # than it would bring, 0.6 sqrt(0.4 / 0.6 x 0.2) = 0.219.
     times = torch.linspace(1, 0, 6)
-    expected = 0.7 * torch.tensor([1.0, math.sqrt(0.8), math.sqrt(0.3), 0.0, 0.0])
-    torch.testing.assert_close(sde_std(times[:-1], times[1:], 0.7), expected)
+    expected = 0.6 * torch.tensor([1.0, math.sqrt(0.8), math.sqrt(0.3), 0.0, 0.0])
+    torch.testing.assert_close(sde_std(times[:-1], times[1:], 0.6), expected)
     assert schedule_of(8).random_steps(0.7) == [0, 1, 2, 3, 4]
 
 
