@@ -3,7 +3,7 @@
 A flow leads along x_t = (1 - t) image + t noise, from time 1, all noise, to time 0; the network predicts its velocity,
 noise - image (Liu et al., Rectified Flow, arXiv 2209.03003; Esser et al., arXiv 2403.03206). Its own steps are
 deterministic. With noise, and a drift that makes up for it, the pictures of every time have the same distribution
-(Liu et al., Flow-GRPO, arXiv 2505.05470, section 4.2): then a step is a Gaussian, as one of diffusion is.
+(Liu et al., Flow-GRPO, arXiv 2505.05470): then a step is a Gaussian, as one of diffusion is.
 """
 
 from collections.abc import Sequence
@@ -88,9 +88,9 @@ class FlowSchedule:
 def sde_std(time: Tensor, next_time: Tensor, eta: float) -> Tensor:
     """Standard deviation of a step with noise, any shape: eta sqrt(t / (1 - t)) sqrt(t - t').
 
-    This is the noise of Flow-GRPO (section 4.2), whose `a` is eta, but in two places. At t = 1 it would be infinite:
+    This is the noise of Flow-GRPO (arXiv 2505.05470), whose `a` is eta, but in two places. At t = 1 it would be infinite:
     1 - t is taken for no less than t - t', the length of the step. And a step that would bring more noise than its end
-    is to have, t', is taken without: there is no step left to take it away again, and the picture would keep it.
+    is to have, t', is taken without: the picture would keep it, as arXiv 2509.05952 found.
 
     Args:
         time: t where the step starts, in (0, 1].
@@ -111,7 +111,7 @@ def sde_mean(velocity: Tensor, latents: Tensor, time: Tensor, next_time: Tensor,
 
     Noise of variance s^2 a unit of time changes no distribution if -s^2 / 2 times the score is added to the velocity,
     time running backwards (Song et al., arXiv 2011.13456, section 4.3). The expected noise in x_t is x_t + (1 - t) v,
-    and the score is that over -t, so that x moves by [v + s^2 / 2t (x + (1 - t) v)] dt (Flow-GRPO, equation 9); here
+    and the score is that over -t, so that x moves by [v + s^2 / 2t (x + (1 - t) v)] dt, as in Flow-GRPO; here
     dt = t' - t and s^2 dt = -std^2.
 
     Args:
