@@ -42,28 +42,20 @@ TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {**dict.fromkeys(TINY, 
 
 
 @dataclass(frozen=True)
-class ScriptArguments(CheckedOptions):
-    """What is trained, on what, for which reward."""
+class ProgramArguments(CheckedOptions):
+    """What is trained, and watched by whom."""
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "Pipeline to fine-tune: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
     )
     prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
-    scorers: list[str] | None = field(
-        default=None, metadata={"help": "Scorers of the reward; by default those that the calibration weighs."}
-    )
     checkpoints: list[str] | None = field(
         default=None, metadata={"help": "NAME=FOLDER: local checkpoints of scorers, in the hub's layout."}
     )
-    calibration: str | None = option(None, "Calibration file that weighs the scorers; by default the shipped one.")
-    uncertainty_penalty: float = option(
-        0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
-    )
     judges: list[str] | None = field(
-        default=None, metadata={"help": "Scorers that are held out of the reward and only asked whether it helps."}
+        default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
     )
-
     dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
 
     def problems(self) -> list[str]:
@@ -74,6 +66,19 @@ class ScriptArguments(CheckedOptions):
     def places(self) -> dict[str, str]:
         """The local checkpoints by the scorers' names."""
         return dict(text.split("=", 1) for text in self.checkpoints or [])
+
+
+@dataclass(frozen=True)
+class ScriptArguments(ProgramArguments):
+    """The same, and for which reward."""
+
+    scorers: list[str] | None = field(
+        default=None, metadata={"help": "Scorers of the reward; by default those that the calibration weighs."}
+    )
+    calibration: str | None = option(None, "Calibration file that weighs the scorers; by default the shipped one.")
+    uncertainty_penalty: float = option(
+        0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
+    )
 
 
 def load_pipeline(model: str) -> Pipeline:
@@ -97,11 +102,12 @@ def load_pipeline(model: str) -> Pipeline:
     return pipeline
 
 
-def rehearse(script: ScriptArguments, config: TrainerConfig) -> DryRun:
+def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
-    names = [] if script.model in TOYS else [*_weighed(script), *(script.judges or [])]
+    weighed = _weighed(script) if isinstance(script, ScriptArguments) else []
+    names = [] if script.model in TOYS else [*weighed, *(script.judges or [])]
     return dry_run(config, pipeline, [term_name(name) for name in names])
 
 
@@ -127,7 +133,7 @@ def load_reward(script: ScriptArguments) -> CombinedReward:
     )
 
 
-def load_judges(script: ScriptArguments, reward: CombinedReward) -> dict[str, Scorer]:
+def load_judges(script: ProgramArguments, reward: CombinedReward | None) -> dict[str, Scorer]:
     """The held-out judges by the names of their terms, on this process's device.
 
     Raises:

@@ -24,9 +24,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     reward = load_reward(script)
     judges = load_judges(script, reward)
-    trainer = RewardBackpropTrainer(config, reward, load_pipeline(script.model), prompts, judges)
-    adapter = trainer.train()
-    trainer.accelerator.print(f"the adapter is in {adapter}: pipeline.load_lora_weights({str(adapter)!r})")
+    RewardBackpropTrainer(config, reward, load_pipeline(script.model), prompts, judges).train()
 
 
 if __name__ == "__main__":

@@ -54,13 +54,13 @@ class CheckedOptions:
 
 @dataclass(frozen=True)
 class TrainerConfig(CheckedOptions):
-    """The options that all trainers share: length, place, precision, adapter, pictures."""
+    """The options that all trainers share: length, place, precision, what is trained, pictures."""
 
     output_dir: str = option("runs/run", "Folder of the run: lora/, checkpoints/, grids/, logs/ and metrics.jsonl.")
     num_epochs: int = option(100, "Epochs to train.")
     seed: int = option(42, "Seed of everything that is drawn; two runs with one seed on one machine are equal.")
     mixed_precision: Literal["no", "fp16", "bf16"] = option(
-        "no", "Precision of all frozen weights and of the forward passes; the adapter stays in float32."
+        "no", "Precision of all frozen weights and of the forward passes; what is trained stays in float32."
     )
     allow_tf32: bool = option(True, "Let NVIDIA GPUs multiply float32 matrices in TF32.")
     save_freq: int = option(10, "Write a checkpoint every this many epochs, and one at the end.")
@@ -75,10 +75,14 @@ class TrainerConfig(CheckedOptions):
     judge_freq: int = option(10, "Let the held-out judges see the fixed pictures every this many epochs.")
     judge_num_images: int = option(16, "Pictures that they see, of the first prompts of the file.")
     stop_when_judge_falls: bool = option(
-        False, "End the run when the judges have fallen from their best, and finish with the adapter of that time."
+        False, "End the run when the judges have fallen from their best, and finish with the weights of that time."
     )
     judge_patience: int = option(2, "Evaluations in a row by which they must have fallen.")
     judge_tolerance: float = option(2.0, "Standard errors by which they must have fallen.")
+    full_finetuning: bool = option(
+        False,
+        "Train all weights of the UNet or transformer, not an adapter: more memory, and far smaller learning rates.",
+    )
     lora_rank: int = option(4, "Rank of the LoRA adapter.")
     lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank.")
     sample_num_steps: int = option(50, "Denoising steps of an image.")
@@ -93,7 +97,7 @@ class TrainerConfig(CheckedOptions):
     train_adam_epsilon: float = option(1e-8, "Epsilon of AdamW.")
     train_max_grad_norm: float = option(1.0, "Gradients longer than this are shortened to it.")
     ema_decay: float = option(
-        0.0, "Average the adapter with this decay, and use the average for pictures, judges and lora/; 0: no average."
+        0.0, "Average what is trained with this decay, and use the average for pictures, judges and lora/; 0: none."
     )
     gradient_checkpointing: bool = option(
         False, "Compute activations again in the backward pass: far less memory, about a third more work."

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
-from fergi_reward.trainers.lora import add_lora
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Network,
@@ -31,16 +30,16 @@ from fergi_reward.trainers.pipelines import (
     network_name,
     network_of,
     networks_beside,
-    place,
     schedule_of,
 )
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.trainers.run import WEIGHT_DTYPES
 from fergi_reward.trainers.trajectory import Guidance, denoise, predict
+from fergi_reward.trainers.weights import TrainedWeights, attach
 
 META = torch.device("meta")
-# AdamW keeps two moments, training a gradient and the weight itself, in float32 each.
-BYTES_A_TRAINED_PARAMETER = 16
+# AdamW keeps two moments, training a gradient and the weight itself, in float32 each; an average comes to it.
+BYTES_A_TRAINED_PARAMETER, BYTES_OF_AN_AVERAGE = 16, 4
 # Of the published scorers, in millions; loaded in float32.
 SCORER_PARAMETERS = {
     "image_reward": 447,
@@ -58,12 +57,12 @@ class DryRun:
 
     Attributes:
         parameters: Of the whole pipeline, the adapter included.
-        trained: Of the adapter.
-        weights: Bytes of the pipeline's weights.
-        optimizer: Bytes of the adapter with its gradient and moments.
+        trained: Of what is trained.
+        weights: Bytes of all frozen weights; with full fine-tuning a copy of the network is among them.
+        optimizer: Bytes of what is trained with its gradient, moments and average.
         scorers: Bytes of the reward's and the judges' weights.
         sampling: Peak bytes of the activations while images are drawn.
-        training: Peak bytes of the activations while the adapter is trained, but for those inside the scorers.
+        training: Peak bytes of the activations in training, but for those inside the scorers.
         images: That are generated for training, by all epochs.
         updates: Optimiser steps.
     """
@@ -104,35 +103,43 @@ def dry_run(config: TrainerConfig, pipeline: Pipeline, scorers: Sequence[str]) -
     """Take the passes of a run with shapes alone.
 
     Args:
-        config: Of a trainer that this module knows.
+        config: Of a trainer in `TRAINING_MEMORY`.
         pipeline: Whose networks are on the meta device or may be moved there.
         scorers: The names of those that the reward weighs or that judge.
     """
-    networks = [network_of(pipeline), *networks_beside(pipeline)]
-    for network in networks:
+    for network in _networks(pipeline):
         network.to(META)
     dtype = WEIGHT_DTYPES[config.mixed_precision]
-    place(pipeline, META, dtype)
-    trained = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
-    count = sum(parameter.numel() for parameter in trained)
-    for parameter in trained:
+    weights = attach(pipeline, config, META, dtype)
+    count = sum(parameter.numel() for parameter in weights.parameters)
+    for parameter in weights.parameters:
         # Autocast multiplies in the dtype of the frozen weights, which is what activations are kept in.
         parameter.data = parameter.data.to(dtype)
     if config.gradient_checkpointing:
         checkpoint_gradients(pipeline)
-    parameters = [parameter for network in networks for parameter in network.parameters()]
-    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
     return DryRun(
-        parameters=sum(parameter.numel() for parameter in parameters),
+        parameters=sum(parameter.numel() for network in _networks(pipeline) for parameter in network.parameters()),
         trained=count,
-        weights=sum(parameter.nbytes for parameter in frozen),
-        optimizer=count * BYTES_A_TRAINED_PARAMETER,
+        weights=_frozen_bytes(pipeline, weights),
+        optimizer=count * (BYTES_A_TRAINED_PARAMETER + (BYTES_OF_AN_AVERAGE if config.ema_decay else 0)),
         scorers=sum(SCORER_PARAMETERS[name] for name in scorers) * 4_000_000,
         sampling=peak_memory(lambda: _sampling_pass(config, pipeline)),
-        training=_training_memory(config, pipeline),
+        training=TRAINING_MEMORY[type(config)](config, pipeline),
         images=config.num_epochs * config.samples_per_epoch,
         updates=config.num_epochs * config.updates_per_epoch,
     )
+
+
+def _networks(pipeline: Pipeline) -> list[nn.Module]:
+    return [network_of(pipeline), *networks_beside(pipeline)]
+
+
+def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
+    """Of the model that training began with."""
+    trained = {id(parameter) for parameter in weights.parameters}
+    with weights.reference():
+        parameters = [parameter for network in _networks(pipeline) for parameter in network.parameters()]
+    return sum(parameter.nbytes for parameter in parameters if id(parameter) not in trained)
 
 
 @torch.no_grad()
@@ -143,11 +150,12 @@ def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     decode(pipeline, predict(_network(config, pipeline), latents, timesteps, conditioning, guidance)[0])
 
 
-def _training_memory(config: TrainerConfig, pipeline: Pipeline) -> int:
-    """Peak bytes of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
-    if isinstance(config, DDPOConfig):
-        return peak_memory(lambda: _ddpo_pass(config, pipeline))
-    assert isinstance(config, RewardBackpropConfig)
+def _ddpo_memory(config: DDPOConfig, pipeline: Pipeline) -> int:
+    return peak_memory(lambda: _ddpo_pass(config, pipeline))
+
+
+def _backprop_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
+    """Of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
     steps = 1 if config.one_step_prediction else config.backprop_steps_max
     if steps <= 3:
         return peak_memory(lambda: _backprop_pass(config, pipeline, steps))
@@ -170,6 +178,13 @@ def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int)
         _network(config, pipeline), schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance
     )
     _backward(decode(pipeline, latents.repeat(config.last_step_noises, 1, 1, 1)))
+
+
+# By configuration: peak bytes of what a trainer does with gradients.
+TRAINING_MEMORY: Mapping[type[TrainerConfig], Callable[[Any, Pipeline], int]] = {
+    DDPOConfig: _ddpo_memory,
+    RewardBackpropConfig: _backprop_memory,
+}
 
 
 def _backward(result: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""An exponential moving average of the adapter: smoother than its last value, which a few images have just moved."""
+"""An exponential moving average of the trained weights: smoother than their last values, which a few images moved."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from fergi_reward.trainers.lora import copied, swapped_in
+from fergi_reward.trainers.weights import copied, swapped_in
 
 
 class EMA:

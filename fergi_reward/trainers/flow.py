@@ -88,9 +88,9 @@ class FlowSchedule:
 def sde_std(time: Tensor, next_time: Tensor, eta: float) -> Tensor:
     """Standard deviation of a step with noise, any shape: eta sqrt(t / (1 - t)) sqrt(t - t').
 
-    This is the noise of Flow-GRPO (arXiv 2505.05470), whose `a` is eta, but in two places. At t = 1 it would be infinite:
-    1 - t is taken for no less than t - t', the length of the step. And a step that would bring more noise than its end
-    is to have, t', is taken without: the picture would keep it, as arXiv 2509.05952 found.
+    This is the noise of Flow-GRPO (arXiv 2505.05470), whose `a` is eta, but in two places. At t = 1 it would be
+    infinite: 1 - t is taken for no less than t - t', the length of the step. And a step that would bring more noise
+    than its end is to have, t', is taken without: the picture would keep it, as arXiv 2509.05952 found.
 
     Args:
         time: t where the step starts, in (0, 1].

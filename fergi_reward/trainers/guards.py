@@ -21,12 +21,12 @@ REWARD = "reward"
 EPSILON = 1e-8
 
 
-def check_held_out(judges: Mapping[str, object], reward: Reward) -> None:
+def check_held_out(judges: Mapping[str, object], reward: Reward | None) -> None:
     """Refuse a judge that is trained on.
 
     Args:
         judges: By name; they need not be loaded yet.
-        reward: One that is made of several has their `names`.
+        reward: One that is made of several has their `names`; None where no reward is trained on.
 
     Raises:
         FergiRewardError: A judge is the reward, or has the name of one of the reward's terms.
@@ -44,9 +44,9 @@ def check_held_out(judges: Mapping[str, object], reward: Reward) -> None:
 
 @torch.no_grad()
 def judge_pictures(
-    judges: Mapping[str, Reward], reward: Reward, batches: Iterable[Tensor], prompts: Sequence[str]
+    judges: Mapping[str, Reward], reward: Reward | None, batches: Iterable[Tensor], prompts: Sequence[str]
 ) -> dict[str, list[float]]:
-    """The score of each picture by each judge, and by the reward.
+    """The score of each picture by each judge, and by the reward if there is one.
 
     Args:
         judges: By name.
@@ -54,16 +54,18 @@ def judge_pictures(
         batches: Pixels (B, 3, H, W), batch by batch.
         prompts: One a picture of all batches.
     """
-    scores: dict[str, list[float]] = {REWARD: [], **{name: [] for name in judges}}
+    asked = ({REWARD: reward} if reward else {}) | dict(judges)
+    scores: dict[str, list[float]] = {name: [] for name in asked}
+    start = 0
     for pixels in batches:
-        start = len(scores[REWARD])
-        for name, judge in {REWARD: reward, **judges}.items():
+        for name, judge in asked.items():
             scores[name] += evaluate(judge, pixels, list(prompts[start : start + len(pixels)])).total.tolist()
+        start += len(pixels)
     return scores
 
 
 def judge_metrics(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Mean and standard deviation over the pictures, of each judge and of the reward."""
+    """Mean and standard deviation over the pictures, of each name's scores."""
     metrics = {}
     for name, values in scores.items():
         table = torch.tensor(values, dtype=torch.float64)

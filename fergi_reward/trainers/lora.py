@@ -1,11 +1,11 @@
 """LoRA on the network that denoises (Hu et al., arXiv 2106.09685), as `pipeline.load_lora_weights` reads it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of, networks_beside
@@ -63,29 +63,6 @@ def adapter_disabled(pipeline: Pipeline) -> Iterator[None]:
         yield
     finally:
         network.enable_adapters()
-
-
-@contextmanager
-def swapped_in(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Iterator[None]:
-    """Other values of the adapter's parameters, inside the block."""
-    own = copied(parameters)
-    overwrite(parameters, values)
-    try:
-        yield
-    finally:
-        overwrite(parameters, own)
-
-
-def copied(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """The parameters' values."""
-    return [parameter.detach().clone() for parameter in parameters]
-
-
-@torch.no_grad()
-def overwrite(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
-    """Give the parameters other values, in place."""
-    for parameter, value in zip(parameters, values, strict=True):
-        parameter.copy_(value)
 
 
 def save_lora(pipeline: Pipeline, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The README.md of an adapter: what made it, in the form that diffusers and the hub read."""
+"""The README.md of trained weights: what made them, in the form that diffusers and the hub read."""
 
 import json
 from collections.abc import Mapping
@@ -10,30 +10,30 @@ import yaml
 
 import fergi_reward
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.pipelines import Pipeline
-from fergi_reward.trainers.rewards import Reward
+from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of
+from fergi_reward.trainers.weights import loading_line
 
 CARD = """---
 {front_matter}---
 
-# A LoRA adapter for {base_model}
+# {title} {base_model}
 
-Fine-tuned on a reward by `{trainer}` of fergi_reward {version}.
+Fine-tuned by `{trainer}` of fergi_reward {version}.
 
 ```python
-from diffusers import DiffusionPipeline
+{imports}
 
 pipeline = DiffusionPipeline.from_pretrained("{base_model}")
-pipeline.load_lora_weights("path/of/this/folder")
+{loading}
 ```
 
-A tuned model draws what its reward likes, which is not all that people like: look at its pictures beside those of the
-model it came from, and at a judge that the reward did not weigh.
+A tuned model draws what it learned from likes, which is not all that people like: look at its pictures beside those of
+the model it came from, and at a judge that it was not trained on.
 
-## Reward
+## Learned from
 
 ```json
-{reward}
+{learned_from}
 ```
 
 ## Configuration
@@ -43,35 +43,42 @@ model it came from, and at a judge that the reward did not weigh.
 """
 
 
-def write_model_card(folder: Path, trainer: str, config: TrainerConfig, reward: Reward, pipeline: Pipeline) -> None:
-    """Write README.md into an adapter's folder.
+def write_model_card(
+    folder: Path, trainer: str, config: TrainerConfig, learned_from: object, pipeline: Pipeline
+) -> None:
+    """Write README.md into the folder of trained weights.
 
     Args:
-        folder: Holds the adapter.
+        folder: Holds the weights.
         trainer: Name of the trainer.
         config: Its options.
-        reward: One that can `describe` itself is described, another is named.
+        learned_from: The reward or the pairs: what can `describe` itself is described, another is named.
         pipeline: What was fine-tuned.
     """
+    full = config.full_finetuning
     base_model = pipeline.config.get("_name_or_path") or "a pipeline built in memory"
     front_matter = {
         "base_model": base_model,
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
-        "tags": ["diffusers", "lora", "text-to-image", "reinforcement-learning", "fergi-reward"],
+        "tags": ["diffusers", *([] if full else ["lora"]), "text-to-image", "rlhf", "fergi-reward"],
     }
+    loaded = ["DiffusionPipeline", *([type(network_of(pipeline)).__name__] if full else [])]
     card = CARD.format(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False),
+        title=f"The {network_name(pipeline)} of" if full else "A LoRA adapter for",
         base_model=base_model,
+        imports=f"from diffusers import {', '.join(loaded)}",
+        loading=loading_line(pipeline, config, "path/of/this/folder"),
         trainer=trainer,
         version=fergi_reward.__version__,
-        reward=json.dumps(described(reward), indent=2),
+        learned_from=json.dumps(described(learned_from), indent=2),
         configuration=yaml.safe_dump(asdict(config), sort_keys=False),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def described(reward: Reward) -> Mapping[str, Any]:
-    """What a reward says of itself, or its name."""
-    describe = getattr(reward, "describe", None)
-    return describe() if describe else {"reward": getattr(reward, "__qualname__", type(reward).__qualname__)}
+def described(learned_from: object) -> Mapping[str, Any]:
+    """What it says of itself, or its name."""
+    describe = getattr(learned_from, "describe", None)
+    return describe() if describe else {"name": getattr(learned_from, "__qualname__", type(learned_from).__qualname__)}

@@ -6,19 +6,20 @@ diffusion or of flow matching is the schedule's business.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.diffusion import gaussian_kl, gaussian_log_prob
 from fergi_reward.trainers.losses import clipped_loss
 from fergi_reward.trainers.online import OnlineTrainer
-from fergi_reward.trainers.pipelines import Conditioning, decode, encode_prompts, latent_shape
-from fergi_reward.trainers.rewards import RewardQueue, reward_metrics
+from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, encode_prompts, latent_shape
+from fergi_reward.trainers.rewards import Reward, RewardQueue, reward_metrics
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trainer import mean_of
 from fergi_reward.trainers.trajectory import Trajectory, predict, sample_trajectory
@@ -103,7 +104,26 @@ PolicyConfig = TypeVar("PolicyConfig", bound=PolicyGradientConfig)
 
 
 class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
-    """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `OnlineTrainer`."""
+    """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `OnlineTrainer`.
+
+    Raises:
+        FergiRewardError: No step can be trained.
+    """
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        reward: Reward,
+        pipeline: Pipeline,
+        prompts: Sequence[str],
+        judges: Mapping[str, Reward] | None = None,
+    ) -> None:
+        super().__init__(config, reward, pipeline, prompts, judges)
+        if not self.trained_steps(0):
+            raise FergiRewardError(
+                f"with sample_eta {config.sample_eta} none of sample_num_steps {config.sample_num_steps} draws noise, so "
+                "none has a probability to train: take more steps, or less noise"
+            )
 
     @abstractmethod
     def advantages(self, prompts: Sequence[str], rewards: Tensor) -> Tensor:
@@ -186,7 +206,7 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
         return mean_of(figures) | {"grad_norm": self.optimisation.step()}
 
     def loss(self, experience: Experience, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of one step of each image in `rows`, `steps[b]` of the b-th, and figures to log: PPO's, and the KL."""
+        """PPO's loss, and the KL's, of one step of each image in `rows`, `steps[b]` of the b-th; and figures to log."""
         trajectory, config = experience.trajectory, self.config
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         conditioning = trajectory.conditioning[rows]

@@ -22,11 +22,10 @@ from torch import Tensor
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.losses import reward_loss
+from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.pipelines import Conditioning, decode, encode_prompts, latent_shape
 from fergi_reward.trainers.rewards import Rewards, evaluate, reward_metrics
-from fergi_reward.trainers.samples import draw_prompts
 from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trainer import Trainer
 from fergi_reward.trainers.trajectory import noise_like, predict, starting_noise
 
 
@@ -58,34 +57,25 @@ class RewardBackpropConfig(TrainerConfig):
         return found
 
 
-class RewardBackpropTrainer(Trainer[RewardBackpropConfig]):
-    """Draw, and follow the reward's gradient back. Arguments and what becomes of the pipeline: see `Trainer`.
+class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
+    """Draw, and follow the reward's gradient back. Arguments and what becomes of the pipeline: see `OnlineTrainer`.
 
     Its reward must be differentiable: a torch function of the pixels.
     """
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """One optimiser step."""
-        config = self.config
-        count = config.samples_per_epoch
-        first = self.accelerator.process_index * count
-        total = count * self.accelerator.num_processes
-        prompts = draw_prompts(self.prompts, total, generator(config.seed, "prompts", epoch))
-        backprop_steps = self._backprop_steps(epoch)
-        losses, rewards = list[Tensor](), list[Rewards]()
-        with self.progress("training", count, "image") as progress:
-            for start in range(first, first + count, config.train_batch_size):
-                indices = range(start, start + config.train_batch_size)
-                generators = [generator(config.seed, "noise", epoch, index) for index in indices]
-                loss, rewarded = self._loss([prompts[index] for index in indices], generators, backprop_steps)
+        config, backprop_steps = self.config, self._backprop_steps(epoch)
+        losses, rewards = list[dict[str, Tensor]](), list[Rewards]()
+        with self.progress("training", len(self.share), "image") as progress:
+            for prompts, generators in self.batches(epoch, self.epoch_prompts(epoch), config.train_batch_size):
+                loss, rewarded = self._loss(prompts, generators, backprop_steps)
                 self.accelerator.backward(loss / config.train_gradient_accumulation_steps)
-                losses.append(loss.detach())
+                losses.append({"loss": loss.detach()})
                 rewards.append(rewarded)
-                progress.update(config.train_batch_size)
-        norm = self.step_optimizer()
-        loss = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")
-        figures = {"loss": loss.item(), "grad_norm": norm.item(), "backprop_steps": float(backprop_steps)}
-        return reward_metrics(self.gathered(Rewards.cat(rewards))) | figures
+                progress.update(len(prompts))
+        figures = {"grad_norm": self.optimisation.step().item(), "backprop_steps": float(backprop_steps)}
+        return reward_metrics(self.gathered(Rewards.cat(rewards))) | self.means(losses) | figures
 
     def _backprop_steps(self, epoch: int) -> int:
         """The K of an update, the same for all of its images and processes."""

@@ -1,7 +1,8 @@
 """A training run on disk: accelerator, trackers, metrics, and checkpoints that a killed run resumes from.
 
-A run's folder holds `lora/` (the finished adapter), `best/` (the one that held-out judges liked most, if there are
-judges), `checkpoints/epoch_NNNN/`, `grids/`, `logs/` and `metrics.jsonl`. Names count finished epochs.
+A run's folder holds `lora/` (the finished adapter; `unet/` or `transformer/` after full fine-tuning), `best/` (the one
+that held-out judges liked most, if there are judges), `checkpoints/epoch_NNNN/`, `grids/`, `logs/` and `metrics.jsonl`.
+Names count finished epochs.
 """
 
 import json
@@ -103,17 +104,17 @@ class Run:
             line = json.dumps({"epoch": epoch, **metrics})
             write_text(self.metrics_file, "\n".join([*kept, line]) + "\n")
 
-    def save_checkpoint(self, epoch: int, state: dict[str, Any], save_adapter: Callable[[Path], None]) -> None:
+    def save_checkpoint(self, epoch: int, state: dict[str, Any], save_weights: Callable[[Path], None]) -> None:
         """Write `checkpoints/epoch_NNNN`, whole or not at all, and delete the oldest beyond the limit.
 
         Args:
             epoch: Finished epochs.
-            state: What the trainer needs besides its adapter: tensors, numbers, text, and lists and dicts of them.
-            save_adapter: Writes the adapter into the folder it is given.
+            state: What the trainer needs besides its weights: tensors, numbers, text, and lists and dicts of them.
+            save_weights: Writes what is trained into the folder it is given.
         """
         if self.accelerator.is_main_process:
             with folder_written_whole(self.checkpoints / f"epoch_{epoch:04d}") as folder:
-                save_adapter(folder)
+                save_weights(folder)
                 torch.save({"epoch": epoch, "config": asdict(self.config), **state}, folder / STATE_FILE)
             for old in _checkpoints(self.checkpoints)[: -self.config.num_checkpoint_limit]:
                 shutil.rmtree(old)
@@ -124,7 +125,7 @@ class Run:
         Says which options are not those of the checkpoint.
 
         Raises:
-            FergiRewardError: The file is damaged, or the adapter had another shape.
+            FergiRewardError: The file is damaged, or something else was trained.
         """
         try:
             state = torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
@@ -136,7 +137,7 @@ class Run:
             for name, before in state["config"].items()
             if name not in HOUSEKEEPING and options[name] != before
         ]
-        if any(change.startswith("lora_") for change in changed):
+        if any(change.startswith(("lora_", "full_finetuning")) for change in changed):
             raise FergiRewardError(f"cannot resume {checkpoint} with another adapter: {', '.join(changed)}")
         if changed:
             self.accelerator.print(f"resuming with changed options: {', '.join(changed)}")

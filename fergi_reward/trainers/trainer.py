@@ -1,10 +1,9 @@
-"""What all trainers do alike: set up, run epoch after epoch, draw the same pictures, save, resume."""
+"""What all trainers do alike: set up, run epoch after epoch, draw the same pictures, ask judges, save, resume."""
 
 import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,10 +14,10 @@ from tqdm import tqdm
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.ema import EMA
+from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
-from fergi_reward.trainers.lora import adapter_disabled, add_lora, copied, load_lora, overwrite, save_lora, swapped_in
 from fergi_reward.trainers.model_card import write_model_card
+from fergi_reward.trainers.optimisation import Optimisation
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Pipeline,
@@ -27,31 +26,35 @@ from fergi_reward.trainers.pipelines import (
     denoiser,
     encode_prompts,
     latent_shape,
-    place,
     schedule_of,
 )
-from fergi_reward.trainers.rewards import Reward, Rewards
+from fergi_reward.trainers.rewards import Reward
 from fergi_reward.trainers.run import Run, folder_written_whole
-from fergi_reward.trainers.samples import write_grid
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_noise
+from fergi_reward.trainers.weights import attach, copied, loading_line, overwrite, swapped_in
 
 Config = TypeVar("Config", bound=TrainerConfig)
 
 
 class Trainer(ABC, Generic[Config]):
-    """A run of epochs; a subclass says what an epoch is.
+    """A run of epochs; a subclass says what an epoch is, and which of its figures to print.
 
     Of the pipeline it is given it changes this: everything moves to the accelerator's device, frozen weights take
-    the dtype of the mixed precision, gradients are off but for the adapter's, and the UNet or transformer carries the
-    adapter, in its trained state afterwards. The scheduler stays as it is: sampling reads its settings only.
+    the dtype of the mixed precision, gradients are off but for what is trained, and the UNet or transformer carries
+    the adapter (or is trained itself), in its trained state afterwards. The scheduler stays as it is: sampling reads
+    its settings only.
 
     Args:
         config: The options.
-        reward: Any callable from pixels and prompts to rewards.
         pipeline: A pipeline of diffusers: Stable Diffusion 1.5, 2, XL, 3 or 3.5, or FLUX.1.
-        prompts: What to sample from.
+        prompts: What grids and judges get to see, and what an online trainer samples from.
         judges: By name, rewards that are not trained on but only asked now and then; see `guards`.
+        reward: What an online trainer follows: the judges' opinions are logged beside its own.
+
+    Attributes:
+        weights: What is trained.
+        accelerator: accelerate's view of devices, processes and precision.
 
     Raises:
         FergiRewardError: No prompts, a pipeline that cannot be trained, a checkpoint that does not fit, a judge that is
@@ -61,10 +64,10 @@ class Trainer(ABC, Generic[Config]):
     def __init__(
         self,
         config: Config,
-        reward: Reward,
         pipeline: Pipeline,
         prompts: Sequence[str],
         judges: Mapping[str, Reward] | None = None,
+        reward: Reward | None = None,
     ) -> None:
         if not prompts:
             raise FergiRewardError("there are no prompts: give at least one")
@@ -80,24 +83,34 @@ class Trainer(ABC, Generic[Config]):
         self.checkpoint = self.run.resume_checkpoint()
         self.accelerator = self.run.accelerator
         self.schedule = schedule_of(pipeline, config.sample_num_steps, self.accelerator.device)
-        place(pipeline, self.accelerator.device, self.run.weight_dtype)
-        self.parameters = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+        self.weights = attach(pipeline, config, self.accelerator.device, self.run.weight_dtype)
+        self.parameters = self.weights.parameters
         if config.gradient_checkpointing:
             checkpoint_gradients(pipeline)
-        self.optimizer = self.accelerator.prepare(self._adamw())
-        self.ema = EMA(self.parameters, config.ema_decay) if config.ema_decay else None
+        self.optimisation = Optimisation(self.accelerator, self.parameters, config)
         self.guidance = guidance_of(pipeline, config.sample_guidance_scale)
-        self.grid_prompts = self.prompts[: config.grid_num_images]
+        grid_prompts = self.prompts[: config.grid_num_images]
+        pictures = self.run.folder / "grids"
+        self.grids = Grids(pictures, grid_prompts, lambda: torch.cat(list(self._fixed_pictures("grid", grid_prompts))))
 
     @abstractmethod
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Train for one epoch, the `epoch`-th counted from 0; returns its metrics, reward and loss among them."""
+        """Train for one epoch, the `epoch`-th counted from 0; returns its metrics."""
+
+    @abstractmethod
+    def summary(self, metrics: Mapping[str, float]) -> str:
+        """The metrics of an epoch that its line in the terminal shows."""
+
+    @property
+    def learned_from(self) -> object:
+        """What the model card describes: anything that can `describe` itself, or has a name."""
+        return self.reward
 
     def train(self) -> Path:
         """Run all epochs that are left, or until the judges have fallen.
 
         Returns:
-            The folder of the finished adapter, for `pipeline.load_lora_weights`.
+            The folder of the finished weights; the last line in the terminal says how to load them.
         """
         finished = self._resume()
         self.run.start_trackers(finished)
@@ -111,7 +124,7 @@ class Trainer(ABC, Generic[Config]):
                     break
                 self._one_epoch(epoch)
             self._finish()
-        return self.run.folder / "lora"
+        return self.run.folder / self.weights.name
 
     def network(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401  # those of the network's forward
         """The UNet or transformer, in the mixed precision."""
@@ -139,55 +152,27 @@ class Trainer(ABC, Generic[Config]):
             self.network, self.schedule, conditioning, latents, steps, generators, eta=eta, guidance=self.guidance
         )
 
-    def step_optimizer(self) -> Tensor:
-        """Average the gradients over the processes, shorten them, and update; returns their norm.
-
-        The adapter is small: one exchange an update costs less than wrapping the network would, and leaves it free
-        to be called any number of times before the backward pass.
-        """
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
-        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
-        norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.train_max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.ema:
-            self.ema.update()
-        return norm
-
-    def gathered(self, rewards: Rewards) -> Rewards:
-        """The rewards of all processes."""
-        terms = {name: self.accelerator.gather(term) for name, term in rewards.terms.items()}
-        return Rewards(self.accelerator.gather(rewards.total), terms)
+    def means(self, figures: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+        """The mean of scalars by name, over the batches and the processes."""
+        means = self.accelerator.reduce(mean_of(figures), reduction="mean")
+        return {name: mean.item() for name, mean in means.items()}
 
     def progress(self, phase: str, total: int, unit: str) -> tqdm:
         """A bar, on the main process only."""
         return tqdm(total=total, desc=phase, unit=unit, leave=False, disable=not self.accelerator.is_main_process)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds besides the adapter."""
-        scaler = self.accelerator.scaler
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None,
-            "ema": self.ema.state_dict() if self.ema else None,
-            "watch": self.watch.state_dict(),
-            "best": self.best,
-        }
+        """What a checkpoint holds besides the weights."""
+        return {**self.optimisation.state_dict(), "watch": self.watch.state_dict(), "best": self.best}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to what `state` returned."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema and state["ema"]:
-            self.ema.load_state_dict(state["ema"])
+        self.optimisation.load_state_dict(state)
         # Other judges than before start anew: their scores cannot be compared.
         if set(state["watch"]["first"]) == set(self.judges) and state["best"]:
             self.watch.load_state_dict(state["watch"])
             self.best = [value.to(self.accelerator.device) for value in state["best"]]
             self._save_best()
-        if self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def _one_epoch(self, epoch: int) -> None:
         started = time.perf_counter()
@@ -195,20 +180,20 @@ class Trainer(ABC, Generic[Config]):
         metrics["seconds"] = time.perf_counter() - started
         finished = epoch + 1
         if self.judges and (finished == self.config.num_epochs or finished % self.config.judge_freq == 0):
-            with self._averaged():
+            with self.optimisation.averaged():
                 metrics |= self._judge(finished)
         self.run.log(finished, metrics)
         self.accelerator.print(
-            f"epoch {finished}/{self.config.num_epochs}: reward {metrics['reward_mean']:.4f} "
-            f"(std {metrics['reward_std']:.4f}), loss {metrics['loss']:.3g}, {metrics['seconds']:.1f} s"
+            f"epoch {finished}/{self.config.num_epochs}: {self.summary(metrics)}, {metrics['seconds']:.1f} s"
         )
         last = finished == self.config.num_epochs or self._must_stop()
-        self._last_epoch = (finished, copied(self.parameters), deepcopy(self.state()))
+        if self.weights.are_few:
+            self._last_epoch = (finished, copied(self.parameters), deepcopy(self.state()))
         if last or finished % self.config.save_freq == 0:
-            self.run.save_checkpoint(finished, self.state(), lambda folder: save_lora(self.pipeline, folder))
+            self.run.save_checkpoint(finished, self.state(), self.weights.save)
             self.accelerator.wait_for_everyone()
         if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
-            with self._averaged():
+            with self.optimisation.averaged():
                 self._draw_grid(finished)
 
     def _save_last_epoch(self) -> None:
@@ -219,17 +204,13 @@ class Trainer(ABC, Generic[Config]):
         if self._last_epoch:
             finished, values, state = self._last_epoch
             overwrite(self.parameters, values)
-            self.run.save_checkpoint(finished, state, lambda folder: save_lora(self.pipeline, folder))
-
-    def _averaged(self) -> AbstractContextManager[None]:
-        """The adapter as it is to be used, inside the block: its average, if there is one."""
-        return self.ema.swapped_in() if self.ema else nullcontext()
+            self.run.save_checkpoint(finished, state, self.weights.save)
 
     def _must_stop(self) -> bool:
         return self.config.stop_when_judge_falls and self.watch.fallen
 
     def _judge(self, finished: int) -> dict[str, float]:
-        """Show the judges the fixed pictures, and keep the adapter if they have never been happier."""
+        """Show the judges the fixed pictures, and keep the weights if they have never been happier."""
         from accelerate.utils import broadcast_object_list
 
         scores = [self._judged() if self.accelerator.is_main_process else {}]
@@ -247,72 +228,49 @@ class Trainer(ABC, Generic[Config]):
 
     def _save_best(self) -> None:
         with swapped_in(self.parameters, self.best):
-            self._save_adapter(self.run.folder / "best")
+            self._save_weights(self.run.folder / "best")
 
-    def _save_adapter(self, path: Path) -> None:
+    def _save_weights(self, path: Path) -> None:
         if self.accelerator.is_main_process:
             with folder_written_whole(path) as folder:
-                save_lora(self.pipeline, folder)
-                write_model_card(folder, type(self).__name__, self.config, self.reward, self.pipeline)
+                self.weights.save(folder)
+                write_model_card(folder, type(self).__name__, self.config, self.learned_from, self.pipeline)
         self.accelerator.wait_for_everyone()
-
-    def _adamw(self) -> torch.optim.AdamW:
-        config = self.config
-        return torch.optim.AdamW(
-            self.parameters,
-            lr=config.train_learning_rate,
-            betas=(config.train_adam_beta1, config.train_adam_beta2),
-            weight_decay=config.train_adam_weight_decay,
-            eps=config.train_adam_epsilon,
-        )
 
     def _resume(self) -> int:
         """Go back to where the checkpoint was written, if there is one; returns the finished epochs."""
         if self.checkpoint is None:
             return 0
         state = self.run.load_state(self.checkpoint)
-        load_lora(self.pipeline, self.checkpoint)
+        self.weights.load(self.checkpoint)
         self.load_state(state)
         return state["epoch"]
 
     def _finish(self) -> None:
         if self._must_stop():
             overwrite(self.parameters, self.best)
-        elif self.ema:
-            overwrite(self.parameters, self.ema.averages)
+        elif self.optimisation.ema:
+            overwrite(self.parameters, self.optimisation.ema.averages)
         self._say_what_the_judges_liked()
-        self._save_adapter(self.run.folder / "lora")
+        folder = self.run.folder / self.weights.name
+        self._save_weights(folder)
         if self.accelerator.is_main_process:
-            self._draw_before_after()
+            self.grids.write_before_after(self.weights.reference())
         self.accelerator.wait_for_everyone()
+        self.accelerator.print(f"the result is in {folder}: {loading_line(self.pipeline, self.config, str(folder))}")
         self.accelerator.end_training()
 
     def _say_what_the_judges_liked(self) -> None:
         best = self.watch.best_epoch
         if self._must_stop():
-            self.accelerator.print(f"stopped: the judges have fallen since epoch {best}, whose adapter is kept")
+            self.accelerator.print(f"stopped: the judges have fallen since epoch {best}, whose weights are kept")
         elif best is not None and best < self.config.num_epochs:
-            self.accelerator.print(f"the judges liked epoch {best} best: its adapter is in {self.run.folder / 'best'}")
+            self.accelerator.print(f"the judges liked epoch {best} best: its weights are in {self.run.folder / 'best'}")
 
     def _draw_grid(self, finished: int) -> None:
-        if self.accelerator.is_main_process and self.grid_prompts:
-            path = self.run.folder / "grids" / f"epoch_{finished:04d}.png"
-            write_grid(path, self._grid_pictures(), self.grid_prompts, columns=4)
+        if self.accelerator.is_main_process:
+            self.grids.write(finished)
         self.accelerator.wait_for_everyone()
-
-    def _draw_before_after(self) -> None:
-        """Two rows of the same prompts and seeds: without the adapter, and with it."""
-        if not self.grid_prompts:
-            return
-        with adapter_disabled(self.pipeline):
-            before = self._grid_pictures()
-        captions = [f"{when}: {prompt}" for when in ("before", "after") for prompt in self.grid_prompts]
-        pixels = torch.cat([before, self._grid_pictures()])
-        write_grid(self.run.folder / "grids" / "before_after.png", pixels, captions, columns=len(self.grid_prompts))
-
-    def _grid_pictures(self) -> Tensor:
-        """The grid's prompts drawn with the grid's seeds, (B, 3, H, W) in [0, 1]."""
-        return torch.cat(list(self._fixed_pictures("grid", self.grid_prompts)))
 
     def _fixed_pictures(self, purpose: str, prompts: Sequence[str]) -> Iterator[Tensor]:
         """Prompts drawn with the same seeds whenever it is, batch by batch."""
@@ -320,3 +278,8 @@ class Trainer(ABC, Generic[Config]):
         for start in range(0, len(prompts), size):
             batch = prompts[start : start + size]
             yield self.draw(batch, [generator(self.config.seed, purpose, start + row) for row in range(len(batch))])
+
+
+def mean_of(figures: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of scalars by name."""
+    return {name: torch.stack([of_one[name] for of_one in figures]).mean() for name in figures[0]}

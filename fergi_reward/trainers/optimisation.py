@@ -1,0 +1,99 @@
+"""Updates of the trained weights: AdamW on the mean gradient of all processes, and a moving average where wanted."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.ema import EMA
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+# Numbers exchanged at a time: an adapter goes in one piece, and a whole network does not need twice its memory.
+BUCKET = 50_000_000
+
+
+class Optimisation:
+    """The optimiser of a run.
+
+    Args:
+        accelerator: Of the run.
+        parameters: What is trained.
+        config: The options.
+    """
+
+    def __init__(self, accelerator: "Accelerator", parameters: Sequence[nn.Parameter], config: TrainerConfig) -> None:
+        self.accelerator, self.parameters = accelerator, parameters
+        self.max_grad_norm = config.train_max_grad_norm
+        self.optimizer = accelerator.prepare(_adamw(parameters, config))
+        self.ema = EMA(parameters, config.ema_decay) if config.ema_decay else None
+
+    def step(self) -> Tensor:
+        """Average the gradients over the processes, shorten them, and update; returns their norm.
+
+        One exchange an update costs less than wrapping the network would, and leaves it free to be called any number
+        of times before the backward pass.
+        """
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if self.accelerator.num_processes > 1:
+            for bucket in _buckets(gradients):
+                self._average(bucket)
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update()
+        return norm
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The weights as they are to be used, inside the block: their average, if there is one."""
+        return self.ema.swapped_in() if self.ema else nullcontext()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an update depends on besides the weights."""
+        scaler = self.accelerator.scaler
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "ema": self.ema.state_dict() if self.ema else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to what `state_dict` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.ema and state["ema"]:
+            self.ema.load_state_dict(state["ema"])
+
+    def _average(self, gradients: Sequence[Tensor]) -> None:
+        flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The gradients in order, together up to `BUCKET` numbers; a larger one alone."""
+    bucket, size = list[Tensor](), 0
+    for gradient in gradients:
+        if bucket and size + gradient.numel() > BUCKET:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.numel()
+    if bucket:
+        yield bucket
+
+
+def _adamw(parameters: Sequence[nn.Parameter], config: TrainerConfig) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.train_learning_rate,
+        betas=(config.train_adam_beta1, config.train_adam_beta2),
+        weight_decay=config.train_adam_weight_decay,
+        eps=config.train_adam_epsilon,
+    )

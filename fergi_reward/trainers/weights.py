@@ -1,0 +1,151 @@
+"""What is trained of a pipeline: an adapter, or all weights of its network; saved, loaded, swapped, and set aside.
+
+Trainers see only `TrainedWeights`. The model that training began with, which KL penalties and Diffusion-DPO compare
+with, is the adapter switched off, or for full fine-tuning a frozen copy.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, save_lora
+from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of, networks_beside, place
+
+
+class TrainedWeights(ABC):
+    """What is trained of a pipeline.
+
+    Attributes:
+        parameters: In float32 whatever the rest is in, since small updates vanish in half precision.
+        name: Of the folder in a run that holds the finished weights.
+        are_few: Whether a copy of them after each epoch costs next to nothing.
+    """
+
+    parameters: list[nn.Parameter]
+    name: str
+    are_few: bool
+
+    @abstractmethod
+    def reference(self) -> AbstractContextManager[None]:
+        """The network as it was before training, inside the block."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write them into a folder that exists."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Take the values in a folder.
+
+        Raises:
+            FergiRewardError: Its file is missing, damaged or of another model.
+        """
+
+
+class LoRAWeights(TrainedWeights):
+    """A fresh LoRA adapter on the pipeline's network; all else is frozen, on `device` and in `dtype`."""
+
+    name, are_few = "lora", True
+
+    def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
+        place(pipeline, device, dtype)
+        self._pipeline = pipeline
+        self.parameters = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Without the adapter."""
+        return adapter_disabled(self._pipeline)
+
+    def save(self, folder: Path) -> None:
+        """For `pipeline.load_lora_weights`."""
+        save_lora(self._pipeline, folder)
+
+    def load(self, folder: Path) -> None:
+        """As `save` wrote them."""
+        load_lora(self._pipeline, folder)
+
+
+class FullWeights(TrainedWeights):
+    """All weights of the pipeline's network, in float32; all else, and a copy of them, is frozen and in `dtype`."""
+
+    are_few = False
+
+    def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
+        self._pipeline, self.name = pipeline, network_name(pipeline)
+        self._network = network_of(pipeline).float()
+        self._frozen = deepcopy(self._network)
+        with self.reference():  # where `place` finds the copy, and leaves what is trained in float32
+            place(pipeline, device, dtype)
+        for part in (self._frozen, *networks_beside(pipeline)):
+            part.requires_grad_(False)
+        self._network.to(device).requires_grad_(True)
+        self.parameters = list(self._network.parameters())
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """With the frozen copy in the network's place."""
+        setattr(self._pipeline, self.name, self._frozen)
+        try:
+            yield
+        finally:
+            setattr(self._pipeline, self.name, self._network)
+
+    def save(self, folder: Path) -> None:
+        """For the `from_pretrained` of the network's class."""
+        self._network.save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        """As `save` wrote them."""
+        try:
+            saved = type(self._network).from_pretrained(folder).state_dict()
+            self._network.load_state_dict(saved)
+        except Exception as error:  # whatever diffusers, safetensors and torch raise for a damaged folder
+            reason = " ".join(str(error).split())
+            raise FergiRewardError(
+                f"the weights in {folder} are missing or damaged ({reason}): resume others"
+            ) from error
+
+
+def attach(pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> TrainedWeights:
+    """What the options say is to be trained; the pipeline moves to `device`, its frozen weights to `dtype`."""
+    if config.full_finetuning:
+        return FullWeights(pipeline, device, dtype)
+    return LoRAWeights(pipeline, config, device, dtype)
+
+
+def loading_line(pipeline: Pipeline, config: TrainerConfig, folder: str) -> str:
+    """The line of Python with which a user loads a folder of finished weights into `pipeline`."""
+    if config.full_finetuning:
+        network = type(network_of(pipeline)).__name__
+        return f"pipeline.{network_name(pipeline)} = {network}.from_pretrained({folder!r})"
+    return f"pipeline.load_lora_weights({folder!r})"
+
+
+@contextmanager
+def swapped_in(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Iterator[None]:
+    """Other values of the parameters, inside the block."""
+    own = copied(parameters)
+    overwrite(parameters, values)
+    try:
+        yield
+    finally:
+        overwrite(parameters, own)
+
+
+def copied(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """The parameters' values."""
+    return [parameter.detach().clone() for parameter in parameters]
+
+
+@torch.no_grad()
+def overwrite(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    """Give the parameters other values, in place."""
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
