@@ -24,10 +24,11 @@ from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 if TYPE_CHECKING:
     import torch
 
-TINY = {
+TINY: Mapping[str, Callable[..., Pipeline]] = {
     "tiny": tiny.stable_diffusion,
     "tiny_xl": tiny.stable_diffusion_xl,
     "tiny_3": tiny.stable_diffusion_3,
+    "tiny_flux": tiny.flux,
 }
 TINY_SCORERS = {
     "image_reward": tiny.image_reward,
@@ -36,9 +37,12 @@ TINY_SCORERS = {
     "clip": tiny.clip,
     "aesthetic": tiny.aesthetic,
 }
-EMOJI = "emoji"
+EMOJI: Mapping[str, Callable[[], Pipeline]] = {"emoji": emoji.load_pipeline, "emoji_flow": emoji.load_flow_pipeline}
 EMOJI_SCORERS = {name: partial(load_scorer, name, folder) for name, folder in emoji.checkpoints().items()}
-TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {**dict.fromkeys(TINY, TINY_SCORERS), EMOJI: EMOJI_SCORERS}
+TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {
+    **dict.fromkeys(TINY, TINY_SCORERS),
+    **dict.fromkeys(EMOJI, EMOJI_SCORERS),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class ProgramArguments(CheckedOptions):
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Pipeline to fine-tune: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
+        "Pipeline to fine-tune: a hub id, a folder, or a toy with toy scorers: emoji, emoji_flow, tiny, tiny_xl, "
+        "tiny_3 or tiny_flux.",
     )
     prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
     checkpoints: list[str] | None = field(
@@ -91,8 +96,8 @@ def load_pipeline(model: str) -> Pipeline:
 
     if model in TINY:
         return TINY[model](seed=0)
-    if model == EMOJI:
-        return emoji.load_pipeline()
+    if model in EMOJI:
+        return EMOJI[model]()
     try:
         pipeline = DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False)
     except (OSError, ValueError) as error:
@@ -117,7 +122,7 @@ def _weighed(script: ScriptArguments) -> list[str]:
 
 def _calibration(script: ScriptArguments) -> Calibration:
     if script.calibration is None:
-        return Calibration.load(emoji.CALIBRATION) if script.model == EMOJI else Calibration.shipped()
+        return Calibration.load(emoji.CALIBRATION) if script.model in EMOJI else Calibration.shipped()
     return Calibration.load(Path(script.calibration))
 
 

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Network,
@@ -32,6 +33,7 @@ from fergi_reward.trainers.pipelines import (
     networks_beside,
     schedule_of,
 )
+from fergi_reward.trainers.policy_gradient import PolicyGradientConfig
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.trainers.run import WEIGHT_DTYPES
 from fergi_reward.trainers.trajectory import Guidance, denoise, predict
@@ -150,8 +152,8 @@ def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     decode(pipeline, predict(_network(config, pipeline), latents, timesteps, conditioning, guidance)[0])
 
 
-def _ddpo_memory(config: DDPOConfig, pipeline: Pipeline) -> int:
-    return peak_memory(lambda: _ddpo_pass(config, pipeline))
+def _policy_gradient_memory(config: PolicyGradientConfig, pipeline: Pipeline) -> int:
+    return peak_memory(lambda: _policy_gradient_pass(config, pipeline))
 
 
 def _backprop_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
@@ -164,7 +166,7 @@ def _backprop_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
     return three + (steps - 3) * (three - two)
 
 
-def _ddpo_pass(config: DDPOConfig, pipeline: Pipeline) -> None:
+def _policy_gradient_pass(config: PolicyGradientConfig, pipeline: Pipeline) -> None:
     latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
     guidance = guidance if config.train_cfg else None
     timesteps = torch.ones(len(latents), device=META)
@@ -182,7 +184,8 @@ def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int)
 
 # By configuration: peak bytes of what a trainer does with gradients.
 TRAINING_MEMORY: Mapping[type[TrainerConfig], Callable[[Any, Pipeline], int]] = {
-    DDPOConfig: _ddpo_memory,
+    DDPOConfig: _policy_gradient_memory,
+    FlowGRPOConfig: _policy_gradient_memory,
     RewardBackpropConfig: _backprop_memory,
 }
 

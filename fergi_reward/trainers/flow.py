@@ -133,14 +133,21 @@ def sliding_window(steps: Sequence[int], size: int, stride: int, turn: int) -> l
 
     Args:
         steps: All that may draw noise, in order.
-        size: How many do at a time, at most all.
+        size: How many do at a time.
         stride: How far the window moves.
         turn: How often it has moved.
+
+    Raises:
+        FergiRewardError: The window is larger than that.
 
     Example:
         >>> [sliding_window([0, 1, 2, 3, 4], size=2, stride=2, turn=turn) for turn in range(3)]
         [[0, 1], [2, 3], [0, 1]]
     """
+    if size > len(steps):
+        raise FergiRewardError(
+            f"the window has {size} steps, but only {len(steps)} can draw noise: take a smaller window or more steps"
+        )
     places = range(0, len(steps) - size + 1, stride)
     start = places[turn % len(places)]
     return list(steps[start : start + size])

@@ -94,12 +94,6 @@ class FlowGRPOTrainer(PolicyGradientTrainer[FlowGRPOConfig]):
         super().__init__(config, reward, pipeline, prompts, judges)
         if not isinstance(self.schedule, FlowSchedule):
             raise FergiRewardError(f"a {type(pipeline).__name__} is not of flow matching: train it with DDPO")
-        possible = len(self.schedule.random_steps(config.sample_eta))
-        if config.sde_window_size > possible:
-            raise FergiRewardError(
-                f"sde_window_size is {config.sde_window_size}, but of {config.sample_num_steps} steps {possible} can "
-                "draw noise: take a smaller window or more steps"
-            )
         self.picture_schedule = schedule_of(pipeline, config.picture_num_steps, self.accelerator.device)
         self.old = copied(self.parameters) if config.train_objective == "nft" else []
 

@@ -121,8 +121,8 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
         super().__init__(config, reward, pipeline, prompts, judges)
         if not self.trained_steps(0):
             raise FergiRewardError(
-                f"with sample_eta {config.sample_eta} none of sample_num_steps {config.sample_num_steps} draws noise, so "
-                "none has a probability to train: take more steps, or less noise"
+                f"with sample_eta {config.sample_eta} none of sample_num_steps {config.sample_num_steps} draws noise, "
+                "so none has a probability to train: take more steps, or less noise"
             )
 
     @abstractmethod

@@ -195,7 +195,7 @@ def test_other_pipelines(trainer_of, kind):
 
 
 def test_a_flow_in_too_few_steps_for_its_noise_is_refused(trainer_of):
-    with pytest.raises(FergiRewardError, match="with sample_eta 1.0 none of sample_num_steps 4 draws noise"):
+    with pytest.raises(FergiRewardError, match=r"with sample_eta 1\.0 none of sample_num_steps 4 draws noise"):
         trainer_of(pipeline=tiny.stable_diffusion_3(), sample_num_steps=4)
 
 
