@@ -234,12 +234,13 @@ def peak_memory(work: Callable[[], None]) -> int:
 
 
 class _Watch(TorchDispatchMode):
-    """Follows the storage of every tensor that an operation returns."""
+    """Follows the storage of every tensor that an operation returns; views of what was there before do not count."""
 
     def __init__(self) -> None:
         super().__init__()
         self.peak = 0
         self._alive: dict[int, int] = {}
+        self._given: set[int] = set()
         self._total = 0
 
     def __torch_dispatch__(
@@ -249,16 +250,15 @@ class _Watch(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
+        self._given |= {_key(tensor) for tensor in _meta_tensors((args, kwargs))} - self._alive.keys()
         result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.device == META:
-                self._follow(tensor)
+        for tensor in _meta_tensors(result):
+            self._follow(tensor)
         return result
 
     def _follow(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key not in self._alive:
+        storage, key = tensor.untyped_storage(), _key(tensor)
+        if key not in self._alive and key not in self._given:
             self._alive[key] = storage.nbytes()
             self._total += storage.nbytes()
             self.peak = max(self.peak, self._total)
@@ -266,6 +266,14 @@ class _Watch(TorchDispatchMode):
 
     def _forget(self, key: int) -> None:
         self._total -= self._alive.pop(key)
+
+
+def _meta_tensors(tree: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.device == META]
+
+
+def _key(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
 
 
 @contextmanager

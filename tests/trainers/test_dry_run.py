@@ -9,13 +9,14 @@ from fergi_reward.scorers.registry import scorer_table
 from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.dry_run import META, SCORER_PARAMETERS, dry_run, peak_memory
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.pipelines import network_of
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.training_program import ScriptArguments, rehearse
 
 ROOT = Path(__file__).parents[2]
-TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "model: s" in path.read_text()]
+TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "by --dry-run" in path.read_text()]
 
 
 def test_memory_counted_by_hand():
@@ -29,6 +30,12 @@ def test_memory_counted_by_hand():
 
     # Two vectors of 4,000 bytes at first; afterwards one, its views, and 2,000 bytes.
     assert peak_memory(work) == 8000
+
+
+def test_weights_that_are_only_read_are_not_counted():
+    weight = torch.empty(1000, 1000, device=META)
+    # The product alone, 10 x 1000 numbers: a transposed weight is the weight.
+    assert peak_memory(lambda: torch.empty(10, 1000, device=META) @ weight.T) == 2 * 40_000
 
 
 def test_what_the_backward_pass_needs_is_kept():
@@ -50,14 +57,18 @@ def test_published_networks_have_the_published_sizes():
     assert sizes["stable-diffusion-v1-5/stable-diffusion-v1-5"] == 859_520_964
     assert sizes["stabilityai/stable-diffusion-xl-base-1.0"] == 2_567_463_684
     assert 2.2e9 < sizes["stabilityai/stable-diffusion-3.5-medium"] < 2.6e9
+    assert sizes["black-forest-labs/FLUX.1-dev"] == 11_901_408_320
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_every_configuration_can_be_built_and_fits_what_it_says(path):
-    kind = DDPOConfig if path.stem.startswith("ddpo") else RewardBackpropConfig
+    kinds = {"ddpo": DDPOConfig, "flow": FlowGRPOConfig, "nft": FlowGRPOConfig}
+    kind = kinds.get(path.stem.split("_")[0], RewardBackpropConfig)
     script, config = parse_arguments([ScriptArguments, kind], ["--config", str(path)])
-    program = "ddpo" if kind is DDPOConfig else "reward_backprop"
-    assert path.read_text().startswith(f"# accelerate launch training/{program}.py --config configs/{path.name}\n")
+    programs = {DDPOConfig: "ddpo", FlowGRPOConfig: "flow_grpo", RewardBackpropConfig: "reward_backprop"}
+    assert path.read_text().startswith(
+        f"# accelerate launch training/{programs[kind]}.py --config configs/{path.name}\n"
+    )
     assert (ROOT / script.prompts).exists()
     assert config.output_dir == f"runs/{path.stem}"
     result = rehearse(script, config)
@@ -67,7 +78,10 @@ def test_every_configuration_can_be_built_and_fits_what_it_says(path):
 
 
 def test_all_published_configurations_are_there():
-    names = "alignprop_sd15 ddpo_sd15 ddpo_sdxl draft1_sd15 draft1_sd35 draft1_sdxl refl_sd15"
+    names = (
+        "alignprop_sd15 ddpo_sd15 ddpo_sdxl draft1_sd15 draft1_sd35 draft1_sdxl flow_grpo_flux flow_grpo_sd35 nft_sd35 "
+        "refl_sd15"
+    )
     assert [path.stem for path in TRAINED] == names.split()
 
 
