@@ -25,13 +25,23 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The original packages, each in an environment of its own (7 GB in all; they share one torch), against the scorers.
+# The original packages, each in an environment of its own (7 GB in all; they share one torch), against the scorers,
+# and the hosts of the adapters.
 ORIGINALS := $(patsubst %,.parity/%/.installed,image_reward hps pickscore)
+HOSTS := $(patsubst %,.parity/%/.installed,trl_adapters imscore)
 
 # hpsv2 ships no vocabulary; open_clip's is the same file.
-parity: $(INSTALLED) $(ORIGINALS)
+parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
 	cp $(VENV)/lib/python3*/site-packages/open_clip/*.txt.gz .parity/hps/lib/python3*/site-packages/hpsv2/src/open_clip/
 	$(BIN)/python eval/parity.py
+	$(BIN)/python eval/host_parity.py
+
+# TRL's former trainers beside this package, as who uses both has them.
+.parity/trl_adapters/.installed: tests/parity/trl_adapters.txt $(INSTALLED)
+	$(PYTHON) -m venv .parity/trl_adapters
+	realpath . $(VENV)/lib/python3*/site-packages > $$(echo .parity/trl_adapters/lib/python3*/site-packages)/beside.pth
+	.parity/trl_adapters/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
 
 .parity/torch/.installed: tests/parity/torch.txt
 	$(PYTHON) -m venv .parity/torch

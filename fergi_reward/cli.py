@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,26 @@ data_option = click.option(
     "--data", type=PATH, help="The FERGI folder.  [default: $FERGI_DATA, else where `data fetch` puts it]"
 )
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
+
+scoring_options = (
+    click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between."),
+    click.option(
+        "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
+    ),
+    click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Images at a time."),
+    click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode images ahead."),
+    click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]"),
+    click.option(
+        "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of the towers."
+    ),
+)
+
+
+def with_scoring(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which scorers run, and how."""
+    for add in reversed(scoring_options):
+        command = add(command)
+    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -179,18 +200,9 @@ def annotate(
 @click.option(
     "--prompts", type=PATH, help="For a folder: a text file with a prompt a picture, in order of names, or one."
 )
-@click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between.")
-@click.option(
-    "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
-)
+@with_scoring
 @click.option("--calibration", type=PATH, help="Adds a column `reward`; the word shipped means the one on FERGI.")
 @click.option("--out", type=PATH, default=Path("scores.parquet"), help="The table to write, .parquet or .csv.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Images at a time.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode images ahead.")
-@click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]")
-@click.option(
-    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of the towers."
-)
 @click.pass_context
 def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the options above
     """Score images; goes on where it was killed. Under `accelerate launch` the processes share the work."""
@@ -257,6 +269,42 @@ def scorers() -> None:
     from fergi_reward.scorers.registry import scorer_table
 
     click.echo(tabulate(scorer_table(), headers="keys", tablefmt="github"))
+
+
+@main.group()
+def evaluate() -> None:
+    """Judge rewards, with intervals and beside published figures."""
+
+
+@evaluate.command()
+@config
+@click.option(
+    "--dataset",
+    type=click.Choice(["fergi", "pickapic", "pickapic_test", "hpdv2", "imagerewarddb"]),
+    default="fergi",
+    help="Whose preferences.",
+)
+@click.option("--data", metavar="PLACE", help="A folder in its layout, or a hub id.  [default: FERGI's, the hub's]")
+@with_scoring
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    default=("shipped",),
+    metavar="FILE",
+    help="Weights to judge; repeatable.",
+)
+@click.option("--out", type=PATH, default=Path("preferences"), help="A folder for results.json, results.md, scores.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the bootstrap.")
+@skip_bad
+def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """How often scorers and calibrations agree with people; goes on where it was killed, on several processes, too."""
+    from fergi_reward.evaluation.preferences import PreferenceOptions, run
+    from fergi_reward.evaluation.preferences_table import markdown
+
+    result = run(PreferenceOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
+    if result is not None:  # else another process prints it
+        click.echo(f"{markdown(result)}\nresults: {options['out'] / 'results.json'}")
 
 
 @main.group()

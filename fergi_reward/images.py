@@ -1,23 +1,24 @@
 """Pictures and pixels: opening pictures safely, checks, and the transforms that scorers share.
 
-A *picture* is a PIL image, a path or a uint8 array of any size. *Pixels* are a float tensor (batch, 3, height, width)
-in [0, 1], RGB. Scorers turn both into the same model input: pictures by Pillow as the original packages do, pixels by
-the differentiable functions here.
+A *picture* is a PIL image, a path, the bytes of a file or a uint8 array, of any size. *Pixels* are a float tensor
+(batch, 3, height, width) in [0, 1], RGB. Scorers turn both into the same model input: pictures by Pillow as the
+original packages do, pixels by the differentiable functions here.
 """
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from fergi_reward.errors import FergiRewardError
 
-Picture = Image.Image | str | os.PathLike[str] | np.ndarray
+Picture = Image.Image | str | os.PathLike[str] | bytes | np.ndarray
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -34,7 +35,8 @@ def open_picture(picture: Picture) -> Image.Image:
     to 8 bits (Pillow would clip it to white).
 
     Args:
-        picture: A PIL image, a path, or a uint8 array (height, width), (height, width, 3) or (height, width, 4).
+        picture: A PIL image, a path, the bytes of a file, or a uint8 array (height, width), (height, width, 3) or
+            (height, width, 4).
 
     Raises:
         FergiRewardError: No such file, no readable picture, a mode or shape that no scorer was made for.
@@ -55,7 +57,7 @@ def picture_list(pictures: Picture | Iterable[Picture]) -> list[Picture]:
     """The pictures as a list: one picture is a list of one, a uint8 array (batch, height, width, channels) a batch."""
     if isinstance(pictures, np.ndarray):
         return list(pictures) if pictures.ndim == 4 else [pictures]
-    if isinstance(pictures, Image.Image | str | os.PathLike):
+    if isinstance(pictures, Image.Image | str | os.PathLike | bytes):
         return [pictures]
     if not isinstance(pictures, Iterable):
         raise FergiRewardError(f"images must be pictures or a pixel tensor, got {type(pictures).__name__}")
@@ -152,8 +154,18 @@ def resize_and_crop_picture(picture: Image.Image, size: int, rounding: Callable[
 
 def normalize(pixels: Tensor) -> Tensor:
     """Subtract CLIP's mean and divide by its standard deviation, per channel."""
-    mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    mean, std = _clip_statistics(pixels)
     return (pixels - mean) / std
+
+
+def unnormalize(inputs: Tensor) -> Tensor:
+    """The inverse of `normalize`."""
+    mean, std = _clip_statistics(inputs)
+    return inputs * std + mean
+
+
+def _clip_statistics(like: Tensor) -> tuple[Tensor, Tensor]:
+    return like.new_tensor(CLIP_MEAN).view(3, 1, 1), like.new_tensor(CLIP_STD).view(3, 1, 1)
 
 
 def _eight_bits(pixels: Tensor) -> Tensor:
@@ -170,16 +182,23 @@ def _eight_bits(pixels: Tensor) -> Tensor:
 def _decoded(picture: Picture) -> Image.Image:
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    if not isinstance(picture, Image.Image | str | os.PathLike):
-        raise FergiRewardError(f"a picture is a PIL image, a path or a uint8 array, got {type(picture).__name__}")
+    if not isinstance(picture, Image.Image | str | os.PathLike | bytes):
+        raise FergiRewardError(
+            f"a picture is a PIL image, a path, bytes or a uint8 array, got {type(picture).__name__}"
+        )
     try:
         if isinstance(picture, Image.Image):
             picture.load()
             return picture
-        with Image.open(picture) as image:
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
             return image.copy()
     except FileNotFoundError as error:
         raise FergiRewardError(f"there is no picture {_named(picture)}") from error
+    except UnidentifiedImageError as error:
+        # Pillow's own message names a buffer by its address.
+        raise FergiRewardError(
+            f"cannot read {_named(picture)} (no image file): save it again or leave it out"
+        ) from error
     except _UNREADABLE as error:
         raise FergiRewardError(f"cannot read {_named(picture)} ({error}): save it again or leave it out") from error
 

@@ -95,6 +95,7 @@ class CombinedReward:
         uncertainty_penalty: float = 0.0,
     ) -> None:
         self.calibration = calibration
+        self._given = tuple(scorers)
         self._scorers = list(scorers)
         self._names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
         self._device, self._dtype, self._offload = device, dtype, offload
@@ -154,6 +155,10 @@ class CombinedReward:
             offload=offload,
             uncertainty_penalty=uncertainty_penalty,
         )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Scorers that were given by name are pickled as names: who unpickles loads them again."""
+        return {**self.__dict__, "_scorers": list(self._given)}
 
     @property
     def names(self) -> list[str]:

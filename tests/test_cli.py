@@ -23,7 +23,8 @@ def mistake(result):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["calibrate"], ["activations"], ["extract"], ["forget"], ["data"], ["data", "fetch"]]
+    "command",
+    [[], ["calibrate"], ["activations"], ["extract"], ["forget"], ["data", "fetch"], ["evaluate", "preferences"]],
 )
 def test_help(command):
     result = run(*command, "--help")

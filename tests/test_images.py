@@ -117,6 +117,10 @@ def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FergiRewardError, match=f"cannot read .*{name}"):
             open_picture(tmp_path / name)
+        with pytest.raises(FergiRewardError, match="cannot read the bytes") as caught:
+            open_picture(content)
+        assert "0x" not in str(caught.value)  # the address of a buffer is not the same twice
+    assert open_picture(buffer.getvalue()).tobytes() == noise(64, 64).tobytes()
     with pytest.raises(FergiRewardError, match=r"there is no picture .*none\.png"):
         open_picture(tmp_path / "none.png")
     with pytest.raises(FergiRewardError, match="cannot read"):

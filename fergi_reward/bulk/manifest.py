@@ -12,11 +12,11 @@ PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a manifest: its number from 0, the image as it is written there, where that is, and the prompt."""
+    """An image and its prompt: the number from 0, what the image is called, its file or the bytes of it, the prompt."""
 
     number: int
     image: str
-    path: Path
+    source: Path | bytes
     prompt: str
 
 

@@ -92,7 +92,7 @@ def _decoded(batches: Iterable[list[Row]], pool: ThreadPoolExecutor) -> Iterator
 
 def _open(row: Row) -> Picture:
     try:
-        return open_picture(row.path)
+        return open_picture(row.source)
     except FergiRewardError as error:
         return error
 

@@ -19,7 +19,7 @@ class HeldOut:
     Attributes:
         model: Its name in reports.
         margins: Total of the better image less total of the worse one, (P,): above 0 is right, a tie is wrong.
-        users: The participant of each pair, (P,).
+        users: The participant of each pair, or the prompt where participants are not known, (P,).
         is_log_odds: The margins are log-odds of the preference, so a log-loss is defined.
     """
 
@@ -106,22 +106,33 @@ def log_loss(margins: NDArray[np.float64]) -> float:
     return float((np.log1p(np.exp(-np.abs(margins))) - np.minimum(margins, 0.0)).mean())
 
 
-def judge(held_out: HeldOut, seed: int) -> Result:
-    """Count, and put an interval around the accuracy.
+def bootstrap_interval(
+    values: NDArray[np.float64] | NDArray[np.bool_], users: NDArray[np.str_], seed: int
+) -> tuple[float, float]:
+    """95 % interval of the mean over pairs, where participants are drawn: pairs of one viewer are not independent.
 
-    Participants, not pairs, are drawn: the pairs of one viewer are not independent.
+    Args:
+        values: One a pair, (P,).
+        users: The participant of each pair, (P,).
+        seed: Values of the same users with one seed are drawn alike.
     """
+    _, index = np.unique(users, return_inverse=True)
+    sums, counts = np.bincount(index, values), np.bincount(index)
+    drawn = np.random.default_rng(seed).integers(len(counts), size=(RESAMPLES, len(counts)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def judge(held_out: HeldOut, seed: int) -> Result:
+    """Count, and put an interval around the accuracy."""
     users, index = np.unique(held_out.users, return_inverse=True)
     pairs = np.bincount(index, minlength=len(users))
     correct = np.bincount(index, weights=held_out.correct, minlength=len(users)).astype(int)
-    drawn = np.random.default_rng(seed).integers(len(users), size=(RESAMPLES, len(users)))
-    accuracies = correct[drawn].sum(axis=1) / pairs[drawn].sum(axis=1)
-    low, high = np.quantile(accuracies, [0.025, 0.975])
     return Result(
         correct=int(correct.sum()),
         pairs=int(pairs.sum()),
         accuracy=float(correct.sum() / pairs.sum()),
-        ci95=(float(low), float(high)),
+        ci95=bootstrap_interval(held_out.correct, held_out.users, seed),
         log_loss=log_loss(held_out.margins) if held_out.is_log_odds else None,
         per_participant={
             str(user): {"correct": int(right), "pairs": int(count)}

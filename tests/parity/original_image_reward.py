@@ -10,8 +10,8 @@ from ImageReward.models.BLIP import blip, blip_pretrain
 from serve import serve
 
 
-def load(folder: Path) -> Callable[[list[str], str], list[float]]:
-    """`inference_rank`, of the checkpoint in the folder, or of random weights."""
+def build(folder: Path) -> ImageReward:
+    """The model, with the checkpoint in the folder, or with random weights."""
     blip.BertTokenizer.from_pretrained = lambda _: blip.BertTokenizer(str(folder / "vocab.txt"))
     sizes = folder / "vision_config.json"
     if sizes.exists():
@@ -22,6 +22,12 @@ def load(folder: Path) -> Callable[[list[str], str], list[float]]:
     checkpoint = folder / "ImageReward.pt"
     if checkpoint.exists():
         model.load_state_dict(torch.load(checkpoint), strict=False)
+    return model
+
+
+def load(folder: Path) -> Callable[[list[str], str], list[float]]:
+    """Its `inference_rank`."""
+    model = build(folder)
 
     def score(images: list[str], prompt: str) -> list[float]:
         values = model.inference_rank(prompt, images)[1]

@@ -1,0 +1,68 @@
+"""Pointwise reward models of Flow-Factory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fergi_reward.adapters.adapter import Adapter
+from fergi_reward.adapters.host_pixels import from_unit
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.reward import CombinedReward
+from fergi_reward.trainers.rewards import Reward
+
+
+@dataclass(frozen=True)
+class FlowFactoryOutput:
+    """What Flow-Factory reads of an answer.
+
+    Attributes:
+        rewards: (B,) float32.
+        extra_info: (B,) each term.
+    """
+
+    rewards: Tensor
+    extra_info: dict[str, Tensor]
+
+
+class FlowFactoryReward:
+    """A reward model, to be mixed into Flow-Factory's own class, by which it knows one: see docs/ADAPTERS.md.
+
+    Args:
+        config: Flow-Factory's `RewardArguments`.
+        accelerator: Its accelerator.
+    """
+
+    required_fields: ClassVar[tuple[str, ...]] = ("prompt", "image")
+    use_tensor_inputs: ClassVar[bool] = True
+    device: torch.device
+    dtype: torch.dtype
+
+    def __init__(self, config: Any, accelerator: Any) -> None:  # noqa: ANN401
+        # PointwiseRewardModel, next in line, takes the device and the dtype from the config.
+        super().__init__(config, accelerator)  # type: ignore[call-arg]
+        self._adapter = Adapter(self.make_reward())
+
+    def make_reward(self) -> Reward:
+        """The reward; override it for another than the published one."""
+        return CombinedReward.from_pretrained(device=self.device, dtype=self.dtype)
+
+    def __call__(
+        self, prompt: Sequence[str], image: Sequence[Tensor] | None = None, **fields: object
+    ) -> FlowFactoryOutput:
+        """Rewards without gradients.
+
+        Args:
+            prompt: One an image.
+            image: Tensors (3, H, W) in [0, 1].
+            fields: Other fields of the samples; not used.
+
+        Raises:
+            FergiRewardError: The samples are videos, or hold something else than such images.
+        """
+        if image is None:
+            raise FergiRewardError("the samples have no image: this reward is one of images, not of videos or sound")
+        rewards = self._adapter.detached_rewards_each([from_unit(one) for one in image], prompt)
+        return FlowFactoryOutput(rewards.total, rewards.terms)

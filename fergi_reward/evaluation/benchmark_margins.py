@@ -1,0 +1,113 @@
+"""A benchmark of pictures: the margins of scorers, and of calibrations that weigh them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from fergi_reward.bulk.job import ScoringOptions
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.crossval import HeldOut
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.benchmarks.rankings import Benchmark, Judged, exclusion
+from fergi_reward.evaluation.margins import AllMargins, ModelMargins
+from fergi_reward.evaluation.picture_scores import picture_scores
+from fergi_reward.evaluation.preferences_result import Data, Exclusion
+from fergi_reward.evaluation.ranked_pairs import RankedPairs, ranked_pairs
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.registry import term_name
+
+
+def benchmark_margins(
+    benchmark: Benchmark, options: ScoringOptions, calibrations: Mapping[str, Calibration], out: Path
+) -> AllMargins | None:
+    """The margins on a benchmark's pairs.
+
+    Args:
+        benchmark: The rankings and pictures.
+        options: Which scorers, and how they are run.
+        calibrations: By the name that reports give them.
+        out: A folder for the scores of all pictures, or with them.
+
+    Returns:
+        None on all processes but the first.
+
+    Raises:
+        FergiRewardError: A scorer cannot be loaded, a calibration lacks a fit, `out` holds other scores, or no pair is
+            left.
+    """
+    terms = [term_name(name) for name in options.scorer_names]
+    rewards = _rewards(calibrations, terms)  # a missing fit shows before gigabytes are loaded
+    scores = picture_scores(benchmark, options, out)
+    if scores is None:
+        return None
+    scored = scores.notna().all(axis=1).to_numpy()
+    ranked, tuning = (ranked_pairs(benchmark, part, scored) for part in (benchmark.rankings, benchmark.tuning))
+    exclusions = [*benchmark.exclusions, *_exclusions(benchmark, ranked, scored)]
+    if not len(ranked.pairs):
+        counts = "; ".join(f"{each.count} {each.what}: {each.reason}" for each in exclusions)
+        raise FergiRewardError(f"{benchmark.title} in {benchmark.place} has no pair that counts ({counts})")
+
+    def judged(values: NDArray[np.float64]) -> tuple[Judged, float | None]:
+        of_ranked = ranked.judged(values)
+        return of_ranked, benchmark.as_published(of_ranked, tuning.judged(values))
+
+    published = {figure.model: figure.accuracy for figure in benchmark.published}
+    models = []
+    for name, term in zip(options.scorer_names, terms, strict=True):
+        found, as_published = judged(scores[name].to_numpy())
+        held_out = HeldOut(name, found.margins, found.units)
+        models.append(ModelMargins(held_out, "scorer", "nothing", as_published, published.get(term)))
+    by_term = scores.set_axis(terms, axis="columns")
+    for name, reward in rewards.items():
+        found, as_published = judged(_totals(reward, by_term, scored))
+        log_odds = calibrations[name].protocol == "bradley-terry"
+        held_out = HeldOut(name, found.margins, found.units, log_odds)
+        models.append(ModelMargins(held_out, "calibration", "nothing", as_published, None))
+    notes = [f"{name} weighs none of the scorers: it is not judged." for name in calibrations if name not in rewards]
+    return AllMargins(_data(benchmark, ranked), models, exclusions, benchmark.published, benchmark.protocol, notes)
+
+
+def _rewards(calibrations: Mapping[str, Calibration], terms: Sequence[str]) -> dict[str, CombinedReward]:
+    """The reward of those terms that each calibration weighs; none where it weighs none of them."""
+    weighed = {name: [term for term in terms if term in each.scorers] for name, each in calibrations.items()}
+    return {name: CombinedReward(chosen, calibrations[name]) for name, chosen in weighed.items() if chosen}
+
+
+def _totals(reward: CombinedReward, scores: pd.DataFrame, scored: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The reward of every row, NaN where there are no scores."""
+    terms = {name: torch.from_numpy(scores[name].to_numpy()[scored]) for name in reward.names}
+    totals = np.full(len(scores), np.nan)
+    totals[scored] = reward.combine(terms, [""] * int(scored.sum())).total.numpy()
+    return totals
+
+
+def _exclusions(benchmark: Benchmark, ranked: RankedPairs, scored: NDArray[np.bool_]) -> list[Exclusion]:
+    """Pictures that could not be scored, the pairs lost with them, and ties."""
+    names = [image for (image, _), number in benchmark.numbers.items() if not scored[number]]
+    found = [exclusion("pictures", "missing or unreadable, see errors.csv", names)] if names else []
+    if ranked.lost:
+        found.append(Exclusion(ranked.lost, "pairs", "with such a picture"))
+    if len(ranked.tied):
+        found.append(Exclusion(len(ranked.tied), "pairs", "ranked equal"))
+    return found
+
+
+def _data(benchmark: Benchmark, ranked: RankedPairs) -> Data:
+    pairs, keys = ranked.pairs, list(benchmark.numbers)
+    named = sorted(f"{keys[one]}\t{keys[other]}" for one, other in zip(pairs.better, pairs.worse, strict=True))
+    return Data(
+        name=benchmark.name,
+        title=benchmark.title,
+        place=benchmark.place,
+        split=benchmark.split,
+        unit="prompt",
+        units=len(set(pairs.users)),
+        images=len(np.union1d(pairs.better, pairs.worse)),
+        pairs=len(pairs),
+        fingerprint=hashlib.sha256("\n".join(named).encode()).hexdigest(),
+    )

@@ -1,0 +1,80 @@
+"""Where a benchmark's files are: a folder in the layout that it has on the hub, or the hub itself."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, or a dataset's id on the hub.
+
+    Raises:
+        FergiRewardError: It is neither.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not self.folder and not _HUB_ID.fullmatch(self.name):
+            raise FergiRewardError(f"{self.name} is neither a folder nor a hub id such as owner/name")
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder; None on the hub."""
+        return Path(self.name) if Path(self.name).is_dir() else None
+
+    def file(self, name: str) -> Path:
+        """A file; from the hub it is downloaded once, then cached.
+
+        Raises:
+            FergiRewardError: It is not there, or the hub is not.
+        """
+        if self.folder:
+            if not (self.folder / name).is_file():
+                raise FergiRewardError(f"{self.folder} has no {name}: give a folder in the layout of the hub")
+            return self.folder / name
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(self.name, name, repo_type="dataset"))
+        except (OSError, ValueError) as error:  # every error of the hub is one of the two
+            raise unreachable(self.name, error) from error
+
+    def unpacked(self, archive: str) -> Path:
+        """The folder that an archive was unpacked into, once, in the cache of `datasets`.
+
+        Raises:
+            FergiRewardError: The archive is not there, or damaged.
+        """
+        manager = datasets_module().DownloadManager()
+        path = self.file(archive)
+        try:
+            return Path(manager.extract(str(path)))
+        except Exception as error:  # what a damaged archive raises depends on its format
+            raise FergiRewardError(f"cannot unpack {path} ({error}): download it again") from error
+
+
+def unreachable(name: str, error: Exception) -> FergiRewardError:
+    """The error of a dataset that cannot be had from the hub."""
+    why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return FergiRewardError(f"cannot get {name} from the hub ({why}): connect to it, or name a folder with its files")
+
+
+def datasets_module() -> Any:  # noqa: ANN401 - a module
+    """The library `datasets`.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingDependencyError("datasets", "reading this benchmark", "train") from error
+    datasets.disable_progress_bars()
+    return datasets

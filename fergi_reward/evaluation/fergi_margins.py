@@ -1,0 +1,193 @@
+"""FERGI, or a folder in its layout: scores and reactions are recorded there, no model runs.
+
+A calibration that was fitted on the very data flatters itself. One of protocol `bradley-terry` is therefore fitted
+anew without each participant, as `fergi-reward calibrate` does it; any other is judged as it is, and marked.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fergi_reward.calibration import grid
+from fergi_reward.calibration.bradley_terry import Model, held_out_margins
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.crossval import HeldOut
+from fergi_reward.calibration.table import Pairs, PreferenceTable
+from fergi_reward.csv_files import BadRows
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.benchmarks.rankings import exclusion
+from fergi_reward.evaluation.margins import AllMargins, ModelMargins
+from fergi_reward.evaluation.preferences_result import Data, Exclusion, PublishedFigure, Seen
+from fergi_reward.fergi import locate, read_fergi
+from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.reactions.sources import SIMULATED
+from fergi_reward.reward import AU4, CombinedReward
+from fergi_reward.scorers.registry import term_name
+
+SOURCE = "FERGI, arXiv 2312.03187, version 1"
+PROTOCOL = (
+    "Published: pairs of the 30 participants whose brow is steady before the images appear (protocol paper-v1); the "
+    "column 'as published' is the accuracy on these. The accuracy is of everybody's pairs.",
+    "A pair is of two images of a session whose reaction clips are both valid; a model's tie counts as wrong, as "
+    "published.",
+    "weighted_sum, au4 and their sums are the paper's own weights: `fergi-reward calibrate --protocol paper-v1`.",
+)
+
+
+def fergi_margins(
+    place: str | None, scorers: Sequence[str], calibrations: Mapping[str, Calibration], *, skip_bad: bool
+) -> AllMargins:
+    """The margins of recorded scores and of calibrations on FERGI's pairs.
+
+    Args:
+        place: The folder; None: where FERGI is.
+        scorers: Whose columns are judged and weighed.
+        calibrations: By the name that reports give them.
+        skip_bad: Go on without damaged rows.
+
+    Raises:
+        FergiRewardError: The data cannot be read, lack a column, or no pair is left.
+    """
+    folder = locate(Path(place) if place else None)
+    everything = read_fergi(folder, bad=BadRows(skip_bad))
+    seen_faces = everything.images[AU4].notna().any()
+    viewed = _Viewed.of(everything.with_reactions() if seen_faces else everything)
+    terms = list(dict.fromkeys(map(term_name, scorers)))
+    models, notes = [viewed.scorer(term) for term in terms], []
+    for name, calibration in calibrations.items():
+        judged, said = viewed.calibration(name, calibration, terms)
+        models += judged
+        notes += said
+    return AllMargins(
+        _data(viewed, folder),
+        models,
+        _exclusions(everything, viewed.table),
+        [PublishedFigure(model, accuracy, SOURCE) for model, accuracy in viewed.published.items()],
+        PROTOCOL if viewed.published else (),
+        notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Viewed:
+    """What participants viewed: the images that count, their pairs, and which are of steady participants."""
+
+    table: PreferenceTable
+    pairs: Pairs
+    steady: NDArray[np.bool_]
+    published: Mapping[str, float]
+
+    @classmethod
+    def of(cls, table: PreferenceTable) -> "_Viewed":
+        pairs = table.pairs()
+        if not len(pairs):
+            raise FergiRewardError("no pair of images with valid reaction clips is left: is it the right folder?")
+        if AU4 not in table.baseline:
+            return cls(table, pairs, np.zeros(len(pairs), dtype=bool), {})
+        unsteady = list(grid.unsteady_participants(table))
+        is_fergi = table.without_users(unsteady).fingerprint() == grid.FERGI_FINGERPRINT
+        published = {model: round(percent / 100, 4) for model, percent in grid.PUBLISHED.items()} if is_fergi else {}
+        return cls(table, pairs, ~np.isin(pairs.users, unsteady), published)
+
+    def scorer(self, term: str) -> ModelMargins:
+        """The margins of a column of scores."""
+        scores = self.table.columns([term])[:, 0]
+        return self._model(term, "scorer", "nothing", scores[self.pairs.better] - scores[self.pairs.worse])
+
+    def calibration(
+        self, name: str, calibration: Calibration, scorers: Collection[str]
+    ) -> tuple[list[ModelMargins], list[str]]:
+        """The margins of a calibration, without and with the face, and what must be said of them."""
+        terms = [term for term in calibration.scorers if term in scorers]
+        if not terms:
+            return [], [f"{name} weighs none of {', '.join(scorers)}: it is not judged."]
+        seen, said = self._seen(name, calibration)
+        sets = {name: terms}
+        if calibration.au_source != self.table.au_source:
+            said += f" Its action units are of {calibration.au_source}, these of {self.table.au_source}: no face."
+        elif self.table.images[AU4].notna().all():
+            sets[f"{name}+{AU4}"] = [*terms, AU4]
+        margins = self._left_out if seen == "left out" else self._totals
+        log_odds = calibration.protocol == "bradley-terry"
+        return [
+            self._model(model, "calibration", seen, margins(calibration, chosen), log_odds)
+            for model, chosen in sets.items()
+        ], [said]
+
+    def _seen(self, name: str, calibration: Calibration) -> tuple[Seen, str]:
+        """What a calibration's weights have seen of these participants, and how to say it."""
+        users = set(self.pairs.users)
+        known = sum(map(calibration.used, users)) if calibration.au_source == self.table.au_source else 0
+        if not known:
+            return "nothing", f"{name} was fitted on other people."
+        if calibration.protocol == "bradley-terry" and calibration.dataset["fingerprint"] == self.table.fingerprint():
+            return "left out", f"{name} was fitted on these data: each participant is judged by a fit without them."
+        flattered = f"{name} was fitted on {known} of these {len(users)} participants: its figures are IN SAMPLE, they"
+        return "in sample", f"{flattered} flatter it. Honest ones are what `fergi-reward calibrate` prints."
+
+    def _left_out(self, calibration: Calibration, terms: list[str]) -> NDArray[np.float64]:
+        """Margins of fits with these terms that leave each participant out."""
+        fit = calibration.fit_for(terms)
+        model = Model(fit.name, tuple(dict.fromkeys(fit.term_names)), self.table, self.pairs)
+        with tqdm(total=len(set(self.pairs.users)), desc=fit.name, unit="fit") as bar:
+            return held_out_margins(model, calibration.seed, bar).margins
+
+    def _totals(self, calibration: Calibration, terms: list[str]) -> NDArray[np.float64]:
+        """Margins of the reward as it is."""
+        ids = list(map(str, range(len(self.table.images))))
+        scorers = [term for term in terms if term != AU4]
+        scores = dict(zip(scorers, torch.tensor(self.table.columns(scorers)).T, strict=True))
+        if AU4 in terms:
+            activations = dict(zip(ids, self.table.columns([AU4])[:, 0].tolist(), strict=True))
+            recorded = RecordedReactions(activations, calibration.au_source)
+            reward = CombinedReward(scorers, calibration, reaction="recorded", recorded=recorded)
+        else:
+            reward = CombinedReward(scorers, calibration)
+        totals = reward.combine(scores, ids, ids).total.double().numpy()
+        return totals[self.pairs.better] - totals[self.pairs.worse]
+
+    def _model(
+        self,
+        name: str,
+        kind: Literal["scorer", "calibration"],
+        seen: Seen,
+        margins: NDArray[np.float64],
+        is_log_odds: bool = False,
+    ) -> ModelMargins:
+        as_published = float((margins[self.steady] > 0).mean()) if self.published else None
+        held_out = HeldOut(name, margins, self.pairs.users, is_log_odds)
+        return ModelMargins(held_out, kind, seen, as_published, self.published.get(name))
+
+
+def _data(viewed: _Viewed, folder: Path) -> Data:
+    table, pairs = viewed.table, viewed.pairs
+    return Data(
+        name="fergi",
+        title="FERGI's layout, SIMULATED viewers" if table.au_source == SIMULATED else "FERGI",
+        place=str(folder),
+        split=None,
+        unit="participant",
+        units=len(set(pairs.users)),
+        images=len(np.union1d(pairs.better, pairs.worse)),
+        pairs=len(pairs),
+        fingerprint=table.fingerprint(),
+    )
+
+
+def _exclusions(everything: PreferenceTable, used: PreferenceTable) -> list[Exclusion]:
+    """Images without a reaction, participants without a pair, and damaged rows."""
+    blind = everything.images[everything.images[AU4].isna() & (used is not everything)]
+    named = [f"{row.user}, session {row.session}, image {row.image}" for row in blind.itertuples()]
+    paired = set(used.pairs().users)
+    found = {
+        ("images", "no valid reaction clip"): named,
+        ("participants", "no pair left"): [user for user in everything.users if user not in paired],
+        ("rows", "damaged"): list(everything.left_out),
+    }
+    return [exclusion(what, reason, names) for (what, reason), names in found.items() if names]

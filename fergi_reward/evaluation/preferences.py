@@ -1,0 +1,144 @@
+"""`fergi-reward evaluate preferences`: how often scorers and calibrations agree with people, and who is better."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+from fergi_reward.bulk.job import ScoringOptions, this_process
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.crossval import bootstrap_interval, judge
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.agreement import margin_correlation, same_order
+from fergi_reward.evaluation.benchmark_margins import benchmark_margins
+from fergi_reward.evaluation.benchmarks import BENCHMARKS
+from fergi_reward.evaluation.coverage import coverage
+from fergi_reward.evaluation.fergi_margins import fergi_margins
+from fergi_reward.evaluation.margins import AllMargins, ModelMargins
+from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
+from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
+from fergi_reward.evaluation.preferences_table import markdown
+from fergi_reward.evaluation.reliability import reliability
+from fergi_reward.files import write_json, write_text
+from fergi_reward.version import __version__
+
+FERGI = "fergi"
+FEW_UNITS = 20
+
+
+@dataclass(frozen=True)
+class PreferenceOptions(ScoringOptions):
+    """What `fergi-reward evaluate preferences` is asked for; see its help."""
+
+    dataset: str
+    data: str | None
+    calibrations: Sequence[str]
+    out: Path
+    seed: int
+    skip_bad: bool
+
+    def problems(self) -> list[str]:
+        """What is wrong with them."""
+        problems = super().problems()
+        if len(set(self.calibrations)) < len(self.calibrations):
+            problems.append("a --calibration is given twice")
+        if self.dataset == FERGI and self.checkpoints:
+            problems.append(f"--checkpoint {self.checkpoints[0]} has no use: FERGI's scores are recorded")
+        if self.dataset != FERGI and self.skip_bad:
+            problems.append("--skip-bad is for --dataset fergi")
+        return problems
+
+
+def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | None:
+    """Evaluate, and write `results.json` and `results.md` into the folder `out`.
+
+    Args:
+        options: What to evaluate.
+        command: Noted in the result.
+
+    Returns:
+        None on all processes but the first.
+
+    Raises:
+        FergiRewardError: The data, a scorer or a calibration cannot be used, or no pair is left.
+    """
+    calibrations = {name: Calibration.named(name) for name in options.calibrations}
+    if options.dataset == FERGI:
+        if this_process()[0].rank:
+            return None
+        found: AllMargins | None = fergi_margins(
+            options.data, options.scorer_names, calibrations, skip_bad=options.skip_bad
+        )
+    else:
+        found = benchmark_margins(BENCHMARKS[options.dataset](options.data), options, calibrations, options.out)
+    if found is None:
+        return None
+    result = evaluate(found, options.seed, command)
+    write_json(options.out / "results.json", asdict(result))
+    write_text(options.out / "results.md", markdown(result))
+    return result
+
+
+def evaluate(found: AllMargins, seed: int, command: str = "") -> PreferenceResult:
+    """Judge every model, and compare every two.
+
+    Args:
+        found: Their margins on the same pairs.
+        seed: Of the bootstrap.
+        command: Noted in the result.
+
+    Raises:
+        FergiRewardError: There is no model.
+    """
+    if not found.models:
+        raise FergiRewardError(f"there is nothing to judge: {' '.join(found.notes) or 'give a scorer'}")
+    notes = list(found.notes)
+    if found.data.units < FEW_UNITS:
+        notes.append(f"With {found.data.units} {found.data.unit}(s), intervals are too narrow to mean much.")
+    return PreferenceResult(
+        data=found.data,
+        models=tuple(_judged(model, seed) for model in found.models),
+        comparisons=tuple(_compared(first, second, seed) for first, second in combinations(found.models, 2)),
+        exclusions=tuple(found.exclusions),
+        published=tuple(found.published),
+        protocol=tuple(found.protocol),
+        notes=tuple(notes),
+        command=command,
+        seed=seed,
+        library_version=__version__,
+    )
+
+
+def _judged(model: ModelMargins, seed: int) -> ModelResult:
+    held_out = model.held_out
+    result = judge(held_out, seed)
+    return ModelResult(
+        name=held_out.model,
+        kind=model.kind,
+        seen=model.seen,
+        correct=result.correct,
+        ties=int((held_out.margins == 0).sum()),
+        accuracy=result.accuracy,
+        ci95=result.ci95,
+        as_published=model.as_published,
+        published=model.published,
+        coverage=coverage(held_out),
+        reliability=reliability(held_out.margins) if held_out.is_log_odds else None,
+    )
+
+
+def _compared(one: ModelMargins, other: ModelMargins, seed: int) -> Comparison:
+    first, second = one.held_out, other.held_out
+    only_first, only_second = only_one_right(first.correct, second.correct)
+    gains = first.correct.astype(float) - second.correct
+    return Comparison(
+        first=first.model,
+        second=second.model,
+        only_first=only_first,
+        only_second=only_second,
+        p_value=mcnemar(only_first, only_second),
+        difference=float(gains.mean()),
+        ci95=bootstrap_interval(gains, first.users, seed),
+        same_order=same_order(first.margins, second.margins),
+        spearman=margin_correlation(first.margins, second.margins),
+    )

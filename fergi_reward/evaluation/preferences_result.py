@@ -1,0 +1,187 @@
+"""What `fergi-reward evaluate preferences` finds, as plain records; `asdict` of the whole is `results.json`.
+
+Shares (accuracies, coverages, differences) are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over
+`Data.unit`s. A field that cannot be had is None.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Interval = tuple[float, float]
+# What a model's weights have seen of the people it is judged on: nothing (scorers, and calibrations fitted on others);
+# each person's own data left out of the fit; or these very pairs, so that its figures flatter it.
+Seen = Literal["nothing", "left out", "in sample"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the models were judged on.
+
+    Attributes:
+        name: As `--dataset` names it: `fergi`, `pickapic`, `pickapic_test`, `hpdv2` or `imagerewarddb`.
+        title: As people call it.
+        place: A folder, or an id on the hub.
+        split: Such as `test`; None for FERGI.
+        unit: What a bootstrap draws: `participant` or `prompt`.
+        units: How many of them have pairs that count.
+        images: Images in these pairs (an image with another prompt counts again).
+        pairs: Pairs that count.
+        fingerprint: SHA-256 over the pairs: two results with one fingerprint were judged on the same.
+    """
+
+    name: str
+    title: str
+    place: str
+    split: str | None
+    unit: str
+    units: int
+    images: int
+    pairs: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What was not used: how many of what, why, and the first few by name."""
+
+    count: int
+    what: str
+    reason: str
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Accuracy on the pairs that a model is surest of (largest margins), as their share grows.
+
+    Attributes:
+        shares: Shares of pairs covered, rising to 1; at most 100 of them.
+        accuracies: Accuracy on each share.
+        area: Under the whole curve: above the accuracy where the model knows when it is right.
+    """
+
+    shares: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    area: float
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Pairs whose probability of the predicted order lies in [low, high): how sure the model was, and how right."""
+
+    low: float
+    high: float
+    pairs: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Whether probabilities mean what they say.
+
+    Attributes:
+        bins: Those that hold pairs, from 0.5 to 1.
+        expected_calibration_error: Mean distance of accuracy and confidence, weighted by the pairs of each bin.
+        log_loss: Mean negative log-probability of what was preferred; ln 2 = 0.693 is a coin's.
+    """
+
+    bins: tuple[ReliabilityBin, ...]
+    expected_calibration_error: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """How one model did.
+
+    Attributes:
+        name: A scorer, or a calibration (`shipped`, or its file), `NAME+au4` with the viewer's face.
+        kind: `scorer` or `calibration`.
+        seen: What its weights have seen of these people.
+        correct: Pairs in the right order.
+        ties: Pairs that it cannot tell apart; they count as wrong.
+        accuracy: correct / pairs.
+        ci95: Of the accuracy.
+        as_published: Accuracy by the rules of the published figures (`PreferenceResult.protocol`), where that can be.
+        published: The published accuracy of this model, where there is one.
+        coverage: Accuracy against coverage.
+        reliability: Of its probabilities; None where margins are no log-odds.
+    """
+
+    name: str
+    kind: Literal["scorer", "calibration"]
+    seen: Seen
+    correct: int
+    ties: int
+    accuracy: float
+    ci95: Interval
+    as_published: float | None
+    published: float | None
+    coverage: Coverage
+    reliability: Reliability | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same pairs.
+
+    Attributes:
+        first: Name of a model.
+        second: Name of another.
+        only_first: Pairs that only the first has right.
+        only_second: Pairs that only the second has right.
+        p_value: McNemar's test, mid-p, two-sided; it takes pairs as independent.
+        difference: Accuracy of the first less that of the second.
+        ci95: Of the difference, both judged on the same draws; pairs of one unit stay together.
+        same_order: Share of pairs that both order alike (both ties: alike).
+        spearman: Spearman's correlation of their margins, each pair taken both ways round; None where one is constant.
+    """
+
+    first: str
+    second: str
+    only_first: int
+    only_second: int
+    p_value: float
+    difference: float
+    ci95: Interval
+    same_order: float
+    spearman: float | None
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """An accuracy that somebody published on this benchmark, and where; `model` may be one that was not run here."""
+
+    model: str
+    accuracy: float
+    source: str
+
+
+@dataclass(frozen=True)
+class PreferenceResult:
+    """The whole evaluation.
+
+    Attributes:
+        data: What the models were judged on.
+        models: In the order asked for: scorers, then calibrations.
+        comparisons: Of every two models.
+        exclusions: What was not used and why; empty where everything was.
+        published: Figures of others.
+        protocol: What makes the published figures comparable, or not: ties, image sizes, which pairs; a sentence each.
+        notes: What a reader must know of this run, such as figures that flatter; a sentence each.
+        command: The command that made it.
+        seed: Of the bootstrap.
+        library_version: The version that made it.
+    """
+
+    data: Data
+    models: tuple[ModelResult, ...]
+    comparisons: tuple[Comparison, ...]
+    exclusions: tuple[Exclusion, ...]
+    published: tuple[PublishedFigure, ...]
+    protocol: tuple[str, ...]
+    notes: tuple[str, ...]
+    command: str
+    seed: int
+    library_version: str

@@ -1,0 +1,145 @@
+"""Benchmarks are read from the layouts of the hub, and what cannot be used is counted."""
+
+import json
+import shutil
+import tarfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.benchmarks import BENCHMARKS, hpdv2, imagerewarddb, pickapic
+from fergi_reward.evaluation.benchmarks.rankings import Judged
+from fergi_reward.images import open_picture
+
+
+def judged(margins, units, tied=(), tied_units=()):
+    return Judged(np.array(margins, float), np.array(units), np.array(tied, float), np.array(tied_units, dtype=str))
+
+
+def excluded(benchmark):
+    return {(each.what, each.reason): each.count for each in benchmark.exclusions}
+
+
+def readable(benchmark):
+    """The pictures of all rows, by number, None where there is none; rows come in the order of the numbers."""
+    found = {}
+    for row in benchmark.rows():
+        try:
+            found[row.number] = open_picture(row.source).tobytes()
+        except FergiRewardError:
+            found[row.number] = None
+    assert list(found) == list(range(len(benchmark.numbers)))
+    return found
+
+
+def test_pick_a_pic(pickapic_folder):
+    benchmark = pickapic.read(str(pickapic_folder))
+    assert [len(benchmark.rankings), len(benchmark.tuning)] == [21, 8]
+    assert benchmark.rankings[0].ranks == (2.0, 1.0) and benchmark.rankings[1].ranks == (1.0, 2.0)
+    assert benchmark.rankings[3].ranks == (1.0, 1.0)
+    assert excluded(benchmark) == {("rankings", "not a rank for each image"): 1}
+    pictures = readable(benchmark)
+    assert [image for (image, _), number in benchmark.numbers.items() if pictures[number] is None] == ["7-1"]
+    rows = pd.read_parquet(next((pickapic_folder / "data").glob("test_unique-*")))
+    assert pictures[0] == open_picture(rows["jpg_0"][0]).tobytes()
+
+
+def test_an_image_of_many_choices_is_one_row_in_whatever_order_they_come(exhibits, choice, write_pickapic, tmp_path):
+    one = exhibits[0]
+    rows = [choice(number, one.caption, tuple(one.pictures[:2]), 1.0) for number in range(4)]
+    rows[0] |= {"has_label": False, "image_0_uid": "b"}  # seen first in a choice that does not count
+    rows[1] |= {"image_0_uid": "a", "image_1_uid": "b"}
+    rows[2] |= {"image_0_uid": "b", "image_1_uid": "a"}
+    rows[3] |= {"image_0_uid": "b", "image_1_uid": "b"}
+    benchmark = pickapic.read(str(write_pickapic(tmp_path / "many", rows, [])))
+    assert list(benchmark.numbers) == [("a", one.caption), ("b", one.caption)]
+    assert len(readable(benchmark)) == 2
+    assert excluded(benchmark)[("rankings", "an image twice")] == 1
+    assert benchmark.as_published(judged([1.0], ["p"]), judged([], [])) is None
+
+
+def test_hpd_v2_unpacked_and_packed(hpdv2_folder, tmp_path):
+    benchmark = BENCHMARKS["hpdv2"](str(hpdv2_folder))
+    assert [len(ranking.images) for ranking in benchmark.rankings] == [5, 5, 5, 5]
+    assert excluded(benchmark) == {("rankings", "fewer than two images"): 1, ("rankings", "no prompt"): 1}
+    pictures = readable(benchmark)
+    assert sum(picture is None for picture in pictures.values()) == 1
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    (hpdv2_folder / "test.json").rename(packed / "test.json")
+    with tarfile.open(packed / "test.tar.gz", "w:gz") as archive:
+        archive.add(hpdv2_folder / "test", "test")
+    assert readable(BENCHMARKS["hpdv2"](str(packed))) == pictures
+
+
+def test_image_reward_db_packed_and_unpacked(imagerewarddb_folder):
+    benchmark = BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder))
+    assert [sorted(ranking.ranks) for ranking in benchmark.rankings].count([1.0, 1.0, 3.0, 4.0, 5.0]) == 1
+    pictures = readable(benchmark)
+    assert sum(picture is None for picture in pictures.values()) == 1
+    unpacked = imagerewarddb_folder / "images" / "test"
+    for archive in list(unpacked.glob("*.zip")):
+        shutil.unpack_archive(archive, archive.with_suffix(""))
+        archive.unlink()
+    assert readable(BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder))) == pictures
+
+
+def test_a_table_with_holes(imagerewarddb_folder):
+    path = imagerewarddb_folder / "metadata-test.parquet"
+    table = pd.read_parquet(path).sort_values("image_path", ignore_index=True).astype({"rank": float})
+    table.loc[table["prompt_id"] == "000-0061", "prompt"] = None
+    table.loc[table["image_path"].str.endswith("1-2.webp"), "rank"] = np.nan
+    table.to_parquet(path)
+    found = excluded(BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder)))
+    assert found == {("rankings", "no prompt"): 1, ("rankings", "not a rank for each image"): 1}
+
+
+def test_published_rules_by_hand():
+    # Prompt a: two of three pairs right and a tie; prompt b: none of one.
+    of_two = judged([1, 1, -1, -1], list("aaab"), [0.3], ["a"])
+    nothing = judged([], [])
+    assert hpdv2.as_published(of_two, nothing) == (3 / 4 + 0) / 2
+    assert imagerewarddb.as_published(of_two, nothing) == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_a_tie_that_both_call_counts_whole_and_one_that_only_one_calls_half():
+    choices = judged([5.0, -0.1, -4.0], list("abc"), [0.2, 3.0], list("de"))
+    assert pickapic.accuracy_with_ties(choices, 0.0) == (1 + 0 + 0 + 0.5 + 0.5) / 5
+    assert pickapic.accuracy_with_ties(choices, 1.0) == (1 + 0.5 + 0 + 1 + 0.5) / 5
+    # The best threshold there is 4: both ties are called, and the wrong order becomes half a point.
+    assert pickapic.as_published(choices, choices) == (1 + 0.5 + 0.5 + 1 + 1) / 5
+    assert pickapic.as_published(judged([1.0], "a"), judged([-2.0, 3.0], list("ab"))) == 0.5  # 2 on the tuning split
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("hpdv2", "[", "is not JSON"),
+        ("hpdv2", "{}", "should hold a list of rankings"),
+        ("hpdv2", json.dumps([{"prompt": "a"}]), "needs prompt, image_path and rank"),
+        ("hpdv2", json.dumps([{"prompt": "a", "image_path": ["x", "y"], "rank": [1, "no"]}]), "needs prompt"),
+        ("hpdv2", None, "has no test.json"),
+        ("imagerewarddb", "no table", "cannot be read as a table with the columns image_path"),
+        ("imagerewarddb", None, "has no metadata-test.parquet"),
+        ("pickapic", None, "needs data/SPLIT-"),
+    ],
+)
+def test_folders_that_are_something_else(tmp_path, name, content, message):
+    files = {"hpdv2": "test.json", "imagerewarddb": "metadata-test.parquet"}
+    if content is not None:
+        (tmp_path / files[name]).write_text(content)
+    with pytest.raises(FergiRewardError, match=message):
+        BENCHMARKS[name](str(tmp_path))
+
+
+def test_other_mistakes(pickapic_folder, hpdv2_folder):
+    with pytest.raises(FergiRewardError, match=r"has no split test, it has .*test_unique"):
+        BENCHMARKS["pickapic_test"](str(pickapic_folder))
+    with pytest.raises(FergiRewardError, match="neither a folder nor a hub id"):
+        BENCHMARKS["hpdv2"]("no/such/folder")
+    (hpdv2_folder / "test").rename(hpdv2_folder / "elsewhere")
+    (hpdv2_folder / "test.tar.gz").write_bytes(b"\x1f\x8b damaged")
+    with pytest.raises(FergiRewardError, match="cannot unpack"):
+        list(BENCHMARKS["hpdv2"](str(hpdv2_folder)).rows())

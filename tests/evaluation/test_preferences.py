@@ -1,0 +1,214 @@
+"""`fergi-reward evaluate preferences`: FERGI as it is, and pictures of the emoji world through its own scorers."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.protocols import calibrate
+from fergi_reward.cli import main
+from fergi_reward.emoji import CALIBRATION, checkpoints
+from fergi_reward.fergi import read_fergi
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.registry import load_scorer
+
+TOY = [f"--checkpoint={name}={folder}" for name, folder in checkpoints().items()]
+
+
+def evaluate(*arguments):
+    return CliRunner().invoke(main, ["evaluate", "preferences", *map(str, arguments)])
+
+
+def results(*arguments, out):
+    run = evaluate(*arguments, "--out", out)
+    assert run.exit_code == 0, run.output
+    record = json.loads((out / "results.json").read_text())
+    assert (out / "results.md").read_text() in run.stdout
+    return record, {model["name"]: model for model in record["models"]}
+
+
+def excluded(record):
+    return {(each["what"], each["reason"]): each["count"] for each in record["exclusions"]}
+
+
+def test_fergi_gives_the_published_figures_and_what_calibrate_gives(fergi, tmp_path):
+    record, models = results("--data", fergi, out=tmp_path / "out")
+    assert list(models) == ["image_reward", "pickscore", "hps_v2", "shipped", "shipped+au4"]
+    data = record["data"]
+    assert (data["unit"], data["units"], data["pairs"], data["images"]) == ("participant", 33, 3734, 2185)
+    assert [models[name]["correct"] for name in models] == [2258, 2363, 2315, 2430, 2484]  # README, `calibrate`
+    for name in ("image_reward", "pickscore", "hps_v2"):
+        assert round(models[name]["as_published"], 4) == models[name]["published"]
+    shipped = Calibration.shipped()
+    for name, fit in (("shipped", "weighted_sum"), ("shipped+au4", "weighted_sum+au4")):
+        fitted = next(each for each in shipped.fits if each.name == fit)
+        assert models[name]["seen"] == "left out"
+        assert models[name]["accuracy"] == fitted.accuracy
+        assert tuple(models[name]["ci95"]) == fitted.ci95
+        assert models[name]["reliability"]["log_loss"] == pytest.approx(fitted.log_loss)
+    face = next(
+        each for each in record["comparisons"] if each["second"] == "shipped+au4" and each["first"] == "shipped"
+    )
+    assert face["only_second"] - face["only_first"] == 2484 - 2430
+    assert face["p_value"] < 0.01 and face["ci95"][1] < 0
+    assert excluded(record) == {("images", "no valid reaction clip"): 610}
+
+
+def test_a_calibration_that_saw_the_participants_is_marked(simulated, tmp_path):
+    table = read_fergi(simulated)
+    calibrate(table).calibration.save(tmp_path / "all.json")
+    calibrate(table.without_users(table.users[:1])).calibration.save(tmp_path / "some.json")
+    options = ["--data", simulated, "--calibration", tmp_path / "all.json", "--calibration", tmp_path / "some.json"]
+    record, models = results(*options, "--calibration", "shipped", out=tmp_path / "out")
+    assert "SIMULATED" in record["data"]["title"] and record["published"] == []
+    seen = {name.removeprefix(f"{tmp_path}/"): model["seen"] for name, model in models.items()}
+    assert seen["all.json"] == seen["all.json+au4"] == "left out"
+    assert seen["some.json"] == seen["some.json+au4"] == "in sample"
+    # The shipped calibration is of other faces: no reaction is joined, and nobody was seen.
+    assert seen["shipped"] == "nothing" and "shipped+au4" not in seen
+    assert any("3 of these 4 participants" in note and "IN SAMPLE" in note for note in record["notes"])
+    assert "THESE DATA: in sample" in (tmp_path / "out" / "results.md").read_text()
+    # In sample means the reward as it is: the totals that CombinedReward gives to the recorded scores.
+    used = table.with_reactions()
+    scores = {name: torch.tensor(used.images[name].tolist()) for name in ("image_reward", "pickscore", "hps_v2")}
+    reward = CombinedReward(list(scores), Calibration.load(tmp_path / "some.json"))
+    total, pairs = reward.combine(scores, [""] * len(used.images)).total.numpy(), used.pairs()
+    assert models[f"{tmp_path}/some.json"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
+
+
+def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
+    options = ["--dataset", "pickapic", "--data", pickapic_folder, *TOY, "--calibration", CALIBRATION]
+    record, models = results(*options, out=tmp_path / "out")
+    assert list(models) == ["image_reward", "pickscore", "hps_v2", str(CALIBRATION)]
+    # 22 choices less a tie, one without a label and one with a broken picture.
+    assert record["data"]["pairs"] == 19 and record["data"]["split"] == "test_unique"
+    assert excluded(record) == {
+        ("rankings", "not a rank for each image"): 1,
+        ("pictures", "missing or unreadable, see errors.csv"): 1,
+        ("pairs", "with such a picture"): 1,
+        ("pairs", "ranked equal"): 1,
+    }
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image"].tolist() == ["7-1"]
+    # The people here prefer the best of five pictures to the worst: scorers of this world see that.
+    assert models[str(CALIBRATION)]["accuracy"] > 0.8
+    assert models["pickscore"]["published"] == 0.702 and models["image_reward"]["published"] is None
+    rows = pd.read_parquet(next((pickapic_folder / "data").glob("test_unique-*")))
+    first = next(each for each in rows.itertuples() if each.image_0_uid == "0-0")
+    table = pd.read_parquet(tmp_path / "out" / "scores.parquet").set_index("image")
+    scorer = load_scorer("pickscore", checkpoints()["pickscore"])
+    expected = scorer.score([first.jpg_0, first.jpg_1], first.caption).tolist()
+    assert table.loc[["0-0", "0-1"], "pickscore"].tolist() == pytest.approx(expected, abs=1e-4)
+    # Counted again from the table of scores alone.
+    better = np.array([table["pickscore"].get(f"{number}-{1 - number % 2}", np.nan) for number in range(22)])
+    worse = np.array([table["pickscore"].get(f"{number}-{number % 2}", np.nan) for number in range(22)])
+    counted = np.isfinite(better - worse) & ~np.isin(np.arange(22), [3, 5])
+    assert models["pickscore"]["correct"] == (better > worse)[counted].sum()
+
+
+@pytest.mark.parametrize(("name", "pairs", "lost", "tied"), [("hpdv2", 35, 4, 1), ("imagerewarddb", 35, 4, 1)])
+def test_rankings(request, name, pairs, lost, tied, tmp_path):
+    folder = request.getfixturevalue(f"{name}_folder")
+    options = ["--dataset", name, "--data", folder, *TOY]
+    record, models = results(*options, out=tmp_path / "out")
+    assert record["data"]["pairs"] == pairs
+    found = excluded(record)
+    assert found[("pairs", "with such a picture")] == lost and found[("pairs", "ranked equal")] == tied
+    assert found[("pictures", "missing or unreadable, see errors.csv")] == 1
+    assert models["shipped"]["seen"] == "nothing" and models["shipped"]["reliability"]["log_loss"] > 0
+    assert any("intervals are too narrow" in note for note in record["notes"])
+    # The scores are used again: without the pictures the same comes out.
+    shutil.rmtree(tmp_path / "extracted", ignore_errors=True)
+    shutil.rmtree(folder / "test", ignore_errors=True)
+    assert results(*options, out=tmp_path / "out")[0] | {"command": ""} == record | {"command": ""}
+
+
+def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, tmp_path):
+    options = ["evaluate", "preferences", "--dataset", "pickapic", "--data", str(pickapic_folder), *TOY]
+    options += ["--batch-size", "4", "--out", str(tmp_path / "two")]
+    journal = tmp_path / "two" / ".scores.parquet.journal"
+    process = subprocess.Popen([sys.executable, "-m", "fergi_reward", *options], stderr=subprocess.DEVNULL)
+    while not any(path.stat().st_size for path in journal.glob("*.jsonl")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "two" / "scores.parquet").exists()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "fergi_reward"]
+    run = subprocess.run([*launch, *options], capture_output=True, text=True)
+    assert run.returncode == 0 and run.stdout.count("# Pick-a-Pic v2") == 1, run.stderr
+    options[-1] = str(tmp_path / "one")
+    assert CliRunner().invoke(main, options).exit_code == 0
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    assert one | {"command": ""} == two | {"command": ""}
+    assert (tmp_path / "one/scores.parquet").read_bytes() == (tmp_path / "two/scores.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "fergi", "--checkpoint", "clip=x"], "FERGI's scores are recorded"),
+        (["--dataset", "hpdv2", "--skip-bad"], "--skip-bad is for --dataset fergi"),
+        (["--calibration", "shipped", "--calibration", "shipped"], "a --calibration is given twice"),
+        (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--dataset", "hpdv2", "--data", "nowhere"], "nowhere is neither a folder nor a hub id"),
+        (["--calibration", "nowhere.json"], "nowhere.json cannot be read"),
+    ],
+)
+def test_mistakes_are_one_sentence(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = evaluate(*options)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr and "Traceback" not in result.output
+
+
+def test_one_prompt_and_a_checkpoint_that_is_none(hpdv2_folder, tmp_path):
+    entries = json.loads((hpdv2_folder / "test.json").read_text())
+    (hpdv2_folder / "test.json").write_text(json.dumps(entries[4:5]))
+    options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore"]
+    record, models = results(*options, TOY[1], out=tmp_path / "out")
+    accuracy = models["pickscore"]["accuracy"]
+    assert models["pickscore"]["ci95"] == [accuracy, accuracy]
+    assert "With 1 prompt(s), intervals are too narrow to mean much." in record["notes"]
+    (tmp_path / "empty").mkdir()
+    result = evaluate(*options, f"--checkpoint=pickscore={tmp_path / 'empty'}", "--out", tmp_path / "other")
+    assert result.exit_code == 2 and "empty has no config.json" in result.stderr
+
+
+def test_nothing_left(hpdv2_folder, tmp_path):
+    shutil.rmtree(hpdv2_folder / "test")
+    (hpdv2_folder / "test").mkdir()
+    result = evaluate("--dataset", "hpdv2", "--data", hpdv2_folder, *TOY, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert (
+        "has no pair that counts (1 rankings: fewer than two images; 1 rankings: no prompt; 20 pictures"
+        in result.stderr
+    )
+
+
+def test_scores_of_other_options_are_not_used(hpdv2_folder, tmp_path):
+    options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--out", tmp_path / "out"]
+    assert evaluate(*options, "--scorers", "pickscore", TOY[1]).exit_code == 0
+    result = evaluate(*options, *TOY)
+    assert result.exit_code == 2
+    assert "holds scores of a run with other options" in result.stderr
+
+
+def test_without_any_face_the_scores_are_judged(simulated, tmp_path):
+    folder = tmp_path / "faceless"
+    shutil.copytree(simulated, folder)
+    for file in (folder / "preparation" / "preprocessed_reaction_data").iterdir():
+        file.write_text(file.read_text().splitlines()[0] + "\n")
+    calibrate(read_fergi(simulated)).calibration.save(tmp_path / "some.json")
+    record, models = results("--data", folder, "--calibration", tmp_path / "some.json", out=tmp_path / "out")
+    assert record["data"]["pairs"] > len(read_fergi(simulated).with_reactions().pairs())
+    assert [model["seen"] for model in models.values()] == ["nothing"] * 3 + ["in sample"]
+    assert record["exclusions"] == []
