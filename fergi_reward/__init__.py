@@ -16,6 +16,7 @@ _EXPORTS = {
     "calibrate": "calibration.protocols",
     "load_scorer": "scorers.registry",
     "read_fergi": "fergi",
+    "read_reactions": "layouts",
 }
 __all__ = sorted(_EXPORTS)
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fergi_reward.calibration.table import PreferenceTable as PreferenceTable
     from fergi_reward.errors import FergiRewardError as FergiRewardError
     from fergi_reward.fergi import read_fergi as read_fergi
+    from fergi_reward.layouts import read_reactions as read_reactions
     from fergi_reward.reactions.recorded import RecordedReactions as RecordedReactions
     from fergi_reward.reward import CombinedReward as CombinedReward
     from fergi_reward.reward import RewardOutput as RewardOutput

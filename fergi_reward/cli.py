@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -39,8 +39,13 @@ config = click.option(
     callback=read_config,
     help="A YAML file with these options as keys; what the command line gives goes first.",
 )
-data_option = click.option(
-    "--data", type=PATH, help="The FERGI folder.  [default: $FERGI_DATA, else where `data fetch` puts it]"
+FERGI_PLACE = "[default: $FERGI_DATA, else where `data fetch` puts it]"
+data_option = click.option("--data", type=PATH, help=f"The FERGI folder.  {FERGI_PLACE}")
+ratings_option = click.option(
+    "--ratings", type=PATH, help="For a folder of extract: a CSV with user, session, image, rank and a column a scorer."
+)
+source_map_option = click.option(
+    "--source-map", type=PATH, help="Of map-source: takes reactions from its first source to the scale of the other."
 )
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
 
@@ -73,7 +78,15 @@ def main() -> None:
 
 @main.command()
 @config
-@data_option
+@click.option(
+    "--data",
+    "--reactions",
+    "data",
+    type=PATH,
+    help=f"The FERGI folder or, with --ratings, one that extract wrote.  {FERGI_PLACE}",
+)
+@ratings_option
+@source_map_option
 @click.option(
     "--protocol",
     type=click.Choice(["bradley-terry", "paper-v1", "paper-v3"]),
@@ -90,6 +103,8 @@ def main() -> None:
 @skip_bad
 def calibrate(
     data: Path | None,
+    ratings: Path | None,
+    source_map: Path | None,
     protocol: str,
     out: Path,
     report: Path | None,
@@ -104,9 +119,12 @@ def calibrate(
     from fergi_reward.calibration import report as reports
     from fergi_reward.calibration.protocols import calibrate as run
     from fergi_reward.csv_files import BadRows
-    from fergi_reward.fergi import locate, read_fergi
+    from fergi_reward.layouts import read_preferences
+    from fergi_reward.reactions.source_map import SourceMap
 
-    table = read_fergi(locate(data), from_frames=from_frames, au_source=au_source, bad=BadRows(skip_bad))
+    table = read_preferences(data, ratings, au_source=au_source, from_frames=from_frames, bad=BadRows(skip_bad))
+    if source_map:
+        table = table.mapped(SourceMap.load(source_map))
     for row in table.left_out:
         click.echo(f"left out: {row}", err=True)
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
@@ -151,8 +169,21 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
 
 @main.command()
 @config
-@data_option
-@click.option("--reactions", type=PATH, help="People to annotate, in FERGI's layout.  [default: those of --data]")
+@click.option(
+    "--data",
+    type=PATH,
+    help=f"People who ranked: the FERGI folder or, with --ratings, one that extract wrote.  {FERGI_PLACE}",
+)
+@ratings_option
+@click.option(
+    "--reactions",
+    type=PATH,
+    help="People to annotate: a folder of extract, or in FERGI's layout.  [default: those who ranked]",
+)
+@click.option(
+    "--au-source", help="What measured the action units of --reactions in FERGI's layout.  [default: fergi-ir50]"
+)
+@source_map_option
 @click.option("--calibration", type=PATH, help="Says how sure a pair is.  [default: the shipped one]")
 @click.option("--target-accuracy", type=click.FloatRange(0.5, 1, True, True), help="Promise this share of right pairs.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, True, True), default=0.9, help="Of that promise.")
@@ -162,7 +193,10 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
 @click.option("--out", type=PATH, default=Path("pairs.jsonl"), help="The pairs to write.")
 def annotate(
     data: Path | None,
+    ratings: Path | None,
     reactions: Path | None,
+    au_source: str | None,
+    source_map: Path | None,
     calibration: Path | None,
     target_accuracy: float | None,
     confidence: float,
@@ -173,15 +207,19 @@ def annotate(
 ) -> None:
     """Say which of two pictures a viewer prefers, from the face alone, where it says enough."""
     from fergi_reward.annotation.dataset import read_pictures, write_dataset
-    from fergi_reward.annotation.run import Promised, run, summary, write_pairs
+    from fergi_reward.annotation.run import Promised, on_one_scale, run, summary, write_pairs
     from fergi_reward.calibration.calibration import Calibration
-    from fergi_reward.fergi import locate, read_fergi
+    from fergi_reward.layouts import read_preferences, read_reactions
+    from fergi_reward.reactions.source_map import SourceMap
+    from fergi_reward.reactions.table import ReactionTable
 
     if (images is None) != (dataset is None):
         raise FergiRewardError("--images and --dataset go together: give both or neither")
     pictures = read_pictures(images) if images else {}
-    ranked = read_fergi(locate(data))
-    viewers = read_fergi(reactions) if reactions else ranked
+    ranked = read_preferences(data, ratings, au_source=None if reactions else au_source)
+    viewers: ReactionTable = read_reactions(reactions, au_source) if reactions else ranked
+    if source_map:
+        ranked, viewers = on_one_scale(ranked, viewers, SourceMap.load(source_map))
     weights = Calibration.load(calibration) if calibration else Calibration.shipped()
     promised = None if target_accuracy is None else Promised(target_accuracy, confidence)
     outcome = run(ranked, viewers, weights, promised)
@@ -217,13 +255,50 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
         ctx.exit(3)
 
 
+@main.command("best-of")
+@config
+@click.option("--prompts", type=PATH, required=True, help="A text file of prompts, one a line.")
+@click.option(
+    "--pipeline",
+    default="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    help="What draws: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
+)
+@click.option("--n", type=click.IntRange(min=1), default=8, help="Pictures to draw of each prompt.")
+@click.option("--out", type=PATH, default=Path("best_of"), help="The folder of the chosen pictures and all scores.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the pictures' own seeds, which are recorded.")
+@click.option("--scorers", help="Names, with commas between.  [default: all that the calibration weighs]")
+@click.option(
+    "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
+)
+@click.option("--calibration", help="A file that weighs the scorers.  [default: the shipped one, or the toy's]")
+@click.option("--lora", type=PATH, help="The folder of a LoRA adapter to draw with.")
+@click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.  [default: the pipeline's]")
+@click.option("--guidance-scale", type=float, help="Classifier-free guidance.  [default: the pipeline's]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Pictures at a time.")
+@click.option("--device", help="Such as cuda.  [default: the GPU, else the CPU]")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of all weights."
+)
+def best_of(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Draw several pictures of each prompt, keep the one that the reward likes best; goes on where it was killed."""
+    from fergi_reward.best_of_program import BestOfOptions, run
+
+    done = run(BestOfOptions(**options))
+    out, n = options["out"], options["n"]
+    click.echo(
+        f"mean reward over {done.prompts} prompts: {done.single:.3f} of one picture, {done.best:.3f} of the best of {n}"
+    )
+    click.echo(f"pictures: {out / 'best'}; all scores: {out / 'scores.csv'}; look at {out / 'best_and_worst.png'}")
+
+
 @main.command()
 @config
 @click.option(
     "--videos",
     type=PATH,
     required=True,
-    help="A CSV with the columns video, user, session, image, consent, or the folder that holds it as manifest.csv.",
+    help="A CSV with the columns video, user, session, image, consent (and kind: reaction or baseline), or the folder "
+    "that holds it as manifest.csv.",
 )
 @click.option(
     "--backend", type=click.Choice(["mediapipe", "pyfeat"]), default="mediapipe", help="What measures the face."
@@ -247,18 +322,48 @@ def extract(ctx: click.Context, videos: Path, backend: str, model: Path | None, 
 
 
 @main.command()
+@config
+@click.option("--from", "origin", type=PATH, required=True, help="Reactions from one source, in either layout.")
+@click.option("--to", "target", type=PATH, required=True, help="Reactions from the source to map to.")
+@click.option(
+    "--unpaired",
+    type=click.Choice(["reaction", "baseline"]),
+    help="Compare the quantiles of these clips, of whatever people.  [default: the same clips are in both folders]",
+)
+@click.option("--from-source", help="What measured --from in FERGI's layout.  [default: fergi-ir50]")
+@click.option("--to-source", help="What measured --to in FERGI's layout.  [default: fergi-ir50]")
+@click.option("--out", type=PATH, default=Path("source_map.json"), help="The map to write.")
+def map_source(
+    origin: Path,
+    target: Path,
+    unpaired: Literal["reaction", "baseline"] | None,
+    from_source: str | None,
+    to_source: str | None,
+    out: Path,
+) -> None:
+    """Fit a map of AU4 from the scale of one source to that of another."""
+    from fergi_reward.layouts import read_reactions
+    from fergi_reward.reactions.source_map_fit import fit_paired, fit_unpaired, summary
+
+    sides = read_reactions(origin, from_source), read_reactions(target, to_source)
+    fitted = fit_unpaired(*sides, unpaired) if unpaired else fit_paired(*sides)
+    fitted.source_map.save(out)
+    click.echo(f"{summary(fitted)}\n\nmap: {out}")
+
+
+@main.command()
 @click.argument("user")
 @click.option("--reactions", type=PATH, default=Path("reactions"), help="The folder of reactions.")
-@click.option("--calibrations", type=PATH, default=Path(), help="Where to look for calibrations that used them.")
+@click.option("--calibrations", type=PATH, default=Path(), help="Where to look for what was fitted with them.")
 def forget(user: str, reactions: Path, calibrations: Path) -> None:
-    """Delete a participant's reactions, and say which calibrations had used them."""
+    """Delete a participant's reactions, and say which calibrations and source maps had used them."""
     from fergi_reward.forget import forget as run
 
     done = run(user, reactions, calibrations)
     click.echo(f"user {user} is deleted from {reactions}: {done.clips} reactions")
     click.echo("take them out of your own manifest, too, or the next extract measures them again; delete their videos")
-    for path in done.calibrations:
-        click.echo(f"fitted with them: {path}; calibrate again without them, or delete it")
+    for path in done.used:
+        click.echo(f"fitted with them: {path}; fit it again without them, or delete it")
 
 
 @main.command()

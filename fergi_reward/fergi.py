@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fergi_reward.calibration.table import KEY, PreferenceTable
+from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.csv_files import BadRows, Column, read_numbers
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
 from fergi_reward.reactions.sources import FERGI, SIMULATED
+from fergi_reward.reactions.table import KEY
 
 # A file of this name in a folder says that nobody looked at anything: the viewers are simulated.
 SIMULATED_MARK = "simulated.json"

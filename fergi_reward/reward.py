@@ -15,6 +15,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, open_picture, picture_list
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.reactions.sources import check_source
 from fergi_reward.scorers.base import Scorer, prompt_list
 from fergi_reward.scorers.registry import load_scorer, term_name
 
@@ -318,11 +319,8 @@ def _checked_reactions(
         raise FergiRewardError(
             f"reaction={reaction!r} with {'no ' if recorded is None else ''}recorded reactions given"
         )
-    if recorded is not None and recorded.source != calibration.au_source:
-        raise FergiRewardError(
-            f"the calibration was fitted on AU source {calibration.au_source!r}, got reactions from "
-            f"{recorded.source!r}: calibrate on reactions from {recorded.source!r}"
-        )
+    if recorded is not None:
+        check_source("the calibration was fitted on", calibration.au_source, "reactions", recorded.source)
     return recorded
 
 

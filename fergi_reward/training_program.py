@@ -3,6 +3,7 @@
 It knows trainers, scorers and calibrations; these do not know each other.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
@@ -46,22 +47,17 @@ TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {
 
 
 @dataclass(frozen=True)
-class ProgramArguments(CheckedOptions):
-    """What is trained, and watched by whom."""
+class PipelineArguments(CheckedOptions):
+    """A pipeline, and where the scorers of what it draws come from."""
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Pipeline to fine-tune: a hub id, a folder, or a toy with toy scorers: emoji, emoji_flow, tiny, tiny_xl, "
+        "Text-to-image pipeline: a hub id, a folder, or a toy with toy scorers: emoji, emoji_flow, tiny, tiny_xl, "
         "tiny_3 or tiny_flux.",
     )
-    prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
     checkpoints: list[str] | None = field(
         default=None, metadata={"help": "NAME=FOLDER: local checkpoints of scorers, in the hub's layout."}
     )
-    judges: list[str] | None = field(
-        default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
-    )
-    dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
 
     def problems(self) -> list[str]:
         """A checkpoint needs a name and a folder."""
@@ -74,8 +70,8 @@ class ProgramArguments(CheckedOptions):
 
 
 @dataclass(frozen=True)
-class ScriptArguments(ProgramArguments):
-    """The same, and for which reward."""
+class RewardArguments(PipelineArguments):
+    """The same, and the reward of what it draws."""
 
     scorers: list[str] | None = field(
         default=None, metadata={"help": "Scorers of the reward; by default those that the calibration weighs."}
@@ -85,26 +81,69 @@ class ScriptArguments(ProgramArguments):
         0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
     )
 
+    def reward_places(self) -> dict[str, str]:
+        """The local checkpoints of the reward's scorers."""
+        return self.places()
+
+
+@dataclass(frozen=True)
+class ProgramArguments(PipelineArguments):
+    """What is trained, and watched by whom."""
+
+    prompts: str = option("configs/prompts/everyday.txt", "Text file of the prompts to sample from, one a line.")
+    judges: list[str] | None = field(
+        default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
+    )
+    dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
+
+
+@dataclass(frozen=True)
+class ScriptArguments(ProgramArguments, RewardArguments):
+    """The same, and for which reward."""
+
+    def reward_places(self) -> dict[str, str]:
+        """All but the judges'."""
+        return {name: place for name, place in self.places().items() if name not in (self.judges or [])}
+
 
 def load_pipeline(model: str) -> Pipeline:
-    """The pipeline to fine-tune, without its safety checker: black pictures would be rewarded like any other.
+    """The pipeline to fine-tune.
 
     Raises:
         FergiRewardError: There is none of that name, or it is of a kind that cannot be trained.
     """
-    from diffusers import DiffusionPipeline
+    pipeline = load_any_pipeline(model)
+    network_name(pipeline)
+    return pipeline
 
-    if model in TINY:
-        return TINY[model](seed=0)
-    if model in EMOJI:
-        return EMOJI[model]()
+
+def load_any_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:
+    """A pipeline to draw with, without its safety checker: black pictures would be rewarded like any other.
+
+    Args:
+        model: A hub id, a folder or a toy.
+        dtype: Of its weights; by default as diffusers loads them.
+
+    Raises:
+        FergiRewardError: There is none of that name.
+        MissingDependencyError: diffusers is not installed.
+    """
     try:
-        pipeline = DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False)
+        from diffusers import DiffusionPipeline
+    except ImportError as error:
+        raise MissingDependencyError("diffusers", "drawing pictures", "train") from error
+
+    if model in TOYS:
+        toy = TINY[model](seed=0) if model in TINY else EMOJI[model]()
+        return toy if dtype in (None, toy.dtype) else toy.to(dtype)
+    more = {"torch_dtype": dtype} if dtype else {}
+    try:
+        with warnings.catch_warnings():  # newer versions of diffusers call it dtype, older ones know only this name
+            warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
+            return DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False, **more)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FergiRewardError(f"cannot load the model {model!r}: give a hub id or a folder ({reason})") from error
-    network_name(pipeline)
-    return pipeline
 
 
 def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
@@ -116,24 +155,33 @@ def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     return dry_run(config, pipeline, [term_name(name) for name in names])
 
 
-def _weighed(script: ScriptArguments) -> list[str]:
+def _weighed(script: RewardArguments) -> list[str]:
     return script.scorers or list(_calibration(script).scorers)
 
 
-def _calibration(script: ScriptArguments) -> Calibration:
+def _calibration(script: RewardArguments) -> Calibration:
     if script.calibration is None:
         return Calibration.load(emoji.CALIBRATION) if script.model in EMOJI else Calibration.shipped()
     return Calibration.load(Path(script.calibration))
 
 
-def load_reward(script: ScriptArguments) -> CombinedReward:
-    """The calibrated reward, on this process's device; published scorers are loaded when they are first asked."""
-    names = _weighed(script)
+def load_reward(
+    script: RewardArguments, *, on: "torch.device | None" = None, dtype: "torch.dtype | None" = None
+) -> CombinedReward:
+    """The calibrated reward; published scorers are loaded when they are first asked.
+
+    Args:
+        script: Names its scorers and its calibration.
+        on: Where it scores; by default on this process's device.
+        dtype: Of the towers of published scorers; by default float32.
+    """
+    names, on = _weighed(script), on or device()
     return CombinedReward(
-        [load_toy(script.model, name) for name in names] if script.model in TOYS else names,
+        [load_toy(script.model, name).to(on) for name in names] if script.model in TOYS else names,
         _calibration(script),
-        checkpoints={name: place for name, place in script.places().items() if name not in (script.judges or [])},
-        device=device(),
+        checkpoints=script.reward_places(),
+        device=on,
+        dtype=dtype,
         uncertainty_penalty=script.uncertainty_penalty,
     )
 
@@ -161,8 +209,11 @@ def load_toy(model: str, name: str) -> Scorer:
 
 def device() -> "torch.device":
     """Where this process computes."""
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
+    try:
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
+    except ImportError as error:
+        raise MissingDependencyError("accelerate", "finding the device", "train") from error
 
     # The first to ask fixes the state for the whole process: it must ask as the trainer's Accelerator would.
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import pandas as pd
 import pytest
 
+from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.simulated_fergi import write_simulated_fergi
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -51,6 +53,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("simulated")
     write_simulated_fergi(folder, participants=4, sessions=3, seed=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
+    """A function that writes rows of user, session, image, au4 and perhaps kind as `extract` would have."""
+
+    def write(path: Path, rows: pd.DataFrame, source: str) -> Path:
+        common = dict.fromkeys(MANIFEST_COLUMNS, "1") | {"source": source, "kind": "reaction"}
+        columns = [*MANIFEST_COLUMNS, "au4"]
+        ReactionFolder(path).write_rows(
+            [common | row for row in rows[rows.columns.intersection(columns)].to_dict("records")], ["au4"]
+        )
+        return path
+
+    return write
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

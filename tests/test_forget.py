@@ -1,6 +1,7 @@
 """`fergi-reward forget` on folders made by hand."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import DEGREES, ReactionClip
 from fergi_reward.reactions.clip_file import StoredClip, write_clip
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
+from fergi_reward.reactions.source_map import SourceMap
 
 
 def stored_clip(au4=(0.1, 0.4)):
@@ -27,21 +29,28 @@ def folder(tmp_path):
     folder = ReactionFolder(tmp_path / "reactions")
     rows = []
     for user in ("ann", "../ann"):
-        place = folder.clip(user, "1", "cat/1.png")
+        place = folder.clip(user, "1", "cat/1.png", "reaction")
         write_clip(folder.path / place, stored_clip())
-        video = folder.path / folder.video(user, "1", "cat/1.png", ".mp4")
+        video = folder.path / folder.video(user, "1", "cat/1.png", "reaction", ".mp4")
         video.parent.mkdir(parents=True)
         video.write_bytes(b"a face")
-        known = {"user": user, "session": "1", "image": "cat/1.png", "clip": place.as_posix(), "source": "camera"}
+        known = {
+            "user": user,
+            "session": "1",
+            "image": "cat/1.png",
+            "kind": "reaction",
+            "clip": place.as_posix(),
+            "source": "camera",
+        }
         rows.append(dict.fromkeys(MANIFEST_COLUMNS, "x") | known | {"au4": 0.3})
     folder.write_rows(rows, ["au4"])
-    folder.write_failures([{"user": "ann", "session": "2", "image": "1", "video": "a.mp4", "error": "dark"}])
+    folder.write_failures([{"user": "ann", "session": "2", "image": "1", "kind": "reaction", "error": "dark"}])
     return folder
 
 
-def calibration(path, users, source="camera"):
+def calibration(path, users, source="camera", **more):
     fits = (Fit("pickscore", (Term("pickscore", 0.0, 1.0, 1.0),)),)
-    dataset = {"fingerprint": "00", "participants": len(users), "users": users}
+    dataset = {"fingerprint": "00", "participants": len(users), "users": users, **more}
     Calibration("test", source, fits, dataset, "0.1.0", "made by hand", 0).save(path)
     return path
 
@@ -54,13 +63,20 @@ def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path
     used = calibration(tmp_path / "deep" / "used.json", ["ann", "bob"])
     calibration(tmp_path / "other_people.json", ["bob"])
     calibration(tmp_path / "other_source.json", ["ann"], "webcam")
+    mapped = calibration(tmp_path / "mapped.json", ["ann"], "webcam", mapped_from="camera")
+    source_map = SourceMap("webcam", "camera", ((0, 0), (1, 1)), "by hand", 1, ("bob",), 1, ("ann",), "0.1.0")
+    source_map.save(tmp_path / "source_map.json")
+    replace(source_map, from_users=("ann",), to_users=("bob",)).save(tmp_path / "other_map.json")
     (tmp_path / "no_calibration.json").write_text("[]")
     result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         f"user ann is deleted from {folder.path}: 1 reactions",
         "take them out of your own manifest, too, or the next extract measures them again; delete their videos",
-        f"fitted with them: {used}; calibrate again without them, or delete it",
+        *(
+            f"fitted with them: {path}; fit it again without them, or delete it"
+            for path in (mapped, tmp_path / "source_map.json", used)
+        ),
     ]
     files = sorted(path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file())
     assert files == [
@@ -78,9 +94,10 @@ def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path
 def test_no_name_leads_out_of_the_folder():
     folder = ReactionFolder(Path("here"))
     for user in ("..", "/etc", "a/../../b", ""):
-        assert folder.clip(user, user, user).parts[0] == "clips"
-        assert not {"..", "/"} & set(folder.clip(user, user, user).parts)
-    assert folder.clip("a", "1,image=2", "3") != folder.clip("a", "1", "2,image=3")
+        assert folder.clip(user, user, user, "reaction").parts[0] == "clips"
+        assert not {"..", "/"} & set(folder.clip(user, user, user, "reaction").parts)
+    assert folder.clip("a", "1,image=2", "3", "reaction") != folder.clip("a", "1", "2,image=3", "reaction")
+    assert folder.clip("a", "1", "2,baseline", "reaction") != folder.clip("a", "1", "2", "baseline")
 
 
 def test_mixed_sources_are_refused(folder):

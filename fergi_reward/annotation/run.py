@@ -1,7 +1,7 @@
 """An annotation from end to end: choose a rule on people who ranked, apply it to people who only looked."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from fergi_reward.calibration.grid import unsteady_participants
 from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_text
+from fergi_reward.reactions.source_map import SourceMap
+from fergi_reward.reactions.sources import check_source
+from fergi_reward.reactions.table import ReactionTable
 
 
 @dataclass(frozen=True)
@@ -31,46 +34,80 @@ class Outcome:
         annotation: The pairs.
         rules: By user.
         excluded: Viewers who were not annotated, and why.
-        result: How often the annotations agree with the viewers' own ranks.
+        result: How often the annotations agree with the viewers' own ranks; None where these are not known.
+        notes: What to know of the figures.
     """
 
     annotation: Annotation
     rules: Mapping[str, Rule]
     excluded: Mapping[str, str]
     result: Result | None
+    notes: Sequence[str] = ()
 
 
 def run(
-    ranked: PreferenceTable, viewers: PreferenceTable, calibration: Calibration, promised: Promised | None = None
+    ranked: PreferenceTable, viewers: ReactionTable, calibration: Calibration, promised: Promised | None = None
 ) -> Outcome:
     """Annotate the pictures that some viewers looked at.
 
-    Restless viewers, and those without a baseline clip, are left out on both sides, as in the FERGI paper.
+    Restless viewers, and those without a baseline clip, are left out on both sides, as in the FERGI paper; where nobody
+    on a side has one, nobody there is.
 
     Args:
         ranked: People who ranked what they saw: the rule is chosen on them.
-        viewers: People to annotate; their ranks are not looked at but to say how often the annotations are right.
+        viewers: People to annotate; ranks are not needed, and not looked at but to say how often the annotations are
+            right.
         calibration: Says how sure each pair is.
         promised: What the rule must keep; by default it is the paper's rule, which promises nothing.
 
     Raises:
         FergiRewardError: The three were not measured alike, nobody is left, or no rule keeps what is promised.
     """
-    for what, source in (("viewers", viewers.au_source), ("calibration", calibration.au_source)):
-        if source != ranked.au_source:
-            raise FergiRewardError(
-                f"the action units of the {what} come from {source}, those of the ranked participants from "
-                f"{ranked.au_source}: scales differ, use one source"
-            )
-    excluded = unsteady_participants(viewers)
+    for what, table in (("people to annotate", viewers), ("people who ranked (--data)", ranked)):
+        check_source("the calibration was fitted on", calibration.au_source, f"reactions of {what}", table.au_source)
+    excluded = unsteady(viewers)
     kept = viewers.without_users(excluded).with_reactions()
     if not kept.users:
         raise FergiRewardError(f"none of the {len(viewers.users)} viewers can be annotated: all were left out")
-    known = ranked.without_users(unsteady_participants(ranked)).with_reactions()
+    known = ranked.without_users(unsteady(ranked)).with_reactions()
     rules = choose_rules(known, kept.users, promised)
     annotation = annotate(kept.images, rules, calibration.fit_for(["au4"]))
-    agreement = checked(annotation, kept.images)
-    return Outcome(annotation, rules, excluded, judge(agreement, seed=0) if len(agreement.margins) else None)
+    notes = [
+        f"nobody {side} is left out as restless: there are no baseline clips of them"
+        for side, table in (("to annotate", viewers), ("who ranked", ranked))
+        if not table.has_baseline
+    ]
+    if promised and viewers.mapped_from:
+        notes.append(f"the promise holds as far as the map from {viewers.mapped_from} does")
+    return Outcome(annotation, rules, excluded, _judged(annotation, kept), notes)
+
+
+def on_one_scale(
+    ranked: PreferenceTable, viewers: ReactionTable, source_map: SourceMap
+) -> tuple[PreferenceTable, ReactionTable]:
+    """Both sides, with what comes from the source of a map mapped.
+
+    Raises:
+        FergiRewardError: The map is for neither.
+    """
+    if ranked.au_source == source_map.from_source:
+        ranked = ranked.mapped(source_map)
+        if viewers.au_source == source_map.to_source:
+            return ranked, viewers
+    return ranked, viewers.mapped(source_map)
+
+
+def unsteady(table: ReactionTable) -> dict[str, str]:
+    """Participants to leave out, and why; nobody where nobody has a baseline clip to go by."""
+    return unsteady_participants(table) if table.has_baseline else {}
+
+
+def _judged(annotation: Annotation, viewers: ReactionTable) -> Result | None:
+    """How often the annotations are right, where the viewers' ranks are known."""
+    if not isinstance(viewers, PreferenceTable):
+        return None
+    agreement = checked(annotation, viewers.images)
+    return judge(agreement, seed=0) if len(agreement.margins) else None
 
 
 def choose_rules(ranked: PreferenceTable, users: list[str], promised: Promised | None) -> dict[str, Rule]:
@@ -109,5 +146,7 @@ def summary(outcome: Outcome) -> str:
             f"by the viewers' own ranks {result.correct} of {result.pairs} are right: {result.accuracy:.2%} "
             f"(95 % interval {low:.1%} - {high:.1%})"
         )
+    elif len(annotation.pairs):
+        lines.append("the viewers' own ranks are not known: nothing here says how often the annotations are right")
     lines += [f"left out: {user}, {reason}" for user, reason in outcome.excluded.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *outcome.notes])

@@ -19,7 +19,7 @@ class Journal:
 
     Args:
         folder: The journal's folder.
-        options: What the scores depend on; a journal of other options is not gone on with.
+        options: What the scores depend on; a journal of other options is not gone on with, unless it is empty.
 
     Raises:
         FergiRewardError: The folder holds a journal of other options.
@@ -28,7 +28,7 @@ class Journal:
     def __init__(self, folder: Path, options: Mapping[str, object]) -> None:
         self.folder = folder
         noted = folder / "options.json"
-        if noted.exists() and json.loads(noted.read_text(encoding="utf-8")) != options:
+        if noted.exists() and json.loads(noted.read_text(encoding="utf-8")) != options and self.done():
             raise FergiRewardError(
                 f"{folder} holds scores of a run with other options: delete it, or give another --out"
             )

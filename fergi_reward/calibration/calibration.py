@@ -111,7 +111,7 @@ class Calibration:
         au_source: What measured the action units, such as `fergi-ir50`.
         fits: One a set of terms.
         dataset: What it was fitted on: `fingerprint` (SHA-256), `participants` and who they are (`users`), `images`,
-            `pairs`.
+            `pairs`, and where the reactions were mapped to this scale, the source that measured them (`mapped_from`).
         library_version: The version that fitted it.
         command: The command that made it.
         seed: The seed of folds and intervals.
@@ -150,9 +150,10 @@ class Calibration:
             f"{known}, or run `fergi-reward calibrate` on data with these scores"
         )
 
-    def used(self, user: str) -> bool:
-        """Whether a participant is among those that it was fitted on."""
-        return user in self.dataset.get("users", ())
+    def used(self, user: str, source: str) -> bool:
+        """Whether reactions of a participant, as measured by a source, are among those that it was fitted on."""
+        measured = self.dataset.get("mapped_from", self.au_source)
+        return source == measured and user in self.dataset.get("users", ())
 
     def save(self, path: Path) -> None:
         """Write the calibration as JSON, whole or not at all."""

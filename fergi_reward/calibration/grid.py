@@ -15,6 +15,7 @@ from fergi_reward.calibration.crossval import HeldOut, Outcome, leave_one_out
 from fergi_reward.calibration.table import Pairs, PreferenceTable
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import valence
+from fergi_reward.reactions.table import ReactionTable
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
 DECAYS = np.arange(1, 22) / 10
@@ -55,10 +56,10 @@ def weight_grid() -> Floats:
     return np.stack([first, second, third], axis=1)[kept]
 
 
-def unsteady_participants(table: PreferenceTable) -> dict[str, str]:
+def unsteady_participants(table: ReactionTable) -> dict[str, str]:
     """Participants whose brow moves too much before any image appears, or may do so, and why that leaves them out."""
-    if "au4" not in table.baseline:
-        raise FergiRewardError("paper-v1 needs the baseline clips, and the preference table has none with au4")
+    if not table.has_baseline:
+        raise FergiRewardError("paper-v1 needs baseline clips, and the preference table has no valid one")
     quantiles = table.baseline.groupby("user")["au4"].quantile(BASELINE_QUANTILE)
     rule = f"restless: 80th percentile of the baseline AU4 activation is {{:.3f}}, not below {RESTLESS_BASELINE}"
     reasons = {str(user): rule.format(value) for user, value in quantiles.items() if value >= RESTLESS_BASELINE}

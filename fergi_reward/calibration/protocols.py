@@ -131,4 +131,5 @@ def _dataset(table: PreferenceTable) -> dict[str, Any]:
         "users": sorted(map(str, set(pairs.users))),
         "images": len(table.images),
         "pairs": len(pairs),
+        **({"mapped_from": table.mapped_from} if table.mapped_from else {}),
     }

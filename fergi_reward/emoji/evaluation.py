@@ -9,12 +9,14 @@ from tqdm import tqdm
 
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import Scene
+from fergi_reward.rendering import render
 from fergi_reward.trainers.pipelines import Pipeline, network_name
 from fergi_reward.trainers.samples import write_grid
-from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.seeds import seed_of
 
 # As configs/ddpo_emoji.yaml samples: without guidance, which would hide much of what fine-tuning is to mend.
-STEPS, GUIDANCE_SCALE, ETA = 10, 1.0, 1.0
+SAMPLING_FLOW = {"num_inference_steps": 10, "guidance_scale": 1.0}
+SAMPLING = {**SAMPLING_FLOW, "eta": 1.0}
 BATCH = 64
 COLUMNS = 8
 
@@ -28,19 +30,11 @@ def draw(pipeline: Pipeline, captions: Sequence[str], seed: int) -> Tensor:
         seed: The noise of a picture depends on it and on the picture's place alone.
     """
     drawn = []
-    noise = {"eta": ETA} if network_name(pipeline) == "unet" else {}  # a flow has none to add
-    pipeline.set_progress_bar_config(disable=True)
+    sampling = SAMPLING if network_name(pipeline) == "unet" else SAMPLING_FLOW
     for start in tqdm(range(0, len(captions), BATCH), desc="drawing a toy's pictures", unit="batch", leave=False):
         batch = list(captions[start : start + BATCH])
-        images = pipeline(
-            batch,
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE_SCALE,
-            **noise,
-            generator=[generator(seed, "drawing", start + row) for row in range(len(batch))],
-            output_type="pt",
-        ).images
-        drawn.append(images.float().cpu())
+        seeds = [seed_of(seed, "drawing", start + row) for row in range(len(batch))]
+        drawn.append(render(pipeline, batch, seeds, **sampling).cpu())
     return torch.cat(drawn)
 
 

@@ -123,7 +123,7 @@ class _Viewed:
     def _seen(self, name: str, calibration: Calibration) -> tuple[Seen, str]:
         """What a calibration's weights have seen of these participants, and how to say it."""
         users = set(self.pairs.users)
-        known = sum(map(calibration.used, users)) if calibration.au_source == self.table.au_source else 0
+        known = sum(calibration.used(user, str(self.table.measured_by)) for user in users)
         if not known:
             return "nothing", f"{name} was fitted on other people."
         if calibration.protocol == "bradley-terry" and calibration.dataset["fingerprint"] == self.table.fingerprint():

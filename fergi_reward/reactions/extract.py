@@ -13,7 +13,7 @@ from fergi_reward.files import written_whole
 from fergi_reward.reactions.backends.base import Backend, assemble
 from fergi_reward.reactions.clip import MIN_VALID_SHARE, ReactionClip, window_length
 from fergi_reward.reactions.clip_file import StoredClip, read_clip_file, write_clip
-from fergi_reward.reactions.folder import ReactionFolder, Row
+from fergi_reward.reactions.folder import CLIP_KEY, ReactionFolder, Row
 from fergi_reward.reactions.manifest import Recording, read_recordings
 from fergi_reward.reactions.video import read_frames
 
@@ -49,7 +49,7 @@ def extract(videos: Path, backend: Backend, out: Path, *, keep_video: bool = Fal
         MissingDependencyError: The backend's package is not installed.
     """
     recordings, folder = read_recordings(videos), ReactionFolder(out)
-    rows: dict[tuple[str, str, str], Row] = {(row["user"], row["session"], row["image"]): row for row in folder.rows()}
+    rows: dict[tuple[str, ...], Row] = {tuple(row[name] for name in CLIP_KEY): row for row in folder.rows()}
     if rows and (source := next(iter(rows.values()))["source"]) != backend.source:
         raise FergiRewardError(
             f"{out} holds reactions from {source}, this backend measures {backend.source}, and their scales differ: "
@@ -122,8 +122,7 @@ def _measured(recording: Recording, backend: Backend) -> StoredClip:
 
 
 def _named(recording: Recording) -> dict[str, object]:
-    user, session, image = recording.key
-    return {"user": user, "session": session, "image": image, "video": recording.video}
+    return {**dict(zip(CLIP_KEY, recording.key, strict=True)), "video": recording.video}
 
 
 def _row(recording: Recording, stored: StoredClip, place: Path) -> Row:

@@ -2,7 +2,7 @@
 
 - `manifest.csv`: user, session, image, consent, activations and more, a row a clip.
 - `errors.csv`: the videos of the last run that gave no clip, and why.
-- `clips/user=ann/session=1,image=3.parquet`: a clip.
+- `clips/user=ann/session=1,image=3.parquet`: a clip; `session=1,image=3,baseline.parquet` the one before the image.
 - `videos/user=ann/session=1,image=3.mp4`: its video, with `--keep-video` alone.
 """
 
@@ -17,8 +17,9 @@ from fergi_reward.files import written_whole
 
 Row = Mapping[str, object]
 MADE_COLUMNS = ("clip", "source", "frames", "seconds", "valid_share", "faces")
-MANIFEST_COLUMNS = ("user", "session", "image", "video", "consent", *MADE_COLUMNS)
-ERROR_COLUMNS = ("user", "session", "image", "video", "error")
+CLIP_KEY = ("user", "session", "image", "kind")
+MANIFEST_COLUMNS = (*CLIP_KEY, "video", "consent", *MADE_COLUMNS)
+ERROR_COLUMNS = (*CLIP_KEY, "video", "error")
 
 
 class ReactionFolder:
@@ -33,13 +34,14 @@ class ReactionFolder:
         self.manifest = path / "manifest.csv"
         self.errors = path / "errors.csv"
 
-    def clip(self, user: str, session: str, image: str) -> Path:
+    def clip(self, user: str, session: str, image: str, kind: str) -> Path:
         """Where a clip is, relative to the folder. Names are quoted, so that none leads out of it."""
-        return Path("clips", f"user={_quoted(user)}", f"session={_quoted(session)},image={_quoted(image)}.parquet")
+        name = f"session={_quoted(session)},image={_quoted(image)}{',baseline' * (kind == 'baseline')}.parquet"
+        return Path("clips", f"user={_quoted(user)}", name)
 
-    def video(self, user: str, session: str, image: str, suffix: str) -> Path:
+    def video(self, user: str, session: str, image: str, kind: str, suffix: str) -> Path:
         """Where a kept video is, relative to the folder."""
-        clip = self.clip(user, session, image)
+        clip = self.clip(user, session, image, kind)
         return Path("videos", *clip.parts[1:]).with_suffix(suffix)
 
     def rows(self) -> list[dict[str, str]]:
@@ -108,11 +110,17 @@ def _read(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         return []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise FergiRewardError(
+                    f"{path} has no column {', '.join(missing)}: give a folder that `fergi-reward extract` wrote, or "
+                    "extract again into a new one"
+                )
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FergiRewardError(f"{path} cannot be read ({error}): extract again into a new folder") from error
     for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values() or not set(columns) <= set(row):
+        if None in row or None in row.values():
             raise FergiRewardError(f"{path}, row {number} is damaged: extract again into a new folder")
     return rows
 

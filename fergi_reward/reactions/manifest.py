@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from fergi_reward.errors import FergiRewardError
 
 NAME = "manifest.csv"
 COLUMNS = ("video", "user", "session", "image", "consent")
+Kind = Literal["reaction", "baseline"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Recording:
         session: In which session.
         image: At which image.
         consent: The day on which the viewer agreed, YYYY-MM-DD.
+        kind: `reaction` to the image, or `baseline`, the face before the image appeared.
     """
 
     video: str
@@ -32,22 +36,25 @@ class Recording:
     session: str
     image: str
     consent: str
+    kind: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, str]:
         """What tells recordings apart."""
-        return self.user, self.session, self.image
+        return self.user, self.session, self.image, self.kind
 
 
 def read_recordings(videos: Path) -> list[Recording]:
-    """Read a manifest, a CSV with the columns `video,user,session,image,consent`; videos are relative to it.
+    """Read a manifest, a CSV with the columns `video,user,session,image,consent` and, if one likes, `kind`.
+
+    Videos are relative to it. A kind that is not given is `reaction`.
 
     Args:
         videos: The CSV, or the folder that holds it as `manifest.csv`.
 
     Raises:
-        FergiRewardError: It cannot be read, lacks a column or value, somebody's consent is missing, or two rows are of
-            one user, session and image.
+        FergiRewardError: It cannot be read, lacks a column or value, somebody's consent is missing, a kind is unknown,
+            or two rows are of one user, session, image and kind.
     """
     path = videos / NAME if videos.is_dir() else videos
     try:
@@ -61,7 +68,7 @@ def read_recordings(videos: Path) -> list[Recording]:
         raise FergiRewardError(f"{path} names no video: give a row a video with {', '.join(COLUMNS)}")
     repeated = [key for key, count in Counter(recording.key for recording in recordings).items() if count > 1]
     if repeated:
-        raise FergiRewardError("{}: user {}, session {}, image {} is given twice".format(path, *repeated[0]))
+        raise FergiRewardError("{}: user {}, session {}, image {} ({}) is given twice".format(path, *repeated[0]))
     return recordings
 
 
@@ -87,4 +94,7 @@ def _recording(path: Path, line: int, row: dict[str, str | None]) -> Recording:
             f"{path}, row {line}: the consent of user {user} is {consent!r}, must be the day on which they agreed, "
             "YYYY-MM-DD: without it leave their videos out"
         ) from None
-    return Recording(video, path.parent / video, user, session, image, consent)
+    kind = (row.get("kind") or KINDS[0]).strip()
+    if kind not in KINDS:
+        raise FergiRewardError(f"{path}, row {line}: kind is {kind!r}, must be {' or '.join(KINDS)}")
+    return Recording(video, path.parent / video, user, session, image, consent, kind)

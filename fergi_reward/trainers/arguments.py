@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,13 +54,14 @@ def _build(
     dataclasses: Sequence[type["DataclassInstance"]], values: Mapping[str, Any], unknown: list[str]
 ) -> tuple[Any, ...]:
     """An instance of each, or all that is wrong in one message."""
-    known = [name for dataclass in dataclasses for name in dataclass.__dataclass_fields__]
+    names = {dataclass: [item.name for item in fields(dataclass) if item.init] for dataclass in dataclasses}
+    known = [name for of_one in names.values() for name in of_one]
     problems = [_unknown(name.removeprefix("--"), known) for name in unknown]
     built = []
     for dataclass in dataclasses:
         try:
-            built.append(dataclass(**{name: values[name] for name in dataclass.__dataclass_fields__}))
-        except FergiRewardError as error:
+            built.append(dataclass(**{name: values[name] for name in names[dataclass]}))
+        except ValueError as error:  # ours is one, and those of transformers and TRL raise no other
             problems.append(str(error))
     if problems:
         raise FergiRewardError("; ".join(problems))

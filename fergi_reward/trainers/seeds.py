@@ -19,3 +19,15 @@ def generator(*key: int | str) -> torch.Generator:
     """
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+
+
+def seed_of(*key: int | str) -> int:
+    """The seed of `generator(*key)`, short enough to be written down: torch's CPU generator uses no more than 32 bits.
+
+    Example:
+        >>> import torch
+        >>> again = torch.Generator().manual_seed(seed_of(0, "noise", 3))
+        >>> torch.equal(torch.rand(2, generator=again), torch.rand(2, generator=generator(0, "noise", 3)))
+        True
+    """
+    return generator(*key).initial_seed() % 2**32

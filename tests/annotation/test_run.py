@@ -66,7 +66,7 @@ def test_sources_and_people_must_fit(simulated: Path) -> None:
     table = read_fergi(simulated)
     calibration = Calibration.shipped()
     with pytest.raises(
-        FergiRewardError, match=r"calibration come from fergi-ir50, .* ranked participants from simulated"
+        FergiRewardError, match=r"fitted on AU source 'fergi-ir50', .* people to annotate from 'simulated'.*map-source"
     ):
         run(table, table, calibration)
     calibration = replace(calibration, au_source="simulated")

@@ -154,6 +154,7 @@ def test_a_journal_of_other_options_is_not_gone_on_with(manifest, options, tmp_p
     journal = tmp_path / ".scores.csv.journal"
     journal.mkdir()
     (journal / "options.json").write_text("{}")
+    (journal / "0001-0000.jsonl").write_text('[0, {"scores": {}}]\n')
     result = score("--images", manifest, *options, "--out", out)
     assert result.exit_code == 2
     assert "holds scores of a run with other options" in result.stderr

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fergi_reward.cli import main
+from fergi_reward.extracted import read_extracted
 from fergi_reward.reactions.clip_file import read_clip_file
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra reactions")
@@ -48,19 +49,20 @@ def files(folder):
 def test_one_bad_video_costs_no_other(videos, face_model, write_video, tmp_path):
     (videos / "broken.mp4").write_bytes((videos / "single_face.mp4").read_bytes()[:100_000])
     write_video(videos / "short.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2)
+    (videos / "empty.mp4").touch()
+    take = write_video(videos / "take.ts", [np.zeros((64, 64, 3), np.uint8)] * 9).read_bytes()
+    (videos / "backwards.ts").write_bytes(take + take)
     names = ("single_face.mp4", "broken.mp4", "no_face.mp4", "short.mp4", "face_noface.mov", "missing.mp4")
+    names += ("empty.mp4", "backwards.ts")
     out = tmp_path / "out"
     result = extract("--videos", write_manifest(videos, *names), "--model", face_model, "--out", out)
     assert result.exit_code == 3, result.output
     assert f"1 reactions: {out / 'manifest.csv'}" in result.stdout
-    assert f"5 videos gave none: {out / 'errors.csv'}" in result.stderr
+    assert f"7 videos gave none: {out / 'errors.csv'}" in result.stderr
     errors = pd.read_csv(out / "errors.csv")
     assert errors["video"].tolist() == list(names[1:])
-    for error, words in zip(
-        errors["error"],
-        ("damaged", "no face is seen in any of the 95", "has 2 frames, a moving mean takes 3", "43% of the", "missing"),
-        strict=True,
-    ):
+    expected = ["damaged", "no face is seen in any of the 95", "has 2 frames, a moving mean takes 3", "43% of the"]
+    for error, words in zip(errors["error"], [*expected, "missing", "empty", "time must go on"], strict=True):
         assert words in error
     # Numbers and nothing else: no picture, no video.
     assert files(out) == ["clips/user=bob/session=1,image=0.parquet", "errors.csv", "manifest.csv"]
@@ -88,6 +90,19 @@ def test_a_second_run_measures_only_what_is_new(videos, face_model, tmp_path):
     after = pd.read_csv(tmp_path / "out" / "manifest.csv")
     pd.testing.assert_frame_equal(after[:2], before)  # to the bit
     assert files(tmp_path / "out" / "videos") == ["user=ann/session=1,image=1.mp4", "user=bob/session=1,image=2.mp4"]
+
+
+def test_the_face_before_the_image_is_a_clip_of_its_own(videos, face_model, tmp_path):
+    rows = [("single_face.mp4", "ann", 1, "cat.png", "2026-01-31", kind) for kind in ("", "baseline")]
+    with (videos / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([(*HEADER, "kind"), *rows])
+    result = extract("--videos", videos, "--model", face_model, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(tmp_path / "out" / "manifest.csv")["kind"].tolist() == ["reaction", "baseline"]
+    names = ["session=1,image=cat.png,baseline.parquet", "session=1,image=cat.png.parquet"]
+    assert files(tmp_path / "out" / "clips" / "user=ann") == names
+    table = read_extracted(tmp_path / "out")
+    assert (len(table.images), len(table.baseline), table.au_source) == (1, 1, "mediapipe-blendshapes")
 
 
 def test_a_killed_run_goes_on(videos, face_model, tmp_path):

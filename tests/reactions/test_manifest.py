@@ -11,7 +11,7 @@ def test_a_manifest_and_its_folder(tmp_path):
     (recording,) = read_recordings(tmp_path)
     assert read_recordings(tmp_path / "manifest.csv") == [recording]
     assert recording.path == tmp_path / "a" / "b.mp4"
-    assert recording.key == ("ann", "1", "cat.png")
+    assert recording.key == ("ann", "1", "cat.png", "reaction")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,11 @@ def test_a_manifest_and_its_folder(tmp_path):
         (HEADER + "a.mp4,,1,2,2026-01-31\n", "row 2: video, user, session or image is missing"),
         (
             HEADER + "a.mp4,ann,1,2,2026-01-31\nb.mp4,ann,1,2,2026-01-31\n",
-            "user ann, session 1, image 2 is given twice",
+            r"user ann, session 1, image 2 \(reaction\) is given twice",
+        ),
+        (
+            HEADER.strip() + ",kind\na.mp4,ann,1,2,2026-01-31,smile\n",
+            "row 2: kind is 'smile', must be reaction or base",
         ),
         (HEADER, "names no video"),
         ("", "video, user, session, image, consent missing"),

@@ -1,0 +1,197 @@
+"""`fergi-reward best-of`: from options to a folder of chosen pictures; goes on where it was killed."""
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from fergi_reward.best_of import Candidates, draw_candidates
+from fergi_reward.bulk.journal import Journal
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import written_whole
+from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.trainers.pipelines import Pipeline
+from fergi_reward.trainers.samples import read_prompts, write_grid
+from fergi_reward.training_program import RewardArguments, device, load_any_pipeline, load_reward
+
+# In the overview: more make a picture that no viewer opens.
+GRID_PROMPTS = 16
+LONGEST_NAME = 50
+BEST, WORST = "best", "worst"
+
+
+@dataclass(frozen=True)
+class BestOfOptions:
+    """What `fergi-reward best-of` is asked for; see its help."""
+
+    prompts: Path
+    pipeline: str
+    n: int
+    out: Path
+    seed: int
+    scorers: str | None
+    checkpoints: Sequence[str]
+    calibration: str | None
+    lora: Path | None
+    steps: int | None
+    guidance_scale: float | None
+    batch_size: int
+    device: str | None
+    dtype: str
+
+    def reward_arguments(self) -> RewardArguments:
+        """What names the reward."""
+        names = [name.strip() for name in self.scorers.split(",")] if self.scorers else None
+        return RewardArguments(
+            model=self.pipeline, scorers=names, checkpoints=list(self.checkpoints), calibration=self.calibration
+        )
+
+    def call(self) -> dict[str, Any]:
+        """Arguments of the pipeline's call; what was not asked for is left to the pipeline."""
+        given = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found.
+
+    Attributes:
+        prompts: How many.
+        single: Mean reward of a single picture, over all candidates.
+        best: Mean reward of the chosen ones.
+    """
+
+    prompts: int
+    single: float
+    best: float
+
+
+def run(options: BestOfOptions) -> Outcome:
+    """Draw, score and choose for the prompts that are left; write the pictures, the table and the overview.
+
+    Raises:
+        FergiRewardError: An option, the prompts, the pipeline, the adapter or a scorer cannot be used.
+    """
+    prompts = read_prompts(options.prompts)
+    journal = Journal(options.out / ".journal", _noted(options, prompts))
+    done = journal.done()
+    left = {number: prompt for number, prompt in enumerate(prompts) if number not in done}
+    if left:
+        _draw(options, left, journal)
+    entries = [entry for _, entry in journal.merged()]
+    _write_table(options.out / "scores.csv", prompts, entries)
+    _write_overview(options.out, prompts[:GRID_PROMPTS], entries)
+    scores = torch.tensor([entry["scores"] for entry in entries])
+    return Outcome(len(prompts), scores.mean().item(), scores.amax(dim=1).mean().item())
+
+
+def _noted(options: BestOfOptions, prompts: list[str]) -> dict[str, object]:
+    """What the pictures and scores depend on."""
+    free = ("out", "batch_size", "device", "prompts")
+    kept = {name: str(value) for name, value in asdict(options).items() if name not in free}
+    return {**kept, "prompts": prompts}
+
+
+def _draw(options: BestOfOptions, prompts: dict[int, str], journal: Journal) -> None:
+    place, dtype = checked_device(options.device), getattr(torch, options.dtype)
+    reward = load_reward(options.reward_arguments(), on=place, dtype=dtype)
+    pipeline = load_any_pipeline(options.pipeline, dtype).to(place)
+    if options.lora:
+        load_adapter(pipeline, options.lora)
+    settings = {"seed": options.seed, "batch_size": options.batch_size, **options.call()}
+    with journal.append_to(0) as file:
+        for candidates in draw_candidates(pipeline, prompts, reward, options.n, **settings):
+            _write_pictures(options.out, candidates)
+            file.write(json.dumps([candidates.number, _entry(candidates)]) + "\n")
+            file.flush()
+
+
+def checked_device(name: str | None) -> torch.device:
+    """The device of that name, by default this process's.
+
+    Raises:
+        FergiRewardError: This machine has none of that name.
+    """
+    if name is None:
+        return device()
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise FergiRewardError(f"--device {name} cannot be used ({reason}): give cpu or cuda") from error
+
+
+def load_adapter(pipeline: Pipeline, folder: Path) -> None:
+    """Put a LoRA adapter on the pipeline, as `save_lora_weights` of diffusers writes it.
+
+    Raises:
+        FergiRewardError: There is none in the folder, or it is another model's.
+    """
+    from diffusers.utils import logging
+
+    if not folder.exists():
+        raise FergiRewardError(f"--lora {folder} does not exist: give the folder of an adapter")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)  # that an adapter leaves the text encoder alone is no news
+    try:
+        pipeline.load_lora_weights(folder)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FergiRewardError(f"--lora {folder} holds no adapter of this pipeline ({reason})") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if not pipeline.get_active_adapters():  # diffusers only warns
+        raise FergiRewardError(f"--lora {folder} holds no adapter of this pipeline: it changes none of its layers")
+
+
+def picture_name(number: int, prompt: str) -> str:
+    """The file of a prompt's picture: its line, and what is left of its words in a file name.
+
+    >>> picture_name(0, "A cat, on a sofa!")
+    '0001_A-cat-on-a-sofa.png'
+    """
+    words = re.sub(r"\W+", "-", prompt)[:LONGEST_NAME].strip("-")
+    return f"{number + 1:04d}_{words}.png"
+
+
+def _write_pictures(out: Path, candidates: Candidates) -> None:
+    for kind, pixels in ((BEST, candidates.best), (WORST, candidates.worst)):
+        array = (pixels.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        with written_whole(out / kind / picture_name(candidates.number, candidates.prompt)) as temporary:
+            Image.fromarray(array).save(temporary)
+
+
+def _entry(candidates: Candidates) -> dict[str, Any]:
+    terms = {name: values.tolist() for name, values in candidates.terms.items()}
+    return {"seeds": candidates.seeds, "scores": candidates.scores.tolist(), "terms": terms}
+
+
+def _write_table(path: Path, prompts: Sequence[str], entries: Sequence[dict[str, Any]]) -> None:
+    """A row a candidate."""
+    terms = list(entries[0]["terms"])
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["picture", "prompt", "candidate", "seed", "chosen", "reward", *terms])
+        for number, (prompt, entry) in enumerate(zip(prompts, entries, strict=True)):
+            best = max(entry["scores"])
+            chosen = entry["scores"].index(best)
+            columns = zip(entry["seeds"], entry["scores"], *(entry["terms"][name] for name in terms), strict=True)
+            for place, (seed, *values) in enumerate(columns):
+                writer.writerow([picture_name(number, prompt), prompt, place, seed, place == chosen, *values])
+
+
+def _write_overview(out: Path, prompts: Sequence[str], entries: Sequence[dict[str, Any]]) -> None:
+    """The best and the worst picture of the first prompts, side by side."""
+    pixels, captions = [], []
+    for number, (prompt, entry) in enumerate(zip(prompts, entries, strict=False)):
+        for kind, score in ((BEST, max(entry["scores"])), (WORST, min(entry["scores"]))):
+            pixels.append(to_pixels(open_picture(out / kind / picture_name(number, prompt))))
+            captions.append(f"{kind} of {len(entry['scores'])}, {score:.2f}: {prompt}")
+    write_grid(out / "best_and_worst.png", torch.stack(pixels), captions, columns=min(4, len(pixels)))

@@ -1,0 +1,92 @@
+"""Which layout a folder of reactions has, FERGI's or that of `fergi-reward extract`, and reading it accordingly."""
+
+from pathlib import Path
+
+from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.csv_files import BadRows
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.extracted import read_extracted, read_rated
+from fergi_reward.fergi import locate, read_fergi
+from fergi_reward.reactions.folder import ReactionFolder
+from fergi_reward.reactions.table import ReactionTable
+
+
+def is_extracted(folder: Path) -> bool:
+    """Whether `extract` wrote a folder, which then has a manifest."""
+    return ReactionFolder(folder).manifest.exists()
+
+
+def read_reactions(folder: Path | str, au_source: str | None = None) -> ReactionTable:
+    """Read what viewers' faces did.
+
+    Args:
+        folder: In either layout.
+        au_source: What measured the action units of a folder in FERGI's layout, as for `read_fergi`.
+
+    Raises:
+        FergiRewardError: The folder has neither layout, is damaged, or names its source itself.
+    """
+    folder = Path(folder)
+    if not is_extracted(folder):
+        return read_fergi(_located(folder), au_source=au_source)
+    _leave_out(folder, au_source, "the name of an AU source")
+    return read_extracted(folder)
+
+
+def read_preferences(
+    folder: Path | None,
+    ratings: Path | None = None,
+    *,
+    au_source: str | None = None,
+    from_frames: bool = False,
+    bad: BadRows | None = None,
+) -> PreferenceTable:
+    """Read what viewers preferred, and what their faces did.
+
+    Args:
+        folder: In FERGI's layout, by default FERGI itself; or as `extract` wrote it, with `ratings`.
+        ratings: For a folder that `extract` wrote, as for `read_rated`.
+        au_source: For FERGI's layout, as for `read_fergi`.
+        from_frames: For FERGI's layout, as for `read_fergi`.
+        bad: As for `read_fergi`.
+
+    Raises:
+        FergiRewardError: Ratings are missing or given to FERGI's layout, or the folder or they cannot be read.
+    """
+    if folder is None or not is_extracted(folder):
+        found = _located(folder)
+        if ratings is not None:
+            raise FergiRewardError(f"{found} has FERGI's layout, with ranks of its own: leave --ratings {ratings} out")
+        return read_fergi(found, from_frames=from_frames, au_source=au_source, bad=bad)
+    _leave_out(folder, au_source, "the name of an AU source")
+    _leave_out(folder, from_frames, "--from-frames")
+    if ratings is None:
+        raise FergiRewardError(
+            f"{folder} holds reactions and no ranks: give --ratings, a CSV with user, session, image, rank and scores"
+        )
+    return read_rated(folder, ratings)
+
+
+def _located(folder: Path | None) -> Path:
+    """A folder in FERGI's layout, by default FERGI.
+
+    Raises:
+        FergiRewardError: It has neither layout.
+    """
+    if folder is not None and not (folder / "preparation").is_dir():
+        fault = "holds no reactions" if folder.is_dir() else "is not a folder"
+        raise FergiRewardError(
+            f"{folder} {fault}: give a folder that `extract` wrote, with a manifest.csv, or one in FERGI's "
+            "layout, with data/ and preparation/"
+        )
+    return locate(folder)
+
+
+def _leave_out(folder: Path, value: object, what: str) -> None:
+    """Refuse an option that is about FERGI's layout.
+
+    Raises:
+        FergiRewardError: It is given.
+    """
+    if value:
+        raise FergiRewardError(f"{what} is for FERGI's layout, but `extract` wrote {folder}: leave it out")

@@ -1,0 +1,43 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.reactions.source_map import SourceMap
+from fergi_reward.reactions.table import ReactionTable
+
+DOUBLED = SourceMap("camera", "fergi-ir50", ((0, 0), (1, 2)), "by hand", 20, ("ann",), 20, ("ann",), "0.1.0")
+
+
+def table():
+    images = pd.DataFrame({"user": ["ann", "bob", "bob"], "session": 1, "image": ["cat", "cat", "dog"]})
+    faces = images.assign(au4=[0.5, 1.5, np.nan], au12=1.0, au4_landmarks=0.1, aurora=7)
+    return ReactionTable(faces, images.assign(au4=0.25), "camera")
+
+
+def test_a_mapped_table_has_au4_alone_on_the_other_scale():
+    mapped = table().mapped(DOUBLED)
+    assert (mapped.au_source, mapped.mapped_from) == ("fergi-ir50", "camera")
+    assert mapped.images["au4"].tolist() == pytest.approx([1.0, 3.0, np.nan], nan_ok=True)
+    assert mapped.baseline["au4"].tolist() == [0.5] * 3
+    assert list(mapped.images) == ["user", "session", "image", "au4", "aurora"]
+
+
+def test_recorded_reactions_are_the_mean_over_viewers_and_can_be_mapped():
+    recorded = RecordedReactions.of(table())
+    assert (recorded.activations, recorded.source) == ({"cat": 1.0}, "camera")
+    mapped = recorded.mapped(DOUBLED)
+    assert (mapped.activations, mapped.source) == ({"cat": 2.0}, "fergi-ir50")
+    for twice in (mapped, table().mapped(DOUBLED)):
+        with pytest.raises(FergiRewardError, match="leads from AU source 'camera', got reactions from 'fergi-ir50'"):
+            twice.mapped(DOUBLED)
+
+
+def test_an_image_is_seen_once_by_a_viewer_in_a_session():
+    with pytest.raises(
+        FergiRewardError, match="a reaction table needs the columns user, session, image; image missing"
+    ):
+        ReactionTable(table().images.drop(columns="image"))
+    with pytest.raises(FergiRewardError, match="participant bob, session 1: image cat is given twice"):
+        ReactionTable(table().images.assign(image="cat"))

@@ -1,0 +1,166 @@
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from fergi_reward import emoji, tiny
+from fergi_reward.best_of import best_of_n
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.cli import main
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import to_pixels
+from fergi_reward.rendering import render
+from fergi_reward.reward import CombinedReward
+from fergi_reward.trainers.lora import add_lora, save_lora
+
+PROMPTS = ["a apple on a green background", "a cat on a red background", "a house on a white background"]
+QUICK = {"num_inference_steps": 2, "guidance_scale": 1.0}
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return emoji.load_pipeline()
+
+
+@pytest.fixture(scope="module")
+def reward():
+    return CombinedReward(emoji.load_scorers(), Calibration.load(emoji.CALIBRATION))
+
+
+def brightness(pixels, prompts):
+    return pixels.mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_the_chosen_picture_is_the_brightest_of_those_its_seeds_draw(pipeline, batch_size):
+    best = best_of_n(pipeline, PROMPTS, brightness, 3, seed=1, batch_size=batch_size, **QUICK)
+    for row, prompt in enumerate(PROMPTS):
+        drawn = render(pipeline, [prompt] * 3, best.seeds[row], **QUICK)
+        torch.testing.assert_close(best.scores[row], brightness(drawn, prompt), rtol=0, atol=1e-4)
+        torch.testing.assert_close(best.pixels[row], drawn[best.chosen[row]], rtol=0, atol=1e-3)
+        assert best.chosen[row] == best.scores[row].argmax()
+    assert best.terms == {}
+    assert len({seed for seeds in best.seeds for seed in seeds}) == 9
+
+
+def test_more_candidates_begin_with_the_same_ones_and_the_best_never_gets_worse(pipeline, reward):
+    few, many = (best_of_n(pipeline, PROMPTS, reward, n, **QUICK) for n in (2, 4))
+    assert [seeds[:2] for seeds in many.seeds] == few.seeds
+    torch.testing.assert_close(many.scores[:, :2], few.scores, rtol=0, atol=1e-3)
+    assert (many.scores.amax(dim=1) >= few.scores.amax(dim=1) - 1e-3).all()
+    assert set(many.terms) == set(emoji.SCORERS)
+    assert many.terms["pickscore"].shape == (3, 4)
+
+
+def test_it_takes_flow_matching_pipelines():
+    best = best_of_n(tiny.stable_diffusion_3(), ["a cat"], brightness, 2, num_inference_steps=2)
+    assert best.pixels.shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "n", "message"), [([], 1, "there is no prompt"), (PROMPTS, 0, "n is 0 and batch_size 8")]
+)
+def test_what_cannot_be_drawn(pipeline, prompts, n, message):
+    with pytest.raises(FergiRewardError, match=message):
+        best_of_n(pipeline, prompts, brightness, n)
+
+
+OPTIONS = ["--pipeline", "emoji", "--n", "3", "--steps", "2", "--guidance-scale", "1", "--batch-size", "2"]
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join([*PROMPTS, "a dog on a blue background"]) + "\n")
+    return path
+
+
+def best_of(*arguments):
+    return CliRunner().invoke(main, ["best-of", *map(str, arguments)])
+
+
+def rows_of(folder):
+    with (folder / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_writes_pictures_scores_and_an_overview(prompts, reward, tmp_path):
+    result = best_of("--prompts", prompts, *OPTIONS, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    rows = rows_of(tmp_path / "out")
+    assert len(rows) == 12
+    assert [row["candidate"] for row in rows[:3]] == ["0", "1", "2"]
+    for start in range(0, 12, 3):
+        group = rows[start : start + 3]
+        best, worst = (pick(group, key=lambda row: float(row["reward"])) for pick in (max, min))
+        assert [row["chosen"] == "True" for row in group] == [row is best for row in group]
+        for kind, row in (("best", best), ("worst", worst)):  # the picture that was written has the score in the table
+            with Image.open(tmp_path / "out" / kind / row["picture"]) as picture:
+                output = reward(to_pixels(picture)[None], row["prompt"])
+            assert output.total.item() == pytest.approx(float(row["reward"]), abs=1e-3)
+            assert output.terms["pickscore"].item() == pytest.approx(float(row["pickscore"]), abs=1e-2)
+    assert rows[3]["picture"] == "0002_a-cat-on-a-red-background.png"
+    single = sum(float(row["reward"]) for row in rows) / 12
+    assert f"mean reward over 4 prompts: {single:.3f} of one picture" in result.stdout
+    with Image.open(tmp_path / "out" / "best_and_worst.png") as picture:
+        assert picture.width == 4 * 224
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(prompts, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "fergi_reward", "best-of", "--prompts", str(prompts), *OPTIONS]
+    process = subprocess.Popen([*command, "--out", str(killed)], stderr=subprocess.DEVNULL)
+    while not any(path.stat().st_size for path in killed.glob(".journal/*.jsonl")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "scores.csv").exists()
+    assert best_of("--prompts", prompts, *OPTIONS, "--out", killed).exit_code == 0
+    assert best_of("--prompts", prompts, *OPTIONS, "--out", whole).exit_code == 0
+    for ours, theirs in zip(rows_of(killed), rows_of(whole), strict=True):
+        assert float(ours.pop("reward")) == pytest.approx(float(theirs.pop("reward")), abs=1e-3)
+        assert (ours["picture"], ours["seed"], ours["chosen"]) == (theirs["picture"], theirs["seed"], theirs["chosen"])
+    other = best_of("--prompts", prompts, *OPTIONS, "--out", killed, "--seed", "1")
+    assert other.exit_code == 2
+    assert "holds scores of a run with other options" in other.stderr
+
+
+def test_an_adapter_changes_the_pictures_and_one_of_another_model_is_refused(prompts, tmp_path):
+    pipeline = tiny.stable_diffusion()
+    for parameter in add_lora(pipeline, rank=2, alpha=2, seed=0):
+        parameter.data += 0.3
+    save_lora(pipeline, tmp_path / "lora")
+    options = ["--prompts", prompts, "--n", "1", "--steps", "2"]
+    assert best_of(*options, "--pipeline", "tiny", "--out", tmp_path / "plain").exit_code == 0
+    lora = ["--lora", tmp_path / "lora", "--out", tmp_path / "adapted"]
+    assert best_of(*options, "--pipeline", "tiny", *lora).exit_code == 0
+    assert rows_of(tmp_path / "plain")[0]["reward"] != rows_of(tmp_path / "adapted")[0]["reward"]
+    refused = best_of(*options, "--pipeline", "tiny_3", "--lora", tmp_path / "lora", "--out", tmp_path / "other")
+    assert refused.exit_code == 2
+    assert "holds no adapter of this pipeline" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--prompts", "nowhere.txt"], "cannot read the prompts in nowhere.txt"),
+        (["--lora", "nowhere"], "--lora nowhere does not exist"),
+        (["--device", "nonsense"], "--device nonsense cannot be used"),
+        (["--checkpoint", "clip"], "checkpoints holds 'clip', must be NAME=FOLDER"),
+        (["--scorers", "clip"], "the calibration has no weights for the terms clip"),
+        (["--calibration", "nowhere.json"], "nowhere.json cannot be read"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_do_not_bind_the_next_run(prompts, tmp_path, change, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = best_of("--prompts", prompts, "--pipeline", "tiny", "--n", "1", "--steps", "1", *change)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    again = best_of("--prompts", prompts, "--pipeline", "tiny", "--n", "1", "--steps", "1")
+    assert again.exit_code == 0, again.output

@@ -1,0 +1,196 @@
+"""Folders of reactions in either layout through the commands: the same people in FERGI's and in extract's."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from fergi_reward.cli import main
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.extracted import read_extracted, read_rated
+from fergi_reward.fergi import read_fergi
+from fergi_reward.layouts import read_preferences, read_reactions
+
+SCORES = ["image_reward", "pickscore", "hps_v2"]
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def mistake(*arguments):
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 2, result.output
+    return result.stderr.strip().splitlines()[-1]
+
+
+def clips(table):
+    """The valid clips of a table, with their kind."""
+    kinds = {"reaction": table.images, "baseline": table.baseline}
+    return pd.concat(rows.assign(kind=kind) for kind, rows in kinds.items()).dropna(subset=["au4"])
+
+
+@pytest.fixture(scope="module")
+def table(simulated):
+    return read_fergi(simulated)
+
+
+@pytest.fixture(scope="module")
+def camera(table, write_extracted, tmp_path_factory):
+    """The simulated viewers as another source measured them."""
+    rows = clips(table)
+    return write_extracted(tmp_path_factory.mktemp("r") / "camera", rows.assign(au4=rows["au4"] / 4), "camera")
+
+
+@pytest.fixture(scope="module")
+def ratings(table, tmp_path_factory):
+    path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
+    table.images[["user", "session", "image", "rank", *SCORES]].to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def source_map(camera, simulated, tmp_path_factory):
+    """Fitted by the command."""
+    path = tmp_path_factory.mktemp("map") / "map.json"
+    output = run("map-source", "--from", camera, "--to", simulated, "--out", path)
+    assert "of 4 people from camera" in output
+    assert "| mean absolute error  |" in output
+    return path
+
+
+def accuracies(path):
+    fits = json.loads(path.read_text())["fits"]
+    return {fit["name"]: fit["accuracy"] for fit in fits}
+
+
+@pytest.mark.parametrize("protocol", ["bradley-terry", "paper-v1"])
+def test_both_layouts_are_calibrated_alike(simulated, camera, ratings, source_map, tmp_path, protocol):
+    options = ["--protocol", protocol, "--out"]
+    run("calibrate", "--data", simulated, *options, tmp_path / "fergi.json")
+    run("calibrate", "--reactions", camera, "--ratings", ratings, *options, tmp_path / "camera.json")
+    run(
+        "calibrate",
+        "--reactions",
+        camera,
+        "--ratings",
+        ratings,
+        "--source-map",
+        source_map,
+        *options,
+        tmp_path / "m.json",
+    )
+    records = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("fergi", "camera", "m")]
+    assert [record["au_source"] for record in records] == ["simulated", "camera", "simulated"]
+    assert [record["dataset"].get("mapped_from") for record in records] == [None, None, "camera"]
+    assert records[2]["dataset"]["pairs"] == records[0]["dataset"]["pairs"]
+    # The map undoes a division by 4, but for the five stillest clips of a knot.
+    assert accuracies(tmp_path / "m.json") == pytest.approx(accuracies(tmp_path / "fergi.json"), abs=0.05, nan_ok=True)
+
+
+def test_new_people_are_annotated_through_a_map(simulated, table, camera, source_map, write_extracted, tmp_path):
+    run("calibrate", "--data", simulated, "--out", tmp_path / "c.json")
+    rows = clips(table)
+    new = rows.assign(user="new" + rows["user"])
+    asked = ["annotate", "--data", simulated, "--calibration", tmp_path / "c.json", "--out", tmp_path / "pairs.jsonl"]
+    plain = write_extracted(tmp_path / "plain", new, "simulated")
+    output = run(*asked, "--reactions", plain)
+    assert "the viewers' own ranks are not known" in output
+    assert "restless: there are no baseline clips" not in output
+    pairs = pd.read_json(tmp_path / "pairs.jsonl", lines=True)
+    assert len(pairs) > 5
+    other = write_extracted(tmp_path / "other", new.assign(au4=new["au4"] / 4), "camera")
+    refused = mistake(*asked, "--reactions", other)
+    assert "fitted on AU source 'simulated', got reactions of people to annotate from 'camera'" in refused
+    assert "map-source" in refused
+    run(*asked, "--reactions", other, "--source-map", source_map)
+    mapped = pd.read_json(tmp_path / "pairs.jsonl", lines=True)
+    same = mapped.merge(pairs, on=["user", "session", "better", "worse"])
+    assert len(same) >= 0.9 * max(len(pairs), len(mapped))
+
+
+def test_without_baselines_nobody_is_left_out_and_that_is_said(table, camera, ratings, write_extracted, tmp_path):
+    rows = clips(table).query("kind == 'reaction'").drop(columns="kind")
+    folder = write_extracted(tmp_path / "r", rows, "camera")
+    own = ["--data", folder, "--ratings", ratings]
+    run("calibrate", *own, "--out", tmp_path / "c.json")
+    output = run("annotate", *own, "--calibration", tmp_path / "c.json", "--out", tmp_path / "pairs.jsonl")
+    assert "nobody to annotate is left out as restless: there are no baseline clips of them" in output
+    assert "by the viewers' own ranks" in output
+    assert "paper-v1 needs baseline clips" in mistake("calibrate", *own, "--protocol", "paper-v1")
+
+
+def test_both_layouts_are_read_alike(simulated, table, ratings, write_extracted, tmp_path):
+    rows = clips(table)
+    folder = write_extracted(tmp_path / "r", rows.iloc[1:], "simulated")
+    read = read_rated(folder, ratings)
+    expected = table.images.set_index(["user", "session", "image"])[["rank", *SCORES, "au4"]]
+    expected.iloc[expected["au4"].notna().argmax(), -1] = None
+    got = read.images.astype({"session": int, "image": int}).set_index(["user", "session", "image"])
+    pd.testing.assert_frame_equal(got[expected.columns], expected)
+    assert read.baseline["au4"].tolist() == table.baseline["au4"].tolist()
+    assert read_reactions(simulated, "webcam").au_source == "webcam"
+
+
+def test_a_reaction_without_a_rating_is_noted(camera, ratings, tmp_path):
+    (tmp_path / "r.csv").write_text("".join(ratings.read_text().splitlines(keepends=True)[:-5]))
+    notes = read_rated(camera, tmp_path / "r.csv").left_out
+    assert notes[0].startswith("user 004, session 3, image ")
+    assert notes[0].endswith("r.csv")
+    assert 1 <= len(notes) <= 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "ratings.csv cannot be read"),
+        ("", "ratings.csv cannot be read"),
+        ("user,session,image,rank\n", "ratings.csv has no row"),
+        ("user,rank\n001,1\n", "session, image missing"),
+        ("user,session,image\n001,1,1\n", "ratings.csv needs the columns user, session, image, rank; rank missing"),
+        ("user,session,image,rank,au4\n001,1,1,2,0.1\n", "ratings.csv has the column au4, which .* measured"),
+        (
+            "user,session,image,rank\nann,1,1,2\n",
+            "rates none of the images .* begins with user ann, session 1, image 1",
+        ),
+        ("user,session,image,rank\n001,1,1,2\n001,1,2,2\n", "ratings.csv: .*session 1: rank 2 is given twice"),
+        ("user,session,image,rank\n001,1,1,good\n", "ratings.csv: .*a rank is a whole number, got good"),
+    ],
+)
+def test_ratings_that_cannot_be_used(camera, tmp_path, text, message):
+    path = tmp_path / "ratings.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(FergiRewardError, match=message):
+        read_rated(camera, path)
+
+
+def test_folders_that_cannot_be_used(simulated, camera, ratings, tmp_path):
+    folder = shutil.copytree(camera, tmp_path / "r")
+    manifest = folder / "manifest.csv"
+    lines = manifest.read_text().splitlines()
+    for content, message in (
+        (lines[:1], "names no reaction"),
+        ([line.replace("reaction", "baseline") for line in lines], "names no reaction"),
+        ([*lines[:3], lines[3].rsplit(",", 1)[0] + ",-1"], "manifest.csv, row 4: au4 is '-1', must be a number"),
+        ([*lines[:3], lines[3].rsplit(",", 1)[0] + ",high"], "row 4: au4 is 'high'"),
+        ([*lines[:3], lines[3].replace("camera", "webcam")], "mixes the sources camera and webcam"),
+        ([*lines[:3], "001,1"], "row 4 is damaged"),
+        (["video,user,session,image,consent"], "manifest.csv has no column kind, clip, .*that `fergi-reward extract`"),
+    ):
+        manifest.write_text("\n".join(content) + "\n")
+        with pytest.raises(FergiRewardError, match=message):
+            read_extracted(folder)
+    for reading, message in (
+        (lambda: read_reactions(tmp_path), "holds no reactions: give a folder that `extract` wrote"),
+        (lambda: read_reactions(camera, "webcam"), "an AU source is for FERGI's layout"),
+        (lambda: read_preferences(camera), "holds reactions and no ranks: give --ratings"),
+        (lambda: read_preferences(camera, ratings, from_frames=True), "--from-frames is for FERGI's layout"),
+        (lambda: read_preferences(simulated, ratings), "has FERGI's layout, with ranks of its own"),
+    ):
+        with pytest.raises(FergiRewardError, match=message):
+            reading()
