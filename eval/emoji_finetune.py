@@ -6,6 +6,7 @@ python eval/emoji_finetune.py --program training/flow_grpo.py --config configs/f
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -46,10 +47,10 @@ def main(program: Path, config: Path, seeds: int, out: Path) -> None:
     click.echo(table)
 
 
-def fine_tune(program: Path, config: Path, seed: int, folder: Path) -> Path:
-    """Train from a seed; returns the adapter."""
-    options = ["--config", str(config), "--seed", str(seed), "--output_dir", str(folder)]
-    if subprocess.run([sys.executable, str(program), *options], check=False).returncode:
+def fine_tune(program: Path, config: Path, seed: int, folder: Path, options: Sequence[str] = ()) -> Path:
+    """Train from a seed, with further options; returns the adapter."""
+    arguments = ["--config", str(config), "--seed", str(seed), "--output_dir", str(folder), *options]
+    if subprocess.run([sys.executable, str(program), *arguments], check=False).returncode:
         raise FergiRewardError(f"{program} failed with --seed {seed}: its message is above")
     return folder / "lora"
 

@@ -1,7 +1,8 @@
 """Simulated viewers of the embedded world: they rank five pictures of a caption, and frown at low fidelity.
 
 The pictures are such as models of different quality would draw: some show another object or another colour than the
-caption says, some have a fault. All is written in FERGI's own layout, which every reader of FERGI reads.
+caption says, some have a fault. All is written in FERGI's own layout, which every reader of FERGI reads, with the
+pictures where its raw data has them.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from fergi_reward.emoji.faults import FAULTS, with_faults
 from fergi_reward.emoji.pictures import SEEN, Scene, compose_anywhere, draw_scenes
+from fergi_reward.files import write_json
 from fergi_reward.scorers.base import Scorer
+from fergi_reward.shown_pictures import SESSION_FILE
 from fergi_reward.simulated_fergi import (
     IMAGES,
     simulate_expressiveness,
@@ -80,6 +84,18 @@ def write_emoji_fergi(
             seen.append(simulate_viewing(*truth, of_session, expressiveness, rng, noise=PERCEPTION_NOISE))
         viewers.append(seen)
     write_viewers(folder, viewers, {"participants": participants, "sessions": sessions, "seed": seed}, rng)
+    write_pictures(folder, exhibits, sessions)
+
+
+def write_pictures(folder: Path, exhibits: Exhibits, sessions: int) -> None:
+    """Write the pictures and prompts where FERGI's raw data has them, for `fergi-reward fit-predictor`."""
+    for first in range(0, len(exhibits.captions), IMAGES):
+        viewer, session = divmod(first // IMAGES, sessions)
+        place = folder / "data" / f"{viewer + 1:03d}" / f"session_{session + 1}"
+        write_json(place / SESSION_FILE, {"prompt": exhibits.captions[first]})
+        for number, pixels in enumerate(exhibits.pixels[first : first + IMAGES], start=1):
+            eight_bits = (pixels.permute(1, 2, 0) * 255).round().byte().numpy()
+            Image.fromarray(eight_bits).save(place / f"image{number}.png")
 
 
 def draw_exhibits(sessions: int, draws: torch.Generator) -> Exhibits:
