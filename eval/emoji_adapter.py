@@ -38,7 +38,7 @@ Figures = dict[str, float]
 @click.option("--out", type=PATH, required=True, help="Folder for before_after.png and judged.json.")
 def main(model: str, adapter: Path, calibration: Path, seed: int, out: Path) -> None:
     """Draw every scene with the same noise before and after; print a table and write a grid."""
-    compared = compare(model, adapter, seed, CombinedReward(load_scorers(), Calibration.load(calibration)), out)
+    compared = compare(adapter, seed, CombinedReward(load_scorers(), Calibration.load(calibration)), out, model)
     write_json(out / "judged.json", {"what": f"a {LABEL}", "adapter": str(adapter), "seed": seed, **compared})
     rows = [
         [name, *(compared[when][f"{scenes}/{name}"] for scenes in SETS for when in ("before", "after"))]
@@ -48,7 +48,7 @@ def main(model: str, adapter: Path, calibration: Path, seed: int, out: Path) -> 
     click.echo(tabulate(rows, [f"a {LABEL}", *columns], tablefmt="github", floatfmt=".3f"))
 
 
-def compare(model: str, adapter: Path, seed: int, reward: CombinedReward, out: Path) -> dict[str, Figures]:
+def compare(adapter: Path, seed: int, reward: CombinedReward, out: Path, model: str = "emoji") -> dict[str, Figures]:
     """Judge the model without and with the adapter, and draw held-out scenes in `out`/before_after.png."""
     from diffusers.utils import logging
 

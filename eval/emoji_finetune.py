@@ -36,7 +36,7 @@ def main(program: Path, config: Path, seeds: int, out: Path) -> None:
     results = []
     for seed in range(seeds):
         folder = out / f"seed_{seed}"
-        results.append(compare(model, fine_tune(program, config, seed, folder), seed, reward, folder))
+        results.append(compare(fine_tune(program, config, seed, folder), seed, reward, folder, model))
     write_json(out / "results.json", {"what": f"a {LABEL}", "config": str(config), "seeds": results})
     rows = [
         [name, *(spread([result[when][name] for result in results]) for when in ("before", "after"))]
