@@ -21,7 +21,13 @@ PROGRAMS = {
     "diffusion_dpo": [PairArguments, DiffusionDPOConfig],
     "reward_backprop": [ScriptArguments, RewardBackpropConfig],
 }
-TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "model: s" in path.read_text()]
+LAUNCHED = tuple(f"# accelerate launch training/{program}.py" for program in PROGRAMS)
+PUBLISHED_MODEL = "\nmodel: s"
+TRAINED = [
+    path
+    for path in sorted((ROOT / "configs").glob("*.yaml"))
+    if path.read_text().startswith(LAUNCHED) and PUBLISHED_MODEL in path.read_text()
+]
 
 
 def test_memory_counted_by_hand():
