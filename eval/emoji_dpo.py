@@ -49,7 +49,7 @@ def annotated(participants: int, sessions: int, seed: int, folder: Path) -> Path
     viewers, pairs = folder / "viewers", folder / "pairs"
     size = ["--participants", str(participants), "--sessions", str(sessions)]
     command("data", "simulate", "--emoji", *size, "--seed", str(seed), "--out", str(viewers))
-    pictures = ["--images", str(viewers / "pictures.csv"), "--dataset", str(pairs), "--seed", str(seed)]
+    pictures = ["--images", str(viewers), "--dataset", str(pairs), "--seed", str(seed)]
     out = ["--out", str(folder / "pairs.jsonl")]
     command("annotate", "--data", str(viewers), "--calibration", str(CALIBRATION), *pictures, *out)
     return pairs

@@ -49,10 +49,10 @@ def write_comparison(results: Sequence[dict[str, Figures]], config: Path, out: P
     return table
 
 
-def fine_tune(program: Path, config: Path, seed: int, folder: Path, more: Sequence[str] = ()) -> Path:
-    """Train from a seed, with more options; returns the adapter."""
-    options = ["--config", str(config), "--seed", str(seed), "--output_dir", str(folder), *more]
-    if subprocess.run([sys.executable, str(program), *options], check=False).returncode:
+def fine_tune(program: Path, config: Path, seed: int, folder: Path, options: Sequence[str] = ()) -> Path:
+    """Train from a seed, with further options; returns the adapter."""
+    arguments = ["--config", str(config), "--seed", str(seed), "--output_dir", str(folder), *options]
+    if subprocess.run([sys.executable, str(program), *arguments], check=False).returncode:
         raise FergiRewardError(f"{program} failed with --seed {seed}: its message is above")
     return folder / "lora"
 

@@ -4,13 +4,16 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from fergi_reward.config_file import read_config
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.version import __version__
+
+if TYPE_CHECKING:
+    from fergi_reward.report.record import Report
 
 
 class UserMistake(click.ClickException):
@@ -47,6 +50,7 @@ ratings_option = click.option(
 source_map_option = click.option(
     "--source-map", type=PATH, help="Of map-source: takes reactions from its first source to the scale of the other."
 )
+report_option = click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
 
 scoring_options = (
@@ -94,7 +98,7 @@ def main() -> None:
     help="How to fit.",
 )
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
-@click.option("--report", type=PATH, help="A folder for report.json, report.md and two plots.")
+@report_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds and bootstrap intervals.")
 @click.option("--scorers", help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]")
 @click.option("--aus", help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]")
@@ -121,24 +125,33 @@ def calibrate(
     from fergi_reward.csv_files import BadRows
     from fergi_reward.layouts import read_preferences
     from fergi_reward.reactions.source_map import SourceMap
+    from fergi_reward.report.markdown import markdown_table
 
-    table = read_preferences(data, ratings, au_source=au_source, from_frames=from_frames, bad=BadRows(skip_bad))
+    preferences = read_preferences(data, ratings, au_source=au_source, from_frames=from_frames, bad=BadRows(skip_bad))
     if source_map:
-        table = table.mapped(SourceMap.load(source_map))
-    for row in table.left_out:
+        preferences = preferences.mapped(SourceMap.load(source_map))
+    for row in preferences.left_out:
         click.echo(f"left out: {row}", err=True)
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
     columns, units = _listed(scorers), _listed(aus and aus.lower())
-    evaluation = run(table, protocol, scorers=columns, aus=units, seed=seed, command=command)
+    evaluation = run(preferences, protocol, scorers=columns, aus=units, seed=seed, command=command)
     evaluation.calibration.save(out)
-    click.echo(f"{reports.summary(evaluation)}\n\n{reports.markdown_table(evaluation)}\n")
+    table = markdown_table(reports.results_table(evaluation))
+    click.echo(f"{reports.summary(evaluation)}\n\n{table}\n")
     click.echo(f"calibration: {out}")
     if report is not None:
-        try:
-            reports.write_report(evaluation, report)
-            click.echo(f"report: {report}/report.md, report.json, accuracy.png, coverage.png")
-        except MissingDependencyError as error:
-            click.echo(f"report: {report}/report.md, report.json; no plots, since {error}")
+        _write_report(reports.calibration_report(evaluation), report)
+
+
+def _write_report(report: "Report", folder: Path) -> None:
+    """Write a report, as far as what is installed allows, and say where it is."""
+    from fergi_reward.report.write import write_report
+
+    try:
+        write_report(report, folder)
+        click.echo(f"report: {folder}/report.html, also as report.md, report.json and PNG plots")
+    except MissingDependencyError as error:
+        click.echo(f"report: {folder}/report.md, report.json; no page and no plots, since {error}")
 
 
 def _listed(names: str | None) -> list[str] | None:
@@ -187,7 +200,11 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
 @click.option("--calibration", type=PATH, help="Says how sure a pair is.  [default: the shipped one]")
 @click.option("--target-accuracy", type=click.FloatRange(0.5, 1, True, True), help="Promise this share of right pairs.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, True, True), default=0.9, help="Of that promise.")
-@click.option("--images", type=PATH, help="For --dataset: a CSV with the columns user, session, image, file, prompt.")
+@click.option(
+    "--images",
+    type=PATH,
+    help="For --dataset: a CSV with the columns user, session, image, file, prompt, or the folder of FERGI's raw data.",
+)
 @click.option("--dataset", type=PATH, help="A folder for the pairs with their pictures, as Diffusion-DPO reads them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of which picture of a pair comes first there.")
 @click.option("--out", type=PATH, default=Path("pairs.jsonl"), help="The pairs to write.")
@@ -206,12 +223,13 @@ def annotate(
     out: Path,
 ) -> None:
     """Say which of two pictures a viewer prefers, from the face alone, where it says enough."""
-    from fergi_reward.annotation.dataset import read_pictures, write_dataset
+    from fergi_reward.annotation.dataset import write_dataset
     from fergi_reward.annotation.run import Promised, on_one_scale, run, summary, write_pairs
     from fergi_reward.calibration.calibration import Calibration
     from fergi_reward.layouts import read_preferences, read_reactions
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.reactions.table import ReactionTable
+    from fergi_reward.shown_pictures import read_pictures
 
     if (images is None) != (dataset is None):
         raise FergiRewardError("--images and --dataset go together: give both or neither")
@@ -228,6 +246,59 @@ def annotate(
     if dataset:
         write_dataset(outcome.annotation.pairs, pictures, dataset, seed)
         click.echo(f"dataset: {dataset}")
+
+
+@main.command("fit-predictor")
+@config
+@click.option("--reactions", type=PATH, required=True, help="The viewers: a folder of extract, or in FERGI's layout.")
+@click.option(
+    "--images",
+    type=PATH,
+    required=True,
+    help="What they saw: a CSV with the columns user, session, image, file, prompt, or the folder of FERGI's raw data.",
+)
+@click.option("--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]")
+@click.option(
+    "--decay",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.4,
+    help="Of the valence: that of the calibration that is to weigh it; the shipped one has 0.4 with all its scorers.",
+)
+@click.option(
+    "--checkpoint", metavar="pickscore=FOLDER", help="A local checkpoint of PickScore, whose towers it reads."
+)
+@click.option("--device", help="Such as cuda.  [default: the CPU]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Pictures embedded at a time.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds, halves and starting weights.")
+@click.option("--out", type=PATH, default=Path("predictor"), help="The folder to write.")
+def fit_predictor(
+    reactions: Path,
+    images: Path,
+    au_source: str | None,
+    decay: float,
+    checkpoint: str | None,
+    device: str | None,
+    batch_size: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Fit what predicts the reaction to a picture that nobody looks at, and say whether it is any good."""
+    from fergi_reward.layouts import read_reactions
+    from fergi_reward.predictor.run import fit_predictor as run
+    from fergi_reward.predictor.run import summary
+    from fergi_reward.scorers.pickscore import PickScorer
+    from fergi_reward.shown_pictures import read_pictures
+
+    scorer, _, place = (checkpoint or "pickscore=").partition("=")
+    if scorer != "pickscore" or (checkpoint and not place):
+        raise FergiRewardError(f"--checkpoint {checkpoint!r} must be pickscore=FOLDER: the predictor reads PickScore's")
+    table = read_reactions(reactions, au_source)
+    pictures = read_pictures(images)
+    tower = PickScorer.from_pretrained(place or None, device=device)
+    command = shlex.join(["fergi-reward", *sys.argv[1:]])
+    predictor = run(table, pictures, tower, decay=decay, seed=seed, batch_size=batch_size, command=command)
+    predictor.save(out)
+    click.echo(f"{summary(predictor)}\npredictor: {out}")
 
 
 @main.command()
@@ -356,7 +427,7 @@ def map_source(
 @click.option("--reactions", type=PATH, default=Path("reactions"), help="The folder of reactions.")
 @click.option("--calibrations", type=PATH, default=Path(), help="Where to look for what was fitted with them.")
 def forget(user: str, reactions: Path, calibrations: Path) -> None:
-    """Delete a participant's reactions, and say which calibrations and source maps had used them."""
+    """Delete a participant's reactions, and say which calibrations, source maps and predictors had used them."""
     from fergi_reward.forget import forget as run
 
     done = run(user, reactions, calibrations)
@@ -400,16 +471,20 @@ def evaluate() -> None:
     help="Weights to judge; repeatable.",
 )
 @click.option("--out", type=PATH, default=Path("preferences"), help="A folder for results.json, results.md, scores.")
+@report_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the bootstrap.")
 @skip_bad
-def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
+def preferences(report: Path | None, **options: Any) -> None:  # noqa: ANN401 - the options above
     """How often scorers and calibrations agree with people; goes on where it was killed, on several processes, too."""
     from fergi_reward.evaluation.preferences import PreferenceOptions, run
+    from fergi_reward.evaluation.preferences_report import preferences_report
     from fergi_reward.evaluation.preferences_table import markdown
 
     result = run(PreferenceOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
     if result is not None:  # else another process prints it
         click.echo(f"{markdown(result)}\nresults: {options['out'] / 'results.json'}")
+        if report is not None:
+            _write_report(preferences_report(result), report)
 
 
 @main.group()

@@ -39,6 +39,7 @@ IMAGE_COLUMNS = {
     "Aesthetic_score": "aesthetic",
     "BLIP_score": "blip",
 }
+EMOTIONS = ("disappointed", "satisfied", "surprised", "disgusted", "amused", "scared")
 CSV_NAMES = {name: column for column, name in IMAGE_COLUMNS.items()}
 Lists = dict[str, Any]  # of numbers, by participant
 FRAME_COLUMNS = (
@@ -117,6 +118,34 @@ def read_images(folder: Path, bad: BadRows) -> pd.DataFrame:
         images = _without_repeats(images.astype({"rank": int}), "image", columns, bad)
     images = _counted(images.drop(columns="row"), sessions, _read_lists(folder, "invalid_images"), bad)
     return _with_pairs_only(images, sorted(sessions), bad)
+
+
+def read_emotions(folder: Path, users: Iterable[str]) -> pd.DataFrame:
+    """What the participants said they felt, from `preprocessed_image_data`.
+
+    Args:
+        folder: The FERGI folder.
+        users: Whose.
+
+    Returns:
+        `user`, `session`, `image` and a boolean column an emotion.
+
+    Raises:
+        FergiRewardError: A file cannot be read, lacks an emotion, or says something else than True or False.
+    """
+    frames = []
+    for user in users:
+        name = _prepared_file("image", user)
+        try:
+            answers = pd.read_csv(folder / name, usecols=["session_index", "image_index", *EMOTIONS])
+        except (OSError, ValueError) as error:
+            raise FergiRewardError(f"{name}: the emotions cannot be read ({error})") from error
+        for emotion in EMOTIONS:
+            if answers[emotion].dtype != bool:
+                raise FergiRewardError(f"{name}, column {emotion}: every answer should be True or False")
+        frames.append(answers.assign(user=user))
+    together = pd.concat(frames, ignore_index=True)
+    return together.rename(columns={"session_index": "session", "image_index": "image"})[[*KEY, *EMOTIONS]]
 
 
 def _counted(images: pd.DataFrame, sessions: Lists, invalid: Lists, bad: BadRows) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 """`fergi-reward forget`: a participant who withdraws is deleted, and what was fitted with their reactions is named."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
@@ -11,9 +13,16 @@ from fergi_reward.reactions.folder import ReactionFolder
 from fergi_reward.reactions.source_map import SourceMap
 
 
+class Fitted(Protocol):
+    """What was fitted on reactions: a calibration, a source map, the record of a predictor."""
+
+    def used(self, user: str, source: str) -> bool:
+        """Whether reactions of a participant, as measured by a source, are among those that it was fitted on."""
+
+
 @dataclass(frozen=True)
 class Forgotten:
-    """How many reactions were deleted, and the calibrations and source maps that had used them."""
+    """How many reactions were deleted, and the calibrations, source maps and predictors that had used them."""
 
     clips: int
     used: Sequence[Path]
@@ -25,11 +34,10 @@ def forget(user: str, reactions: Path, calibrations: Path) -> Forgotten:
     Args:
         user: The participant.
         reactions: The folder that `fergi-reward extract` wrote.
-        calibrations: A folder; the calibrations and source maps in it and below it are looked at, hidden folders are
-            not.
+        calibrations: A folder; what was fitted on reactions in it and below it is looked at, hidden folders are not.
 
     Returns:
-        What was deleted, and those of the same source that name this participant.
+        What was deleted, and what of the same source names this participant.
 
     Raises:
         FergiRewardError: The folder holds nothing of them, or something cannot be deleted.
@@ -40,13 +48,19 @@ def forget(user: str, reactions: Path, calibrations: Path) -> Forgotten:
     return Forgotten(folder.forget(user), used)
 
 
-def _fitted(top: Path) -> Iterator[tuple[Path, Calibration | SourceMap]]:
-    """The calibrations and source maps in a folder and below it; other JSON files are passed over."""
+def _fitted(top: Path) -> Iterator[tuple[Path, Fitted]]:
+    """What was fitted on reactions in a folder and below it; other JSON files are passed over."""
     for place, folders, names in os.walk(top):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(place, name) for name in sorted(names) if name.endswith(".json")):
-            for kind in (Calibration, SourceMap):
-                try:
-                    yield path, kind.load(path)
-                except FergiRewardError:
-                    continue
+            for load in _readers(path):
+                with suppress(FergiRewardError):
+                    yield path, load(path)
+
+
+def _readers(path: Path) -> Sequence[Callable[[Path], Fitted]]:
+    from fergi_reward.predictor import predictor
+
+    if path.name == predictor.RECORD:
+        return [lambda path: predictor.ReactionPredictor.load(path.parent).record]
+    return [Calibration.load, SourceMap.load]

@@ -13,14 +13,19 @@ from torch import Tensor
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, open_picture, picture_list
+from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.scorers.base import Scorer, prompt_list
+from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import load_scorer, term_name
 
-Reaction = Literal["none", "recorded"]
+Reaction = Literal["none", "recorded", "predicted"]
 AU4 = "au4"
+AU4_UNCERTAINTY = "au4_uncertainty"
+# Whose towers the reaction predictor reads.
+TOWER = "pickscore"
 DISAGREEMENT = "disagreement"
 # Decoded at a time for all scorers: 200 MB at 512 x 512.
 HELD_PICTURES = 256
@@ -34,7 +39,7 @@ class RewardOutput:
         total: (B,) float32. With a `bradley-terry` calibration, differences of totals are log-odds of the preference.
         terms: Raw value of each term, (B,); 0 where it is missing.
         contributions: What each term adds to the total, (B,); 0 where it is missing. With an uncertainty penalty,
-            `disagreement` is a term like the others.
+            `disagreement` is a term like the others, and with predicted reactions `au4_uncertainty`.
         missing: Which images lack a term, (B,) bool, for terms that can be missing. Their total comes from weights that
             were fitted without the term.
     """
@@ -66,8 +71,12 @@ class CombinedReward:
         calibration: The weights; it must have a fit for just these scorers, and with reactions one for these and AU4.
             Fits with more of the face are not used.
         reaction: Where reactions come from. `none`: weights fitted without them. `recorded`: looked up by image; an
-            image without one takes the weights fitted without the term.
+            image without one takes the weights fitted without the term. `predicted`: what `predictor` expects of it.
         recorded: The reactions, for `recorded`.
+        predictor: For `predicted`. It reads the embeddings of PickScore: of the one in the reward, or else of one that
+            is loaded for it.
+        reaction_pessimism: How many times the uncertainty of a predicted valence is subtracted from it, at least 0.
+        accept_chance: Take a predictor that was no better than chance on viewers it had not seen.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where scorers are loaded; by default the CPU.
         dtype: Of the towers of scorers that are loaded; by default float32.
@@ -78,8 +87,9 @@ class CombinedReward:
             section 3). 0: no penalty.
 
     Raises:
-        FergiRewardError: The calibration has no weights for these terms, or was fitted on another AU source; a penalty
-            that is negative, or with a single scorer.
+        FergiRewardError: The calibration has no weights for these terms, or was fitted on another AU source; a
+            predictor of another valence than it weighs, or of none; a penalty that is negative, or with a single
+            scorer.
     """
 
     def __init__(
@@ -89,6 +99,9 @@ class CombinedReward:
         *,
         reaction: Reaction = "none",
         recorded: RecordedReactions | None = None,
+        predictor: ReactionPredictor | None = None,
+        reaction_pessimism: float = 1.0,
+        accept_chance: bool = False,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -102,16 +115,24 @@ class CombinedReward:
         self._device, self._dtype, self._offload = device, dtype, offload
         self._uncertainty_penalty = uncertainty_penalty
         self._checkpoints = dict(checkpoints or {})
-        self._recorded = _checked_reactions(reaction, recorded, calibration)
+        _check_reactions(reaction, recorded, predictor, calibration)
+        self._reaction, self._recorded, self._predictor = reaction, recorded, predictor
         self._without = calibration.fit_for(self._names)
-        self._with = self._without if recorded is None else calibration.fit_for([*self._names, AU4])
+        self._with = self._without if reaction == "none" else calibration.fit_for([*self._names, AU4])
         self._decay = self._with.decay or 0.0
+        self._pessimism = reaction_pessimism
+        if predictor:
+            _check_predictor(predictor, self._decay, accept_chance)
+            self._scorers += [] if TOWER in self._names else [TOWER]
+            self._check_towers()
+        if reaction_pessimism < 0:
+            raise FergiRewardError(f"reaction_pessimism is {reaction_pessimism}: it must be at least 0")
         if uncertainty_penalty < 0 or (uncertainty_penalty and len(self._names) < 2):
             raise FergiRewardError(
                 f"uncertainty_penalty is {uncertainty_penalty} with {len(self._names)} scorers: it must be at least 0, "
                 "and one scorer alone cannot disagree"
             )
-        unknown = set(self._checkpoints) - {scorer for scorer in scorers if isinstance(scorer, str)}
+        unknown = set(self._checkpoints) - {scorer for scorer in self._scorers if isinstance(scorer, str)}
         if unknown:
             raise FergiRewardError(
                 f"checkpoints are given for {', '.join(sorted(unknown))}, which the reward does not load"
@@ -125,6 +146,9 @@ class CombinedReward:
         scorers: Sequence[Scorer | str] | None = None,
         reaction: Reaction = "none",
         recorded: RecordedReactions | None = None,
+        predictor: ReactionPredictor | None = None,
+        reaction_pessimism: float = 1.0,
+        accept_chance: bool = False,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -138,6 +162,9 @@ class CombinedReward:
             scorers: As for the class; by default all that the calibration weighs.
             reaction: As for the class.
             recorded: As for the class.
+            predictor: As for the class.
+            reaction_pessimism: As for the class.
+            accept_chance: As for the class.
             checkpoints: As for the class.
             device: As for the class.
             dtype: As for the class.
@@ -150,6 +177,9 @@ class CombinedReward:
             record,
             reaction=reaction,
             recorded=recorded,
+            predictor=predictor,
+            reaction_pessimism=reaction_pessimism,
+            accept_chance=accept_chance,
             checkpoints=checkpoints,
             device=device,
             dtype=dtype,
@@ -169,28 +199,41 @@ class CombinedReward:
     def describe(self) -> dict[str, Any]:
         """What the reward is made of, for a model card: JSON."""
         record = self.calibration
-        weighed = {
-            term.name: {"weight": term.weight, "mean": term.mean, "std": term.std}
-            for term in (self._without if self._recorded is None else self._with).terms
-        }
+        weighed = {term.name: {"weight": term.weight, "mean": term.mean, "std": term.std} for term in self._with.terms}
         made_by = {"protocol": record.protocol, "dataset": record.dataset, "command": record.command}
         return {
             "terms": weighed,
             "uncertainty_penalty": self._uncertainty_penalty,
+            "reaction": self._described_reaction(),
             "calibration": {**made_by, "au_source": record.au_source, "library_version": record.library_version},
         }
 
+    def _described_reaction(self) -> dict[str, Any]:
+        mode = {"mode": self._reaction}
+        if self._predictor is None:
+            return mode
+        held_out = self._predictor.record.held_out
+        predictor = {"fingerprint": self._predictor.fingerprint, "better_than_chance": held_out.better_than_chance}
+        return {**mode, "pessimism": self._pessimism, "predictor": predictor}
+
     @property
     def scorers(self) -> list[Scorer]:
-        """The scorers; those that were given by name are loaded now."""
-        for place, scorer in enumerate(self._scorers):
-            if isinstance(scorer, str):
-                self._scorers[place] = self._load(scorer)
+        """The scorers, and the one whose towers a predictor reads; those that were given by name are loaded now."""
+        named = [place for place, scorer in enumerate(self._scorers) if isinstance(scorer, str)]
+        for place in named:
+            self._scorers[place] = self._load(str(self._scorers[place]))
+        if named:
+            self._check_towers()
         return [scorer for scorer in self._scorers if isinstance(scorer, Scorer)]
 
     def _load(self, name: str) -> Scorer:
         device = "cpu" if self._offload else self._device
         return load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype)
+
+    def _check_towers(self) -> None:
+        for scorer in self._scorers:
+            if self._predictor and isinstance(scorer, PickScorer):
+                self._predictor.check_tower(scorer)
 
     def _awake(self) -> Iterator[Scorer]:
         """Each scorer, where it is to score; one that is parked is moved there and, after its turn, back."""
@@ -221,7 +264,19 @@ class CombinedReward:
             raise FergiRewardError(
                 "the backward pass needs the scorers where they are: give offload=False, or use score()"
             )
-        return self.combine({scorer.name: scorer(pixels, prompts) for scorer in self._awake()}, prompts, image_ids)
+        scores: dict[str, Tensor] = {}
+        for scorer in self._awake():
+            if self._predictor and isinstance(scorer, PickScorer):
+                scores |= self._read(scorer, *scorer.features(pixels, prompts))
+            else:
+                scores[scorer.name] = scorer(pixels, prompts)
+        return self.combine(scores, prompts, image_ids)
+
+    def _read(self, scorer: PickScorer, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
+        """What the predictor, and where it is in the reward PickScore, say of the same embeddings."""
+        score = {scorer.name: scorer.compare(images, texts)} if scorer.name in self._names else {}
+        prediction = self._predictor(images, texts) if self._predictor else None
+        return score if prediction is None else score | {AU4: prediction.mean, AU4_UNCERTAINTY: prediction.uncertainty}
 
     def score(
         self,
@@ -244,16 +299,24 @@ class CombinedReward:
         """
         listed = images if isinstance(images, Tensor) else picture_list(images)
         prompts = prompt_list(prompts, len(listed))
-        scores: dict[str, list[Tensor]] = {scorer.name: [] for scorer in self.scorers}
+        scores: dict[str, list[Tensor]] = {}
         for start in range(0, max(1, len(listed)), HELD_PICTURES):
             part = listed[start : start + HELD_PICTURES]
             held = part if isinstance(part, Tensor) else _decoded(part)
             for scorer in self._awake():
-                of_part = scorer.score(held, prompts[start : start + HELD_PICTURES], batch_size=batch_size)
-                scores[scorer.name].append(of_part)
+                for name, of_part in self._score(scorer, held, prompts[start : start + HELD_PICTURES], batch_size):
+                    scores.setdefault(name, []).append(of_part)
         return self.combine(
             {name: torch.cat(parts) for name, parts in scores.items()}, prompts, image_ids or _paths(listed)
         )
+
+    @torch.no_grad()
+    def _score(
+        self, scorer: Scorer, held: Sequence[Picture] | Tensor, prompts: list[str], batch_size: int
+    ) -> Iterable[tuple[str, Tensor]]:
+        if self._predictor and isinstance(scorer, PickScorer):
+            return self._read(scorer, *scorer.embed(held, prompts, batch_size=batch_size)).items()
+        return [(scorer.name, scorer.score(held, prompts, batch_size=batch_size))]
 
     def combine(
         self, scores: Mapping[str, Tensor], prompts: Sequence[str], image_ids: Sequence[str] | None = None
@@ -261,7 +324,8 @@ class CombinedReward:
         """Standardise, weight and add scores; rows without a reaction take the weights fitted without it.
 
         Args:
-            scores: (B,) from each scorer, by name; on whatever device each lives.
+            scores: (B,) from each scorer, by name; on whatever device each lives. With predicted reactions also `au4`,
+                the expected valence, and `au4_uncertainty`.
             prompts: One a row, for errors.
             image_ids: One a row, for recorded reactions.
 
@@ -271,15 +335,16 @@ class CombinedReward:
         Raises:
             FergiRewardError: A score is missing or not finite, or reactions cannot be looked up.
         """
-        if set(scores) != set(self._names):
-            raise FergiRewardError(f"the reward weighs {', '.join(self._names)}, got scores of {', '.join(scores)}")
-        device = scores[self._names[0]].device
-        terms = {name: scores[name].to(device, torch.float32) for name in self._names}
+        names = [*self._names, *([AU4, AU4_UNCERTAINTY] if self._predictor else [])]
+        if set(scores) != set(names):
+            raise FergiRewardError(f"the reward weighs {', '.join(names)}, got scores of {', '.join(scores)}")
+        device = scores[names[0]].device
+        terms = {name: scores[name].to(device, torch.float32) for name in names}
         for name, values in terms.items():
             _check_finite(name, values, prompts)
-        parts = _contributions(self._without, terms)
         if self._recorded is None:
-            return self._output(terms, parts, {})
+            return self._output(terms, _contributions(self._with, terms) | self._doubt(terms), {})
+        parts = _contributions(self._without, terms)
         activations, missing = self._look_up(image_ids, len(prompts), device)
         valences = torch.from_numpy(valence(activations, self._decay)).to(device, torch.float32)
         terms |= {AU4: valences}
@@ -287,6 +352,14 @@ class CombinedReward:
         with_reaction = _contributions(self._with, terms)
         parts = {name: torch.where(missing, parts[name], with_reaction[name]) for name in parts}
         return self._output(terms, parts, {AU4: missing})
+
+    def _doubt(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the uncertainty of a predicted valence takes from the total, at the weight of the valence."""
+        if self._predictor is None:
+            return {}
+        (valence_term,) = (term for term in self._with.terms if term.name == AU4)
+        taken = self._pessimism * terms[AU4_UNCERTAINTY]
+        return {AU4_UNCERTAINTY: -valence_term.weight * taken / valence_term.std}
 
     def _output(self, terms: dict[str, Tensor], parts: dict[str, Tensor], missing: dict[str, Tensor]) -> RewardOutput:
         if self._uncertainty_penalty:
@@ -310,18 +383,37 @@ class CombinedReward:
         return np.array([known.get(image, 0.0) for image in image_ids]), missing
 
 
-def _checked_reactions(
-    reaction: Reaction, recorded: RecordedReactions | None, calibration: Calibration
-) -> RecordedReactions | None:
-    if reaction not in ("none", "recorded"):
-        raise FergiRewardError(f"reaction is 'none' or 'recorded', got {reaction!r}")
-    if (reaction == "recorded") != (recorded is not None):
+def _check_reactions(
+    reaction: Reaction,
+    recorded: RecordedReactions | None,
+    predictor: ReactionPredictor | None,
+    calibration: Calibration,
+) -> None:
+    given = {"recorded": ("recorded reactions", recorded), "predicted": ("predictor", predictor)}
+    if reaction not in ("none", *given):
+        raise FergiRewardError(f"reaction is 'none', 'recorded' or 'predicted', got {reaction!r}")
+    for mode, (what, value) in given.items():
+        if (reaction == mode) != (value is not None):
+            raise FergiRewardError(f"reaction={reaction!r} with {'no ' if value is None else ''}{what} given")
+    what, source = "reactions", recorded.source if recorded else calibration.au_source
+    if predictor:
+        what, source = "a predictor of reactions", predictor.record.au_source
+    check_source("the calibration was fitted on", calibration.au_source, what, source)
+
+
+def _check_predictor(predictor: ReactionPredictor, decay: float, accept_chance: bool) -> None:
+    record = predictor.record
+    if record.decay != decay:
         raise FergiRewardError(
-            f"reaction={reaction!r} with {'no ' if recorded is None else ''}recorded reactions given"
+            f"the calibration weighs the AU4 valence of decay {decay:g}, the predictor expects that of decay "
+            f"{record.decay:g}: fit it with --decay {decay:g}"
         )
-    if recorded is not None:
-        check_source("the calibration was fitted on", calibration.au_source, "reactions", recorded.source)
-    return recorded
+    if not (record.held_out.better_than_chance or accept_chance):
+        low, high = record.held_out.ci95
+        raise FergiRewardError(
+            f"the predictor was no better than chance on viewers it had not seen: {record.held_out.accuracy:.1%} of "
+            f"the pairs (95 % interval {low:.1%} - {high:.1%}); fit it on more, or give accept_chance=True"
+        )
 
 
 def _contributions(fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.reward import CombinedReward
+from fergi_reward.predictor.predictor import ReactionPredictor
+from fergi_reward.reward import TOWER, CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
@@ -75,6 +76,13 @@ class RewardArguments(PipelineArguments):
     uncertainty_penalty: float = option(
         0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
     )
+    predictor: str | None = option(
+        None, "Folder of a reaction predictor: the reward weighs the AU4 valence that it expects."
+    )
+    reaction_pessimism: float = option(
+        1.0, "How many times the predictor's uncertainty is subtracted from the valence that it expects."
+    )
+    accept_chance: bool = option(False, "Take a predictor that was no better than chance on viewers it had not seen.")
 
     def reward_places(self) -> dict[str, str]:
         """The local checkpoints of the reward's scorers."""
@@ -158,13 +166,19 @@ def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
-    weighed = _weighed(script) if isinstance(script, ScriptArguments) else []
-    names = [] if script.model in TOYS else [*weighed, *(script.judges or [])]
+    asked = _asked(script) if isinstance(script, ScriptArguments) else []
+    names = [] if script.model in TOYS else [*asked, *(script.judges or [])]
     return dry_run(config, pipeline, [term_name(name) for name in names])
 
 
 def _weighed(script: RewardArguments) -> list[str]:
     return script.scorers or list(_calibration(script).scorers)
+
+
+def _asked(script: RewardArguments) -> list[str]:
+    """The scorers that are weighed, and the one whose towers a predictor reads."""
+    names = _weighed(script)
+    return [*names, TOWER] if script.predictor and TOWER not in names else names
 
 
 def _calibration(script: RewardArguments) -> Calibration:
@@ -184,10 +198,17 @@ def load_reward(
         dtype: Of the towers of published scorers; by default float32.
     """
     names, on = _weighed(script), on or device()
+    places = script.reward_places()
+    if script.model == EMOJI and TOWER in _asked(script) and TOWER not in names:
+        places[TOWER] = str(emoji.checkpoints()[TOWER])
     return CombinedReward(
         [load_toy(script.model, name).to(on) for name in names] if script.model in TOYS else names,
         _calibration(script),
-        checkpoints=script.reward_places(),
+        reaction="predicted" if script.predictor else "none",
+        predictor=ReactionPredictor.load(script.predictor) if script.predictor else None,
+        reaction_pessimism=script.reaction_pessimism,
+        accept_chance=script.accept_chance,
+        checkpoints=places,
         device=on,
         dtype=dtype,
         uncertainty_penalty=script.uncertainty_penalty,

@@ -3,13 +3,17 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 import pytest
 
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.simulated_fergi import write_simulated_fergi
+
+if TYPE_CHECKING:
+    from fergi_reward.predictor.predictor import ReactionPredictor
+    from fergi_reward.scorers.pickscore import PickScorer
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -68,6 +72,30 @@ def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def predictor_for() -> "Callable[..., ReactionPredictor]":
+    """A function that makes a predictor with random heads for a PickScore; further arguments change its record."""
+    import torch
+
+    from fergi_reward.predictor.heads import Heads, HeadSizes
+    from fergi_reward.predictor.judging import HeldOutFigures, Residuals
+    from fergi_reward.predictor.predictor import PredictorRecord, ReactionPredictor
+
+    def make(reads: "PickScorer", *, ci95: tuple[float, float] = (0.51, 0.6), **changes: object) -> ReactionPredictor:
+        sizes = HeadSizes(width=reads.model.config.projection_dim, components=3, hidden=2, members=4)
+        residuals = Residuals(0.2, ((-0.5, 0.3), (-1.5, 0.5), (-2.5, 0.6)))
+        held_out = HeldOutFigures(50, 55, 100, 0.55, ci95, 0.1, (0.5, 0.8, 0.95))
+        made = {"au_source": "test", "decay": 0.4, "tower": reads.fingerprint(), "dataset": {"users": ["1"]}}
+        made |= {"seed": 0, "command": "", "library_version": "0"}
+        record = PredictorRecord(sizes=sizes, held_out=held_out, residuals=residuals, **made | changes)
+        heads, draws = Heads(sizes), torch.Generator().manual_seed(0)
+        for weight in heads.state_dict().values():
+            weight.normal_(generator=draws)
+        return ReactionPredictor(record, heads.requires_grad_(False))
+
+    return make
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fergi_reward import tiny
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError
@@ -89,6 +90,14 @@ def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path
     again = forget("ann", "--reactions", folder.path)
     assert again.exit_code == 2
     assert "holds nothing of user ann; it knows ../ann" in again.stderr
+
+
+def test_a_predictor_that_was_fitted_with_them_is_named(folder, tmp_path, predictor_for):
+    for name, user, source in (("theirs", "ann", "camera"), ("of_bob", "bob", "camera"), ("webcam", "ann", "webcam")):
+        predictor_for(tiny.pickscore(), dataset={"users": [user]}, au_source=source).save(tmp_path / name)
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    named = f"fitted with them: {tmp_path / 'theirs' / 'predictor.json'}; fit it again without them, or delete it"
+    assert [line for line in result.stdout.splitlines() if line.startswith("fitted")] == [named]
 
 
 def test_no_name_leads_out_of_the_folder():

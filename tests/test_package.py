@@ -37,7 +37,8 @@ def environment(wheel, tmp_path_factory):
 
 def test_package_data_is_in_the_wheel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("py.typed", "fergi_manifest.sha256", "calibrations/fergi-ir50-bradley-terry.json"):
+    templates = [f"report/templates/{name}" for name in ("page.html.j2", "style.css", "page.js")]
+    for name in ("py.typed", "fergi_manifest.sha256", "calibrations/fergi-ir50-bradley-terry.json", *templates):
         assert f"fergi_reward/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "training/", "eval/"))]
 
@@ -47,7 +48,7 @@ def test_it_calibrates_without_the_extras(environment, simulated, tmp_path):
     assert "calibrate" in call(command, "--help", cwd=tmp_path)
     printed = call(command, "calibrate", "--data", simulated, "--report", tmp_path / "report", cwd=tmp_path)
     assert "weighted_sum+au4" in printed
-    assert "pip install 'fergi-reward[report]'" in printed  # plots need matplotlib; the rest of the report is there
+    assert "pip install 'fergi-reward[report]'" in printed  # for the page; the rest of the report is there
     assert (tmp_path / "calibration.json").exists()
     assert (tmp_path / "report" / "report.json").exists()
 
@@ -68,6 +69,7 @@ def test_importing_the_package_imports_nothing_heavy():
         "diffusers",
         "open_clip",
         "matplotlib",
+        "jinja2",
         "feat",
         "cv2",
         "mediapipe",

@@ -109,7 +109,7 @@ def test_a_score_that_is_not_finite_is_named(pixels):
     [
         ({"reaction": "recorded"}, "reaction='recorded' with no recorded reactions"),
         ({"recorded": recorded()}, "reaction='none' with recorded reactions"),
-        ({"reaction": "guessed"}, "'none' or 'recorded', got 'guessed'"),
+        ({"reaction": "guessed"}, "'none', 'recorded' or 'predicted', got 'guessed'"),
         (
             {"reaction": "recorded", "recorded": recorded("pyfeat-v2")},
             "fitted on AU source 'test', got reactions from 'pyfeat-v2'.*map-source",

@@ -1,9 +1,9 @@
 """The record of a calibration: what the weights are, what they were fitted on and how well they do; as JSON."""
 
+import hashlib
 import json
-import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json
+from fergi_reward.json_records import checked
 
 SCHEMA = 2
 SHIPPED = "fergi-ir50-bradley-terry.json"
+AGAIN = "calibrate again"
 VALENCE_TRANSFORM = "exp(-decay * activation) - 1"
 
 
@@ -155,6 +157,12 @@ class Calibration:
         measured = self.dataset.get("mapped_from", self.au_source)
         return source == measured and user in self.dataset.get("users", ())
 
+    def fingerprint(self) -> str:
+        """SHA-256 over the fits to nine digits: two calibrations with one fingerprint give the same rewards."""
+        exact = json.dumps([asdict(fit) for fit in self.fits], sort_keys=True)
+        fits = json.loads(exact, parse_float=lambda number: f"{float(number):.9g}")  # the rest is the machine's
+        return hashlib.sha256(f"{self.au_source}\n{fits}".encode()).hexdigest()
+
     def save(self, path: Path) -> None:
         """Write the calibration as JSON, whole or not at all."""
         write_json(path, {"schema": self.schema} | asdict(self))
@@ -193,7 +201,7 @@ class Calibration:
 
 def _from_record(record: dict[str, Any], where: str) -> Calibration:
     """Build the dataclasses, checking every key and value."""
-    values = _checked(record, Calibration, where)
+    values = checked(record, _FIELDS[Calibration], where, AGAIN)
     if values["valence_transform"] != VALENCE_TRANSFORM:
         raise FergiRewardError(
             f"{where}: valence_transform is {values['valence_transform']!r}, this version knows {VALENCE_TRANSFORM!r}"
@@ -203,9 +211,10 @@ def _from_record(record: dict[str, Any], where: str) -> Calibration:
 
 
 def _fit(record: object, where: str) -> Fit:
-    values = _checked(record, Fit, where)
+    values = checked(record, _FIELDS[Fit], where, AGAIN)
     values["terms"] = tuple(
-        Term(**_checked(term, Term, f"{where}, term {number}")) for number, term in enumerate(values["terms"], start=1)
+        Term(**checked(term, _FIELDS[Term], f"{where}, term {number}", AGAIN))
+        for number, term in enumerate(values["terms"], start=1)
     )
     values["ci95"] = values["ci95"] and tuple(values["ci95"])
     try:
@@ -214,39 +223,6 @@ def _fit(record: object, where: str) -> Fit:
         raise FergiRewardError(f"{where}: {error}") from error
 
 
-def _checked(record: object, kind: type, where: str) -> dict[str, Any]:
-    """The fields of the dataclass `kind` in `record`: all present, no others, each holding what it may."""
-    if not isinstance(record, dict):
-        raise FergiRewardError(f"{where} should be a mapping, is {record!r}: calibrate again")
-    names = _FIELDS[kind]
-    wrong = [f"lacks {name}" for name in names if name not in record]
-    wrong += [f"has unknown {name}" for name in record if name not in names]
-    for name in names:
-        words, fits = _KINDS[names[name]]
-        if name in record and not fits(record[name]):
-            wrong.append(f"{name} is {record[name]!r}, must be {words}")
-    if wrong:
-        raise FergiRewardError(f"{where}: {', '.join(wrong)}: calibrate again")
-    return dict(record)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_interval(value: object) -> bool:
-    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
-
-
-# What a field may hold, in words and as a test.
-_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "text": ("a text", lambda value: isinstance(value, str)),
-    "number": ("a finite number", _is_number),
-    "optional": ("a finite number or null", lambda value: value is None or _is_number(value)),
-    "interval": ("two finite numbers or null", _is_interval),
-    "records": ("a list that is not empty", lambda value: isinstance(value, list) and bool(value)),
-    "record": ("a mapping", lambda value: isinstance(value, dict)),
-}
 _FIELDS: dict[type, dict[str, str]] = {
     Term: {"name": "text", "mean": "number", "std": "number", "weight": "number", "decay": "optional"},
     Fit: {"name": "text", "terms": "records", "accuracy": "optional", "ci95": "interval", "log_loss": "optional"},

@@ -112,6 +112,25 @@ def selection_gains(pairs: Pairs, activations: Floats) -> NDArray[np.int8]:
     return (worth[:, None] * chosen).reshape(len(DECAYS) * len(THRESHOLDS), -1)
 
 
+@dataclass(frozen=True)
+class Annotated:
+    """What came of every decay and threshold: rows and columns as `DECAYS` and `THRESHOLDS`, (21, 51).
+
+    Attributes:
+        right: Annotated pairs in the right order.
+        wrong: The others that were annotated.
+    """
+
+    right: NDArray[np.int64]
+    wrong: NDArray[np.int64]
+
+
+def annotated(gains: NDArray[np.int8]) -> Annotated:
+    """Count the pairs that `selection_gains` annotates right and wrong."""
+    shape = len(DECAYS), len(THRESHOLDS)
+    return Annotated((gains == 1).sum(axis=1).reshape(shape), (gains == -2).sum(axis=1).reshape(shape))
+
+
 def best_selection(gains: NDArray[np.int8], training: Mask) -> Selection:
     """The decay and threshold with the most (correct - 2 x incorrect) on training pairs; the first of equals."""
     best = int(gains[:, training].sum(axis=1, dtype=np.int64).argmax())
@@ -184,12 +203,18 @@ def run(table: PreferenceTable, seed: int) -> Outcome:
     )
 
 
-def _held_out(grid: Grid, activations: Floats, gains: NDArray[np.int8]) -> tuple[HeldOut, ...]:
-    """Margins of every model on each pair, from fits without that pair's participant."""
+def left_out_selections(grid: Grid, activations: Floats, gains: NDArray[np.int8]) -> tuple[Floats, Floats]:
+    """The valence of each image, (rows,), and the threshold of each pair, (pairs,), from the other participants."""
     selections = {user: best_selection(gains, grid.pairs.users != user) for user in np.unique(grid.row_users)}
     valences = valence(activations, np.array([selections[user].decay for user in grid.row_users]))
+    return valences, np.array([selections[user].threshold for user in grid.pairs.users])
+
+
+def _held_out(grid: Grid, activations: Floats, gains: NDArray[np.int8]) -> tuple[HeldOut, ...]:
+    """Margins of every model on each pair, from fits without that pair's participant."""
+    valences, thresholds = left_out_selections(grid, activations, gains)
     margins = second_stage(grid, first_stages(grid), valences, "au4", COEFFICIENTS)
-    selected = np.abs(margins["au4"]) > [selections[user].threshold for user in grid.pairs.users]
+    selected = np.abs(margins["au4"]) > thresholds
     margins["au4_selected"] = margins["au4"][selected]
     margins["weighted_sum_selected"] = margins["weighted_sum"][selected]
     users = {name: grid.pairs.users[selected] if name.endswith("selected") else grid.pairs.users for name in margins}

@@ -91,8 +91,11 @@ def calibrate(
         outcome.held_out,
         outcome.reaction,
         outcome.effects,
-        rating_correlations(outcome.table),
-        rating_regressions(outcome.table, calibration.scorers),
+        {unit: test.value for unit, test in rating_correlations(outcome.table).items()},
+        {
+            signal: (a.value, f.value)
+            for signal, (a, f) in rating_regressions(outcome.table, calibration.scorers).items()
+        },
         outcome.published,
         _left_out(table, outcome),
     )

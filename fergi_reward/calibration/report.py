@@ -1,21 +1,17 @@
-"""An evaluation as people read it: a table, a JSON file and two plots."""
+"""An evaluation as people read it: the table on the terminal, and the report."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tabulate import tabulate
+import numpy as np
 
 from fergi_reward.calibration.calibration import is_action_unit
-from fergi_reward.calibration.crossval import coverage_curve
+from fergi_reward.calibration.crossval import HeldOut, coverage_curve
 from fergi_reward.calibration.protocols import Evaluation
-from fergi_reward.errors import MissingDependencyError
-from fergi_reward.files import write_json, write_text, written_whole
 from fergi_reward.reactions.sources import SIMULATED
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from fergi_reward.report.provenance import provenance
+from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
 
 ACTION_UNITS = (
     "Coefficient: what a rise of the action unit by 1 (on the 0-5 scale) adds to the log-odds of an image, beside all "
@@ -25,44 +21,58 @@ SIGNALS = (
     "Linear regression of each signal, in standard deviations, on the viewer's ratings of alignment with the prompt "
     "and of fidelity (1 to 7). An action unit is its valence, which is lower where it rises more."
 )
-INK, WITHOUT, WITH = "#333333", "#7a8fa6", "#c8502d"
+INTERVAL = "{0[0]:.1%} - {0[1]:.1%}"
 
 
-def markdown_table(evaluation: Evaluation) -> str:
-    """One row a model, as Markdown that also reads well in a terminal."""
-    headers = ["model", "pairs right", "accuracy", "95 % interval"]
+def results_table(evaluation: Evaluation) -> Table:
+    """One row a model: how it did on left-out participants."""
+    columns = [
+        Column("model"),
+        Column("pairs right", "{0[0]}/{0[1]}"),
+        Column("accuracy", "{:.2%}"),
+        Column("95 % interval", INTERVAL),
+    ]
     with_loss = any(result.log_loss is not None for result in evaluation.results.values())
-    headers += ["log-loss"] * with_loss + ["paper"] * bool(evaluation.published)
+    columns += [Column("log-loss", "{:.4f}")] * with_loss + [Column("paper", "{:.2f}%")] * bool(evaluation.published)
     rows = []
     for model, result in evaluation.results.items():
-        low, high = result.ci95
-        row = [model, f"{result.correct}/{result.pairs}", f"{result.accuracy:.2%}", f"{low:.1%} - {high:.1%}"]
-        row += [] if result.log_loss is None else [f"{result.log_loss:.4f}"]
-        row += [f"{evaluation.published[model]:.2f}%"] if model in evaluation.published else []
-        rows.append(row)
-    align = ["left"] + ["right"] * (len(headers) - 1)
-    return tabulate(rows, headers, tablefmt="github", colalign=align, disable_numparse=True)
+        row: list[Value] = [model, (result.correct, result.pairs), result.accuracy, result.ci95]
+        rows.append(
+            row + [result.log_loss] * with_loss + [evaluation.published.get(model)] * bool(evaluation.published)
+        )
+    return Table("Pairs of left-out participants in the right order.", columns, rows)
 
 
-def action_unit_table(evaluation: Evaluation) -> str:
+def action_unit_table(evaluation: Evaluation) -> Table:
     """One row an action unit: what it adds to the reward, and how its activation goes with the overall rating."""
-    rows = []
+    rows: list[list[Value]] = []
     for unit in dict.fromkeys([*evaluation.effects, *evaluation.correlations]):
         effect, correlation = evaluation.effects.get(unit), evaluation.correlations.get(unit)
-        added = [f"{effect.log_odds:+.3f}", f"{effect.ci95[0]:+.3f} to {effect.ci95[1]:+.3f}"] if effect else ["", ""]
-        rows.append([unit.upper(), *added, "" if correlation is None else f"{correlation:+.3f}"])
-    headers = ["action unit", "coefficient", "95 % interval", "Spearman with the overall rating"]
-    return tabulate(rows, headers, tablefmt="github", colalign=["left"] + ["right"] * 3, disable_numparse=True)
-
-
-def signal_table(evaluation: Evaluation) -> str:
-    """One row a signal: what a point of alignment and a point of fidelity move it by."""
-    rows = [
-        [signal.upper() if is_action_unit(signal) else signal, f"{alignment:+.3f}", f"{fidelity:+.3f}"]
-        for signal, (alignment, fidelity) in evaluation.regressions.items()
+        added = (effect.log_odds, effect.ci95) if effect else (None, None)
+        rows.append([unit.upper(), *added, correlation])
+    columns = [
+        Column("action unit"),
+        Column("coefficient", "{:+.3f}"),
+        Column("95 % interval", "{0[0]:+.3f} to {0[1]:+.3f}"),
+        Column("Spearman with the overall rating", "{:+.3f}"),
     ]
-    headers = ["signal", "alignment", "fidelity"]
-    return tabulate(rows, headers, tablefmt="github", colalign=["left", "right", "right"], disable_numparse=True)
+    return Table("What each action unit says.", columns, rows, ACTION_UNITS)
+
+
+def signal_table(evaluation: Evaluation) -> Table:
+    """One row a signal: what a point of alignment and a point of fidelity move it by."""
+    rows = [(label(signal), *slopes) for signal, slopes in evaluation.regressions.items()]
+    columns = [Column("signal"), Column("alignment", "{:+.3f}"), Column("fidelity", "{:+.3f}")]
+    return Table("What a point of each rating moves a signal by.", columns, rows, SIGNALS)
+
+
+def label(signal: str) -> str:
+    """A signal's name for people.
+
+    >>> label("au4"), label("image_reward")
+    ('AU4', 'image_reward')
+    """
+    return signal.upper() if is_action_unit(signal) else signal
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -87,15 +97,47 @@ def data_name(evaluation: Evaluation) -> str:
     return "SIMULATED viewers" if source == SIMULATED else f"action units: {source}"
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Write `report.json`, `report.md`, `accuracy.png` and, where margins are log-odds, `coverage.png`.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed; the two text files are written all the same.
-        FergiRewardError: The folder cannot be written.
-    """
+def calibration_report(evaluation: Evaluation) -> Report:
+    """The report of `fergi-reward calibrate`."""
     calibration = evaluation.calibration
-    record = {
+    fingerprints = {"dataset": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
+    return Report(
+        title=f"Calibration, protocol {calibration.protocol}",
+        verdict=[*_verdict(evaluation), summary(evaluation)],
+        sections=list(_sections(evaluation)),
+        provenance=provenance(calibration.command, calibration.seed, fingerprints),
+        notes=[f"left out: {row}" for row in evaluation.left_out["bad_rows"]],
+        data=_figures(evaluation),
+    )
+
+
+def _verdict(evaluation: Evaluation) -> Iterator[str]:
+    """With the face and without it, where both were judged with all scorers."""
+    with_face = evaluation.results.get(f"weighted_sum+{evaluation.reaction}")
+    without = evaluation.results.get("weighted_sum")
+    if with_face and without:
+        low, high = with_face.ci95
+        yield (
+            f"The scorers with {evaluation.reaction} order {with_face.accuracy:.1%} of the pairs of people they have "
+            f"not seen as these did (95 % interval {low:.1%} to {high:.1%}), without it {without.accuracy:.1%}."
+        )
+
+
+def _sections(evaluation: Evaluation) -> Iterator[Section]:
+    yield Section("Accuracy", items=[results_table(evaluation), accuracy_plot(evaluation)])
+    if lines := coverage_lines(evaluation.held_out, _shown(evaluation)):
+        text = "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins:"
+        yield Section("Accuracy against coverage", [text], [coverage_plot(lines)])
+    if evaluation.effects or evaluation.correlations:
+        yield Section("The action units", items=[action_unit_table(evaluation)])
+    if evaluation.regressions:
+        yield Section("What the signals measure", items=[signal_table(evaluation)])
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    """What programs read in `report.json`."""
+    calibration = evaluation.calibration
+    return {
         "protocol": calibration.protocol,
         "participants": calibration.dataset["participants"],
         "pairs": calibration.dataset["pairs"],
@@ -107,94 +149,60 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         "regression_on_alignment_and_fidelity": evaluation.regressions,
         "left_out": evaluation.left_out,
         "au_source": calibration.au_source,
-        "fingerprint": calibration.dataset["fingerprint"],
-        "library_version": calibration.library_version,
-        "command": calibration.command,
-        "seed": calibration.seed,
     }
-    write_json(folder / "report.json", record)
-    text = f"# Calibration, protocol {calibration.protocol}\n\n{summary(evaluation)}\n\n{markdown_table(evaluation)}\n"
-    if evaluation.effects or evaluation.correlations:
-        text += f"\n## The action units\n\n{ACTION_UNITS}\n\n{action_unit_table(evaluation)}\n"
-    if evaluation.regressions:
-        text += f"\n## What the signals measure\n\n{SIGNALS}\n\n{signal_table(evaluation)}\n"
-    text += "".join(f"\n- left out: {row}" for row in evaluation.left_out["bad_rows"])
-    write_text(folder / "report.md", text)
-    for name, figure in (("accuracy.png", accuracy_plot(evaluation)), ("coverage.png", coverage_plot(evaluation))):
-        with written_whole(folder / name) as path:
-            figure.savefig(path, dpi=144)
 
 
-def _figure(width: float, height: float) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", "drawing the plots of a report", "report") from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def accuracy_plot(evaluation: Evaluation) -> "Figure":
+def accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> IntervalPlot:
     """Accuracy on left-out participants with its interval, a row a model."""
-    names = list(evaluation.results)
-    figure = _figure(7.5, 1.4 + 0.32 * len(names))
-    axes = figure.subplots()
-    for row, name in enumerate(names):
-        with_face = evaluation.reaction in name or name.endswith("+au4")
-        result, colour = evaluation.results[name], WITH if with_face else WITHOUT
-        axes.plot([100 * bound for bound in result.ci95], [row, row], color=colour, lw=2.5, alpha=0.55)
-        axes.plot(100 * result.accuracy, row, "o", color=colour, ms=6.5)
-        if name in evaluation.published:
-            axes.plot(evaluation.published[name], row, "|", color=INK, ms=13, mew=1.6)
-    axes.axvline(50, color=INK, lw=0.8, ls=":")
-    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.invert_yaxis()
-    figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
-    axes.set_xlabel("pairs in the right order, % of left-out participants' pairs (line: 95 % interval)")
-    keys = [axes.plot([], [], "o", color=colour)[0] for colour in (WITHOUT, WITH)]
-    labels = ["scorers alone", "with the viewer's face"]
-    if evaluation.published:
-        keys.append(axes.plot([], [], "|", color=INK, ms=13, mew=1.6)[0])
-        labels.append("published")
-    axes.legend(
-        keys, labels, loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.45 / len(names) + 0.06), ncols=3, frameon=False
+    estimates = []
+    for model, result in evaluation.results.items():
+        with_face = evaluation.reaction in model or model.endswith("+au4")
+        low, high = (100 * bound for bound in result.ci95)
+        group = "with the viewer's face" if with_face else "scorers alone"
+        published = evaluation.published.get(model)
+        estimates.append(Estimate(model.replace("_", " "), 100 * result.accuracy, low, high, group, published))
+    return IntervalPlot(
+        name,
+        "Accuracy on left-out participants",
+        "pairs in the right order, % (line: 95 % interval)",
+        estimates,
+        format="{:.2f}",
+        chance=50,
+        reference="published",
     )
-    _bare(axes)
-    return figure
 
 
-def coverage_plot(evaluation: Evaluation) -> "Figure":
-    """Accuracy on the share of pairs that a model is surest of."""
+def _shown(evaluation: Evaluation) -> dict[str, str]:
+    """The models of the coverage plot, and what its legend calls them."""
     reaction = evaluation.reaction
     face = reaction.replace("_", " ").replace("au", "AU")
-    shown = {
-        reaction: (f"{face} alone", INK),
-        "weighted_sum": ("three scorers", WITHOUT),
-        f"weighted_sum+{reaction}": (f"scorers + {face}", WITH),
+    return {
+        "weighted_sum": "all scorers",
+        f"weighted_sum+{reaction}": f"scorers + {face}",
+        reaction: f"{face} alone",
     }
-    figure = _figure(7.0, 4.4)
-    axes = figure.subplots()
-    for held_out in evaluation.held_out:
-        if held_out.model in shown:
-            label, colour = shown[held_out.model]
-            coverage, accuracy = coverage_curve(held_out)
-            start = len(coverage) // 50  # the first few pairs say nothing but noise
-            axes.plot(100 * coverage[start:], 100 * accuracy[start:], color=colour, lw=2, label=label)
-    axes.axhline(50, color=INK, lw=0.8, ls=":")
-    axes.set_xlabel("pairs covered, the surest first, %")
-    axes.set_ylabel("of these in the right order, %")
-    axes.legend(frameon=False)
-    figure.suptitle(_title(evaluation), x=0.01, ha="left", fontsize=10)
-    _bare(axes)
-    return figure
 
 
-def _title(evaluation: Evaluation) -> str:
-    calibration = evaluation.calibration
-    return f"{calibration.protocol}, {calibration.dataset['participants']} participants, {data_name(evaluation)}"
+def coverage_lines(held_out: tuple[HeldOut, ...], shown: dict[str, str]) -> list[Line]:
+    """A line a model in `shown`, by its name there: accuracy at every second percent of coverage, in percent."""
+    by_name = {model.model: model for model in held_out}
+    lines = []
+    for name in [name for name in shown if name in by_name]:
+        coverage, accuracy = coverage_curve(by_name[name])
+        percent = np.arange(2, 101, 2)  # the first few pairs say nothing but noise
+        rows = np.ceil(percent / 100 * len(coverage)).astype(int) - 1
+        lines.append(Line(shown[name], percent.tolist(), (100 * accuracy[rows]).tolist()))
+    return lines
 
 
-def _bare(axes: "Axes") -> None:
-    """Only the lines that carry something."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e6e6e6", lw=0.8)
-    axes.set_axisbelow(True)
+def coverage_plot(lines: list[Line], name: str = "coverage") -> LinePlot:
+    """Accuracy on the share of pairs that a model is surest of."""
+    return LinePlot(
+        name,
+        "Accuracy on the pairs that a model is surest of",
+        "pairs covered, the surest first, %",
+        "of these in the right order, %",
+        lines,
+        format="{:.1f}",
+        guides=[Line("chance", [0, 100], [50, 50])],
+    )

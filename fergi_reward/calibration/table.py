@@ -1,6 +1,5 @@
 """Preferences as a table, one row an image, and the pairs of images that a viewer told apart."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -85,11 +84,3 @@ class PreferenceTable(ReactionTable):
         both = numbered.merge(numbered, on=["user", "session"], suffixes=("", "_other"))
         both = both[both["rank"] > both["rank_other"]]
         return Pairs(both["row"].to_numpy(), both["row_other"].to_numpy(), both["user"].to_numpy(dtype=str))
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the rows, whatever their order: two fits with one fingerprint saw the same data, to 1e-6."""
-        ordered = self.images.sort_values(KEY)[sorted(self.images.columns)]
-        numbers = ordered.select_dtypes("float")
-        ordered[numbers.columns] = numbers.round(6) + 0.0  # + 0.0 makes -0.0 what it equals
-        lines = ordered.to_csv(index=False, float_format="%.6f", lineterminator="\n")
-        return hashlib.sha256(f"{self.au_source}\n{lines}".encode()).hexdigest()

@@ -1,7 +1,8 @@
 """Simulated viewers of the embedded world: they rank five pictures of a caption, and frown at low fidelity.
 
 The pictures are such as models of different quality would draw: some show another object or another colour than the
-caption says, some have a fault. All is written in FERGI's own layout, which every reader of FERGI reads.
+caption says, some have a fault. All is written in FERGI's own layout, which every reader of FERGI reads, with the
+pictures where its raw data has them.
 """
 
 from collections.abc import Sequence
@@ -9,17 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from fergi_reward.emoji.faults import FAULTS, with_faults
 from fergi_reward.emoji.pictures import SEEN, Scene, compose_anywhere, draw_scenes
-from fergi_reward.files import written_whole
+from fergi_reward.files import write_json
 from fergi_reward.scorers.base import Scorer
+from fergi_reward.shown_pictures import SESSION_FILE
 from fergi_reward.simulated_fergi import (
     IMAGES,
     simulate_expressiveness,
@@ -56,7 +56,7 @@ def write_emoji_fergi(
 ) -> None:
     """Write a folder in FERGI's layout, frames included, with a progress bar.
 
-    Beside it, what they saw: `pictures/`, and `pictures.csv`, which `fergi-reward annotate --images` reads.
+    What they saw is where FERGI's raw data has it; `fergi-reward annotate --images` and `fit-predictor` read it there.
 
     The columns of the scorers hold what they say of the pictures; those of scorers that this world lacks are simulated.
 
@@ -90,25 +90,14 @@ def write_emoji_fergi(
 
 
 def write_pictures(folder: Path, exhibits: Exhibits, sessions: int) -> None:
-    """Write the pictures as PNG, and a table of who saw which, with the caption as its prompt.
-
-    Args:
-        folder: Where to.
-        exhibits: In the order of viewers, sessions and images.
-        sessions: Of each viewer.
-    """
-    rows = []
-    bar = tqdm(zip(exhibits.pixels, exhibits.captions, strict=True), "writing pictures", len(exhibits.captions))
-    for number, (pixels, caption) in enumerate(bar):
-        session, image = divmod(number, IMAGES)
-        user, session = divmod(session, sessions)
-        key = (f"{user + 1:03d}", session + 1, image + 1)
-        file = Path("pictures") / "{}_{}_{}.png".format(*key)
-        with written_whole(folder / file) as temporary:
-            Image.fromarray((pixels.permute(1, 2, 0) * 255).round().byte().numpy()).save(temporary)
-        rows.append((*key, file, caption))
-    with written_whole(folder / "pictures.csv") as temporary:
-        pd.DataFrame(rows, columns=["user", "session", "image", "file", "prompt"]).to_csv(temporary, index=False)
+    """Write the pictures and prompts where FERGI's raw data has them."""
+    for first in range(0, len(exhibits.captions), IMAGES):
+        viewer, session = divmod(first // IMAGES, sessions)
+        place = folder / "data" / f"{viewer + 1:03d}" / f"session_{session + 1}"
+        write_json(place / SESSION_FILE, {"prompt": exhibits.captions[first]})
+        for number, pixels in enumerate(exhibits.pixels[first : first + IMAGES], start=1):
+            eight_bits = (pixels.permute(1, 2, 0) * 255).round().byte().numpy()
+            Image.fromarray(eight_bits).save(place / f"image{number}.png")
 
 
 def draw_exhibits(sessions: int, draws: torch.Generator) -> Exhibits:

@@ -1,5 +1,6 @@
 """Reactions as a table, one row an image that a viewer looked at."""
 
+import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,14 @@ class ReactionTable:
     def has_baseline(self) -> bool:
         """Whether anybody has a valid baseline clip."""
         return "au4" in self.baseline and bool(self.baseline["au4"].notna().any())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the rows, whatever their order: two fits with one fingerprint saw the same data, to 1e-6."""
+        ordered = self.images.sort_values(KEY)[sorted(self.images.columns)]
+        numbers = ordered.select_dtypes("float")
+        ordered[numbers.columns] = numbers.round(6) + 0.0  # + 0.0 makes -0.0 what it equals
+        lines = ordered.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+        return hashlib.sha256(f"{self.au_source}\n{lines}".encode()).hexdigest()
 
     def where(self, mask: "pd.Series[bool]") -> Self:
         """The table with only the images of `mask`, and the baselines of their participants."""

@@ -131,12 +131,29 @@ class Scorer(nn.Module, ABC):
         Raises:
             FergiRewardError: Pixels or prompts are not of that form.
         """
+        images, texts = self.features(pixels, prompts)
+        with self._own_precision():
+            return self.compare(images, texts)
+
+    def features(self, pixels: Tensor, prompts: str | Sequence[str]) -> tuple[Tensor, Tensor]:
+        """What `compare` compares, for who has more questions than the score; gradients reach the pixels.
+
+        Args:
+            pixels: As for `forward`.
+            prompts: As for `forward`.
+
+        Returns:
+            Image features and text features, (batch, …) each, row by row.
+
+        Raises:
+            FergiRewardError: As `forward`.
+        """
         check_pixels(pixels)
         distinct, index = _distinct(prompt_list(prompts, len(pixels)))
         with self._own_precision():
             texts = self.encode_prompts(distinct)
             images = self.encode_images(self._as_input(self.transform(at_least_float32(pixels))))
-            return self.compare(images, texts[index])
+            return images, texts[index]
 
     def score(
         self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
@@ -157,6 +174,22 @@ class Scorer(nn.Module, ABC):
             FergiRewardError: No image, another number of prompts than images, or one of either is not readable.
         """
         listed = images if isinstance(images, Tensor) else picture_list(images)
+        scores = torch.empty(len(listed), device=self.device)
+        with torch.inference_mode(), self._own_precision():
+            for rows, image_features, text_features in self.encoded(listed, prompts, batch_size):
+                scores[rows] = self.compare(image_features, text_features).float()
+        return scores
+
+    def encoded(
+        self, listed: Sequence[Picture] | Tensor, prompts: str | Sequence[str], batch_size: int
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """What `score` compares, chunk by chunk: the rows, their image features and their text features.
+
+        Gradients and precision are as the caller has set them.
+
+        Raises:
+            FergiRewardError: As `score`.
+        """
         if len(listed) == 0:
             raise FergiRewardError(f"{self.name} got no images to score: give at least one")
         if isinstance(listed, Tensor):
@@ -164,17 +197,14 @@ class Scorer(nn.Module, ABC):
         if batch_size < 1:
             raise FergiRewardError(f"batch_size must be at least 1, got {batch_size}")
         distinct, index = _distinct(prompt_list(prompts, len(listed)))
-        scores = torch.empty(len(listed), device=self.device)
-        with torch.inference_mode(), self._own_precision():
-            texts = torch.cat([self.encode_prompts(chunk) for chunk in chunks(distinct, batch_size)])
-            for groups in chunks(_same_picture(listed), batch_size):
-                inputs = torch.stack([self._model_input(listed[rows[0]]) for rows in groups])
-                features = self.encode_images(self._as_input(inputs))
-                pairs = [(place, row) for place, rows in enumerate(groups) for row in rows]
-                for part in chunks(pairs, batch_size):
-                    places, rows = map(list, zip(*part, strict=True))
-                    scores[rows] = self.compare(features[places], texts[[index[row] for row in rows]]).float()
-        return scores
+        texts = torch.cat([self.encode_prompts(chunk) for chunk in chunks(distinct, batch_size)])
+        for groups in chunks(_same_picture(listed), batch_size):
+            inputs = torch.stack([self._model_input(listed[rows[0]]) for rows in groups])
+            features = self.encode_images(self._as_input(inputs))
+            pairs = [(place, row) for place, rows in enumerate(groups) for row in rows]
+            for part in chunks(pairs, batch_size):
+                places, rows = map(list, zip(*part, strict=True))
+                yield rows, features[places], texts[[index[row] for row in rows]]
 
     def _model_input(self, image: Picture | Tensor) -> Tensor:
         if isinstance(image, Tensor):

@@ -1,6 +1,7 @@
 """CLIP ViT-L/14 (Radford et al., arXiv 2103.00020): how well an image matches its prompt, with no human preference."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
-from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
+from fergi_reward.images import Picture, normalize, picture_list, resize_and_crop, resize_and_crop_picture, to_pixels
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 
@@ -92,6 +93,32 @@ class CLIPScorer(CLIPImageScorer):
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The cosine, (batch,)."""
         return (images * texts).sum(-1)
+
+    def embed(
+        self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
+    ) -> tuple[Tensor, Tensor]:
+        """What `compare` compares, for pictures or pixels, without gradients; arguments and errors as for `score`.
+
+        Returns:
+            Unit vectors of the images and of the prompts, (n, dim) each, on the model's device.
+        """
+        listed = images if isinstance(images, Tensor) else picture_list(images)
+        width = self.model.config.projection_dim
+        embeddings = torch.empty(2, len(listed), width, dtype=torch.float32, device=self.device)
+        with torch.inference_mode(), self._own_precision():
+            for rows, *features in self.encoded(listed, prompts, batch_size):
+                embeddings[:, rows] = torch.stack(features).float()
+        return embeddings[0], embeddings[1]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the last projections and the scale, which are in float32 whatever the dtype of the towers.
+
+        Any training of the model moves them, so that two models with one fingerprint make the same embeddings.
+        """
+        digest = hashlib.sha256()
+        for part in (self.model.visual_projection.weight, self.model.text_projection.weight, self.model.logit_scale):
+            digest.update(part.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()
 
     def towers(self) -> Sequence[nn.Module]:
         """CLIP's vision and text transformer."""

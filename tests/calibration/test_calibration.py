@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,16 @@ def test_two_runs_write_the_same_file(simulated, tmp_path):
     for name in ("a", "b"):
         calibrate(read_fergi(simulated), seed=3).calibration.save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_fingerprint_is_that_of_the_weights():
+    def weighing(weight):
+        return replace(calibration(), fits=(Fit("pickscore", (Term("pickscore", 20.0, 2.0, weight),)),)).fingerprint()
+
+    assert calibration().fingerprint() == replace(calibration(), command="another", seed=1).fingerprint()
+    assert weighing(0.1 + 0.2) == weighing(0.3)  # equal but for the last bit
+    assert weighing(0.3) != weighing(0.30001)
+    assert calibration().fingerprint() != replace(calibration(), au_source="pyfeat-v2").fingerprint()
 
 
 def test_action_units_are_no_scorers():

@@ -4,13 +4,13 @@ import torch
 from PIL import Image
 
 from fergi_reward import tiny
-from fergi_reward.annotation.dataset import read_pictures
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import SEEN
 from fergi_reward.emoji.viewers import draw_exhibits, write_emoji_fergi
 from fergi_reward.fergi import read_fergi
 from fergi_reward.images import to_pixels
 from fergi_reward.reactions.clip import valence
+from fergi_reward.shown_pictures import read_pictures
 from fergi_reward.simulated_fergi import simulate_clip, simulate_expressiveness, simulate_viewing
 
 SESSIONS = 1200
@@ -54,7 +54,7 @@ def test_the_truth_about_exhibits_is_what_the_judge_finds() -> None:
 def test_what_the_viewers_saw_is_beside_what_they_did(tmp_path) -> None:
     write_emoji_fergi(tmp_path, [], participants=3, sessions=2, seed=1)
     exhibits = draw_exhibits(6, torch.Generator().manual_seed(1))
-    pictures = read_pictures(tmp_path / "pictures.csv")
+    pictures = read_pictures(tmp_path)
     seen = [picture for key, picture in sorted(pictures.items())]
     assert [picture.prompt for picture in seen] == exhibits.captions
     for picture, pixels in zip(seen, exhibits.pixels, strict=True):

@@ -1,0 +1,220 @@
+"""The report of a preference benchmark: who orders pairs as people do, how sure of it we are, and what was left out."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult
+from fergi_reward.report.provenance import provenance, without_folders
+from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+
+PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
+POINTS = "{:+.1f}"
+
+
+def preferences_report(result: PreferenceResult) -> Report:
+    """The whole report; of absolute paths, such as those of calibrations, it shows the last part."""
+    result = _without_folders(result)
+    split = f", {result.data.split}" if result.data.split else ""
+    return Report(
+        title=f"Preferences on {result.data.title}{split}",
+        verdict=list(_verdict(result)),
+        sections=list(_sections(result)),
+        provenance=provenance(result.command, result.seed, {"pairs": result.data.fingerprint}),
+        notes=result.notes,
+    )
+
+
+def _without_folders(value: Any) -> Any:  # noqa: ANN401 - a record, or what is in one
+    """A record of which every text has lost its folders."""
+    if isinstance(value, str):
+        return without_folders(value)
+    if isinstance(value, tuple):
+        return tuple(map(_without_folders, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _without_folders(getattr(value, one.name)) for one in fields(value)})
+    return value
+
+
+def _verdict(result: PreferenceResult) -> Iterator[str]:
+    """The best model that had not seen the pairs, and whether that may be chance."""
+    data = result.data
+    fair = sorted((model for model in result.models if model.seen != "in sample"), key=lambda model: -model.accuracy)
+    if fair:
+        low, high = fair[0].ci95
+        yield (
+            f"{fair[0].name} orders {fair[0].accuracy:.1%} of the pairs as people did "
+            f"(95 % interval {low:.1%} to {high:.1%}), the most of what had not seen them."
+        )
+    if len(fair) > 1:
+        yield _lead(result, fair[0].name, fair[1].name)
+    yield (
+        f"{data.pairs:,} pairs of {data.images:,} images by {data.units:,} {data.unit}s "
+        f"({data.place}); intervals are a bootstrap over {data.unit}s."
+    )
+
+
+def _lead(result: PreferenceResult, best: str, next_best: str) -> str:
+    """How far the best model is ahead of the next, with its interval."""
+    one = next(one for one in result.comparisons if {one.first, one.second} == {best, next_best})
+    turn = 1 if one.first == best else -1
+    low, high = sorted(100 * turn * bound for bound in one.ci95)
+    says = "which is more than chance" if low > 0 else "which may be chance"
+    return f"It leads {next_best} by {100 * turn * one.difference:.2f} points ({low:.2f} to {high:.2f}), {says}."
+
+
+def _sections(result: PreferenceResult) -> Iterator[Section]:
+    yield Section("Accuracy", items=[_models_table(result), _accuracy_plot(result)])
+    if result.published:
+        yield Section("Published figures", result.protocol, [_published_table(result)])
+    if result.comparisons:
+        yield Section("Model against model", items=[_comparisons_table(result)])
+    text = "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins:"
+    yield Section("Accuracy against coverage", [text], [_coverage_plot(result)])
+    if any(model.reliability for model in result.models):
+        yield Section("Are the probabilities right?", items=[_reliability_table(result), _reliability_plot(result)])
+    if result.exclusions:
+        yield Section("What was left out", items=[_exclusions_table(result)])
+
+
+def _models_table(result: PreferenceResult) -> Table:
+    """One row a model."""
+    with_published = any(model.published is not None for model in result.models)
+    columns = [
+        Column("model"),
+        Column("pairs right", "{0[0]:,}/{0[1]:,}"),
+        Column("ties", COUNT),
+        Column("accuracy", PERCENT),
+        Column("95 % interval", INTERVAL),
+        Column("area under coverage", "{:.3f}"),
+        Column("has seen of the pairs"),
+    ]
+    columns += [Column("by published rules", PERCENT), Column("published", PERCENT)] * with_published
+    rows: list[list[Value]] = []
+    for model in result.models:
+        row: list[Value] = [model.name, (model.correct, result.data.pairs), model.ties, model.accuracy, model.ci95]
+        row += [model.coverage.area, model.seen]
+        rows.append(row + [model.as_published, model.published] * with_published)
+    note = "A tie counts as wrong. What was fitted in sample has seen these very pairs: its figures flatter it."
+    return Table("Pairs in the order that people gave.", columns, rows, note)
+
+
+def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
+    estimates = [
+        Estimate(
+            model.name,
+            100 * model.accuracy,
+            100 * model.ci95[0],
+            100 * model.ci95[1],
+            _group(model),
+            None if model.published is None else 100 * model.published,
+        )
+        for model in result.models
+    ]
+    return IntervalPlot(
+        "accuracy",
+        "Accuracy of each model",
+        "pairs in the right order, % (line: 95 % interval)",
+        estimates,
+        format="{:.2f}",
+        chance=50,
+        reference="published",
+    )
+
+
+def _group(model: ModelResult) -> str:
+    return f"{model.kind}, in sample" if model.seen == "in sample" else model.kind
+
+
+def _published_table(result: PreferenceResult) -> Table:
+    columns = [Column("model"), Column("accuracy", "{:.1%}"), Column("source")]
+    rows = [(one.model, one.accuracy, one.source) for one in result.published]
+    return Table("Accuracies that others published on this benchmark.", columns, rows)
+
+
+def _comparisons_table(result: PreferenceResult) -> Table:
+    """One row two models."""
+    columns = [
+        Column("models"),
+        Column("difference, points", POINTS),
+        Column("95 % interval", "{0[0]:+.1f} to {0[1]:+.1f}"),
+        Column("only the first right", COUNT),
+        Column("only the second right", COUNT),
+        Column("McNemar's p", "{:.1e}"),
+        Column("same order", "{:.1%}"),
+        Column("Spearman of margins", "{:+.2f}"),
+    ]
+    rows = [
+        (
+            f"{one.first} less {one.second}",
+            100 * one.difference,
+            (100 * one.ci95[0], 100 * one.ci95[1]),
+            one.only_first,
+            one.only_second,
+            one.p_value,
+            one.same_order,
+            one.spearman,
+        )
+        for one in result.comparisons
+    ]
+    note = f"The interval draws {result.data.unit}s, McNemar's test (mid-p) takes pairs as independent."
+    return Table("Every two models on the same pairs.", columns, rows, note)
+
+
+def _coverage_plot(result: PreferenceResult) -> LinePlot:
+    lines = [
+        Line(model.name, _percent(model.coverage.shares), _percent(model.coverage.accuracies))
+        for model in result.models
+    ]
+    return LinePlot(
+        "coverage",
+        "Accuracy on the pairs that a model is surest of",
+        "pairs covered, the surest first, %",
+        "of these in the right order, %",
+        lines,
+        format="{:.1f}",
+        guides=[Line("chance", (0, 100), (50, 50))],
+    )
+
+
+def _reliability_table(result: PreferenceResult) -> Table:
+    """One row a model whose margins are log-odds."""
+    columns = [Column("model"), Column("log-loss", "{:.4f}"), Column("expected calibration error", "{:.3f}")]
+    rows = [
+        (model.name, model.reliability.log_loss, model.reliability.expected_calibration_error)
+        for model in result.models
+        if model.reliability
+    ]
+    return Table("How well probabilities describe what people chose.", columns, rows, "A coin has a log-loss of 0.693.")
+
+
+def _reliability_plot(result: PreferenceResult) -> LinePlot:
+    lines = [
+        Line(
+            model.name,
+            _percent([one.confidence for one in model.reliability.bins]),
+            _percent([one.accuracy for one in model.reliability.bins]),
+        )
+        for model in result.models
+        if model.reliability
+    ]
+    return LinePlot(
+        "reliability",
+        "Reliability: how often a model is right when it is so sure",
+        "mean probability of the predicted order, %",
+        "in the right order, %",
+        lines,
+        format="{:.1f}",
+        guides=[Line("as sure as right", (50, 100), (50, 100))],
+        points=True,
+    )
+
+
+def _exclusions_table(result: PreferenceResult) -> Table:
+    columns = [Column("what"), Column("how many", COUNT), Column("why"), Column("such as")]
+    rows = [(one.what, one.count, one.reason, "; ".join(one.examples)) for one in result.exclusions]
+    return Table("Not used.", columns, rows)
+
+
+def _percent(shares: "list[float] | tuple[float, ...]") -> list[float]:
+    return [100 * share for share in shares]

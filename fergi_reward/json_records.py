@@ -1,0 +1,52 @@
+"""Checking what a JSON file holds before dataclasses are made of it."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fergi_reward.errors import FergiRewardError
+
+
+def checked(record: object, kinds: Mapping[str, str], where: str, advice: str) -> dict[str, Any]:
+    """The fields of a mapping: all present, no others, each holding what it may.
+
+    Args:
+        record: What the file holds.
+        kinds: By field, one of `text`, `number`, `count`, `optional` (number or null), `interval`, `records`, `record`.
+        where: The place in the file, for the message.
+        advice: What to do where something is wrong, for the message.
+
+    Raises:
+        FergiRewardError: It is not so; all that is wrong is named.
+    """
+    if not isinstance(record, dict):
+        raise FergiRewardError(f"{where} should be a mapping, is {record!r}: {advice}")
+    wrong = [f"lacks {name}" for name in kinds if name not in record]
+    wrong += [f"has unknown {name}" for name in record if name not in kinds]
+    for name, kind in kinds.items():
+        words, fits = _KINDS[kind]
+        if name in record and not fits(record[name]):
+            wrong.append(f"{name} is {record[name]!r}, must be {words}")
+    if wrong:
+        raise FergiRewardError(f"{where}: {', '.join(wrong)}: {advice}")
+    return dict(record)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_interval(value: object) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
+
+
+# What a field may hold, in words and as a test.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "text": ("a text", lambda value: isinstance(value, str)),
+    "number": ("a finite number", _is_number),
+    "count": ("a whole number above 0", lambda value: type(value) is int and value > 0),
+    "optional": ("a finite number or null", lambda value: value is None or _is_number(value)),
+    "interval": ("two finite numbers or null", _is_interval),
+    "records": ("a list that is not empty", lambda value: isinstance(value, list) and bool(value)),
+    "record": ("a mapping", lambda value: isinstance(value, dict)),
+}

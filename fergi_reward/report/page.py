@@ -1,0 +1,57 @@
+"""A report as one HTML page that needs nothing else: no network, no other file."""
+
+import re
+from base64 import b64encode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from fergi_reward.report.pictures import read_picture
+from fergi_reward.report.record import Picture, Report, Table, Value
+from fergi_reward.report.svg import svg
+
+
+def page(report: Report) -> str:
+    """The report as HTML."""
+    environment = Environment(
+        loader=PackageLoader("fergi_reward.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    functions = {"data_url": data_url, "sort_key": sort_key, "anchor": anchor, "breakable": breakable}
+    return environment.get_template("page.html.j2").render(
+        report=report, svg=lambda plot: Markup(svg(plot)), **functions
+    )
+
+
+def data_url(picture: Picture) -> str:
+    """The picture within the page."""
+    media_type, content = read_picture(picture)
+    return f"data:{media_type};base64,{b64encode(content).decode()}"
+
+
+def sort_key(table: Table, column: int, value: Value) -> str:
+    """What a cell is sorted by: the first of several numbers; nothing for text, which is sorted as it is shown."""
+    if value is None or not table.is_number(column):
+        return ""
+    return str(value[0] if isinstance(value, tuple) else value)
+
+
+def breakable(text: str) -> Markup:
+    """Text that may be broken within names such as those of models.
+
+    >>> breakable("weighted_sum+au4")
+    Markup('weighted_<wbr>sum+<wbr>au4')
+    """
+    return Markup(re.sub(r"(?<=[a-z])([_+])(?=\w)", r"\1<wbr>", str(escape(text))))
+
+
+def anchor(title: str) -> str:
+    """The id of a section.
+
+    >>> anchor("What the signals measure")
+    'what-the-signals-measure'
+    """
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())

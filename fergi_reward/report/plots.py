@@ -1,0 +1,124 @@
+"""The plots of a report, drawn by matplotlib: as PNG files for papers, and by `svg.py` into the page."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fergi_reward.report.record import HeatMap, IntervalPlot, LinePlot, Plot
+
+# Colours of the light theme. The page knows each by its role and gives it another value in the dark.
+INK, MUTED, GRID, PAPER = "#24292e", "#5d6670", "#e1e5e9", "#fdfdfc"
+SERIES = ("#2a6fb0", "#c4501b", "#2f7d4f", "#8a4fa8", "#94690a", "#0d7d86")
+DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 1)))  # one fewer: no look twice in 30 lines
+COLOUR_MAP = "cividis"
+WIDTH = 7.0  # inches, 72 units of an SVG each
+
+
+def draw(plot: Plot) -> Figure:
+    """Draw a plot; what shows a number is a group called `values-N`, whose marks are in the order of `shown_values`."""
+    rows = len(plot.estimates) if isinstance(plot, IntervalPlot) else 0
+    height = 1.0 + 0.3 * rows if rows else 4.0
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=PAPER)
+    axes = figure.subplots()
+    axes.set_facecolor(PAPER)
+    if isinstance(plot, IntervalPlot):
+        _intervals(axes, plot)
+    elif isinstance(plot, LinePlot):
+        _lines(axes, plot)
+    else:
+        _heat_map(figure, axes, plot)
+    _bare(axes, plot)
+    return figure
+
+
+def shown_values(plot: Plot) -> list[list[str]]:
+    """What each mark of each group `values-N` stands for, as people read it."""
+    if isinstance(plot, IntervalPlot):
+        form = plot.format.format
+        shown = [f"{one.name}: {form(one.value)} ({form(one.low)} to {form(one.high)})" for one in plot.estimates]
+        return [[text] for text in shown]
+    if isinstance(plot, LinePlot):
+        form = plot.format.format
+        return [
+            [f"{line.name}: {form(y)} at {form(x)}" for x, y in zip(line.x, line.y, strict=True)] for line in plot.lines
+        ]
+    cells = [
+        (x, y, value) for y, row in zip(plot.y, plot.values, strict=True) for x, value in zip(plot.x, row, strict=True)
+    ]
+    return [[_cell(plot, *cell) for cell in cells]]
+
+
+def _cell(plot: HeatMap, x: float, y: float, value: float | None) -> str:
+    shown = "no value" if value is None else plot.format.format(value)
+    return f"{shown} at {plot.x_label} {x:g}, {plot.y_label} {y:g}"
+
+
+def _intervals(axes: Axes, plot: IntervalPlot) -> None:
+    groups = list(dict.fromkeys(one.group for one in plot.estimates))
+    for row, one in enumerate(plot.estimates):
+        colour = SERIES[groups.index(one.group) % len(SERIES)]
+        axes.plot([one.low, one.high], [row, row], color=colour, lw=3, alpha=0.45, solid_capstyle="round")
+        axes.scatter([one.value], [row], s=46, color=colour, zorder=3, gid=f"values-{row}")
+        if one.reference is not None:
+            axes.plot(one.reference, row, "|", color=INK, ms=13, mew=1.6, zorder=4)
+    if plot.chance is not None:
+        axes.axvline(plot.chance, color=MUTED, lw=1, ls=":")
+    axes.set_yticks(range(len(plot.estimates)), [one.name for one in plot.estimates])
+    axes.set_ylim(len(plot.estimates) - 0.4, -0.6)
+    axes.set_xlabel(plot.label)
+    keys = [axes.plot([], [], "o", color=colour)[0] for colour, _ in zip(SERIES, groups, strict=False)]
+    if any(one.reference is not None for one in plot.estimates):
+        keys.append(axes.plot([], [], "|", color=INK, ms=13, mew=1.6)[0])
+        groups.append(plot.reference)
+    _legend(axes, keys, groups)
+
+
+def _lines(axes: Axes, plot: LinePlot) -> None:
+    keys = []
+    for number, line in enumerate(plot.lines):
+        colour, dashes = SERIES[number % len(SERIES)], DASHES[number % len(DASHES)]
+        keys += axes.plot(line.x, line.y, color=colour, lw=2, ls=dashes, marker="o" if plot.points else None, ms=5)
+        # Nothing to see: what the pointer finds, wider than the line.
+        axes.scatter(line.x, line.y, s=60, color=colour, alpha=0, zorder=3, gid=f"values-{number}")
+    for guide in plot.guides:
+        keys += axes.plot(guide.x, guide.y, color=MUTED, lw=1, ls=":")
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylabel(plot.y_label)
+    _legend(axes, keys, [line.name for line in (*plot.lines, *plot.guides)])
+
+
+def _heat_map(figure: Figure, axes: Axes, plot: HeatMap) -> None:
+    values = [[float("nan") if value is None else value for value in row] for row in plot.values]
+    mesh = axes.pcolormesh(plot.x, plot.y, values, cmap=COLOUR_MAP, shading="nearest", gid="values-0")
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02)
+    bar.set_label(plot.label, color=INK)
+    bar.ax.tick_params(color=MUTED, labelcolor=INK)
+    bar.outline.set_visible(False)
+    if plot.mark is not None:
+        x, y, why = plot.mark
+        axes.plot(x, y, "s", mfc="none", mec="#ffffff", ms=9, mew=3.5)
+        key = axes.plot(x, y, "s", mfc="none", mec=SERIES[1], ms=9, mew=2)
+        _legend(axes, key, [why])
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylabel(plot.y_label)
+
+
+def _legend(axes: Axes, keys: list[Line2D], names: list[str]) -> None:
+    """Above the axes, where it hides nothing."""
+    in_one_row = sum(map(len, names)) + 8 * len(names) < 90
+    columns = len(names) if in_one_row else max(1, 80 // (max(map(len, names)) + 8))
+    legend = axes.legend(keys, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False)
+    for text in legend.get_texts():
+        text.set_color(INK)
+
+
+def _bare(axes: Axes, plot: Plot) -> None:
+    """Only the lines that carry something."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(color=MUTED, labelcolor=INK)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(INK)
+    if not isinstance(plot, HeatMap):
+        axes.grid(color=GRID, lw=0.9, axis="x" if isinstance(plot, IntervalPlot) else "both")
+        axes.set_axisbelow(True)

@@ -1,0 +1,33 @@
+"""A report as a folder: `report.html` alone is enough to read, the other files are for papers and programs."""
+
+from pathlib import Path
+
+from fergi_reward.errors import MissingDependencyError
+from fergi_reward.files import write_json, write_text, written_whole
+from fergi_reward.report.markdown import markdown
+from fergi_reward.report.pictures import read_picture
+from fergi_reward.report.record import Report
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.json`, `report.md` with its plots (`NAME.png`) and pictures, and `report.html`.
+
+    Raises:
+        MissingDependencyError: matplotlib or Jinja2 is not installed; the texts are written all the same.
+        FergiRewardError: The folder cannot be written, or a picture cannot be read.
+    """
+    for picture in report.pictures:
+        _, content = read_picture(picture)
+        with written_whole(folder / report.file_name(picture)) as path:
+            path.write_bytes(content)
+    write_json(folder / "report.json", report.record())
+    write_text(folder / "report.md", markdown(report))
+    try:
+        from fergi_reward.report.page import page
+        from fergi_reward.report.plots import draw
+    except ImportError as error:
+        raise MissingDependencyError(str(error.name), "drawing and laying out a report", "report") from error
+    for plot in report.plots:
+        with written_whole(folder / f"{plot.name}.png") as path:
+            draw(plot).savefig(path, dpi=144)
+    write_text(folder / "report.html", page(report))

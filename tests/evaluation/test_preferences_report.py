@@ -1,0 +1,99 @@
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from fergi_reward.cli import main
+from fergi_reward.evaluation.preferences_report import preferences_report
+from fergi_reward.evaluation.preferences_result import (
+    Comparison,
+    Coverage,
+    Data,
+    Exclusion,
+    ModelResult,
+    PreferenceResult,
+    PublishedFigure,
+    Reliability,
+    ReliabilityBin,
+)
+from fergi_reward.report.markdown import markdown
+from fergi_reward.report.page import page
+
+BINS = (ReliabilityBin(0.5, 0.6, 6, 0.55, 0.5), ReliabilityBin(0.6, 0.7, 4, 0.65, 1.0))
+
+
+def model(name, correct, seen="nothing", kind="scorer", **options):
+    coverage = Coverage((0.5, 1.0), (0.8, correct / 10), 0.7)
+    values = {"as_published": correct / 10, "published": None, "coverage": coverage, "reliability": None} | options
+    return ModelResult(name, kind, seen, correct, 1, correct / 10, (correct / 10 - 0.1, correct / 10 + 0.1), **values)
+
+
+@pytest.fixture
+def result():
+    fitted = model("mine", 9, "in sample", "calibration", reliability=Reliability(BINS, 0.12, 0.65))
+    return PreferenceResult(
+        data=Data("fergi", "FERGI", "/home/ann/fergi", None, "participant", 3, 20, 10, "00ff"),
+        models=(model("clip", 6), model("pickscore", 7, published=0.702), fitted),
+        comparisons=(Comparison("clip", "pickscore", 1, 2, 0.6, -0.1, (-0.3, 0.1), 0.7, None),),
+        exclusions=(Exclusion(2, "images", "cannot be opened", ("a.png", "b.png")),),
+        published=(PublishedFigure("a human", 0.68, "the PickScore paper"),),
+        protocol=("Ties count as half.",),
+        notes=("The figures of mine flatter it.",),
+        command="fergi-reward evaluate preferences --data /home/ann/fergi",
+        seed=0,
+        library_version="0.1.0",
+    )
+
+
+def test_the_verdict_rests_on_models_that_had_not_seen_the_pairs(result):
+    best, lead, _ = preferences_report(result).verdict
+    assert best.startswith("pickscore orders 70.0% of the pairs as people did (95 % interval 60.0% to 80.0%)")
+    assert lead == "It leads clip by 10.00 points (-10.00 to 30.00), which may be chance."
+
+
+def test_a_lead_beyond_its_interval_is_more_than_chance(result):
+    sure = replace(result.comparisons[0], ci95=(-0.15, -0.05))
+    assert (
+        "(5.00 to 15.00), which is more than chance"
+        in preferences_report(replace(result, comparisons=(sure,))).verdict[1]
+    )
+
+
+def test_everything_of_the_record_is_shown(result):
+    text = markdown(preferences_report(result))
+    for part in (
+        "| pickscore |          7/10 |      1 |     70.00% |",
+        "in sample",
+        "| clip less pickscore |                -10.0 |  -30.0 to +10.0 |",
+        "| a human |      68.0% | the PickScore paper |",
+        "Ties count as half.",
+        "| images |          2 | cannot be opened | a.png; b.png |",
+        "| mine    |     0.6500 |                        0.120 |",
+        "- The figures of mine flatter it.",
+        "- pairs: 00ff",
+    ):
+        assert part in text, part
+
+
+def test_no_folder_of_anybodys_is_told(result):
+    renamed = replace(result.models[2], name="/home/ann/mine.json")
+    report = preferences_report(replace(result, models=(*result.models[:2], renamed)))
+    assert report.sections[0].items[0].rows[2][0] == "mine.json"
+    assert "/home" not in page(report) + markdown(report)
+
+
+def test_the_command_writes_it_beside_its_results(simulated, tmp_path):
+    command = ["evaluate", "preferences", "--data", simulated, "--out", tmp_path / "out", "--report", tmp_path / "page"]
+    run = CliRunner().invoke(main, [str(part) for part in command])
+    assert run.exit_code == 0, run.output
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    page = json.loads((tmp_path / "page" / "report.json").read_text())["page"]
+    shown = [(row[0], row[1][0], row[3]) for row in page["sections"][0]["items"][0]["rows"]]
+    assert shown == [(model["name"], model["correct"], model["accuracy"]) for model in results["models"]]
+    assert (tmp_path / "page" / "report.html").exists()
+
+
+def test_what_is_not_there_has_no_section(result):
+    bare = replace(result, comparisons=(), exclusions=(), published=(), models=result.models[:1])
+    assert [section.title for section in preferences_report(bare).sections] == ["Accuracy", "Accuracy against coverage"]

@@ -1,0 +1,106 @@
+import getpass
+import json
+import platform
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.report.markdown import markdown_table
+from fergi_reward.report.provenance import provenance
+from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
+from fergi_reward.report.svg import svg
+from fergi_reward.report.write import write_report
+
+
+@pytest.fixture(scope="module")
+def folder(report, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(report, folder)
+    return folder
+
+
+def test_the_folder_holds_the_report_in_every_form(folder):
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    plots = {"intervals.png", "lines.png", "heat.png"}
+    assert files == {"report.html", "report.md", "report.json", "pictures/001.png", "pictures/002.png"} | plots
+
+
+def test_all_forms_say_the_same(folder):
+    record = json.loads((folder / "report.json").read_text())
+    table = record["page"]["sections"][0]["items"][0]
+    assert record["figure"] == 42
+    assert table["kind"] == "Table"
+    assert table["rows"][1] == ["a", [10, 20], 0.5, "10"]
+    assert re.search(r"\| a +\| +10/20 \| +50.0% \| 10 +\|", (folder / "report.md").read_text())
+    assert "10/20</td>" in (folder / "report.html").read_text()
+
+
+def test_links_in_markdown_lead_somewhere(folder):
+    links = re.findall(r"\]\(([^)]+)\)", (folder / "report.md").read_text())
+    assert len(links) == 5
+    assert all((folder / link).is_file() for link in links)
+
+
+def test_two_runs_write_the_same_bytes(report, folder, tmp_path):
+    write_report(report, tmp_path / "again")
+    for path in folder.rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(folder)).read_bytes(), path.name
+
+
+def test_without_matplotlib_the_texts_are_written(report, tmp_path, monkeypatch):
+    for name in ("fergi_reward.report.page", "fergi_reward.report.plots", "fergi_reward.report.svg"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'fergi-reward\[report\]'"):
+        write_report(report, tmp_path)
+    assert (tmp_path / "report.json").exists()
+    assert (tmp_path / "report.md").exists()
+
+
+@pytest.mark.parametrize(("name", "content"), [("gone.png", None), ("text.png", b"no picture"), ("a.tiff", b"II*")])
+def test_a_picture_that_is_none_is_an_error_by_name(report, tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    grid = ImageGrid("Pictures.", [Picture(tmp_path / name, "nothing")])
+    broken = Report("Broken", [], [Section("Grid", items=[grid])], report.provenance)
+    with pytest.raises(FergiRewardError, match=name):
+        write_report(broken, tmp_path / "out")
+
+
+def test_provenance_names_no_person_and_no_machine():
+    home = str(Path.home())
+    told = provenance(f"calibrate --data {home}/fergi --out '{home}/my runs/c.json'", 0, {})
+    text = str(told)
+    assert home not in text
+    assert platform.node() not in text
+    assert f"/{getpass.getuser()}" not in text
+    assert told.machine["processor"]
+    assert told.versions["Python"] == platform.python_version()
+
+
+def test_marks_are_where_their_numbers_are():
+    """Read back from the picture: equal steps in a number are equal steps on the page."""
+    plot = LinePlot("steps", "Steps", "x", "y", [Line("a", (0, 1, 2, 3), (5, 6, 8, 8))])
+    marks = [mark for mark in ElementTree.fromstring(svg(plot)).iter() if "data-tip" in mark.attrib]
+    assert [mark.get("data-tip") for mark in marks] == ["a: 5 at 0", "a: 6 at 1", "a: 8 at 2", "a: 8 at 3"]
+    x, y = ([float(mark.get(axis)) for mark in marks] for axis in ("x", "y"))
+    assert [b - a for a, b in pairwise(x)] == pytest.approx([x[1] - x[0]] * 3)
+    step = y[0] - y[1]
+    assert step > 0
+    assert [y[0] - value for value in y] == pytest.approx([0, step, 3 * step, 3 * step], abs=1e-3)
+
+
+def test_numbers_of_lines_with_other_points_stand_below_each_other():
+    plot = LinePlot("two", "Two", "x", "y", [Line("a", (0, 1), (1, 2)), Line("b", (5,), (6,))])
+    assert plot.numbers().rows == [("a", 0, 1), ("a", 1, 2), ("b", 5, 6)]
+
+
+def test_numbers_stand_to_the_right_in_markdown():
+    table = Table("", [Column("name"), Column("n", "{:.1f}")], [("a", 1.0), ("b", None)])
+    assert markdown_table(table).splitlines()[-2:] == ["| a      | 1.0 |", "| b      |     |"]
