@@ -4,7 +4,6 @@ python eval/emoji_adapter.py --adapter runs/ddpo_emoji/lora --out runs/ddpo_emoj
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import torch
@@ -12,17 +11,16 @@ from tabulate import tabulate
 from torch import Tensor
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.emoji import CALIBRATION, LABEL, load_pipeline, load_scorers
+from fergi_reward.emoji import CALIBRATION, LABEL, load_scorers
 from fergi_reward.emoji.evaluation import draw
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import HELD_OUT, SCENES, SEEN
 from fergi_reward.files import write_json
 from fergi_reward.reward import CombinedReward
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.trainers.pipelines import Pipeline
 from fergi_reward.trainers.samples import write_grid
-
-if TYPE_CHECKING:
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from fergi_reward.training_program import EMOJI, load_pipeline
 
 PATH = click.Path(path_type=Path)
 CAPTIONS = [scene.caption for scene in SCENES]
@@ -33,13 +31,14 @@ Figures = dict[str, float]
 
 
 @click.command()
+@click.option("--model", type=click.Choice(list(EMOJI)), default="emoji", show_default=True, help="What it adapts.")
 @click.option("--adapter", type=PATH, required=True, help="Folder of a LoRA adapter.")
 @click.option("--calibration", type=PATH, default=CALIBRATION, help="Weighs the reward; by default the toy's own.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise of the pictures.")
 @click.option("--out", type=PATH, required=True, help="Folder for before_after.png and judged.json.")
-def main(adapter: Path, calibration: Path, seed: int, out: Path) -> None:
+def main(model: str, adapter: Path, calibration: Path, seed: int, out: Path) -> None:
     """Draw every scene with the same noise before and after; print a table and write a grid."""
-    compared = compare(adapter, seed, CombinedReward(load_scorers(), Calibration.load(calibration)), out)
+    compared = compare(adapter, seed, CombinedReward(load_scorers(), Calibration.load(calibration)), out, model)
     write_json(out / "judged.json", {"what": f"a {LABEL}", "adapter": str(adapter), "seed": seed, **compared})
     rows = [
         [name, *(compared[when][f"{scenes}/{name}"] for scenes in SETS for when in ("before", "after"))]
@@ -49,12 +48,12 @@ def main(adapter: Path, calibration: Path, seed: int, out: Path) -> None:
     click.echo(tabulate(rows, [f"a {LABEL}", *columns], tablefmt="github", floatfmt=".3f"))
 
 
-def compare(adapter: Path, seed: int, reward: CombinedReward, out: Path) -> dict[str, Figures]:
+def compare(adapter: Path, seed: int, reward: CombinedReward, out: Path, model: str = "emoji") -> dict[str, Figures]:
     """Judge the model without and with the adapter, and draw held-out scenes in `out`/before_after.png."""
     from diffusers.utils import logging
 
     logging.set_verbosity_error()  # that the adapter leaves the text encoder alone is no news
-    pipeline = load_pipeline()
+    pipeline = load_pipeline(model)
     before, before_figures = drawn_and_judged(pipeline, seed, reward)
     pipeline.load_lora_weights(adapter)
     after, after_figures = drawn_and_judged(pipeline, seed, reward)
@@ -62,7 +61,7 @@ def compare(adapter: Path, seed: int, reward: CombinedReward, out: Path) -> dict
     return {"before": before_figures, "after": after_figures}
 
 
-def drawn_and_judged(pipeline: "StableDiffusionPipeline", seed: int, reward: CombinedReward) -> tuple[Tensor, Figures]:
+def drawn_and_judged(pipeline: Pipeline, seed: int, reward: CombinedReward) -> tuple[Tensor, Figures]:
     """One picture of every scene, and what the judge and the reward say of those that were and were not trained on."""
     pixels = draw(pipeline, CAPTIONS, seed)
     figures: Figures = {}

@@ -1,6 +1,7 @@
 """Does fine-tuning make the emoji world's model better, by a judge that no reward knows? A toy, over several seeds.
 
 python eval/emoji_finetune.py --seeds 3
+python eval/emoji_finetune.py --program training/flow_grpo.py --config configs/flow_grpo_emoji.yaml
 """
 
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import yaml
 from emoji_adapter import Figures, compare
 from tabulate import tabulate
 
@@ -29,11 +31,12 @@ PATH = click.Path(path_type=Path)
 @click.option("--out", type=PATH, default=Path("runs/emoji_finetune"), show_default=True, help="A folder a seed.")
 def main(program: Path, config: Path, seeds: int, out: Path) -> None:
     """Fine-tune from each seed; judge the same captions and noise before and after; print and write a table."""
+    model = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]
     reward = CombinedReward(load_scorers(), Calibration.load(CALIBRATION))
     results = []
     for seed in range(seeds):
         folder = out / f"seed_{seed}"
-        results.append(compare(fine_tune(program, config, seed, folder), seed, reward, folder))
+        results.append(compare(fine_tune(program, config, seed, folder), seed, reward, folder, model))
     click.echo(write_comparison(results, config, out))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
@@ -181,6 +182,48 @@ def stable_diffusion_3(*, seed: int = 0) -> "StableDiffusion3Pipeline":
             "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
         }
         return StableDiffusion3Pipeline(**components)
+
+
+def flux(*, seed: int = 0, guidance_embeds: bool = True) -> "FluxPipeline":
+    """FLUX.1 that draws 64 x 64 pixels, with a T5 whose tokens are single characters.
+
+    Args:
+        seed: Of the weights.
+        guidance_embeds: Whether it is told the scale of the guidance, as the "dev" model is and "schnell" is not.
+    """
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+    from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+    from transformers import CLIPTextModel, T5Config, T5EncoderModel, T5Tokenizer
+
+    from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+
+    characters = [(character, -3.0) for character in string.ascii_letters + string.digits + string.punctuation]
+    tokenizer = T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0), ("▁", -2.0), *characters])
+    t5 = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0)
+    with seeded(seed):
+        components: dict[str, Any] = {
+            "transformer": FluxTransformer2DModel(
+                in_channels=16,
+                num_layers=1,
+                num_single_layers=2,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=32,
+                pooled_projection_dim=32,
+                guidance_embeds=guidance_embeds,
+                axes_dims_rope=(4, 6, 6),
+            ),
+            "vae": _vae(latent_channels=4, shift_factor=0.1159, scaling_factor=0.3611),
+            "text_encoder": CLIPTextModel(_text_config()),
+            "text_encoder_2": T5EncoderModel(t5),
+            "tokenizer": clip_tokenizer(),
+            "tokenizer_2": tokenizer,
+            "scheduler": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=guidance_embeds, shift=3.0),
+        }
+        pipeline = FluxPipeline(**components)
+    # The pipeline's own is 128, for 1,024 pixels, whatever its transformer is like.
+    pipeline.default_sample_size = 8
+    return pipeline
 
 
 def _unet(**options: Any) -> "UNet2DConditionModel":  # noqa: ANN401

@@ -26,10 +26,11 @@ from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 if TYPE_CHECKING:
     import torch
 
-TINY = {
+TINY: Mapping[str, Callable[..., Pipeline]] = {
     "tiny": tiny.stable_diffusion,
     "tiny_xl": tiny.stable_diffusion_xl,
     "tiny_3": tiny.stable_diffusion_3,
+    "tiny_flux": tiny.flux,
 }
 TINY_SCORERS = {
     "image_reward": tiny.image_reward,
@@ -38,9 +39,12 @@ TINY_SCORERS = {
     "clip": tiny.clip,
     "aesthetic": tiny.aesthetic,
 }
-EMOJI = "emoji"
+EMOJI: Mapping[str, Callable[[], Pipeline]] = {"emoji": emoji.load_pipeline, "emoji_flow": emoji.load_flow_pipeline}
 EMOJI_SCORERS = {name: partial(load_scorer, name, folder) for name, folder in emoji.checkpoints().items()}
-TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {**dict.fromkeys(TINY, TINY_SCORERS), EMOJI: EMOJI_SCORERS}
+TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {
+    **dict.fromkeys(TINY, TINY_SCORERS),
+    **dict.fromkeys(EMOJI, EMOJI_SCORERS),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class PipelineArguments(CheckedOptions):
 
     model: str = option(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Text-to-image pipeline: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
+        "Text-to-image pipeline: a hub id, a folder, or a toy with toy scorers: emoji, emoji_flow, tiny, tiny_xl, "
+        "tiny_3 or tiny_flux.",
     )
     checkpoints: list[str] | None = field(
         default=None, metadata={"help": "NAME=FOLDER: local checkpoints of scorers, in the hub's layout."}
@@ -150,7 +155,7 @@ def load_any_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipelin
         raise MissingDependencyError("diffusers", "drawing pictures", "train") from error
 
     if model in TOYS:
-        toy = TINY[model](seed=0) if model in TINY else emoji.load_pipeline()
+        toy = TINY[model](seed=0) if model in TINY else EMOJI[model]()
         return toy if dtype in (None, toy.dtype) else toy.to(dtype)
     more = {"torch_dtype": dtype} if dtype else {}
     try:
@@ -183,7 +188,7 @@ def _asked(script: RewardArguments) -> list[str]:
 
 def _calibration(script: RewardArguments) -> Calibration:
     if script.calibration is None:
-        return Calibration.load(emoji.CALIBRATION) if script.model == EMOJI else Calibration.shipped()
+        return Calibration.load(emoji.CALIBRATION) if script.model in EMOJI else Calibration.shipped()
     return Calibration.load(Path(script.calibration))
 
 

@@ -1,15 +1,19 @@
-"""Make the embedded world's diffusion model, an ordinary StableDiffusionPipeline, from the npm package of the emoji.
+"""Make the embedded world's two models that draw, a StableDiffusionPipeline and a small Stable Diffusion 3.
 
 npm pack emoji-datasource-google@16.0.0 && tar xzf emoji-datasource-google-16.0.0.tgz
-OMP_NUM_THREADS=1 python training/pretrain_emoji.py --package package
+OMP_NUM_THREADS=1 python training/pretrain_emoji.py diffusion --package package
+OMP_NUM_THREADS=1 python training/pretrain_emoji.py flow
 
-Like models trained on the web it has seen many poor pictures, and draws some: that is what fine-tuning can mend.
+The second, of flow matching, takes the first one's objects, autoencoder and text encoder. Like models trained on the
+web they have seen many poor pictures, and draw some: that is what fine-tuning can mend.
 """
 
 import json
 import math
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +35,8 @@ from fergi_reward.tiny import seeded
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
+    from fergi_reward.emoji.flow_pipeline import EmojiFlowPipeline
+
 # To type checkers diffusers' models have no attributes.
 Model = Any
 DATA = Path("fergi_reward/emoji/data")
@@ -38,30 +44,55 @@ BATCH, VAE_BATCH = 64, 16
 POOR, WEAKEST_FAULT = 0.75, 0.4  # share of pictures with a fault, and the least strength of one
 COMMON_FAULTS = 4  # the first ones of FAULTS; nobody publishes garish pictures, but fine-tuning may come to draw them
 NO_CAPTION = 0.1  # share of empty captions, for classifier-free guidance
-VAE_LEARNING_RATE, LEARNING_RATE = 3e-3, 2e-3
+VAE_LEARNING_RATE, LEARNING_RATE, FLOW_LEARNING_RATE = 3e-3, 2e-3, 1.5e-3
 KL_WEIGHT = 1e-4
 EMA_DECAY = 0.998
 LATENT_CHANNELS, TEXT_WIDTH = 12, 128
+POOL, TIMESTEPS = 16_384, 1000
 
 
-@click.command()
+@click.group()
+def main() -> None:
+    """Train a model that draws emoji, judge it and save it."""
+
+
+@main.command()
 @click.option("--package", type=click.Path(path_type=Path), required=True, help="The unpacked npm package.")
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "pipeline", show_default=True)
 @click.option("--vae-steps", type=click.IntRange(min=1), default=2200, show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Of the diffusion model.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def main(package: Path, out: Path, vae_steps: int, steps: int, seed: int) -> None:
-    """Cut out the objects, train the autoencoder, then the diffusion model; judge it and save it."""
+def diffusion(package: Path, out: Path, vae_steps: int, steps: int, seed: int) -> None:
+    """Cut out the objects, train the autoencoder, then the diffusion model."""
     write_objects(package, DATA / "objects.png")
     draws = torch.Generator().manual_seed(seed)
     with seeded(seed):
         pipeline = build_pipeline()
         vae_error = train_vae(pipeline.vae, vae_steps, draws)
         standardize_latents(pipeline.vae, draws)
-        loss = train_unet(pipeline, steps, draws)
+        modules = [pipeline.unet, pipeline.text_encoder]
+        loss = train(modules, partial(diffusion_loss, pipeline, draws), LEARNING_RATE, steps)
     pipeline.to(torch.float16).save_pretrained(out)
-    pipeline.to(torch.float32)
-    figures = {"vae_error": vae_error, "loss": loss}
+    write_figures(pipeline.to(torch.float32), out, seed, {"vae_error": vae_error, "loss": loss})
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=DATA / "flow_pipeline", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=3500, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def flow(out: Path, steps: int, seed: int) -> None:
+    """Train a transformer by flow matching."""
+    draws = torch.Generator().manual_seed(seed)
+    with seeded(seed):
+        pipeline = build_flow_pipeline()
+        loss = train([pipeline.transformer], flow_losses(pipeline, draws), FLOW_LEARNING_RATE, steps)
+    pipeline.transformer.to(torch.float16).save_pretrained(out)
+    pipeline.transformer.to(torch.float32)
+    write_figures(pipeline, out, seed, {"loss": loss})
+
+
+def write_figures(pipeline: Model, out: Path, seed: int, figures: dict[str, float]) -> None:
+    """Judge the pipeline and write beside it what the judge says, how it was made and what it draws."""
     for name, scenes in (("seen", SEEN), ("held_out", HELD_OUT)):
         figures |= {f"{name}/{key}": value for key, value in evaluate_pipeline(pipeline, scenes, seed).items()}
     rounded = {name: round(value, 4) for name, value in figures.items()}
@@ -140,6 +171,30 @@ def build_pipeline() -> "StableDiffusionPipeline":
     return StableDiffusionPipeline(**components, requires_safety_checker=False)
 
 
+def build_flow_pipeline() -> "EmojiFlowPipeline":
+    """The untrained pipeline: a transformer of 3 million parameters that reads the latents in patches of 2 x 2."""
+    from diffusers import SD3Transformer2DModel
+
+    from fergi_reward.emoji.flow_pipeline import assemble
+
+    transformer = SD3Transformer2DModel(
+        sample_size=SIDE // 4,
+        patch_size=2,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        num_layers=5,
+        attention_head_dim=16,
+        num_attention_heads=8,
+        caption_projection_dim=128,
+        # Two text encoders beside each other.
+        joint_attention_dim=2 * TEXT_WIDTH,
+        pooled_projection_dim=2 * TEXT_WIDTH,
+        pos_embed_max_size=SIDE // 8,
+        qk_norm="rms_norm",
+    )
+    return assemble(transformer)
+
+
 def draw_batch(count: int, draws: torch.Generator) -> tuple[Tensor, list[str]]:
     """Pictures (B, 3, 32, 32) in [-1, 1], some with a fault, and their captions, which say nothing of it."""
     scenes = draw_scenes(SEEN, count, draws)
@@ -179,19 +234,19 @@ def standardize_latents(vae: Model, draws: torch.Generator) -> None:
     encoder.bias[LATENT_CHANNELS:] -= 2 * std.log()
 
 
-def train_unet(pipeline: "StableDiffusionPipeline", steps: int, draws: torch.Generator) -> float:
-    """Train UNet and text encoder to predict the velocity, and leave their moving averages in the pipeline.
+def train(models: list[Model], loss_of_batch: Callable[[], Tensor], rate: float, steps: int) -> float:
+    """Train the models, and leave the moving averages of their weights in them.
 
     Returns:
-        The mean squared error over the last hundred steps.
+        The mean loss over the last hundred steps.
     """
-    modules = nn.ModuleList([pipeline.unet, pipeline.text_encoder])
-    optimizer = torch.optim.AdamW(modules.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
+    modules = nn.ModuleList(models)
+    optimizer = torch.optim.AdamW(modules.parameters(), lr=rate, betas=(0.9, 0.99))
     schedule = warm_then_cosine(optimizer, steps)
     averages = [parameter.detach().clone() for parameter in modules.parameters()]
     losses = []
-    for step in (bar := tqdm(range(steps), desc="diffusion", unit="step")):
-        loss = velocity_loss(pipeline, draws)
+    for step in (bar := tqdm(range(steps), desc="training", unit="step")):
+        loss = loss_of_batch()
         descend(loss, optimizer, modules)
         schedule.step()
         decay = min(EMA_DECAY, (1 + step) / (10 + step))
@@ -204,20 +259,49 @@ def train_unet(pipeline: "StableDiffusionPipeline", steps: int, draws: torch.Gen
     return sum(losses[-100:]) / len(losses[-100:])
 
 
-def velocity_loss(pipeline: "StableDiffusionPipeline", draws: torch.Generator) -> Tensor:
+def diffusion_loss(pipeline: Model, draws: torch.Generator) -> Tensor:
     """The mean squared error of the predicted velocity (Salimans & Ho, arXiv 2202.00512) of a fresh batch."""
-    scheduler: Any = pipeline.scheduler
-    pixels, captions = draw_batch(BATCH, draws)
-    empty = torch.rand(BATCH, generator=draws) < NO_CAPTION
-    captions = ["" if without else caption for caption, without in zip(captions, empty.tolist(), strict=True)]
-    with torch.no_grad():
-        latents = pipeline.vae.encode(pixels).latent_dist.mean
+    scheduler = pipeline.scheduler
+    latents, captions = draw_latents(pipeline.vae, draws)
     noise = torch.randn(latents.shape, generator=draws)
     timesteps = torch.randint(scheduler.config.num_train_timesteps, (BATCH,), generator=draws)
     tokens = pipeline.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
     embeds = pipeline.text_encoder(tokens).last_hidden_state
     predicted = pipeline.unet(scheduler.add_noise(latents, noise, timesteps), timesteps, embeds).sample
     return mse_loss(predicted, scheduler.get_velocity(latents, noise, timesteps))
+
+
+def flow_losses(pipeline: Model, draws: torch.Generator) -> Callable[[], Tensor]:
+    """A function that gives the loss of a batch: of the velocity, at times whose logits are Gaussian.
+
+    Esser et al., arXiv 2403.03206, section 3.1. Pictures and captions, of which nothing is trained, are encoded once.
+    """
+    batches = [draw_latents(pipeline.vae, draws) for _ in tqdm(range(POOL // BATCH), desc="pictures", unit="batch")]
+    pool, captions = torch.cat([latents for latents, _ in batches]), [text for _, texts in batches for text in texts]
+    known = sorted(set(captions))
+    rows = torch.tensor([known.index(caption) for caption in captions])
+    with torch.no_grad():
+        embeds, _, pooled, _ = pipeline.encode_prompt(known, None, None, do_classifier_free_guidance=False)
+
+    def loss() -> Tensor:
+        chosen = torch.randint(len(pool), (BATCH,), generator=draws)
+        latents, row = pool[chosen], rows[chosen]
+        noise = torch.randn(latents.shape, generator=draws)
+        times = torch.randn(BATCH, generator=draws).sigmoid()
+        noised = torch.lerp(latents, noise, times[:, None, None, None])
+        velocity = pipeline.transformer(noised, embeds[row], pooled[row], times * TIMESTEPS).sample
+        return mse_loss(velocity, noise - latents)
+
+    return loss
+
+
+@torch.no_grad()
+def draw_latents(vae: Model, draws: torch.Generator) -> tuple[Tensor, list[str]]:
+    """A fresh batch as latents (B, C, 8, 8), and its captions, some of them empty."""
+    pixels, captions = draw_batch(BATCH, draws)
+    empty = torch.rand(BATCH, generator=draws) < NO_CAPTION
+    captions = ["" if without else caption for caption, without in zip(captions, empty.tolist(), strict=True)]
+    return vae.encode(pixels).latent_dist.mean, captions
 
 
 def warm_then_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
+    from fergi_reward.emoji.flow_pipeline import EmojiFlowPipeline
     from fergi_reward.scorers.base import Scorer
 
 LABEL = "toy"
@@ -35,6 +36,21 @@ def load_pipeline() -> "StableDiffusionPipeline":
     # Weights are stored in float16: diffusers loads its own models in float32, transformers as they are stored.
     pipeline.text_encoder.float()
     return pipeline
+
+
+def load_flow_pipeline() -> "EmojiFlowPipeline":
+    """The toy's flow-matching model, in float32: Stable Diffusion 3 in small, for the same pictures and captions.
+
+    Raises:
+        MissingDependencyError: diffusers is not installed.
+    """
+    from fergi_reward.errors import MissingDependencyError
+
+    try:
+        from fergi_reward.emoji.flow_pipeline import load
+    except ImportError as error:
+        raise MissingDependencyError("diffusers", "the emoji world's flow-matching model", "train") from error
+    return load()
 
 
 def load_scorers(device: "torch.device | str | None" = None) -> "list[Scorer]":

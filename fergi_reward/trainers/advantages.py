@@ -21,6 +21,30 @@ def standardize(rewards: Tensor, reference: Tensor) -> Tensor:
     return ((rewards.double() - reference.mean()) / (reference.std(correction=0) + EPSILON)).to(rewards.dtype)
 
 
+def group_advantages(prompts: Sequence[str], rewards: Tensor) -> Tensor:
+    """Rewards (N,) standardised among those of the same prompt (GRPO: Shao et al., arXiv 2402.03300, section 4.1).
+
+    Example:
+        >>> group_advantages(["cat", "dog", "cat", "dog"], torch.tensor([1.0, 10.0, 3.0, 10.0]))
+        tensor([-1.0000,  0.0000,  1.0000,  0.0000])
+    """
+    advantages = torch.empty_like(rewards)
+    for prompt in set(prompts):
+        rows = [row for row, other in enumerate(prompts) if other == prompt]
+        advantages[rows] = standardize(rewards[rows], rewards[rows])
+    return advantages
+
+
+def optimality(advantages: Tensor, most: float) -> Tensor:
+    """Advantages (N,) as optimality in [0, 1] (DiffusionNFT, arXiv 2509.16117): one half is as expected.
+
+    Example:
+        >>> optimality(torch.tensor([-9.0, 0.0, 2.5]), most=5.0)
+        tensor([0.0000, 0.5000, 0.7500])
+    """
+    return 0.5 + 0.5 * (advantages / most).clamp(-1, 1)
+
+
 class PerPromptStatTracker:
     """Standardises a reward by the last rewards of the same prompt (Black et al., arXiv 2305.13301, section 5.1).
 

@@ -86,7 +86,7 @@ class TrainerConfig(CheckedOptions):
     lora_rank: int = option(4, "Rank of the LoRA adapter.")
     lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank.")
     sample_num_steps: int = option(50, "Denoising steps of an image.")
-    sample_eta: float = option(0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's. Flow matching has none.")
+    sample_eta: float = option(0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's, 0.7 Flow-GRPO's.")
     sample_guidance_scale: float = option(5.0, "Classifier-free guidance of the sampling; 1 turns it off.")
     train_batch_size: int = option(1, "Images in one forward and backward pass, on each process.")
     train_gradient_accumulation_steps: int = option(1, "Training batches in an optimiser step.")

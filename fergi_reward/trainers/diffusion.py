@@ -1,10 +1,9 @@
-"""The steps from noise to image, of diffusion (DDIM) and of flow matching, and the log-probability of a step taken.
+"""The steps from noise to image, those of diffusion (DDIM), and the log-probability of a step taken.
 
 A step is a Gaussian: a mean and a standard deviation, which is 0 where the step is deterministic. Formulas of DDIM:
 Song et al., Denoising Diffusion Implicit Models, arXiv 2010.02502, equations 12 and 16; the reading of
 denoising as a chain of Gaussian decisions: Black et al., Training Diffusion Models with Reinforcement Learning
-(DDPO), arXiv 2305.13301; flow matching: Liu et al., Rectified Flow, arXiv 2209.03003, in the parametrisation of
-Stable Diffusion 3 (Esser et al., arXiv 2403.03206).
+(DDPO), arXiv 2305.13301.
 """
 
 import math
@@ -35,6 +34,9 @@ class Schedule(Protocol):
 
     def noised(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """Clean latents (B, C, H, W) with as much noise as step `steps[b]` starts from."""
+
+    def random_steps(self, eta: float) -> list[int]:
+        """Which of the T steps draw noise. The others are deterministic: they have no log-probability to train on."""
 
     def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """What the network should predict for latents `noised` so."""
@@ -117,14 +119,14 @@ class DDIMSchedule:
 
     def noised(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """Clean latents with noise: equation 4 of arXiv 2010.02502."""
-        alpha = _over_pixels(self.alphas_cumprod[steps], original)
+        alpha = over_pixels(self.alphas_cumprod[steps], original)
         return alpha.sqrt() * original + (1 - alpha).sqrt() * noise
 
     def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """The noise, or the velocity of arXiv 2202.00512, appendix D."""
         if self.prediction_type == "epsilon":
             return noise
-        alpha = _over_pixels(self.alphas_cumprod[steps], original)
+        alpha = over_pixels(self.alphas_cumprod[steps], original)
         return alpha.sqrt() * noise - (1 - alpha).sqrt() * original
 
     def random_step(self, generator: torch.Generator) -> int:
@@ -132,70 +134,9 @@ class DDIMSchedule:
         return int(torch.randint(len(self.timesteps), (), generator=generator))
 
     def random_steps(self, eta: float) -> list[int]:
-        """Which of the T steps draw noise. The others are deterministic: they have no log-probability to train on."""
+        """All that leave noise, with `eta` above 0."""
         stds = ddim_std(self.alphas_cumprod, self.previous_alphas_cumprod, eta)
         return torch.nonzero(stds > 0).flatten().tolist()
-
-
-@dataclass(frozen=True)
-class FlowSchedule:
-    """The T Euler steps of a flow from noise (sigma 1) to image (sigma 0) along x = (1 - sigma) image + sigma noise.
-
-    The network predicts the velocity, noise - image. Every step is deterministic.
-
-    Attributes:
-        timesteps: (T,) float, descending, what the transformer is told.
-        sigmas: (T + 1,) share of noise where each step starts; the last is 0.
-    """
-
-    timesteps: Tensor
-    sigmas: Tensor
-
-    @classmethod
-    def from_scheduler(cls, scheduler: "ConfigMixin", num_steps: int, device: torch.device) -> Self:
-        """The steps that diffusers' FlowMatchEulerDiscreteScheduler takes.
-
-        Raises:
-            FergiRewardError: The steps depend on the resolution, or are drawn at random.
-        """
-        flow = _flow(scheduler)
-        flow.set_timesteps(num_steps)
-        return cls(timesteps=flow.timesteps.to(device), sigmas=flow.sigmas.to(device))
-
-    @classmethod
-    def of_training(cls, scheduler: "ConfigMixin", device: torch.device) -> Self:
-        """All the noise levels of the scheduler, shifted towards noise as it says.
-
-        Raises:
-            FergiRewardError: They depend on the resolution.
-        """
-        flow = _flow(scheduler)
-        return cls(timesteps=flow.timesteps.to(device), sigmas=torch.cat([flow.sigmas, torch.zeros(1)]).to(device))
-
-    def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
-        """The next latents, and zeros; `eta` must be 0, a flow has no noise to add."""
-        if eta:
-            raise FergiRewardError(f"sample_eta is {eta}: a flow-matching model samples without noise, give 0")
-        change = self.sigmas[steps + 1] - self.sigmas[steps]
-        return latents + _over_pixels(change, latents) * prediction, torch.zeros_like(change)
-
-    def original(self, prediction: Tensor, latents: Tensor, steps: Tensor) -> Tensor:
-        """The clean latents, if the velocity stayed as it is."""
-        return latents - _over_pixels(self.sigmas[steps], latents) * prediction
-
-    def noised(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
-        """The point between the clean latents and the noise."""
-        sigma = _over_pixels(self.sigmas[steps], original)
-        return (1 - sigma) * original + sigma * noise
-
-    def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
-        """The velocity, the same at each step."""
-        return noise - original
-
-    def random_step(self, generator: torch.Generator) -> int:
-        """By the logit-normal distribution, which prefers middle levels (arXiv 2403.03206, section 3.1)."""
-        place = torch.sigmoid(torch.randn((), generator=generator))
-        return int(place * len(self.timesteps))
 
 
 def _ddim(scheduler: "ConfigMixin") -> Any:  # noqa: ANN401  # a DDIMScheduler, whose attributes have no types
@@ -207,16 +148,6 @@ def _ddim(scheduler: "ConfigMixin") -> Any:  # noqa: ANN401  # a DDIMScheduler, 
             f"the model predicts {ddim.config.prediction_type!r}: only 'epsilon' and 'v_prediction' can be trained"
         )
     return ddim
-
-
-def _flow(scheduler: "ConfigMixin") -> Any:  # noqa: ANN401  # likewise
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    flow = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
-    for setting in ("use_dynamic_shifting", "stochastic_sampling", "invert_sigmas"):
-        if flow.config.get(setting):
-            raise FergiRewardError(f"the scheduler has {setting}: only plain flow matching can be trained")
-    return flow
 
 
 def ddim_std(alpha: Tensor, previous_alpha: Tensor, eta: float) -> Tensor:
@@ -248,7 +179,7 @@ def ddim_mean(
         prediction_type: `epsilon` or `v_prediction` (Salimans & Ho, arXiv 2202.00512, appendix D).
     """
     original, epsilon = original_and_noise(prediction, latents, alpha, prediction_type)
-    previous_alpha, std = (_over_pixels(value, latents) for value in (previous_alpha, std))
+    previous_alpha, std = (over_pixels(value, latents) for value in (previous_alpha, std))
     # Rounding can take the radicand just below zero at the last step, where std is all the noise that is left.
     direction = (1 - previous_alpha - std**2).clamp(min=0).sqrt()
     return previous_alpha.sqrt() * original + direction * epsilon
@@ -258,7 +189,7 @@ def original_and_noise(
     prediction: Tensor, latents: Tensor, alpha: Tensor, prediction_type: str
 ) -> tuple[Tensor, Tensor]:
     """The clean latents and the noise, (B, C, H, W) each, of which a prediction says that the latents are made."""
-    alpha = _over_pixels(alpha, latents)
+    alpha = over_pixels(alpha, latents)
     signal, noise = alpha.sqrt(), (1 - alpha).sqrt()
     if prediction_type == "epsilon":
         return (latents - noise * prediction) / signal, prediction
@@ -277,7 +208,7 @@ def gaussian_log_prob(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         mean: (B, C, H, W) mean of the step.
         std: (B,) standard deviation of the step, above 0.
     """
-    std = _over_pixels(std, value)
+    std = over_pixels(std, value)
     log_density = -((value - mean) ** 2) / (2 * std**2) - std.log() - math.log(math.sqrt(2 * math.pi))
     return log_density.flatten(1).mean(1)
 
@@ -293,9 +224,9 @@ def gaussian_kl(mean: Tensor, reference_mean: Tensor, std: Tensor) -> Tensor:
         reference_mean: (B, C, H, W).
         std: (B,), above 0.
     """
-    return (((mean - reference_mean) / _over_pixels(std, mean)) ** 2 / 2).flatten(1).mean(1)
+    return (((mean - reference_mean) / over_pixels(std, mean)) ** 2 / 2).flatten(1).mean(1)
 
 
-def _over_pixels(value: Tensor, latents: Tensor) -> Tensor:
+def over_pixels(value: Tensor, latents: Tensor) -> Tensor:
     """(B,) as (B, 1, 1, 1), to meet latents."""
     return value.view(-1, *[1] * (latents.ndim - 1))

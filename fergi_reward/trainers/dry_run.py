@@ -18,13 +18,17 @@ from torch.utils._pytree import tree_leaves
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Network,
     Pipeline,
     checkpoint_gradients,
     decode,
+    denoiser,
     encode_pictures,
+    has_classifier_free_guidance,
+    is_flux,
     latent_shape,
     network_name,
     network_of,
@@ -32,6 +36,7 @@ from fergi_reward.trainers.pipelines import (
     picture_size,
     schedule_of,
 )
+from fergi_reward.trainers.policy_gradient import PolicyGradientConfig
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.trainers.run import WEIGHT_DTYPES
 from fergi_reward.trainers.trajectory import Guidance, denoise, predict
@@ -147,10 +152,10 @@ def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     """One step of drawing pictures, and their decoding."""
     latents, conditioning, guidance = _inputs(config, pipeline, config.picture_batch_size)
     timesteps = torch.ones(len(latents), device=META)
-    decode(pipeline, predict(_network(pipeline), latents, timesteps, conditioning, guidance)[0])
+    decode(pipeline, predict(_network(config, pipeline), latents, timesteps, conditioning, guidance)[0])
 
 
-def _ddpo_memory(config: DDPOConfig, pipeline: Pipeline) -> int:
+def _policy_gradient_memory(config: PolicyGradientConfig, pipeline: Pipeline) -> int:
     return peak_memory(lambda: _prediction_pass(config, pipeline, config.train_batch_size, guided=config.train_cfg))
 
 
@@ -168,13 +173,15 @@ def _prediction_pass(config: TrainerConfig, pipeline: Pipeline, images: int, *, 
     """One step of each image, and back."""
     latents, conditioning, guidance = _inputs(config, pipeline, images)
     timesteps = torch.ones(len(latents), device=META)
-    _backward(predict(_network(pipeline), latents, timesteps, conditioning, guidance if guided else None)[0])
+    _backward(predict(_network(config, pipeline), latents, timesteps, conditioning, guidance if guided else None)[0])
 
 
 def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int) -> None:
     latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
     schedule = schedule_of(pipeline, config.sample_num_steps, META)
-    latents = denoise(_network(pipeline), schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
+    latents = denoise(
+        _network(config, pipeline), schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance
+    )
     _backward(decode(pipeline, latents.repeat(config.last_step_noises, 1, 1, 1)))
 
 
@@ -187,7 +194,8 @@ def _dpo_memory(config: DiffusionDPOConfig, pipeline: Pipeline) -> int:
 
 # By configuration: peak bytes of what a trainer does with gradients.
 TRAINING_MEMORY: Mapping[type[TrainerConfig], Callable[[Any, Pipeline], int]] = {
-    DDPOConfig: _ddpo_memory,
+    DDPOConfig: _policy_gradient_memory,
+    FlowGRPOConfig: _policy_gradient_memory,
     RewardBackpropConfig: _backprop_memory,
     DiffusionDPOConfig: _dpo_memory,
 }
@@ -198,17 +206,18 @@ def _backward(result: Tensor) -> None:
     torch.autograd.backward(result.mean())
 
 
-def _network(pipeline: Pipeline) -> Network:
+def _network(config: TrainerConfig, pipeline: Pipeline) -> Network:
     """The network as autocast would run it: latents come in float32, it computes in the dtype of its weights."""
-    network = network_of(pipeline)
-    return lambda latents, **keywords: network(latents.to(network.dtype), **keywords)
+    network, dtype = denoiser(pipeline, config.sample_guidance_scale), network_of(pipeline).dtype
+    return lambda latents, **keywords: network(latents.to(dtype), **keywords)
 
 
 def _inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
     conditioning = Conditioning(**{name: torch.empty(batch, *shape, device=META) for name, shape in _shapes(pipeline)})
     conditioning = conditioning.map(lambda tensor: tensor.to(network_of(pipeline).dtype))
     absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]
-    guidance = Guidance(config.sample_guidance_scale, absence) if config.sample_guidance_scale > 1 else None
+    guided = config.sample_guidance_scale > 1 and has_classifier_free_guidance(pipeline)
+    guidance = Guidance(config.sample_guidance_scale, absence) if guided else None
     latents = torch.empty(batch, *latent_shape(pipeline), device=META)
     return latents, conditioning, guidance
 
@@ -218,8 +227,9 @@ def _shapes(pipeline: Pipeline) -> list[tuple[str, tuple[int, ...]]]:
     settings = network_of(pipeline).config
     if network_name(pipeline) == "transformer":
         pooled = ("pooled_embeds", (settings.pooled_projection_dim,))
-        # 77 tokens of CLIP and 256 of T5.
-        return [("prompt_embeds", (77 + 256, settings.joint_attention_dim)), pooled]
+        # Tokens of T5 alone, or 77 of CLIP and 256 of T5.
+        tokens = 512 if is_flux(pipeline) else 77 + 256
+        return [("prompt_embeds", (tokens, settings.joint_attention_dim)), pooled]
     shapes: list[tuple[str, tuple[int, ...]]] = [("prompt_embeds", (77, settings.cross_attention_dim))]
     if settings.addition_embed_type == "text_time":
         pooled_size = pipeline.text_encoder_2.config.projection_dim
@@ -235,12 +245,13 @@ def peak_memory(work: Callable[[], object]) -> int:
 
 
 class _Watch(TorchDispatchMode):
-    """Follows the storage of every tensor that an operation returns."""
+    """Follows the storage of every tensor that an operation returns; views of what was there before do not count."""
 
     def __init__(self) -> None:
         super().__init__()
         self.peak = 0
         self._alive: dict[int, int] = {}
+        self._given: set[int] = set()
         self._total = 0
 
     def __torch_dispatch__(
@@ -250,16 +261,15 @@ class _Watch(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
+        self._given |= {_key(tensor) for tensor in _meta_tensors((args, kwargs))} - self._alive.keys()
         result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.device == META:
-                self._follow(tensor)
+        for tensor in _meta_tensors(result):
+            self._follow(tensor)
         return result
 
     def _follow(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key not in self._alive:
+        storage, key = tensor.untyped_storage(), _key(tensor)
+        if key not in self._alive and key not in self._given:
             self._alive[key] = storage.nbytes()
             self._total += storage.nbytes()
             self.peak = max(self.peak, self._total)
@@ -267,6 +277,14 @@ class _Watch(TorchDispatchMode):
 
     def _forget(self, key: int) -> None:
         self._total -= self._alive.pop(key)
+
+
+def _meta_tensors(tree: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.device == META]
+
+
+def _key(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
 
 
 @contextmanager

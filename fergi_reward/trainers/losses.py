@@ -95,3 +95,30 @@ def reward_loss(rewards: Tensor, margin: float | None) -> Tensor:
         tensor(0.5000)
     """
     return -rewards.mean() if margin is None else torch.relu(margin - rewards).mean()
+
+
+def nft_loss(velocity: Tensor, old_velocity: Tensor, target: Tensor, optimality: Tensor, beta: float) -> Tensor:
+    """DiffusionNFT's objective on the forward process (Zheng et al., arXiv 2509.16117).
+
+    A good picture is to lie on the flow of an implicit positive policy, a bad one on that of a negative policy, and
+    the two differ from the old policy in opposite directions, by beta times what is trained: the sampler does not come
+    into it, nor any probability.
+
+    Args:
+        velocity: (B, C, H, W) predicted by the policy that is trained, with gradient.
+        old_velocity: (B, C, H, W) predicted by the policy that drew the pictures.
+        target: (B, C, H, W) the true velocity, noise - image.
+        optimality: (B,) in [0, 1], how good each picture is; see `advantages.optimality`.
+        beta: How far the two implicit policies are from the old one; above 0.
+
+    Returns:
+        Scalar: the two squared errors, averaged over a picture and weighed by optimality, averaged over the batch.
+
+    Example:
+        >>> one = torch.ones(1, 1, 1, 1)  # velocities 1 and old 0: v+ = 0.5, v- = -0.5, both aim at 2
+        >>> nft_loss(one, 0 * one, 2 * one, torch.tensor([0.75]), beta=0.5)  # 0.75 x 1.5^2 + 0.25 x 2.5^2
+        tensor(3.2500)
+    """
+    change = beta * (velocity - old_velocity)
+    positive, negative = (((old_velocity + way * change - target) ** 2).flatten(1).mean(1) for way in (1, -1))
+    return (optimality * positive + (1 - optimality) * negative).mean()

@@ -1,4 +1,4 @@
-"""What the kinds of diffusers pipelines differ in, in one place: Stable Diffusion 1.5 and 2, XL, and 3 / 3.5.
+"""What the kinds of diffusers pipelines differ in, in one place: Stable Diffusion 1.5 and 2, XL, 3 and 3.5, and FLUX.1.
 
 Everything above this file sees a network that maps latents, timesteps and a `Conditioning` to a prediction.
 """
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.diffusion import DDIMSchedule, FlowSchedule, Schedule
+from fergi_reward.trainers.diffusion import DDIMSchedule, Schedule
+from fergi_reward.trainers.flow import FlowSchedule
 
 # The pipelines of diffusers have no useful common type: their classes are told apart by `network_name`.
 Pipeline = Any
@@ -81,6 +82,7 @@ def network_name(pipeline: Pipeline) -> str:
         "StableDiffusionPipeline": "unet",
         "StableDiffusionXLPipeline": "unet",
         "StableDiffusion3Pipeline": "transformer",
+        "FluxPipeline": "transformer",
     }
     for kind in type(pipeline).__mro__:
         if kind.__name__ in known:
@@ -88,9 +90,40 @@ def network_name(pipeline: Pipeline) -> str:
     raise FergiRewardError(f"a {type(pipeline).__name__} cannot be trained: give a {', '.join(known)}")
 
 
+def is_flux(pipeline: Pipeline) -> bool:
+    """Whether it is FLUX, which reads pictures as rows of patches, and guidance as a number."""
+    return any(kind.__name__ == "FluxPipeline" for kind in type(pipeline).__mro__)
+
+
 def network_of(pipeline: Pipeline) -> Any:  # noqa: ANN401  # a UNet or a transformer of diffusers
     """The component that denoises."""
     return getattr(pipeline, network_name(pipeline))
+
+
+def denoiser(pipeline: Pipeline, guidance_scale: float) -> Network:
+    """What denoises as one calls it: latents (B, C, H, W) first, then `timestep` and the arguments of a conditioning.
+
+    Args:
+        pipeline: Of any kind.
+        guidance_scale: What FLUX.1-dev is told; the others know of guidance only by being called twice.
+    """
+    network = network_of(pipeline)
+    if not is_flux(pipeline):
+        return network
+
+    def flux(latents: Tensor, *, timestep: Tensor, **arguments: Any) -> tuple[Tensor]:  # noqa: ANN401
+        guidance = latents.new_full((len(latents),), guidance_scale) if network.config.guidance_embeds else None
+        text_places = latents.new_zeros(arguments["encoder_hidden_states"].shape[1], 3)
+        places = {"img_ids": _patch_places(latents), "txt_ids": text_places}
+        patches = network(_packed(latents), timestep=timestep / 1000, guidance=guidance, **places, **arguments)[0]
+        return (_unpacked(patches, *latents.shape[2:]),)
+
+    return flux
+
+
+def has_classifier_free_guidance(pipeline: Pipeline) -> bool:
+    """Whether guidance takes a second prediction, without a prompt: not of FLUX, which has learned to do it in one."""
+    return not is_flux(pipeline)
 
 
 def networks_beside(pipeline: Pipeline) -> list[nn.Module]:
@@ -116,8 +149,13 @@ def checkpoint_gradients(pipeline: Pipeline) -> None:
 
 def schedule_of(pipeline: Pipeline, num_steps: int, device: torch.device) -> Schedule:
     """The steps from noise to image that the pipeline's own noise schedule leaves to take."""
-    kind = FlowSchedule if network_name(pipeline) == "transformer" else DDIMSchedule
-    return kind.from_scheduler(pipeline.scheduler, num_steps, device)
+    if network_name(pipeline) == "unet":
+        return DDIMSchedule.from_scheduler(pipeline.scheduler, num_steps, device)
+    _, height, width = latent_shape(pipeline)
+    patch = 2 if is_flux(pipeline) else pipeline.transformer.config.patch_size
+    even = [1 - step / num_steps for step in range(num_steps)] if is_flux(pipeline) else None
+    tokens = (height // patch) * (width // patch)
+    return FlowSchedule.from_scheduler(pipeline.scheduler, num_steps, device, tokens=tokens, sigmas=even)
 
 
 def training_schedule_of(pipeline: Pipeline, device: torch.device) -> Schedule:
@@ -129,6 +167,8 @@ def training_schedule_of(pipeline: Pipeline, device: torch.device) -> Schedule:
 def latent_shape(pipeline: Pipeline) -> tuple[int, int, int]:
     """(C, H, W) of the latents at the resolution that the network was made for."""
     config = network_of(pipeline).config
+    if is_flux(pipeline):
+        return config.in_channels // 4, pipeline.default_sample_size, pipeline.default_sample_size
     size = config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     return config.in_channels, height, width
@@ -146,8 +186,11 @@ def encode_absence(pipeline: Pipeline) -> Conditioning:
 
 @torch.no_grad()
 def _encode(pipeline: Pipeline, prompts: list[str], negative: bool) -> Conditioning:
-    more = {"prompt_2": None, "prompt_3": None} if network_name(pipeline) == "transformer" else {}
     device = pipeline.device
+    if is_flux(pipeline):
+        embeds, pooled, _ = pipeline.encode_prompt(prompt=prompts, device=device)
+        return Conditioning(embeds, pooled)
+    more = {"prompt_2": None, "prompt_3": None} if network_name(pipeline) == "transformer" else {}
     encoded = pipeline.encode_prompt(
         prompt=prompts, device=device, num_images_per_prompt=1, do_classifier_free_guidance=negative, **more
     )
@@ -193,6 +236,25 @@ def picture_size(pipeline: Pipeline) -> tuple[int, int]:
     """Height and width in pixels at the resolution that the network was made for."""
     _, height, width = latent_shape(pipeline)
     return height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor
+
+
+def _packed(latents: Tensor) -> Tensor:
+    """(B, C, H, W) as rows of patches of 2 x 2, (B, H W / 4, 4 C)."""
+    patches = latents.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def _unpacked(patches: Tensor, height: int, width: int) -> Tensor:
+    """The opposite of `_packed`."""
+    parts = patches.unflatten(2, (-1, 2, 2)).unflatten(1, (height // 2, width // 2))
+    return parts.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
+def _patch_places(latents: Tensor) -> Tensor:
+    """Row and column of each patch, after a zero, (H W / 4, 3): from them FLUX has its rotary embedding."""
+    _, _, height, width = latents.shape
+    rows, columns = (torch.arange(size // 2, device=latents.device) for size in (height, width))
+    return torch.cartesian_prod(torch.zeros_like(rows[:1]), rows, columns).to(latents.dtype)
 
 
 def _decode(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401

@@ -62,7 +62,7 @@ def stable_diffusion_xl() -> Pipeline:
 def stable_diffusion_35() -> Pipeline:
     """stabilityai/stable-diffusion-3.5-medium, 1024 x 1024."""
     from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
-    from transformers import CLIPTextModelWithProjection, T5Config, T5EncoderModel
+    from transformers import CLIPTextModelWithProjection
 
     transformer = SD3Transformer2DModel(
         sample_size=128,
@@ -75,26 +75,40 @@ def stable_diffusion_35() -> Pipeline:
         dual_attention_layers=tuple(range(13)),
         qk_norm="rms_norm",
     )
-    t5 = T5Config(
-        d_model=4096, d_ff=10240, d_kv=64, num_heads=64, num_layers=24, feed_forward_proj="gated-gelu", vocab_size=32128
-    )
     vae = _vae(sample_size=1024, latent_channels=16, scaling_factor=1.5305, shift_factor=0.0609, **_NO_QUANT)
     parts: dict[str, Any] = {
         "transformer": transformer,
         "vae": vae,
         "text_encoder": CLIPTextModelWithProjection(_clip_large()),
         "text_encoder_2": CLIPTextModelWithProjection(_clip_bigg()),
-        "text_encoder_3": T5EncoderModel(t5),
+        "text_encoder_3": _t5_xxl(),
         "scheduler": _scheduler("FlowMatchEulerDiscreteScheduler", shift=3.0),
         **dict.fromkeys(("tokenizer", "tokenizer_2", "tokenizer_3")),
     }
     return StableDiffusion3Pipeline(**parts)
 
 
+def flux_1_dev() -> Pipeline:
+    """black-forest-labs/FLUX.1-dev, 1024 x 1024."""
+    from diffusers import FluxPipeline, FluxTransformer2DModel
+    from transformers import CLIPTextModel
+
+    parts: dict[str, Any] = {
+        "transformer": FluxTransformer2DModel(guidance_embeds=True),
+        "vae": _vae(sample_size=1024, latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159, **_NO_QUANT),
+        "text_encoder": CLIPTextModel(_clip_large()),
+        "text_encoder_2": _t5_xxl(),
+        "scheduler": _scheduler("FlowMatchEulerDiscreteScheduler", shift=3.0, use_dynamic_shifting=True),
+        **dict.fromkeys(("tokenizer", "tokenizer_2")),
+    }
+    return FluxPipeline(**parts)
+
+
 PUBLISHED: dict[str, Callable[[], Pipeline]] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": stable_diffusion_15,
     "stabilityai/stable-diffusion-xl-base-1.0": stable_diffusion_xl,
     "stabilityai/stable-diffusion-3.5-medium": stable_diffusion_35,
+    "black-forest-labs/FLUX.1-dev": flux_1_dev,
 }
 
 
@@ -146,3 +160,10 @@ def _clip_bigg() -> Any:  # noqa: ANN401
         "num_attention_heads": 20,
     }
     return CLIPTextConfig(**sizes, hidden_act="gelu", projection_dim=1280)
+
+
+def _t5_xxl() -> Any:  # noqa: ANN401
+    from transformers import T5Config, T5EncoderModel
+
+    sizes: dict[str, Any] = {"d_model": 4096, "d_ff": 10240, "d_kv": 64, "num_heads": 64, "num_layers": 24}
+    return T5EncoderModel(T5Config(**sizes, feed_forward_proj="gated-gelu", vocab_size=32128))

@@ -23,16 +23,15 @@ from fergi_reward.trainers.pipelines import (
     Pipeline,
     checkpoint_gradients,
     decode,
-    encode_absence,
+    denoiser,
     encode_prompts,
     latent_shape,
-    network_of,
     schedule_of,
 )
 from fergi_reward.trainers.rewards import Reward
 from fergi_reward.trainers.run import Run, folder_written_whole
 from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import Guidance, denoise, starting_noise
+from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_noise
 from fergi_reward.trainers.weights import attach, copied, loading_line, overwrite, swapped_in
 
 Config = TypeVar("Config", bound=TrainerConfig)
@@ -48,7 +47,7 @@ class Trainer(ABC, Generic[Config]):
 
     Args:
         config: The options.
-        pipeline: A pipeline of diffusers: Stable Diffusion 1.5, 2, XL, 3 or 3.5.
+        pipeline: A pipeline of diffusers: Stable Diffusion 1.5, 2, XL, 3 or 3.5, or FLUX.1.
         prompts: What grids and judges get to see, and what an online trainer samples from.
         judges: By name, rewards that are not trained on but only asked now and then; see `guards`.
         reward: What an online trainer follows: the judges' opinions are logged beside its own.
@@ -89,8 +88,7 @@ class Trainer(ABC, Generic[Config]):
         if config.gradient_checkpointing:
             checkpoint_gradients(pipeline)
         self.optimisation = Optimisation(self.accelerator, self.parameters, config)
-        scale = config.sample_guidance_scale
-        self.guidance = Guidance(scale, encode_absence(pipeline)) if scale > 1 else None
+        self.guidance = guidance_of(pipeline, config.sample_guidance_scale)
         grid_prompts = self.prompts[: config.grid_num_images]
         pictures = self.run.folder / "grids"
         self.grids = Grids(pictures, grid_prompts, lambda: torch.cat(list(self._fixed_pictures("grid", grid_prompts))))
@@ -131,7 +129,7 @@ class Trainer(ABC, Generic[Config]):
     def network(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401  # those of the network's forward
         """The UNet or transformer, in the mixed precision."""
         with self.accelerator.autocast():
-            return network_of(self.pipeline)(*arguments, **keywords)
+            return denoiser(self.pipeline, self.config.sample_guidance_scale)(*arguments, **keywords)
 
     def draw(self, prompts: Sequence[str], generators: Sequence[torch.Generator]) -> Tensor:
         """One picture a prompt, (B, 3, H, W) in [0, 1], without gradients; the b-th from the b-th generator alone."""

@@ -7,8 +7,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fergi_reward.trainers.diffusion import DDIMSchedule, Schedule, gaussian_log_prob
-from fergi_reward.trainers.pipelines import Conditioning, Network
+from fergi_reward.trainers.diffusion import Schedule, gaussian_log_prob
+from fergi_reward.trainers.pipelines import (
+    Conditioning,
+    Network,
+    Pipeline,
+    encode_absence,
+    has_classifier_free_guidance,
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,12 @@ class Guidance:
 
     scale: float
     absence: Conditioning
+
+
+def guidance_of(pipeline: Pipeline, scale: float) -> Guidance | None:
+    """The guidance of a scale; None at 1 or less, and for a pipeline whose network is only told the scale."""
+    wanted = scale > 1 and has_classifier_free_guidance(pipeline)
+    return Guidance(scale, encode_absence(pipeline)) if wanted else None
 
 
 def predict(
@@ -93,7 +105,7 @@ def denoise(
         latents: (B, C, H, W) where the first of the steps starts.
         steps: Which steps, in order.
         generators: B of them, the noise of each image's steps.
-        eta: Noise of the steps; see `ddim_std`.
+        eta: Noise of the steps; see `ddim_std` and `sde_std`.
         guidance: Classifier-free guidance, or None.
     """
     for index in steps:
@@ -108,10 +120,11 @@ def denoise(
 @torch.no_grad()
 def sample_trajectory(
     network: Network,
-    schedule: DDIMSchedule,
+    schedule: Schedule,
     conditioning: Conditioning,
     shape: tuple[int, int, int],
     generators: Sequence[torch.Generator],
+    random_steps: Sequence[int],
     *,
     eta: float,
     guidance: Guidance | None,
@@ -120,24 +133,25 @@ def sample_trajectory(
     """Denoise one image a prompt and record it.
 
     Args:
-        network: The UNet.
+        network: The UNet or transformer.
         schedule: The steps to take.
         conditioning: Of B images.
         shape: (C, H, W) of the latents.
         generators: B of them, one an image: its starting noise and every step's noise come from it alone.
-        eta: Noise of the steps; see `ddim_std`.
+        random_steps: Which steps draw noise, all of `schedule.random_steps` or some of them.
+        eta: Noise of these steps; see `ddim_std` and `sde_std`.
         guidance: Classifier-free guidance of the sampling, or None.
         guided_log_probs: Whether a step's probability is that under the guided prediction or the conditional one,
             whichever is going to be trained.
     """
     latents = starting_noise(shape, generators, conditioning)
     visited, log_probs = [latents], []
-    random_steps = set(schedule.random_steps(eta))
     for index in range(len(schedule.timesteps)):
         rows = torch.full((len(latents),), index, device=latents.device)
         guided, conditional = predict(network, latents, schedule.timesteps[rows], conditioning, guidance)
-        mean, std = schedule.step(guided, latents, rows, eta)
-        if index in random_steps:
+        is_random = index in random_steps
+        mean, std = schedule.step(guided, latents, rows, eta if is_random else 0.0)
+        if is_random:
             following = mean + std.view(-1, 1, 1, 1) * noise_like(latents, generators)
             policy_mean = mean if guided_log_probs else schedule.step(conditional, latents, rows, eta)[0]
             log_probs.append(gaussian_log_prob(following, policy_mean, std))

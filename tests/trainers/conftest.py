@@ -6,6 +6,7 @@ from accelerate.state import AcceleratorState
 
 from fergi_reward import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 
 PROMPTS = ["a red cat", "a blue house"]
@@ -64,6 +65,29 @@ def backprop_trainer_of(tmp_path, pipeline, redness):
     def build(reward=redness, pipeline=pipeline, judges=None, **options):
         small = {**SMALL, "output_dir": str(tmp_path / "run")}
         return RewardBackpropTrainer(RewardBackpropConfig(**{**small, **options}), reward, pipeline, PROMPTS, judges)
+
+    return build
+
+
+@pytest.fixture
+def flow_trainer_of(tmp_path, redness):
+    """The same for Flow-GRPO, on a Stable Diffusion 3: two groups of four."""
+
+    def build(reward=redness, pipeline=None, judges=None, **options):
+        small = {
+            **SMALL,
+            "sample_num_steps": 5,
+            "sample_eta": 0.5,
+            "sample_guidance_scale": 1.0,
+            "sample_group_size": 4,
+            "sample_batch_size": 8,
+            "sample_num_batches_per_epoch": 1,
+            "picture_num_steps": 6,
+            "train_clip_range": 1e-2,
+            "output_dir": str(tmp_path / "run"),
+        }
+        pipeline = pipeline or tiny.stable_diffusion_3(seed=0)
+        return FlowGRPOTrainer(FlowGRPOConfig(**{**small, **options}), reward, pipeline, PROMPTS, judges)
 
     return build
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fergi_reward.trainers.advantages import PerPromptStatTracker
+from fergi_reward.trainers.advantages import PerPromptStatTracker, group_advantages, optimality
 
 
 def test_each_prompt_is_judged_by_its_own_rewards():
@@ -37,3 +37,13 @@ def test_a_restored_tracker_goes_on_as_the_old_one():
     new.load_state_dict(old.state_dict())
     later = (["dog", "cat"], torch.tensor([4.0, 7.0]))
     assert torch.equal(old.update(*later), new.update(*later))
+
+
+def test_a_group_is_judged_by_itself_wherever_its_members_stand():
+    # cat: mean 2, std 1. dog: mean 20, std 10. The rat is alone.
+    advantages = group_advantages(["cat", "dog", "rat", "cat", "dog"], torch.tensor([1.0, 10.0, 7.0, 3.0, 30.0]))
+    assert advantages.tolist() == pytest.approx([-1, -1, 0, 1, 1], abs=1e-5)
+
+
+def test_optimality_stays_between_the_worst_and_the_best():
+    assert optimality(torch.tensor([-7.0, -1.0, 0.0, 1.0, 7.0]), 2.0).tolist() == [0, 0.25, 0.5, 0.75, 1]

@@ -185,17 +185,18 @@ def test_no_prompts(pipeline, redness, tmp_path):
         DDPOTrainer(DDPOConfig(output_dir=str(tmp_path)), redness, pipeline, [])
 
 
-def test_flow_matching_is_refused(trainer_of):
-    with pytest.raises(FergiRewardError, match="StableDiffusion3Pipeline draws without noise"):
-        trainer_of(pipeline=tiny.stable_diffusion_3())
-
-
-def test_stable_diffusion_xl(trainer_of):
-    trainer = trainer_of(pipeline=tiny.stable_diffusion_xl(), gradient_checkpointing=True)
+@pytest.mark.parametrize("kind", [tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
+def test_other_pipelines(trainer_of, kind):
+    trainer = trainer_of(pipeline=kind(), gradient_checkpointing=True, sample_num_steps=6, sample_eta=0.7)
     folder = trainer.train()
     assert metrics_of(trainer)[0]["grad_norm"] > 0
     assert metrics_of(trainer)[0]["approx_kl"] < 1e-12
-    tiny.stable_diffusion_xl().load_lora_weights(folder)
+    kind().load_lora_weights(folder)
+
+
+def test_a_flow_in_too_few_steps_for_its_noise_is_refused(trainer_of):
+    with pytest.raises(FergiRewardError, match=r"with sample_eta 1\.0 none of sample_num_steps 4 draws noise"):
+        trainer_of(pipeline=tiny.stable_diffusion_3(), sample_num_steps=4)
 
 
 def test_a_reward_in_the_background_overlaps_with_sampling_and_changes_nothing(trainer_of, redness, tmp_path):

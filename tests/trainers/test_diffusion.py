@@ -1,9 +1,9 @@
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, PNDMScheduler
+from diffusers import DDIMScheduler, PNDMScheduler
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.diffusion import DDIMSchedule, FlowSchedule, gaussian_kl, gaussian_log_prob
+from fergi_reward.trainers.diffusion import DDIMSchedule, gaussian_kl, gaussian_log_prob
 
 SETTINGS = {
     "beta_start": 0.00085,
@@ -89,39 +89,14 @@ def test_schedules_that_cannot_be_trained(settings, steps, message):
         DDIMSchedule.from_scheduler(DDIMScheduler(**SETTINGS, **settings), steps, CPU)
 
 
-def test_a_flow_step_is_the_one_that_diffusers_takes():
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    schedule = FlowSchedule.from_scheduler(scheduler, 6, CPU)
-    scheduler.set_timesteps(6)
-    assert torch.equal(schedule.timesteps, scheduler.timesteps)
-    for index, timestep in enumerate(scheduler.timesteps):
-        expected = scheduler.step(drawn(1).float(), timestep, drawn(0).float()).prev_sample
-        mean, std = schedule.step(drawn(1).float(), drawn(0).float(), torch.full((3,), index), 0.0)
-        torch.testing.assert_close(mean, expected)
-        assert std.tolist() == [0, 0, 0]
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "flow"])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_the_right_prediction_leads_back_to_what_was_noised(kind):
     original, noise, steps = drawn(0), drawn(1), torch.tensor([0, 2, 4])
-    if kind == "flow":
-        schedule = FlowSchedule.from_scheduler(FlowMatchEulerDiscreteScheduler(shift=3.0), 5, CPU)
-        prediction = noise - original
-    else:
-        schedule = DDIMSchedule.from_scheduler(DDIMScheduler(**SETTINGS, prediction_type=kind), 5, CPU)
-        alpha = schedule.alphas_cumprod[steps].view(-1, 1, 1, 1)
-        prediction = noise if kind == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * original
+    schedule = DDIMSchedule.from_scheduler(DDIMScheduler(**SETTINGS, prediction_type=kind), 5, CPU)
+    alpha = schedule.alphas_cumprod[steps].view(-1, 1, 1, 1)
+    prediction = noise if kind == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * original
     noised = schedule.noised(original, noise, steps)
     torch.testing.assert_close(schedule.original(prediction, noised, steps), original, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("setting", ["use_dynamic_shifting", "stochastic_sampling"])
-def test_flows_that_cannot_be_trained(setting):
-    with pytest.raises(FergiRewardError, match=f"scheduler has {setting}"):
-        FlowSchedule.from_scheduler(FlowMatchEulerDiscreteScheduler(**{setting: True}), 5, CPU)
-    schedule = FlowSchedule.from_scheduler(FlowMatchEulerDiscreteScheduler(), 5, CPU)
-    with pytest.raises(FergiRewardError, match=r"sample_eta is 0.5: a flow-matching model"):
-        schedule.step(drawn(0), drawn(1), torch.tensor([0, 1, 2]), 0.5)
 
 
 def test_steps_that_an_offset_moves_beyond_the_schedule_are_refused():

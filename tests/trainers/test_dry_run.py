@@ -10,6 +10,7 @@ from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.dry_run import META, SCORER_PARAMETERS, dry_run, peak_memory
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.pipelines import network_of
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
@@ -19,9 +20,11 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "ddpo": [ScriptArguments, DDPOConfig],
     "diffusion_dpo": [PairArguments, DiffusionDPOConfig],
+    "flow_grpo": [ScriptArguments, FlowGRPOConfig],
     "reward_backprop": [ScriptArguments, RewardBackpropConfig],
 }
-TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "model: s" in path.read_text()]
+BY_NAME = {"ddpo": "ddpo", "diffusion": "diffusion_dpo", "flow": "flow_grpo", "nft": "flow_grpo"}
+TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "by --dry-run" in path.read_text()]
 
 
 def test_memory_counted_by_hand():
@@ -35,6 +38,12 @@ def test_memory_counted_by_hand():
 
     # Two vectors of 4,000 bytes at first; afterwards one, its views, and 2,000 bytes.
     assert peak_memory(work) == 8000
+
+
+def test_weights_that_are_only_read_are_not_counted():
+    weight = torch.empty(1000, 1000, device=META)
+    # The product alone, 10 x 1000 numbers: a transposed weight is the weight.
+    assert peak_memory(lambda: torch.empty(10, 1000, device=META) @ weight.T) == 2 * 40_000
 
 
 def test_what_the_backward_pass_needs_is_kept():
@@ -56,11 +65,12 @@ def test_published_networks_have_the_published_sizes():
     assert sizes["stable-diffusion-v1-5/stable-diffusion-v1-5"] == 859_520_964
     assert sizes["stabilityai/stable-diffusion-xl-base-1.0"] == 2_567_463_684
     assert 2.2e9 < sizes["stabilityai/stable-diffusion-3.5-medium"] < 2.6e9
+    assert sizes["black-forest-labs/FLUX.1-dev"] == 11_901_408_320
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_every_configuration_can_be_built_and_fits_what_it_says(path):
-    program = next((name for name in PROGRAMS if path.stem.startswith(name)), "reward_backprop")
+    program = BY_NAME.get(path.stem.split("_")[0], "reward_backprop")
     script, config = parse_arguments(PROGRAMS[program], ["--config", str(path)])
     assert path.read_text().startswith(f"# accelerate launch training/{program}.py --config configs/{path.name}\n")
     assert (ROOT / script.prompts).exists()
@@ -72,8 +82,11 @@ def test_every_configuration_can_be_built_and_fits_what_it_says(path):
 
 
 def test_all_published_configurations_are_there():
-    names = "alignprop_sd15 ddpo_sd15 ddpo_sdxl diffusion_dpo_sd15 diffusion_dpo_sd35 diffusion_dpo_sdxl"
-    assert [path.stem for path in TRAINED] == f"{names} draft1_sd15 draft1_sd35 draft1_sdxl refl_sd15".split()
+    names = (
+        "alignprop_sd15 ddpo_sd15 ddpo_sdxl diffusion_dpo_sd15 diffusion_dpo_sd35 diffusion_dpo_sdxl draft1_sd15 "
+        "draft1_sd35 draft1_sdxl flow_grpo_flux flow_grpo_sd35 nft_sd35 refl_sd15"
+    )
+    assert [path.stem for path in TRAINED] == names.split()
 
 
 def test_checkpointing_takes_less_and_more_steps_take_more():

@@ -4,7 +4,7 @@ import torch
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.lora import add_lora, load_lora, save_lora
-from fergi_reward.trainers.pipelines import latent_shape
+from fergi_reward.trainers.pipelines import is_flux, latent_shape
 
 
 def drawn(pipeline, latents):
@@ -21,10 +21,12 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, st
     assert not any(parameter.requires_grad for parameter in pipeline.vae.parameters())
 
 
-@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3])
+@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
 def test_plain_diffusers_loads_the_adapter_and_draws_the_same(kind, tmp_path):
     pipeline = kind(seed=0)
     start_latents = torch.randn(2, *latent_shape(pipeline), generator=torch.Generator().manual_seed(0))
+    if is_flux(pipeline):
+        start_latents = pipeline._pack_latents(start_latents, *start_latents.shape)
     base = drawn(pipeline, start_latents)
     # An alpha unlike the rank, since diffusers takes them for equal where it is not told.
     for parameter in add_lora(pipeline, rank=2, alpha=6, seed=0):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fergi_reward.trainers.losses import clipped_loss, implicit_rewards, preference_loss, reward_loss
+from fergi_reward.trainers.losses import clipped_loss, implicit_rewards, nft_loss, preference_loss, reward_loss
 
 
 def test_numbers_worked_by_hand():
@@ -75,3 +75,36 @@ def test_a_pair_is_pulled_apart_no_further_than_its_confidence():
     preference_loss(margins, confidences).sum().backward()
     # sigmoid(margin) - confidence.
     assert margins.grad.tolist() == pytest.approx([0.0, 0.0, -0.3], abs=1e-6)
+
+
+def test_nft_by_hand():
+    # The first picture is the docstring's, 3.25. Of the second v+ = 2 + 0.1 (0 - 2) = 1.8 and v- = 2.2 aim at 3:
+    # 0.25 x 1.2^2 + 0.75 x 0.8^2 = 0.84.
+    velocity, old, target = (torch.tensor(values).view(2, 1, 1, 1) for values in ([1.0, 0.0], [0.0, 2.0], [2.0, 3.0]))
+    optimality = torch.tensor([0.75, 0.25])
+    first, second = (
+        nft_loss(velocity[row : row + 1], old[row : row + 1], target[row : row + 1], optimality[row : row + 1], beta)
+        for row, beta in ((0, 0.5), (1, 0.1))
+    )
+    assert (first.item(), second.item()) == pytest.approx((3.25, 0.84))
+
+
+@pytest.mark.parametrize(("optimality", "sign"), [(1.0, -1), (0.6, -1), (0.5, 0), (0.4, 1), (0.0, 1)])
+def test_nft_moves_towards_good_pictures_and_away_from_bad_ones(optimality, sign):
+    # The target lies above the old velocity: descending the gradient raises the new one for a good picture. Where the
+    # two are equal the gradient is 2 beta (2 r - 1) (old - target).
+    velocity = torch.full((1, 1, 1, 1), 0.5, requires_grad=True)
+    nft_loss(
+        velocity, torch.full((1, 1, 1, 1), 0.5), torch.full((1, 1, 1, 1), 2.0), torch.tensor([optimality]), 0.3
+    ).backward()
+    assert velocity.grad.item() == pytest.approx(2 * 0.3 * (2 * optimality - 1) * (0.5 - 2.0), abs=1e-6)
+    assert torch.sign(velocity.grad).item() == pytest.approx(sign, abs=1e-6)
+
+
+def test_gradient_of_nft_against_finite_differences():
+    velocity, old, target = (
+        torch.randn(2, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in range(3)
+    )
+    velocity.requires_grad_()
+    optimality = torch.tensor([0.9, 0.2], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda value: nft_loss(value, old, target, optimality, 0.4), velocity)

@@ -16,6 +16,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "ddpo": ["training/ddpo.py", "--config", "configs/ddpo_tiny.yaml"],
+    "flow_grpo": ["training/flow_grpo.py", "--config", "configs/flow_grpo_tiny.yaml"],
     "reward_backprop": ["training/reward_backprop.py", "--config", "configs/reward_backprop_tiny.yaml"],
 }
 RUN = ["checkpoints", "grids", "logs", "lora", "metrics.jsonl"]
@@ -37,6 +38,11 @@ def batches_for(name, processes):
     batches = str(8 // 2 // processes)
     more = {
         "ddpo": ["--sample_batch_size", "2", "--sample_num_batches_per_epoch", batches],
+        # More than two steps, of which some draw noise.
+        "flow_grpo": [
+            *("--sample_batch_size", "2", "--sample_num_batches_per_epoch", batches),
+            *("--sample_group_size", "4", "--sample_num_steps", "4", "--picture_num_steps", "2"),
+        ],
         "reward_backprop": ["--backprop_steps_max", "2"],
     }
     return ["--train_batch_size", "2", "--train_gradient_accumulation_steps", batches, *more[name]]

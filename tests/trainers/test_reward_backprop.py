@@ -6,12 +6,12 @@ from safetensors.torch import load_file
 
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.pipelines import decode, encode_absence, encode_prompts, latent_shape
+from fergi_reward.trainers.pipelines import decode, encode_prompts, latent_shape
 from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import Guidance, noise_like, predict, starting_noise
+from fergi_reward.trainers.trajectory import guidance_of, noise_like, predict, starting_noise
 
 STEPS = 4
-KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3]
+KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux]
 
 
 def generators():
@@ -26,7 +26,7 @@ def metrics_of(trainer):
 def in_float64(trainer):
     """The trainer with everything in double precision and an adapter that does something."""
     trainer.pipeline.to(torch.float64)
-    trainer.guidance = Guidance(trainer.guidance.scale, encode_absence(trainer.pipeline))
+    trainer.guidance = guidance_of(trainer.pipeline, trainer.config.sample_guidance_scale)
     noise = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in trainer.parameters:
@@ -61,9 +61,8 @@ def directional_derivatives(trainer, value, gradient_of):
 @pytest.mark.parametrize(("steps", "leap"), [(1, False), (2, False), (STEPS, False), (1, True), (3, True)])
 def test_gradient_through_the_last_steps_against_finite_differences(backprop_trainer_of, kind, steps, leap):
     options = {"sample_num_steps": STEPS, "backprop_steps_max": steps, "one_step_prediction": leap}
-    eta = 0.0 if kind is tiny.stable_diffusion_3 else 0.5
     trainer = in_float64(
-        backprop_trainer_of(pipeline=kind(), sample_eta=eta, gradient_checkpointing=steps == 2, **options)
+        backprop_trainer_of(pipeline=kind(), sample_eta=0.5, gradient_checkpointing=steps == 2, **options)
     )
     start = generators()
     with torch.no_grad():
@@ -91,7 +90,8 @@ def test_gradient_through_the_last_steps_against_finite_differences(backprop_tra
     assert value().item() == pytest.approx(gradient_of().item(), rel=1e-9)
     analytic, numeric = directional_derivatives(trainer, value, gradient_of)
     assert abs(numeric) > 1e-3
-    assert analytic == pytest.approx(numeric, rel=1e-5)
+    # FLUX turns its queries and keys in float32, whatever the rest is in.
+    assert analytic == pytest.approx(numeric, rel=1e-3 if kind is tiny.flux else 1e-5)
 
 
 def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_of):

@@ -5,18 +5,27 @@ from fergi_reward import tiny
 from fergi_reward.trainers.diffusion import gaussian_log_prob
 from fergi_reward.trainers.pipelines import (
     decode,
+    denoiser,
     encode_absence,
     encode_prompts,
+    is_flux,
     latent_shape,
     network_of,
     schedule_of,
 )
 from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import Guidance, denoise, predict, sample_trajectory, starting_noise
+from fergi_reward.trainers.trajectory import Guidance, denoise, guidance_of, predict, sample_trajectory, starting_noise
 
 PROMPTS = ["a red cat", "a blue house"]
 CPU = torch.device("cpu")
 STEPS = 4
+
+
+def flux_schnell(seed):
+    return tiny.flux(seed=seed, guidance_embeds=False)
+
+
+KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux, flux_schnell]
 
 
 def sampled(pipeline, guidance, *, eta=1.0, rows=(0, 1), guided_log_probs=True):
@@ -24,7 +33,7 @@ def sampled(pipeline, guidance, *, eta=1.0, rows=(0, 1), guided_log_probs=True):
     generators = [generator(0, "noise", row) for row in rows]
     schedule = schedule_of(pipeline, STEPS, CPU)
     return sample_trajectory(
-        pipeline.unet, schedule, conditioning, latent_shape(pipeline), generators,
+        pipeline.unet, schedule, conditioning, latent_shape(pipeline), generators, schedule.random_steps(eta),
         eta=eta, guidance=guidance, guided_log_probs=guided_log_probs,
     )  # fmt: skip
 
@@ -44,7 +53,7 @@ def recomputed(pipeline, trajectory, guidance):
     return log_probs.detach()
 
 
-@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 @torch.no_grad()
 def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
@@ -53,11 +62,12 @@ def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
     network_of(pipeline).eval()
     conditioning = encode_prompts(pipeline, PROMPTS)
     noise = starting_noise(latent_shape(pipeline), [generator(row) for row in range(2)], conditioning)
-    guidance = Guidance(scale, encode_absence(pipeline)) if scale > 1 else None
-    schedule = schedule_of(pipeline, STEPS, CPU)
-    latents = denoise(network_of(pipeline), schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
+    guidance = guidance_of(pipeline, scale)
+    schedule, network = schedule_of(pipeline, STEPS, CPU), denoiser(pipeline, scale)
+    latents = denoise(network, schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
+    start = pipeline._pack_latents(noise, *noise.shape) if is_flux(pipeline) else noise
     expected = pipeline(
-        PROMPTS, latents=noise, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
+        PROMPTS, latents=start, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
     ).images
     pixels = decode(pipeline, latents).permute(0, 2, 3, 1)
     torch.testing.assert_close(pixels, torch.from_numpy(expected), rtol=0, atol=1e-5)

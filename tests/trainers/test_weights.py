@@ -9,7 +9,7 @@ from fergi_reward.trainers.pipelines import network_name, network_of
 from fergi_reward.trainers.weights import attach, copied, loading_line
 
 CPU = torch.device("cpu")
-KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3]
+KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux]
 
 
 def attached(pipeline, full, dtype=torch.float32):

@@ -1,0 +1,111 @@
+import math
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.diffusion import gaussian_log_prob
+from fergi_reward.trainers.flow import FlowSchedule, resolution_shift, sde_mean, sde_std, sliding_window
+
+CPU = torch.device("cpu")
+
+
+def drawn(seed):
+    return torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def schedule_of(num_steps, **settings):
+    return FlowSchedule.from_scheduler(FlowMatchEulerDiscreteScheduler(**settings), num_steps, CPU, tokens=64)
+
+
+def test_without_noise_a_step_is_the_one_that_diffusers_takes():
+    scheduler, schedule = FlowMatchEulerDiscreteScheduler(shift=3.0), schedule_of(6, shift=3.0)
+    scheduler.set_timesteps(6)
+    assert torch.equal(schedule.timesteps, scheduler.timesteps)
+    for index, timestep in enumerate(scheduler.timesteps):
+        mean, std = schedule.step(drawn(1), drawn(0), torch.full((3,), index), 0.0)
+        assert torch.equal(mean, scheduler.step(drawn(1), timestep, drawn(0)).prev_sample)
+        assert std.tolist() == [0, 0, 0]
+    assert schedule.random_steps(0.0) == []
+
+
+def test_a_step_with_noise_by_hand():
+    # From t = 0.5 to 0.4 with a = 0.8: std = 0.8 sqrt(0.5 / 0.5) sqrt(0.1). The drift of x = 2 and v = 1 is
+    # v + 0.64 / (2 x 0.5) (2 + 0.5 x 1) = 2.6, the mean 2 - 0.1 x 2.6 = 1.74.
+    time, following = torch.tensor([0.5]), torch.tensor([0.4])
+    std = sde_std(time, following, 0.8)
+    assert std.item() == pytest.approx(0.8 * math.sqrt(0.1))
+    mean = sde_mean(torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 2.0), time, following, std)
+    assert mean.item() == pytest.approx(1.74)
+
+
+def test_the_first_step_is_finite_and_the_last_ones_draw_no_noise():
+    # From 1 by 0.2: at t = 1 the length of the step stands for 1 - t; at t = 0.4 the step ends with less noise, 0.2,
+    # than it would bring, 0.6 sqrt(0.4 / 0.6 x 0.2) = 0.219.
+    times = torch.linspace(1, 0, 6)
+    expected = 0.6 * torch.tensor([1.0, math.sqrt(0.8), math.sqrt(0.3), 0.0, 0.0])
+    torch.testing.assert_close(sde_std(times[:-1], times[1:], 0.6), expected)
+    assert schedule_of(8).random_steps(0.7) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.7, 1.5])
+def test_with_noise_and_without_pictures_have_the_same_distribution(eta):
+    """Pictures from N(2, 0.25), for which the velocity is known in closed form: at every time x_t is Gaussian."""
+    mean, variance, steps, count = 2.0, 0.25, 400, 20_000
+    schedule = schedule_of(steps)
+    random = torch.Generator().manual_seed(0)
+    latents = torch.randn(count, 1, 1, 1, generator=random)
+    for index in range(steps):
+        time = schedule.sigmas[index]
+        total = (1 - time) ** 2 * variance + time**2
+        # The expectation of noise - image where (1 - t) image + t noise is known.
+        velocity = -mean + (time - (1 - time) * variance) / total * (latents - (1 - time) * mean)
+        drift, std = schedule.step(velocity, latents, torch.full((count,), index), eta)
+        latents = drift + std.view(-1, 1, 1, 1) * torch.randn(latents.shape, generator=random)
+        if index in (99, 299, 399):
+            time = schedule.sigmas[index + 1]
+            expected = (1 - time) * mean, ((1 - time) ** 2 * variance + time**2).sqrt()
+            assert latents.mean().item() == pytest.approx(expected[0].item(), abs=0.02)
+            assert latents.std().item() == pytest.approx(expected[1].item(), rel=0.02)
+
+
+def test_the_probability_of_a_step_is_that_of_a_normal_distribution():
+    schedule, steps = schedule_of(8), torch.tensor([0, 1, 3])
+    mean, std = schedule.step(drawn(1), drawn(0), steps, 0.7)
+    normal = torch.distributions.Normal(mean, std.view(-1, 1, 1, 1))
+    expected = normal.log_prob(drawn(2)).mean((1, 2, 3))
+    torch.testing.assert_close(gaussian_log_prob(drawn(2), mean, std), expected)
+
+
+def test_gradient_of_the_log_prob_against_finite_differences():
+    schedule, (velocity, latents, following) = schedule_of(8), (drawn(seed).double() for seed in range(3))
+
+    def log_prob(velocity):
+        return gaussian_log_prob(following, *schedule.step(velocity, latents, torch.tensor([0, 1, 1]), 0.7))
+
+    assert torch.autograd.gradcheck(log_prob, velocity.requires_grad_(), fast_mode=True)
+
+
+def test_the_right_velocity_leads_back_to_what_was_noised():
+    schedule, steps, (original, noise) = schedule_of(5), torch.tensor([0, 2, 4]), (drawn(0), drawn(1))
+    noised = schedule.noised(original, noise, steps)
+    torch.testing.assert_close(schedule.original(noise - original, noised, steps), original)
+
+
+def test_larger_pictures_move_towards_noise():
+    settings = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True).config
+    assert resolution_shift(settings, 256) == pytest.approx(0.5)
+    assert resolution_shift(settings, 4096) == pytest.approx(1.15)
+    assert resolution_shift(settings, 2176) == pytest.approx(0.825)
+
+
+def test_the_window_slides_and_begins_again():
+    assert [sliding_window([0, 1, 2, 3], 2, 1, turn) for turn in range(4)] == [[0, 1], [1, 2], [2, 3], [0, 1]]
+    assert sliding_window([0, 1, 2, 3], 4, 2, 5) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("setting", ["invert_sigmas", "stochastic_sampling"])
+def test_flows_that_cannot_be_trained(setting):
+    with pytest.raises(FergiRewardError, match=f"scheduler has {setting}"):
+        schedule_of(5, **{setting: True})
