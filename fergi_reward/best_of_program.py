@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -137,18 +138,20 @@ def load_adapter(pipeline: Pipeline, folder: Path) -> None:
     from diffusers.utils import logging
 
     if not folder.exists():
-        raise FergiRewardError(f"--lora {folder} does not exist: give the folder of an adapter")
+        raise FergiRewardError(f"the adapter {folder} does not exist: give its folder")
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # that an adapter leaves the text encoder alone is no news
     try:
-        pipeline.load_lora_weights(folder)
+        with warnings.catch_warnings():  # peft lists every layer that does not fit; the error says it once
+            warnings.simplefilter("ignore", RuntimeWarning)
+            pipeline.load_lora_weights(folder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise FergiRewardError(f"--lora {folder} holds no adapter of this pipeline ({reason})") from error
+        raise FergiRewardError(f"{folder} holds no adapter of this pipeline ({reason})") from error
     finally:
         logging.set_verbosity(verbosity)
     if not pipeline.get_active_adapters():  # diffusers only warns
-        raise FergiRewardError(f"--lora {folder} holds no adapter of this pipeline: it changes none of its layers")
+        raise FergiRewardError(f"{folder} holds no adapter of this pipeline: it changes none of its layers")
 
 
 def picture_name(number: int, prompt: str) -> str:

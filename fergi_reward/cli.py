@@ -449,7 +449,7 @@ def scorers() -> None:
 
 @main.group()
 def evaluate() -> None:
-    """Judge rewards, with intervals and beside published figures."""
+    """Judge rewards and tuned models, with intervals."""
 
 
 @evaluate.command()
@@ -485,6 +485,52 @@ def preferences(report: Path | None, **options: Any) -> None:  # noqa: ANN401 - 
         click.echo(f"{markdown(result)}\nresults: {options['out'] / 'results.json'}")
         if report is not None:
             _write_report(preferences_report(result), report)
+
+
+@evaluate.command()
+@config
+@click.option(
+    "--base",
+    default="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    help="The model before tuning: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
+)
+@click.option(
+    "--tuned",
+    multiple=True,
+    required=True,
+    metavar="[NAME=]PLACE",
+    help="The folder of an adapter or network as the trainers write it, a pipeline's folder or hub id; repeatable.",
+)
+@click.option("--prompts", type=PATH, required=True, help="A text file of prompts, one a line; not those trained on.")
+@click.option("--samples", type=click.IntRange(min=1), default=4, help="Pictures of each prompt by each model.")
+@click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.  [default: the pipeline's]")
+@click.option("--guidance-scale", type=float, help="Classifier-free guidance.  [default: the pipeline's]")
+@with_scoring
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    metavar="FILE",
+    help="Weights to judge by, too; repeatable.  [default: shipped, or the toy's]",
+)
+@click.option(
+    "--trained-on",
+    metavar="NAMES",
+    help="Scorers in the reward of models whose card does not say, with commas between; or none.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the pictures and the bootstrap.")
+@click.option("--out", type=PATH, default=Path("models"), help="A folder for results.json, results.md and pictures.")
+@report_option
+def models(report: Path | None, **options: Any) -> None:  # noqa: ANN401 - the options above
+    """Tuned models against their base model, judged by what they were not trained on; goes on where it was killed."""
+    from fergi_reward.compare_models_program import CompareModelsOptions, run
+    from fergi_reward.evaluation.models_report import markdown, models_report
+
+    result = run(CompareModelsOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
+    if result is not None:  # else another process prints it
+        click.echo(f"{markdown(result)}\nresults: {options['out'] / 'results.json'}")
+        if report is not None:
+            _write_report(models_report(result, options["out"]), report)
 
 
 @main.group()

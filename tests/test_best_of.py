@@ -150,7 +150,7 @@ def test_an_adapter_changes_the_pictures_and_one_of_another_model_is_refused(pro
     ("change", "message"),
     [
         (["--prompts", "nowhere.txt"], "cannot read the prompts in nowhere.txt"),
-        (["--lora", "nowhere"], "--lora nowhere does not exist"),
+        (["--lora", "nowhere"], "the adapter nowhere does not exist"),
         (["--device", "nonsense"], "--device nonsense cannot be used"),
         (["--checkpoint", "clip"], "checkpoints holds 'clip', must be NAME=FOLDER"),
         (["--scorers", "clip"], "the calibration has no weights for the terms clip"),

@@ -1,12 +1,10 @@
 """A benchmark of pictures: the margins of scorers, and of calibrations that weigh them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from fergi_reward.bulk.job import ScoringOptions
@@ -18,7 +16,7 @@ from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.picture_scores import picture_scores
 from fergi_reward.evaluation.preferences_result import Data, Exclusion
 from fergi_reward.evaluation.ranked_pairs import RankedPairs, ranked_pairs
-from fergi_reward.reward import CombinedReward
+from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.scorers.registry import term_name
 
 
@@ -41,7 +39,7 @@ def benchmark_margins(
             left.
     """
     terms = [term_name(name) for name in options.scorer_names]
-    rewards = _rewards(calibrations, terms)  # a missing fit shows before gigabytes are loaded
+    rewards = rewards_of(calibrations, terms)  # a missing fit shows before gigabytes are loaded
     scores = picture_scores(benchmark, options, out)
     if scores is None:
         return None
@@ -64,26 +62,12 @@ def benchmark_margins(
         models.append(ModelMargins(held_out, "scorer", "nothing", as_published, published.get(term)))
     by_term = scores.set_axis(terms, axis="columns")
     for name, reward in rewards.items():
-        found, as_published = judged(_totals(reward, by_term, scored))
+        found, as_published = judged(totals_of(reward, by_term))
         log_odds = calibrations[name].protocol == "bradley-terry"
         held_out = HeldOut(name, found.margins, found.units, log_odds)
         models.append(ModelMargins(held_out, "calibration", "nothing", as_published, None))
     notes = [f"{name} weighs none of the scorers: it is not judged." for name in calibrations if name not in rewards]
     return AllMargins(_data(benchmark, ranked), models, exclusions, benchmark.published, benchmark.protocol, notes)
-
-
-def _rewards(calibrations: Mapping[str, Calibration], terms: Sequence[str]) -> dict[str, CombinedReward]:
-    """The reward of those terms that each calibration weighs; none where it weighs none of them."""
-    weighed = {name: [term for term in terms if term in each.scorers] for name, each in calibrations.items()}
-    return {name: CombinedReward(chosen, calibrations[name]) for name, chosen in weighed.items() if chosen}
-
-
-def _totals(reward: CombinedReward, scores: pd.DataFrame, scored: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The reward of every row, NaN where there are no scores."""
-    terms = {name: torch.from_numpy(scores[name].to_numpy()[scored]) for name in reward.names}
-    totals = np.full(len(scores), np.nan)
-    totals[scored] = reward.combine(terms, [""] * int(scored.sum())).total.numpy()
-    return totals
 
 
 def _exclusions(benchmark: Benchmark, ranked: RankedPairs, scored: NDArray[np.bool_]) -> list[Exclusion]:

@@ -1,7 +1,8 @@
-"""Every picture of a benchmark through every scorer, once: a table that is kept and used again."""
+"""Every picture through every scorer, once: a table that is kept and used again."""
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -9,19 +10,21 @@ import pandas as pd
 from PIL import Image
 
 from fergi_reward.bulk.job import ScoringOptions, score_into, this_process
+from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import Score, Share
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.files import write_json
+from fergi_reward.scorers.base import Scorer
 
 
 def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> pd.DataFrame | None:
-    """The scores, computed where `out` does not have them yet; a run that was killed goes on.
+    """The scores of a benchmark's pictures, computed where `out` does not have them yet.
 
     Args:
         benchmark: The pictures and their prompts.
         options: Which scorers, and how they are run.
-        out: A folder for `scores.parquet`, `errors.csv` and a note of what the scores depend on, `scores.json`.
+        out: As in `kept_scores`.
 
     Returns:
         A column a scorer, a row of the benchmark each, NaN where the picture cannot be read; None on all processes but
@@ -30,21 +33,53 @@ def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> 
     Raises:
         FergiRewardError: A scorer cannot be loaded, or `out` holds other scores.
     """
-    path, note, columns = out / "scores.parquet", out / "scores.json", options.scorer_names
-    noted = _noted(benchmark, options)
+    columns = options.scorer_names
+    scoring = partial(scoring_with, options.load_scorers, options.batch_size)
+    table = kept_scores(out, benchmark.rows, benchmark.index, scoring, columns, _noted(benchmark, options), options)
+    if table is None:
+        return None
+    numbers = [benchmark.numbers[key] for key in zip(table["image"], table["prompt"], strict=True)]
+    return table[columns].set_axis(numbers).reindex(range(len(benchmark.numbers)))
+
+
+def kept_scores(
+    out: Path,
+    rows: Callable[[], Iterator[Row]],
+    index: Callable[[], Iterator[Row]],
+    scoring: Callable[[Share], Score],
+    columns: list[str],
+    noted: Mapping[str, str],
+    options: ScoringOptions,
+) -> pd.DataFrame | None:
+    """The scores in `out`, computed where they are not there yet; a run that was killed goes on.
+
+    Args:
+        out: A folder for `scores.parquet`, `errors.csv` and a note of what the scores depend on, `scores.json`.
+        rows: Streams the rows anew at every call.
+        index: The same rows; their pictures are not looked at.
+        scoring: What scores, for a process.
+        columns: Names of the scores.
+        noted: What the scores depend on.
+        options: How the scorers are run.
+
+    Returns:
+        `image`, `prompt` and the columns in float64, a row each that could be scored; None on all processes but the
+        first.
+
+    Raises:
+        FergiRewardError: A scorer cannot be loaded, or `out` holds other scores.
+    """
+    path, note = out / "scores.parquet", out / "scores.json"
     if path.is_file() and note.is_file():
         if json.loads(note.read_text(encoding="utf-8")) != noted:
             raise FergiRewardError(f"{path} holds scores of a run with other options: delete it, or give another --out")
         if this_process()[0].rank:
             return None
     else:
-        scoring = partial(_scoring, options)
-        if score_into(path, benchmark.rows, benchmark.index, scoring, columns, noted, options) is None:
+        if score_into(path, rows, index, scoring, columns, noted, options) is None:
             return None
         write_json(note, noted)
-    table = pd.read_parquet(path)
-    numbers = [benchmark.numbers[key] for key in zip(table["image"], table["prompt"], strict=True)]
-    return table[columns].astype(float).set_axis(numbers).reindex(range(len(benchmark.numbers)))
+    return pd.read_parquet(path).astype(dict.fromkeys(columns, float))
 
 
 def _noted(benchmark: Benchmark, options: ScoringOptions) -> dict[str, str]:
@@ -54,12 +89,13 @@ def _noted(benchmark: Benchmark, options: ScoringOptions) -> dict[str, str]:
     return noted | {name: str(getattr(options, name)) for name in ("scorers", "checkpoints", "dtype")}
 
 
-def _scoring(options: ScoringOptions, share: Share) -> Score:
-    """The function that scores a batch with every scorer."""
-    scorers = options.load_scorers(share)
+def scoring_with(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, share: Share) -> Score:
+    """The function that scores a batch with every scorer; what `load` gives is loaded now."""
+    scorers = load(share)
 
     def score(pictures: list[Image.Image], prompts: list[str]) -> dict[str, list[float]]:
-        size = options.batch_size
-        return {name: scorer.score(pictures, prompts, batch_size=size).tolist() for name, scorer in scorers.items()}
+        return {
+            name: scorer.score(pictures, prompts, batch_size=batch_size).tolist() for name, scorer in scorers.items()
+        }
 
     return score

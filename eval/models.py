@@ -1,0 +1,8 @@
+"""What `fergi-reward evaluate models` does: python eval/models.py --base emoji --tuned LORA --prompts FILE."""
+
+import sys
+
+from fergi_reward.cli import main
+
+if __name__ == "__main__":
+    main(["evaluate", "models", *sys.argv[1:]])

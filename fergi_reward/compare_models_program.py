@@ -1,0 +1,307 @@
+"""`fergi-reward evaluate models`: from options to pictures, scores and a comparison; goes on where it was killed."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from fergi_reward import emoji
+from fergi_reward.best_of_program import checked_device, load_adapter
+from fergi_reward.bulk.job import ScoringOptions, this_process
+from fergi_reward.bulk.scoring import Score, Share
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.emoji.judge import judge
+from fergi_reward.emoji.pictures import SCENES
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tuned_model
+from fergi_reward.evaluation.diversity import EMBEDDERS, distances_within
+from fergi_reward.evaluation.model_pictures import ModelPictures, shots_of
+from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
+from fergi_reward.evaluation.models_report import markdown
+from fergi_reward.evaluation.models_result import Example, ModelsResult
+from fergi_reward.evaluation.picture_scores import kept_scores, scoring_with
+from fergi_reward.evaluation.totals import rewards_of, totals_of
+from fergi_reward.files import write_json, write_text
+from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.registry import term_name
+from fergi_reward.trainers.pipelines import Pipeline, network_of
+from fergi_reward.trainers.samples import read_prompts, write_grid
+from fergi_reward.training_program import EMOJI, TOYS, load_any_pipeline, load_toy
+
+BASE = "base"
+NO_SCORER = "none"
+# The emoji world's own judge: how close the nearest real picture is, in dB, and whether it shows what was asked for.
+EMOJI_JUDGES = ("judge_psnr", "judge_right_scene")
+
+
+@dataclass(frozen=True)
+class CompareModelsOptions(ScoringOptions):
+    """What `fergi-reward evaluate models` is asked for; see its help."""
+
+    base: str
+    tuned: Sequence[str]
+    prompts: Path
+    samples: int
+    calibrations: Sequence[str]
+    trained_on: str | None
+    steps: int | None
+    guidance_scale: float | None
+    seed: int
+    out: Path
+
+    def problems(self) -> list[str]:
+        """What is wrong with them."""
+        problems = super().problems()
+        if self.base in TOYS and self.checkpoints:
+            problems.append(f"--checkpoint {self.checkpoints[0]} has no use: the toy {self.base} has its own scorers")
+        return problems
+
+    def models(self) -> list[ComparedModel]:
+        """The base model, then the tuned ones.
+
+        Raises:
+            FergiRewardError: One is not there, or two have one name.
+        """
+        trained_on = self._trained_on()
+        models = [
+            ComparedModel(BASE, self.base, "pipeline"),
+            *(tuned_model(text, trained_on) for text in self.tuned),
+        ]
+        for folder, count in Counter(model.folder for model in models).items():
+            if count > 1:
+                raise FergiRewardError(
+                    f"{count} models are called {folder!r}: name them, as in --tuned mine={self.tuned[-1]}"
+                )
+        return models
+
+    def _trained_on(self) -> tuple[str, ...] | None:
+        if self.trained_on is None:
+            return None
+        names = [name.strip() for name in self.trained_on.split(",")]
+        return () if names == [NO_SCORER] else tuple(term_name(name) for name in names)
+
+    def call(self) -> dict[str, Any]:
+        """Arguments of the pipelines' calls; what was not asked for is left to them."""
+        given = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def load_scorers(self, share: Share) -> dict[str, Scorer]:
+        """Those of a toy where the base model is one."""
+        if self.base not in TOYS:
+            return super().load_scorers(share)
+        return {name: load_toy(self.base, name) for name in self.scorer_names}
+
+    def calibrations_by_name(self) -> dict[str, Calibration]:
+        """Those asked for; by default the shipped one, or the emoji world's."""
+        if self.calibrations or self.base != EMOJI:
+            return {name: Calibration.named(name) for name in self.calibrations or ("shipped",)}
+        return {"toy": Calibration.load(emoji.CALIBRATION)}
+
+
+def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None:
+    """Draw, score and compare; write `results.json`, `results.md` and grids of examples.
+
+    Args:
+        options: What to compare.
+        command: Noted in the result.
+
+    Returns:
+        None on all processes but the first.
+
+    Raises:
+        FergiRewardError: An option, the prompts, a model, a scorer or a calibration cannot be used.
+    """
+    prompts = read_prompts(options.prompts)
+    models = options.models()
+    terms = [term_name(name) for name in options.scorer_names]
+    rewards = rewards_of(options.calibrations_by_name(), terms)  # a missing fit shows before anything is drawn
+    judged = options.base == EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
+    shots = shots_of(prompts, options.samples, options.seed)
+    pictures = [ModelPictures(options.out / model.folder, shots) for model in models]
+    notes = _draw(options, models, pictures, prompts)
+
+    load = cache(options.load_scorers)
+    measured = [
+        _measured(options, model, of_model, load, judged) for model, of_model in zip(models, pictures, strict=True)
+    ]
+    if this_process()[0].rank:
+        return None
+    with_totals = [_with_totals(each, options.scorer_names, rewards) for each in measured if each]
+    setting = Setting(
+        prompts, shots, options.samples, options.call(), _embedder(options), options.seed, command, tuple(notes)
+    )
+    result = compare(with_totals[0], with_totals[1:], _signals(options, rewards, judged), setting)
+    _write(result, options.out)
+    return result
+
+
+def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward], judged: bool) -> list[Signal]:
+    """In the order of the columns of scores: what is asked of every picture."""
+    signals = [Signal(name, "scorer", (term_name(name),)) for name in options.scorer_names]
+    signals += [Signal(name, "judge", ()) for name in EMOJI_JUDGES if judged]
+    return signals + [Signal(name, "calibration", tuple(reward.names)) for name, reward in rewards.items()]
+
+
+def _draw(
+    options: CompareModelsOptions,
+    models: Sequence[ComparedModel],
+    pictures: Sequence[ModelPictures],
+    prompts: Sequence[str],
+) -> list[str]:
+    """Draw what is left; what speaks against a base model, in sentences."""
+    share, wait = this_process()
+    for model, of_model in zip(models, pictures, strict=True):
+        of_model.check(_depends_on(options, model, prompts))
+    wait()  # a process that is ahead must not draw before the others have looked
+    called = str(emoji.DATA / "pipeline") if options.base == EMOJI else options.base
+    doubts = [base_doubt(model, called) for model in models]
+    sizes = (options.batch_size, share)
+    for model, of_model in zip(models[1:], pictures[1:], strict=True):
+        if of_model.left(*sizes):
+            load_model(options, model)  # what cannot be loaded shows before hours of drawing
+    for model, of_model in zip(models, pictures, strict=True):
+        of_model.draw(partial(load_model, options, model), options.batch_size, options.call(), share)
+    wait()
+    return [doubt for doubt in doubts if doubt]
+
+
+def _depends_on(options: CompareModelsOptions, model: ComparedModel, prompts: Sequence[str]) -> dict[str, object]:
+    """What a model's pictures depend on; not on how many there are."""
+    return {
+        "model": model.fingerprint or model.place,
+        "base": options.base,
+        "prompts": hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
+        "seed": options.seed,
+        "dtype": options.dtype,
+        "call": options.call(),
+    }
+
+
+def load_model(options: CompareModelsOptions, model: ComparedModel) -> Pipeline:
+    """The pipeline that draws as a model does.
+
+    Raises:
+        FergiRewardError: It cannot be loaded, or its weights are another base model's.
+    """
+    place = model.place if model.kind == "pipeline" else options.base
+    pipeline = load_any_pipeline(place, getattr(torch, options.dtype))
+    if model.kind == "adapter":
+        load_adapter(pipeline, Path(model.place))
+    elif model.kind == "network":
+        load_network(pipeline, Path(model.place))
+    return pipeline.to(checked_device(options.device))
+
+
+def load_network(pipeline: Pipeline, folder: Path) -> None:
+    """Give the pipeline the weights of the network in a folder, as full fine-tuning leaves it.
+
+    Raises:
+        FergiRewardError: It is damaged, or another model's.
+    """
+    network = network_of(pipeline)
+    try:
+        network.load_state_dict(type(network).from_pretrained(folder).state_dict())
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FergiRewardError(f"{folder} holds no {type(network).__name__} of this pipeline ({reason})") from error
+
+
+def _measured(
+    options: CompareModelsOptions,
+    model: ComparedModel,
+    pictures: ModelPictures,
+    load: Callable[[Share], Mapping[str, Scorer]],
+    judged: bool,
+) -> Measured | None:
+    """Scores and distances of a model's pictures; None on all processes but the first."""
+    drawn = (pictures.folder / "drawn.json").read_text(encoding="utf-8")
+    kept = ("scorers", "checkpoints", "dtype", "samples")
+    noted = {"drawn": drawn} | {name: str(getattr(options, name)) for name in kept}
+    columns = [*options.scorer_names, *(EMOJI_JUDGES if judged else ())]
+    scoring = partial(_scoring, load, options.batch_size, judged)
+    table = kept_scores(pictures.folder, pictures.rows, pictures.rows, scoring, columns, noted, options)
+    if table is None:
+        return None
+    scores = table.set_index("image")[columns].reindex([shot.file for shot in pictures.shots])
+    return Measured(model, scores, _distances(options, pictures, load, noted))
+
+
+def _scoring(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, judged: bool, share: Share) -> Score:
+    """The function that scores a batch with every scorer, and with the emoji world's judge where that was asked."""
+    score = scoring_with(load, batch_size, share)
+
+    def both(pictures: list[Image.Image], prompts: list[str]) -> dict[str, Sequence[float]]:
+        return {**score(pictures, prompts), **(_judged(pictures, prompts) if judged else {})}
+
+    return both
+
+
+def _judged(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, list[float]]:
+    found = judge(torch.stack([to_pixels(picture.convert("RGB")) for picture in pictures]), prompts)
+    right = (found.right_object & found.right_colour).float()
+    return dict(zip(EMOJI_JUDGES, (found.psnr.tolist(), right.tolist()), strict=True))
+
+
+def _embedder(options: CompareModelsOptions) -> str | None:
+    """The scorer whose image embedding measures diversity."""
+    if options.samples < 2:
+        return None
+    by_term = {term_name(name): name for name in options.scorer_names}
+    return next((by_term[term] for term in EMBEDDERS if term in by_term), None)
+
+
+def _distances(
+    options: CompareModelsOptions,
+    pictures: ModelPictures,
+    load: Callable[[Share], Mapping[str, Scorer]],
+    noted: Mapping[str, str],
+) -> NDArray[np.float64] | None:
+    """Mean pairwise distance within each prompt, kept in `diversity.json`."""
+    name = _embedder(options)
+    if name is None:
+        return None
+    path, depends_on = pictures.folder / "diversity.json", {**noted, "scorer": name}
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if kept.get("depends_on") != depends_on:
+        paths = [pictures.path(shot) for shot in pictures.shots]
+        found = distances_within(load(this_process()[0])[name], paths, options.samples)
+        kept = {"depends_on": depends_on, "distances": found}
+        write_json(path, kept)
+    return np.array(kept["distances"], dtype=np.float64)
+
+
+def _with_totals(measured: Measured, names: Sequence[str], rewards: Mapping[str, CombinedReward]) -> Measured:
+    by_term = measured.scores[list(names)].set_axis([term_name(name) for name in names], axis="columns")
+    totals = {name: totals_of(reward, by_term) for name, reward in rewards.items()}
+    return replace(measured, scores=measured.scores.assign(**totals))
+
+
+def _write(result: ModelsResult, out: Path) -> None:
+    for model in result.models:
+        for example in (*model.best, *model.worst):
+            _write_grid(out / example.side_by_side, [example], model.name, out)
+        folder = (out / model.best[0].side_by_side).parents[1]
+        _write_grid(folder / "best.png", model.best, model.name, out)
+        if model.worst:
+            _write_grid(folder / "worst.png", model.worst, model.name, out)
+    write_json(out / "results.json", asdict(result))
+    write_text(out / "results.md", markdown(result))
+
+
+def _write_grid(path: Path, examples: Sequence[Example], name: str, out: Path) -> None:
+    """Base and tuned side by side, two examples a row."""
+    files = [out / file for one in examples for file in (one.base, one.tuned)]
+    captions = [caption for one in examples for caption in (f"base: {one.prompt}", f"{name}: {one.prompt}")]
+    pixels = torch.stack([to_pixels(open_picture(file).convert("RGB")) for file in files])
+    write_grid(path, pixels, captions, columns=min(4, len(files)))

@@ -1,0 +1,156 @@
+"""A model to compare: where it is, what is in its folder, and what its card says that it was trained on."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fergi_reward.errors import FergiRewardError
+
+# A whole pipeline, a LoRA adapter, or only the network that denoises, as full fine-tuning leaves it.
+ModelKind = Literal["pipeline", "adapter", "network"]
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+WEIGHTS = (".safetensors", ".bin")
+OURS = "fergi-reward"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the trainers of this package write into the README.md of trained weights.
+
+    Attributes:
+        base_model: What was fine-tuned: a hub id, a folder of whoever trained it, or words.
+        learned_from: The reward or the pairs.
+    """
+
+    base_model: str
+    learned_from: Mapping[str, Any]
+
+    @property
+    def terms(self) -> tuple[str, ...] | None:
+        """Terms of the reward; none for pairs, which no scorer here made as far as the card says; None: not known."""
+        if "terms" in self.learned_from:
+            return tuple(self.learned_from["terms"])
+        return () if "pairs" in self.learned_from else None
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """A model to draw with.
+
+    Attributes:
+        name: In reports.
+        place: A folder or a hub id.
+        kind: What is there.
+        card: None where there is none of this package.
+        trained_on: Terms of the reward that it was trained on; None where nothing says.
+    """
+
+    name: str
+    place: str
+    kind: ModelKind
+    card: Card | None = None
+    trained_on: tuple[str, ...] | None = None
+
+    @property
+    def folder(self) -> str:
+        """What its folder of results is called.
+
+        >>> ComparedModel("epoch 4/lora", "runs/x/lora", "adapter").folder
+        'epoch-4-lora'
+        """
+        return re.sub(r"[^\w.]+", "-", self.name).strip("-.")
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """SHA-256 over its files but for text; None where it is not in a folder."""
+        place = Path(self.place)
+        if not place.is_dir():
+            return None
+        digest = hashlib.sha256()
+        for path in sorted(path for path in place.rglob("*") if path.is_file() and path.suffix != ".md"):
+            with path.open("rb") as file:
+                digest.update(f"{path.relative_to(place)}\n{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+        return digest.hexdigest()
+
+
+def tuned_model(text: str, trained_on: tuple[str, ...] | None) -> ComparedModel:
+    """The model that `[NAME=]PLACE` means; without a name it is called by the last two parts of its place.
+
+    Args:
+        text: Place is a folder as the trainers write it, one of a whole pipeline, or a pipeline's hub id.
+        trained_on: What it was trained on, unless its card says.
+
+    Raises:
+        FergiRewardError: There is no such folder, or nothing to draw with in it.
+    """
+    name, equals, place = text.rpartition("=")
+    if equals and not (name and place):
+        raise FergiRewardError(f"--tuned {text!r} must be NAME=PLACE or PLACE")
+    path = Path(place)
+    parts = [part for part in path.parts if part not in (path.anchor, "..")]
+    card = read_card(path)
+    terms = card.terms if card else None
+    return ComparedModel(name or "/".join(parts[-2:]), place, _kind(path), card, trained_on if terms is None else terms)
+
+
+def _kind(path: Path) -> ModelKind:
+    if not path.is_dir():
+        if HUB_ID.fullmatch(path.as_posix()) and not path.exists():
+            return "pipeline"
+        raise FergiRewardError(f"--tuned {path} is neither a folder nor a hub id: give one with trained weights")
+    names = [each.name for each in path.iterdir()]
+    if "model_index.json" in names:
+        return "pipeline"
+    if any(name.endswith(WEIGHTS) for name in names):
+        return "network" if "config.json" in names else "adapter"
+    what = "holds no weights" if names else "is empty"
+    raise FergiRewardError(f"--tuned {path} {what}: give the folder of an adapter, of a network or of a pipeline")
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card in a folder; None where there is none, or one of something else than this package."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    front = text.removeprefix("---\n").partition("\n---\n")[0]
+    found = re.search(r"^```json\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    try:
+        matter, learned_from = yaml.safe_load(front), json.loads(found[1] if found else "null")
+    except (yaml.YAMLError, json.JSONDecodeError):
+        return None
+    if not isinstance(matter, dict) or OURS not in (matter.get("tags") or ()) or not isinstance(learned_from, dict):
+        return None
+    return Card(str(matter.get("base_model")), learned_from)
+
+
+def base_doubt(model: ComparedModel, base: str) -> str | None:
+    """What speaks against drawing with these weights on that base model.
+
+    Args:
+        model: Trained weights.
+        base: Hub id or folder of the base model.
+
+    Returns:
+        A sentence where the card calls the base model by another name that may be a copy's; None where all is well.
+
+    Raises:
+        FergiRewardError: The card names another base model on the hub.
+    """
+    if model.card is None or model.kind == "pipeline" or "/" not in model.card.base_model:
+        return None
+    named = model.card.base_model
+    if Path(named).name == Path(base).name:
+        return None
+    if HUB_ID.fullmatch(named) and HUB_ID.fullmatch(base) and not Path(base).exists():
+        raise FergiRewardError(
+            f"--tuned {model.place} was trained on {named}, and --base is {base}: compare weights of one base model"
+        )
+    return f"{model.name}: its card names the base model {Path(named).name}, here it is {Path(base).name}."

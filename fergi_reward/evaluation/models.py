@@ -1,0 +1,234 @@
+"""Tuned models against their base model: from scores and distances to win rates, diversity, examples and a verdict."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fergi_reward.calibration.crossval import bootstrap_interval
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.compared_model import ComparedModel
+from fergi_reward.evaluation.model_pictures import Shot
+from fergi_reward.evaluation.models_result import (
+    Diversity,
+    Example,
+    ModelComparison,
+    ModelsResult,
+    SignalComparison,
+    SignalKind,
+)
+from fergi_reward.evaluation.models_verdict import verdict
+from fergi_reward.evaluation.preferences_result import Exclusion
+from fergi_reward.version import __version__
+
+EXAMPLES = 8
+FEW_PROMPTS = 20
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something that gives a picture a number, higher being better.
+
+    Attributes:
+        name: A column of the scores.
+        kind: What it is.
+        terms: What it must not share with a reward to be held out: its own term, or those that a calibration weighs.
+    """
+
+    name: str
+    kind: SignalKind
+    terms: tuple[str, ...]
+
+    def is_held_out(self, trained_on: tuple[str, ...] | None) -> bool | None:
+        """Whether a model trained on these terms was not trained on it; None where they are not known."""
+        if self.kind == "judge":
+            return True
+        return None if trained_on is None else not set(self.terms) & set(trained_on)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one model's pictures.
+
+    Attributes:
+        model: The model.
+        scores: A row a shot, a column a signal; NaN where the picture could not be read.
+        distances: Mean pairwise distance within each prompt; NaN where there is none. None where none was measured.
+    """
+
+    model: ComparedModel
+    scores: pd.DataFrame
+    distances: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all models have in common.
+
+    Attributes:
+        prompts: What was drawn.
+        shots: Every picture that each was asked for.
+        samples: Of each prompt.
+        drawing: Arguments of the pipelines' calls.
+        embedder: Whose embedding the distances are of.
+        seed: Of the pictures and the bootstrap.
+        command: Noted in the result.
+        notes: Noted too.
+    """
+
+    prompts: Sequence[str]
+    shots: Sequence[Shot]
+    samples: int
+    drawing: Mapping[str, float]
+    embedder: str | None
+    seed: int
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal], setting: Setting) -> ModelsResult:
+    """Hold every tuned model against the base model.
+
+    Raises:
+        FergiRewardError: No pair of pictures is left.
+    """
+    notes = [*setting.notes]
+    if len(set(setting.prompts)) < FEW_PROMPTS:
+        notes.append(f"With {len(set(setting.prompts))} prompt(s), intervals are too narrow to mean much.")
+    if setting.embedder is None:
+        reason = "one picture of a prompt" if setting.samples < 2 else "no scorer here has an image embedding"
+        notes.append(f"Diversity was not measured ({reason}): give --samples 2 or more, and a scorer such as clip.")
+    fingerprint = hashlib.sha256("\n".join(setting.prompts).encode()).hexdigest()
+    return ModelsResult(
+        base=base.model.place,
+        prompts=len(setting.prompts),
+        prompts_fingerprint=fingerprint,
+        samples=setting.samples,
+        drawing=setting.drawing,
+        models=tuple(_compared(base, each, signals, setting) for each in tuned),
+        exclusions=tuple(_unread(each, setting.shots) for each in (base, *tuned) if each.scores.isna().any(axis=None)),
+        notes=tuple(notes),
+        command=setting.command,
+        seed=setting.seed,
+        library_version=__version__,
+    )
+
+
+def _unread(measured: Measured, shots: Sequence[Shot]) -> Exclusion:
+    missing = measured.scores.isna().any(axis=1).to_numpy()
+    names = [f"{shots[row].file} ({shots[row].prompt})" for row in np.flatnonzero(missing).tolist()]
+    return Exclusion(len(names), f"pictures of {measured.model.name}", "not scored, see errors.csv", tuple(names[:3]))
+
+
+def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], setting: Setting) -> ModelComparison:
+    kept = (base.scores.notna().all(axis=1) & tuned.scores.notna().all(axis=1)).to_numpy()
+    if not kept.any():
+        raise FergiRewardError(f"no pair of pictures of {base.model.name} and {tuned.model.name} could be scored")
+    shots = [shot for shot, used in zip(setting.shots, kept, strict=True) if used]
+    before, after = base.scores[kept], tuned.scores[kept]
+    prompts = np.array([shot.prompt for shot in shots])
+    trained_on = tuned.model.trained_on
+    compared = tuple(
+        compare_signal(
+            signal,
+            signal.is_held_out(trained_on),
+            before[signal.name].to_numpy(),
+            after[signal.name].to_numpy(),
+            prompts,
+            setting.seed,
+        )
+        for signal in signals
+    )
+    gains_by = gain_signals(compared)
+    order = np.argsort(-(gains := _gains(before, after, gains_by)), kind="stable")
+    examples = [_example(shots[row], base, tuned, gains[row]) for row in order]
+    diversity = _diversity(base, tuned, setting)
+    return ModelComparison(
+        name=tuned.model.name,
+        place=tuned.model.place,
+        fingerprint=tuned.model.fingerprint,
+        trained_on=trained_on,
+        learned_from=tuned.model.card.learned_from if tuned.model.card else None,
+        signals=compared,
+        diversity=diversity,
+        best=tuple(examples[: min(EXAMPLES, (len(examples) + 1) // 2)]),
+        worst=tuple(examples[len(examples) - min(EXAMPLES, len(examples) // 2) :][::-1]),
+        gains_by=gains_by,
+        verdict=verdict(tuned.model.name, compared, len(set(prompts)), trained_on, diversity),
+    )
+
+
+def compare_signal(
+    signal: Signal,
+    held_out: bool | None,
+    base: NDArray[np.float64],
+    tuned: NDArray[np.float64],
+    prompts: NDArray[np.str_],
+    seed: int,
+) -> SignalComparison:
+    """Win rate, mean difference and standardised difference of pictures from the same prompts and seeds.
+
+    Args:
+        signal: What gave the numbers.
+        held_out: Whether the tuned model was not trained on it.
+        base: Of the base model's pictures, (P,).
+        tuned: Of the tuned model's, (P,).
+        prompts: The prompt of each, which the bootstrap draws, (P,).
+        seed: Of the bootstrap.
+    """
+    differences = tuned - base
+    halves = (np.sign(differences) + 1) / 2
+    spread = base.std(ddof=1) if len(base) > 1 else 0.0
+    return SignalComparison(
+        signal=signal.name,
+        kind=signal.kind,
+        held_out=held_out,
+        base=float(base.mean()),
+        tuned=float(tuned.mean()),
+        pairs=len(base),
+        wins=int((differences > 0).sum()),
+        ties=int((differences == 0).sum()),
+        win_rate=float(halves.mean()),
+        win_rate_ci95=bootstrap_interval(halves, prompts, seed),
+        difference=float(differences.mean()),
+        difference_ci95=bootstrap_interval(differences, prompts, seed),
+        standardised=float(differences.mean() / spread) if spread > 0 else None,
+    )
+
+
+def gain_signals(compared: Sequence[SignalComparison]) -> tuple[str, ...]:
+    """The signals that say which examples are best: held-out scorers and judges, or all where none is held out."""
+    usable = [one for one in compared if one.kind != "calibration"]
+    return tuple(one.signal for one in usable if one.held_out) or tuple(one.signal for one in usable)
+
+
+def _gains(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
+    """Mean over the signals of the difference in standard deviations of the base's pictures, (P,)."""
+    columns = list(names)
+    spread = before[columns].std(ddof=0).replace(0, 1)
+    return np.asarray(((after[columns] - before[columns]) / spread).mean(axis=1), dtype=np.float64)
+
+
+def _example(shot: Shot, base: Measured, tuned: Measured, gain: float) -> Example:
+    before, after = (f"{each.model.folder}/pictures/{shot.file}" for each in (base, tuned))
+    return Example(shot.prompt, shot.seed, before, after, f"{tuned.model.folder}/examples/{shot.file}", float(gain))
+
+
+def _diversity(base: Measured, tuned: Measured, setting: Setting) -> Diversity | None:
+    if setting.embedder is None or base.distances is None or tuned.distances is None:
+        return None
+    kept = np.isfinite(base.distances) & np.isfinite(tuned.distances)
+    if not kept.any():
+        return None
+    before, after = base.distances[kept], tuned.distances[kept]
+    return Diversity(
+        scorer=setting.embedder,
+        prompts=int(kept.sum()),
+        base=float(before.mean()),
+        tuned=float(after.mean()),
+        difference=float((after - before).mean()),
+        ci95=bootstrap_interval(after - before, np.array(setting.prompts)[kept], setting.seed),
+    )

@@ -1,0 +1,179 @@
+"""The report of tuned models against their base model: who is better by what they were not trained on, and examples."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
+from fergi_reward.report.markdown import markdown_table
+from fergi_reward.report.provenance import provenance, without_folders
+from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
+
+PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
+HELD_OUT = {True: "held out", False: "IN TRAINING REWARD", None: "not known"}
+HOW = (
+    "Both models drew the same prompts from the same seeds. Won: share of pairs in which the tuned model's picture has "
+    "the higher value, a tie as half. In SD: the difference in standard deviations of the base model's pictures. "
+    "Intervals are not corrected for the number of signals."
+)
+
+
+def models_report(result: ModelsResult, folder: Path) -> Report:
+    """The whole report.
+
+    Args:
+        result: What was found.
+        folder: Where the pictures are that it names.
+    """
+    files = {f"weights of {each.name}": each.fingerprint for each in result.models if each.fingerprint}
+    fingerprints = {"prompts": result.prompts_fingerprint, **files}
+    return Report(
+        title=f"Tuned models against {without_folders(result.base)}",
+        verdict=[*(each.verdict for each in result.models), _drawn(result)],
+        sections=list(_sections(result, folder)),
+        provenance=provenance(result.command, result.seed, fingerprints),
+        notes=result.notes,
+    )
+
+
+def markdown(result: ModelsResult) -> str:
+    """The verdicts and tables alone, which also read well in a terminal."""
+    parts = [f"# Tuned models against {result.base}", *(each.verdict for each in result.models), _drawn(result)]
+    for each in result.models:
+        parts += [f"## {each.name}", _trained_on(each), markdown_table(signals_table(each))]
+    parts.append(HOW)
+    if any(each.diversity for each in result.models):
+        parts += ["## Diversity", markdown_table(diversity_table(result))]
+    if result.exclusions:
+        parts += ["## Left out", markdown_table(_exclusions_table(result))]
+    if result.notes:
+        parts.append("\n".join(f"- {note}" for note in result.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _drawn(result: ModelsResult) -> str:
+    settings = "".join(f", {name} {value:g}" for name, value in result.drawing.items())
+    return (
+        f"{result.samples} picture(s) of each of {result.prompts} prompts by each model{settings}; intervals: 95 %, a "
+        "bootstrap over prompts."
+    )
+
+
+def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
+    for each in result.models:
+        yield Section(each.name, [_trained_on(each), HOW], [signals_table(each), _win_plot(each, result)])
+        if shown := list(_grids(each, folder)):
+            yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
+    if any(each.diversity for each in result.models):
+        yield Section("Diversity", items=[diversity_table(result)])
+    if result.exclusions:
+        yield Section("What was left out", items=[_exclusions_table(result)])
+
+
+def _trained_on(model: ModelComparison) -> str:
+    if model.trained_on is None:
+        return "Nothing says what it was trained on."
+    if model.trained_on:
+        return f"Its reward weighs {', '.join(model.trained_on)}."
+    return f"It was trained on no scorer{_pairs(model)}."
+
+
+def _pairs(model: ModelComparison) -> str:
+    """Pairs that a scorer ordered make it a reward, too: the reader must know whose they are."""
+    pairs = (model.learned_from or {}).get("pairs")
+    return f", but on the pairs {without_folders(str(pairs))}: whoever ordered them is not held out" if pairs else ""
+
+
+def signals_table(model: ModelComparison) -> Table:
+    """One row a scorer, judge and calibration."""
+    columns = [
+        Column("signal"),
+        Column("kind"),
+        Column("for this model"),
+        Column("won", PERCENT),
+        Column("95 % interval", INTERVAL),
+        Column("base", "{:.4g}"),
+        Column("tuned", "{:.4g}"),
+        Column("difference", "{:+.3g}"),
+        Column("95 % interval of it", "{0[0]:+.3g} to {0[1]:+.3g}"),
+        Column("in SD", "{:+.2f}"),
+        Column("won : tied : lost", "{0[0]:.0f} : {0[1]:.0f} : {0[2]:.0f}"),
+    ]
+    rows = [
+        (
+            one.signal,
+            one.kind,
+            HELD_OUT[one.held_out],
+            one.win_rate,
+            one.win_rate_ci95,
+            one.base,
+            one.tuned,
+            one.difference,
+            one.difference_ci95,
+            one.standardised,
+            (one.wins, one.ties, one.pairs - one.wins - one.ties),
+        )
+        for one in model.signals
+    ]
+    return Table(f"{model.name} against the base model.", columns, rows)
+
+
+def _win_plot(model: ModelComparison, result: ModelsResult) -> IntervalPlot:
+    number = [each.name for each in result.models].index(model.name) + 1
+    return IntervalPlot(
+        f"won-{number}",
+        f"How often {model.name} draws the better picture",
+        "pairs won, % (line: 95 % interval)",
+        [_estimate(one) for one in model.signals],
+        format="{:.1f}",
+        chance=50,
+    )
+
+
+def _estimate(one: SignalComparison) -> Estimate:
+    low, high = (100 * bound for bound in one.win_rate_ci95)
+    return Estimate(one.signal, 100 * one.win_rate, low, high, HELD_OUT[one.held_out].lower())
+
+
+def diversity_table(result: ModelsResult) -> Table:
+    """One row a tuned model."""
+    columns = [
+        Column("model"),
+        Column("embedding of"),
+        Column("base", "{:.4f}"),
+        Column("tuned", "{:.4f}"),
+        Column("difference", "{:+.4f}"),
+        Column("95 % interval", "{0[0]:+.4f} to {0[1]:+.4f}"),
+        Column("prompts"),
+        Column("pictures of a prompt"),
+    ]
+    rows = []
+    for each in result.models:
+        if (found := each.diversity) is not None:
+            says = "MORE ALIKE" if found.falls else "no more alike"
+            numbers = (found.base, found.tuned, found.difference, found.ci95, found.prompts)
+            rows.append((each.name, found.scorer, *numbers, says))
+    note = "Mean cosine distance of two pictures of one prompt; at 0 all are alike."
+    return Table("How different pictures of one prompt are.", columns, rows, note)
+
+
+def _exclusions_table(result: ModelsResult) -> Table:
+    columns = [Column("what"), Column("how many", "{:,}"), Column("why"), Column("such as")]
+    rows = [(one.what, one.count, one.reason, ", ".join(one.examples)) for one in result.exclusions]
+    return Table("Not used.", columns, rows)
+
+
+def _chosen_by(model: ModelComparison) -> str:
+    kind = "held-out signals" if any(one.held_out for one in model.signals) else "what it may have been trained on"
+    return f"Chosen by {kind} ({', '.join(model.gains_by)}): the mean difference in standard deviations."
+
+
+def _grids(model: ModelComparison, folder: Path) -> Iterator[ImageGrid]:
+    for title, examples in (("Most gained", model.best), ("Most lost", model.worst)):
+        if examples:
+            pictures = [_picture(model, one, folder) for one in examples]
+            yield ImageGrid(f"{title} by {model.name}: the base model left, {model.name} right.", pictures)
+
+
+def _picture(model: ModelComparison, example: Example, folder: Path) -> Picture:
+    alt = f"{example.prompt}: drawn by the base model, and by {model.name}"
+    return Picture(folder / example.side_by_side, alt, f"{example.gain:+.2f} SD: {example.prompt}")

@@ -1,0 +1,73 @@
+"""Whether a tuned model is better than its base model, in words; only what it was not trained on may say so."""
+
+from collections.abc import Sequence
+
+from fergi_reward.evaluation.models_result import Diversity, SignalComparison
+
+# Of fewer prompts a bootstrap draws too few different samples for an interval to mean anything.
+LEAST_PROMPTS = 5
+
+
+def verdict(
+    name: str,
+    signals: Sequence[SignalComparison],
+    prompts: int,
+    trained_on: tuple[str, ...] | None,
+    diversity: Diversity | None,
+) -> str:
+    """The verdict, and a warning where pictures of one prompt became more alike.
+
+    Args:
+        name: Of the tuned model.
+        signals: All of them.
+        prompts: How many different ones there are.
+        trained_on: Terms of the reward; None where nothing says.
+        diversity: Of base and tuned.
+    """
+    found = _verdict(name, signals, prompts, trained_on)
+    if diversity and diversity.falls:
+        low, high = diversity.ci95
+        found += (
+            f" WARNING: its pictures of one prompt are more alike (mean distance {diversity.base:.3f} before, "
+            f"{diversity.tuned:.3f} after; difference {low:+.3f} to {high:+.3f})."
+        )
+    return found
+
+
+def _verdict(name: str, signals: Sequence[SignalComparison], prompts: int, trained_on: tuple[str, ...] | None) -> str:
+    held_out = [one for one in signals if one.held_out and one.kind != "calibration"]
+    if not held_out and trained_on is None:
+        return (
+            f"No verdict on {name}: nothing says what it was trained on, so no scorer is known to be held out "
+            "(say so with --trained-on)."
+        )
+    if not held_out:
+        return f"No verdict on {name}: its reward weighs every scorer that was asked; ask one that it does not weigh."
+    if prompts < LEAST_PROMPTS:
+        return f"No verdict on {name}: {prompts} prompt(s) say nothing about others; give at least {LEAST_PROMPTS}."
+    better = [one for one in held_out if one.win_rate_ci95[0] > 0.5]
+    worse = [one for one in held_out if one.win_rate_ci95[1] < 0.5]
+    if better and worse:
+        return f"{name} may be better or worse: what it was not trained on disagrees ({_rates(better + worse)})."
+    if better or worse:
+        says = "better" if better else "worse"
+        return (
+            f"{name} is {says} than the base model by {len(better or worse)} of {len(held_out)} signals that it was "
+            f"not trained on ({_rates(held_out)}).{_gamed(signals, bool(worse))}"
+        )
+    return f"Nothing that {name} was not trained on tells it from the base model ({_rates(held_out)})."
+
+
+def _rates(signals: Sequence[SignalComparison]) -> str:
+    return ", ".join(
+        f"{one.signal}: {one.win_rate:.1%} won, {one.win_rate_ci95[0]:.1%} to {one.win_rate_ci95[1]:.1%}"
+        for one in signals
+    )
+
+
+def _gamed(signals: Sequence[SignalComparison], is_worse: bool) -> str:
+    """Said where what was trained on rose while the rest fell."""
+    risen = [one.signal for one in signals if one.held_out is False and one.win_rate_ci95[0] > 0.5]
+    if not (is_worse and risen):
+        return ""
+    return f" What it was trained on likes it better ({', '.join(risen)}): a sign that it games its reward."

@@ -1,0 +1,176 @@
+"""`fergi-reward evaluate models` on the emoji world: its own pipeline, scorers and judge, and adapters made by hand."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fergi_reward import emoji, tiny
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.cli import main
+from fergi_reward.emoji.pictures import HELD_OUT
+from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.rendering import render
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.lora import add_lora, save_lora
+from fergi_reward.trainers.model_card import write_model_card
+from fergi_reward.trainers.samples import read_prompts
+from fergi_reward.trainers.seeds import seed_of
+
+CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]
+QUICK = ["--base", "emoji", "--samples", "2", "--steps", "2", "--guidance-scale", "1", "--batch-size", "3"]
+
+
+def adapter(folder, pipeline, size, base_model=None):
+    """A LoRA that moves the network by so much, with the card of a trainer whose reward is PickScore."""
+    parameters = add_lora(pipeline, rank=2, alpha=2, seed=0)
+    torch.manual_seed(0)
+    for parameter in parameters:
+        parameter.data += size * torch.randn_like(parameter)
+    folder.mkdir(parents=True)
+    save_lora(pipeline, folder)
+    if base_model:
+        pipeline.register_to_config(_name_or_path=base_model)
+    reward = CombinedReward(["pickscore"], Calibration.load(emoji.CALIBRATION))
+    write_model_card(folder, "DDPOTrainer", DDPOConfig(output_dir=str(folder)), reward, pipeline)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two adapters, of which one does nothing, and prompts."""
+    place = tmp_path_factory.mktemp("models")
+    adapter(place / "moved" / "lora", emoji.load_pipeline(), 0.3)
+    adapter(place / "still" / "lora", emoji.load_pipeline(), 0.0)
+    (place / "prompts.txt").write_text("\n".join(CAPTIONS))
+    return place
+
+
+def evaluate(*arguments):
+    return CliRunner().invoke(main, ["evaluate", "models", *map(str, arguments)])
+
+
+def results(*arguments, out):
+    run = evaluate(*arguments, "--out", out)
+    assert run.exit_code == 0, run.output
+    assert (out / "results.md").read_text() in run.stdout
+    return json.loads((out / "results.json").read_text()) | {"command": ""}
+
+
+def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path):
+    out = tmp_path / "out"
+    options = [*QUICK, "--prompts", folder / "prompts.txt"]
+    options += ["--tuned", folder / "moved" / "lora", "--tuned", f"still={folder / 'still' / 'lora'}"]
+    record = results(*options, "--report", tmp_path / "report", out=out)
+    moved, still = record["models"]
+    assert (moved["name"], moved["trained_on"]) == ("moved/lora", ["pickscore"])
+    of_moved = {one["signal"]: one for one in moved["signals"]}
+    held_out = {name: one["held_out"] for name, one in of_moved.items()}
+    judges = {"judge_psnr": True, "judge_right_scene": True}
+    assert held_out == {"image_reward": True, "pickscore": False, "hps_v2": True, **judges, "toy": False}
+    # The same seeds: an adapter that changes nothing ties with the base model everywhere.
+    assert all((one["ties"], one["win_rate"], one["difference"]) == (10, 0.5, 0.0) for one in still["signals"])
+    assert still["diversity"]["difference"] == 0.0 and "WARNING" not in still["verdict"]
+    assert still["verdict"].startswith("Nothing that still was not trained on tells it from the base model")
+    # Counted again from the pictures alone.
+    scorer = load_scorer("hps_v2", emoji.checkpoints()["hps_v2"])
+    files = [f"{line + 1:04d}_{place + 1:02d}.png" for line in range(5) for place in range(2)]
+    prompts = [caption for caption in CAPTIONS for _ in range(2)]
+    before, after = (
+        scorer.score([out / name / "pictures" / file for file in files], prompts) for name in ("base", "moved-lora")
+    )
+    assert of_moved["hps_v2"]["wins"] == (after > before).sum()
+    assert of_moved["hps_v2"]["difference"] == pytest.approx((after - before).mean().item(), abs=1e-5)
+    seed = seed_of(0, "picture", 2, 1)
+    drawn = render(emoji.load_pipeline(), [CAPTIONS[2]], [seed], num_inference_steps=2, guidance_scale=1.0)
+    on_disk = to_pixels(open_picture(out / "base" / "pictures" / "0003_02.png"))
+    torch.testing.assert_close(drawn[0], on_disk, rtol=0, atol=0.01)
+    assert (tmp_path / "report" / "report.html").is_file() and (out / "moved-lora" / "best.png").is_file()
+    # What was lost is made again, and only that; a broken picture is counted.
+    (out / "moved-lora" / "pictures" / "0001_02.png").unlink()
+    shutil.rmtree(out / "still")
+    assert results(*options, out=out) == record
+    (out / "base" / "pictures" / "0001_01.png").write_bytes(b"broken")
+    (out / "base" / "scores.parquet").unlink()
+    broken = results(*options, out=out)
+    assert [(one["what"], one["count"]) for one in broken["exclusions"]] == [("pictures of base", 1)]
+    assert broken["models"][0]["signals"][0]["pairs"] == 9
+    refused = evaluate(*options, "--seed", 1, "--out", out)
+    assert refused.exit_code == 2 and "holds pictures of other weights or options" in refused.stderr
+
+
+def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
+    network = emoji.load_pipeline().unet
+    for parameter in network.parameters():
+        parameter.data *= 0.98
+    network.save_pretrained(tmp_path / "unet")
+    (tmp_path / "prompts.txt").write_text("a apple on a green background\n")
+    options = [*QUICK, "--samples", 1, "--scorers", "pickscore", "--prompts", tmp_path / "prompts.txt"]
+    record = results(*options, "--tuned", tmp_path / "unet", "--trained-on", "none", out=tmp_path / "out")
+    model = record["models"][0]
+    assert model["diversity"] is None and model["trained_on"] == [] and model["worst"] == []
+    assert model["verdict"].startswith("No verdict on") and "1 prompt(s) say nothing about others" in model["verdict"]
+    assert model["signals"][0]["ties"] == 0  # another network draws another picture
+    assert any("Diversity was not measured (one picture of a prompt)" in note for note in record["notes"])
+
+
+def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, tmp_path):
+    options = ["evaluate", "models", *QUICK, "--prompts", folder / "prompts.txt", "--tuned", folder / "moved" / "lora"]
+    options = [*map(str, options), "--scorers", "pickscore", "--out", str(tmp_path / "two")]
+    process = subprocess.Popen([sys.executable, "-m", "fergi_reward", *options], stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "two").glob("base/pictures/0*.png")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "two" / "results.json").exists()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "fergi_reward"]
+    run = subprocess.run([*launch, *options], capture_output=True, text=True)
+    assert run.returncode == 0 and run.stdout.count("# Tuned models against emoji") == 1, run.stderr
+    options[-1] = str(tmp_path / "one")
+    assert CliRunner().invoke(main, options).exit_code == 0
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    assert one | {"command": ""} == two | {"command": ""}
+    for path in (tmp_path / "one").rglob("pictures/*.png"):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
+    assert read_prompts(Path("configs/prompts/emoji_held_out.txt")) == [scene.caption for scene in HELD_OUT]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tuned", "empty"], "--tuned empty is empty: give the folder of an adapter"),
+        (["--tuned", "text"], "--tuned text holds no weights"),
+        (["--tuned", "no where"], "--tuned no where is neither a folder nor a hub id"),
+        (["--tuned", "=x"], "--tuned '=x' must be NAME=PLACE or PLACE"),
+        (["--tuned", "moved/lora", "--tuned", "moved/lora"], "2 models are called 'moved-lora': name them"),
+        (["--tuned", "base=moved/lora"], "2 models are called 'base'"),
+        (["--tuned", "moved/lora", "--prompts", "none.txt"], "none.txt holds no prompt"),
+        (["--tuned", "moved/lora", "--trained-on", "pickscor"], "there is no scorer 'pickscor'"),
+        (["--tuned", "moved/lora", "--checkpoint", "clip=x"], "the toy emoji has its own scorers"),
+        (["--tuned", "other/lora", "--base", "org/sdxl"], "was trained on org/sd15, and --base is org/sdxl"),
+        (["--tuned", "other/lora", "--scorers", "pickscore"], "other/lora holds no adapter of this pipeline"),
+    ],
+)
+def test_mistakes_are_one_sentence(folder, options, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    (folder / "empty").mkdir(exist_ok=True)
+    (folder / "text").mkdir(exist_ok=True)
+    (folder / "text" / "README.md").write_text("nothing here")
+    (folder / "none.txt").write_text("\n\n")
+    if not (folder / "other").exists():
+        adapter(folder / "other" / "lora", tiny.stable_diffusion(), 0.1, base_model="org/sd15")
+    result = evaluate(*QUICK, "--prompts", "prompts.txt", *options, "--out", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr and "Traceback" not in result.output

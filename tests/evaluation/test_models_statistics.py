@@ -1,0 +1,166 @@
+"""Tuned against base: statistics by hand, who may give a verdict, and the report of it all."""
+
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.compared_model import Card, ComparedModel, base_doubt, read_card
+from fergi_reward.evaluation.diversity import mean_pairwise_distance
+from fergi_reward.evaluation.model_pictures import shots_of
+from fergi_reward.evaluation.models import Measured, Setting, Signal, compare, compare_signal
+from fergi_reward.evaluation.models_report import markdown, models_report
+from fergi_reward.evaluation.models_result import Diversity, SignalComparison
+from fergi_reward.evaluation.models_verdict import verdict
+from fergi_reward.report.page import page
+
+PROMPTS = [f"prompt {number}" for number in range(6)]
+SIGNALS = [Signal("clip", "scorer", ("clip",)), Signal("pickscore", "scorer", ("pickscore",))]
+
+
+def measured(name, columns, distances=None, trained_on=("pickscore",)):
+    model = ComparedModel(name, f"runs/{name}", "adapter", None, trained_on)
+    return Measured(model, pd.DataFrame(columns, dtype=float), None if distances is None else np.array(distances))
+
+
+def setting(**changes):
+    options = {"prompts": PROMPTS, "shots": shots_of(PROMPTS, 2, 0), "samples": 2, "drawing": {}, "embedder": "clip"}
+    return Setting(**(options | {"seed": 0} | changes))
+
+
+def test_win_rate_difference_and_standardised_difference_by_hand():
+    base, tuned = np.array([1.0, 2, 3, 4]), np.array([2.0, 2, 2, 6])
+    prompts = np.array(["a", "a", "b", "b"])
+    found = compare_signal(SIGNALS[0], True, base, tuned, prompts, seed=0)
+    assert (found.wins, found.ties, found.pairs) == (2, 1, 4)
+    assert found.win_rate == 0.625
+    # Of two prompts, with 3/4 and 1/2 won, a bootstrap draws one twice half of the time; both differ by 1/2 on average.
+    assert found.win_rate_ci95 == (0.5, 0.75)
+    assert found.difference == 0.5 and found.difference_ci95 == (0.5, 0.5)
+    assert found.standardised == pytest.approx(0.5 / sqrt(5 / 3))
+    turned = compare_signal(SIGNALS[0], True, tuned, base, prompts, seed=0)
+    assert (turned.win_rate, turned.difference) == (1 - found.win_rate, -found.difference)
+    assert compare_signal(SIGNALS[0], True, np.ones(4), tuned, prompts, seed=0).standardised is None
+
+
+def test_mean_pairwise_distance_does_not_see_order_or_length():
+    embeddings = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    unit = embeddings / embeddings.norm(dim=1, keepdim=True)
+    expected = 1 - ((unit.sum(0) @ unit.sum(0)) - 5) / 20  # all products but the squares, over 5 x 4 pairs
+    assert mean_pairwise_distance(embeddings) == pytest.approx(expected.item(), abs=1e-6)
+    assert mean_pairwise_distance(3 * embeddings.flip(0)) == pytest.approx(expected.item(), abs=1e-6)
+    assert mean_pairwise_distance(embeddings[:1].repeat(4, 1)) == pytest.approx(0, abs=1e-6)
+
+
+def test_held_out_is_what_shares_no_term_with_the_reward():
+    both = Signal("shipped", "calibration", ("clip", "pickscore"))
+    assert [signal.is_held_out(("pickscore",)) for signal in (*SIGNALS, both)] == [True, False, False]
+    assert [signal.is_held_out(()) for signal in (*SIGNALS, both)] == [True, True, True]
+    assert [signal.is_held_out(None) for signal in (*SIGNALS, Signal("judge", "judge", ()))] == [None, None, True]
+
+
+def signal(name, low, high, held_out=True, kind="scorer"):
+    rate = (low + high) / 2
+    return SignalComparison(name, kind, held_out, 0.0, 0.1, 10, 5, 0, rate, (low, high), 0.1, (0.0, 0.2), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("signals", "says"),
+    [
+        (
+            [signal("clip", 0.6, 0.8), signal("pickscore", 0.1, 0.2, False)],
+            "mine is better than the base model by 1 of 1",
+        ),
+        ([signal("clip", 0.2, 0.4), signal("pickscore", 0.7, 0.9, False)], "a sign that it games its reward"),
+        ([signal("clip", 0.2, 0.4), signal("hps_v2", 0.4, 0.6)], "mine is worse than the base model by 1 of 2"),
+        (
+            [signal("clip", 0.4, 0.6)],
+            "Nothing that mine was not trained on tells it from the base model (clip: 50.0% won",
+        ),
+        ([signal("clip", 0.6, 0.8), signal("hps_v2", 0.2, 0.4)], "what it was not trained on disagrees"),
+        ([signal("pickscore", 0.9, 1.0, False)], "No verdict on mine: its reward weighs every scorer that was asked"),
+        ([signal("sum", 0.9, 1.0, kind="calibration")], "No verdict on mine: its reward weighs every scorer"),
+    ],
+)
+def test_the_verdict_rests_on_what_was_held_out(signals, says):
+    assert says in verdict("mine", signals, 20, ("pickscore",), None)
+
+
+def test_no_verdict_without_knowing_the_reward_or_on_a_few_prompts():
+    assert "nothing says what it was trained on" in verdict("mine", [signal("clip", 0.9, 1, None)], 20, None, None)
+    assert "No verdict on mine: 4 prompt(s)" in verdict("mine", [signal("clip", 0.9, 1)], 4, (), None)
+
+
+def test_collapse_is_a_warning():
+    collapsed = Diversity("clip", 20, 0.3, 0.1, -0.2, (-0.25, -0.15))
+    assert "WARNING: its pictures of one prompt are more alike" in verdict("m", [], 20, (), collapsed)
+    assert "WARNING" not in verdict("m", [], 20, (), replace(collapsed, ci95=(-0.25, 0.01)))
+
+
+def compared():
+    base = measured("base", {"clip": np.arange(12), "pickscore": np.zeros(12)}, [0.4] * 6, None)
+    gains = np.array([5.0, 1, 1, 1, 1, 1, 1, 1, 1, 1, np.nan, -3])
+    tuned = measured(
+        "mine", {"clip": np.arange(12) + gains, "pickscore": np.ones(12)}, [0.1, 0.1, 0.1, 0.1, 0.1, np.nan]
+    )
+    return compare(base, [tuned], SIGNALS, setting())
+
+
+def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
+    result = compared()
+    model = result.models[0]
+    assert {one.signal: (one.pairs, one.wins) for one in model.signals} == {"clip": (11, 10), "pickscore": (11, 11)}
+    assert [(each.count, each.what) for each in result.exclusions] == [(1, "pictures of mine")]
+    assert model.gains_by == ("clip",)  # pickscore was trained on
+    assert model.best[0].base == "base/pictures/0001_01.png" and model.best[0].prompt == "prompt 0"
+    assert model.worst[0].tuned == "mine/pictures/0006_02.png" and model.worst[0].gain < 0
+    assert not {one.tuned for one in model.best} & {one.tuned for one in model.worst}
+    assert model.diversity == Diversity("clip", 5, 0.4, 0.1, pytest.approx(-0.3), pytest.approx((-0.3, -0.3)))
+    base = measured("base", {"clip": [np.nan] * 12, "pickscore": [0.0] * 12})
+    with pytest.raises(FergiRewardError, match="no pair of pictures of base and mine"):
+        compare(base, [replace(base, model=replace(base.model, name="mine"))], SIGNALS, setting())
+
+
+def test_the_report_shows_it(tmp_path):
+    result = compared()
+    for one in (*result.models[0].best, *result.models[0].worst):
+        (tmp_path / one.side_by_side).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 4)).save(tmp_path / one.side_by_side)
+    report, text = models_report(result, tmp_path), markdown(result)
+    assert report.verdict[0].startswith("mine is better than the base model by 1 of 1 signals")
+    assert "WARNING" in report.verdict[0] and "WARNING" in text
+    assert "IN TRAINING REWARD" in text and "MORE ALIKE" in text and "pictures of mine" in text
+    assert [section.title for section in report.sections] == [
+        "mine",
+        "Examples of mine",
+        "Diversity",
+        "What was left out",
+    ]
+    assert page(report).count("<img src") == len(report.pictures) == 11
+
+
+def test_cards(tmp_path):
+    assert read_card(tmp_path) is None
+    (tmp_path / "README.md").write_text('---\nbase_model: a/b\n---\n```json\n{"terms": {"clip": {}}}\n```\n')
+    assert read_card(tmp_path) is None  # somebody else's
+    assert Card("a/b", {"terms": {"clip": {}, "au4": {}}}).terms == ("clip", "au4")
+    assert Card("a/b", {"pairs": "pickapic", "rows": 3}).terms == ()
+    assert Card("a/b", {"name": "redness"}).terms is None
+
+
+@pytest.mark.parametrize(
+    ("named", "base", "doubt"),
+    [
+        ("org/sd15", "org/sd15", None),
+        ("org/sd15", "/models/sd15", None),
+        ("a pipeline built in memory", "tiny", None),
+        ("org/sd15", "/models/copy", "mine: its card names the base model sd15, here it is copy."),
+    ],
+)
+def test_a_base_model_of_another_name_is_noted(named, base, doubt):
+    assert base_doubt(ComparedModel("mine", "x", "adapter", Card(named, {})), base) == doubt
