@@ -104,7 +104,7 @@ class CompareModelsOptions(ScoringOptions):
 
     def calibrations_by_name(self) -> dict[str, Calibration]:
         """Those asked for; by default the shipped one, or the emoji world's."""
-        if self.calibrations or self.base != EMOJI:
+        if self.calibrations or self.base not in EMOJI:
             return {name: Calibration.named(name) for name in self.calibrations or ("shipped",)}
         return {"toy": Calibration.load(emoji.CALIBRATION)}
 
@@ -126,7 +126,7 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
     models = options.models()
     terms = [term_name(name) for name in options.scorer_names]
     rewards = rewards_of(options.calibrations_by_name(), terms)  # a missing fit shows before anything is drawn
-    judged = options.base == EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
+    judged = options.base in EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
     shots = shots_of(prompts, options.samples, options.seed)
     pictures = [ModelPictures(options.out / model.folder, shots) for model in models]
     notes = _draw(options, models, pictures, prompts)
@@ -164,7 +164,7 @@ def _draw(
     for model, of_model in zip(models, pictures, strict=True):
         of_model.check(_depends_on(options, model, prompts))
     wait()  # a process that is ahead must not draw before the others have looked
-    called = str(emoji.DATA / "pipeline") if options.base == EMOJI else options.base
+    called = str(emoji.DATA / "pipeline") if options.base == "emoji" else options.base  # as its cards call it
     doubts = [base_doubt(model, called) for model in models]
     sizes = (options.batch_size, share)
     for model, of_model in zip(models[1:], pictures[1:], strict=True):

@@ -204,7 +204,7 @@ def load_reward(
     """
     names, on = _weighed(script), on or device()
     places = script.reward_places()
-    if script.model == EMOJI and TOWER in _asked(script) and TOWER not in names:
+    if script.model in EMOJI and TOWER in _asked(script) and TOWER not in names:
         places[TOWER] = str(emoji.checkpoints()[TOWER])
     return CombinedReward(
         [load_toy(script.model, name).to(on) for name in names] if script.model in TOYS else names,

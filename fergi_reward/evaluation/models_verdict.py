@@ -25,7 +25,7 @@ def verdict(
         diversity: Of base and tuned.
     """
     found = _verdict(name, signals, prompts, trained_on)
-    if diversity and diversity.falls:
+    if diversity and diversity.falls and prompts >= LEAST_PROMPTS:
         low, high = diversity.ci95
         found += (
             f" WARNING: its pictures of one prompt are more alike (mean distance {diversity.base:.3f} before, "
