@@ -138,9 +138,24 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, t
     options[-1] = str(tmp_path / "one")
     assert CliRunner().invoke(main, options).exit_code == 0
     one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
-    assert one | {"command": ""} == two | {"command": ""}
+    # What a process draws may differ in its last bits from what another draws, and then in one of 256 levels.
+    assert_close(one | {"command": ""}, two | {"command": ""})
     for path in (tmp_path / "one").rglob("pictures/*.png"):
-        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+        pictures = path, tmp_path / "two" / path.relative_to(tmp_path / "one")
+        levels = [to_pixels(open_picture(picture)) for picture in pictures]
+        torch.testing.assert_close(*levels, rtol=0, atol=1.01 / 255)
+
+
+def assert_close(one, other):
+    """The same record, but for the noise of one level in a picture."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        one, other = list(one.values()), [other[name] for name in one]
+    if isinstance(one, list):
+        for first, second in zip(one, other, strict=True):
+            assert_close(first, second)
+    else:
+        assert one == (pytest.approx(other, rel=1e-3, abs=1e-3) if isinstance(other, float) else other)
 
 
 def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
