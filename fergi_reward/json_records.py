@@ -12,7 +12,7 @@ def checked(record: object, kinds: Mapping[str, str], where: str, advice: str) -
 
     Args:
         record: What the file holds.
-        kinds: By field, one of `text`, `number`, `count`, `optional` (number or null), `interval`, `records`, `record`.
+        kinds: By field, one of the kinds below, such as `text`, `number` or `record`.
         where: The place in the file, for the message.
         advice: What to do where something is wrong, for the message.
 
@@ -40,13 +40,23 @@ def _is_interval(value: object) -> bool:
     return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
 
 
+def _is_point(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) in (int, float) for number in value)
+
+
 # What a field may hold, in words and as a test.
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a text", lambda value: isinstance(value, str)),
     "number": ("a finite number", _is_number),
     "count": ("a whole number above 0", lambda value: type(value) is int and value > 0),
+    "whole": ("a whole number, at least 0", lambda value: type(value) is int and value >= 0),
     "optional": ("a finite number or null", lambda value: value is None or _is_number(value)),
     "interval": ("two finite numbers or null", _is_interval),
     "records": ("a list that is not empty", lambda value: isinstance(value, list) and bool(value)),
+    "texts": ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(x, str) for x in value)),
+    "points": (
+        "a list of two finite numbers each",
+        lambda value: isinstance(value, list) and all(map(_is_point, value)),
+    ),
     "record": ("a mapping", lambda value: isinstance(value, dict)),
 }

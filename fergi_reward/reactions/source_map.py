@@ -1,15 +1,14 @@
 """A map between the scales of two AU sources: an AU4 activation as one measures it -> as the other would, and JSON."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json
+from fergi_reward.json_records import checked
 from fergi_reward.reactions.clip import Floats
 
 SCHEMA = 1
@@ -97,30 +96,16 @@ class SourceMap:
         schema = record.get("schema") if isinstance(record, dict) else None
         if schema != SCHEMA:
             raise FergiRewardError(f"source map {path} has schema {schema}, this version reads {SCHEMA}: fit it again")
+        values = checked(record, _KINDS, f"source map {path}", "fit it again")
+        lists = {name: tuple(values[name]) for name in ("from_users", "to_users")}
         try:
-            return cls(**_values(record))
+            return cls(**values | lists | {"knots": tuple(map(tuple, values["knots"]))})
         except FergiRewardError as error:
             raise FergiRewardError(f"source map {path}: {error}") from error
 
 
-def _values(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields in a record: all present, no others, each holding what it may."""
-    names = [field.name for field in fields(SourceMap)]
-    wrong = [f"lacks {name}" for name in names if name not in record]
-    wrong += [f"has unknown {name}" for name in record if name not in names]
-    wrong += [f"{name} is {record[name]!r}" for name in names if name in record and not _may_be(name, record[name])]
-    if wrong:
-        raise FergiRewardError(f"{', '.join(wrong)}: fit it again")
-    lists = {name: tuple(record[name]) for name in ("from_users", "to_users")}
-    return {**record, **lists, "knots": tuple(map(tuple, record["knots"]))}
-
-
-def _may_be(name: str, value: object) -> bool:
-    if name == "knots":
-        return isinstance(value, list) and all(
-            isinstance(knot, list) and len(knot) == 2 and all(type(number) in (int, float) for number in knot)
-            for knot in value
-        )
-    if name.endswith("users"):
-        return isinstance(value, list) and all(isinstance(user, str) for user in value)
-    return type(value) is int if name.endswith(("clips", "schema")) else isinstance(value, str)
+_KINDS = {
+    **{"from_source": "text", "to_source": "text", "knots": "points", "method": "text"},
+    **{"from_clips": "whole", "from_users": "texts", "to_clips": "whole", "to_users": "texts"},
+    **{"library_version": "text", "schema": "whole"},
+}
