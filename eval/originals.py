@@ -12,6 +12,8 @@ from fergi_reward.errors import FergiRewardError
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("image_reward", "hps", "pickscore")
+# By scorer here, the original that it follows.
+OF_SCORERS = {"image_reward": "image_reward", "pickscore": "pickscore", "hps_v2": "hps"}
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Answer:
     seconds: float
 
 
+def is_built(name: str) -> bool:
+    """Whether the environment of an original is there."""
+    return _python(name).exists()
+
+
 class Original:
     """A running original: a context manager that ends it.
 
@@ -29,19 +36,23 @@ class Original:
         name: One of NAMES.
         folder: See tests/parity/original_<name>.py.
 
+    Attributes:
+        process: Its number.
+
     Raises:
         FergiRewardError: Its environment has not been built, or it does not start.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
         self._name = name
-        python = ROOT / ".parity" / name / "bin" / "python"
+        python = _python(name)
         if not python.exists():
             raise FergiRewardError(f"there is no {python}: run `make parity` first")
         program = ROOT / "tests" / "parity" / f"original_{name}.py"
         self._process = subprocess.Popen(
             [python, "-W", "ignore", program, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self.process = self._process.pid
         self._read()
 
     def score(self, images: Sequence[Path], prompt: str) -> Answer:
@@ -64,6 +75,10 @@ class Original:
     ) -> None:
         _pipe(self._process.stdin).close()
         self._process.wait()
+
+
+def _python(name: str) -> Path:
+    return ROOT / ".parity" / name / "bin" / "python"
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
+from peak_memory import peak_memory
 from tabulate import tabulate
-from throughput import peak_memory
 from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError

@@ -11,11 +11,12 @@ from transformers import AutoProcessor, CLIPConfig, CLIPImageProcessor, CLIPMode
 
 def load(folder: Path) -> Callable[[list[str], str], list[float]]:
     """The README's steps, one image at a time."""
-    if (folder / "model.safetensors").exists():
-        model = CLIPModel.from_pretrained(folder).eval()
+    has_weights, has_processor = (folder / "model.safetensors").exists(), (folder / "processor").exists()
+    model = CLIPModel.from_pretrained(folder) if has_weights else CLIPModel(CLIPConfig.from_pretrained(folder))
+    model.eval()
+    if has_processor:
         processor = AutoProcessor.from_pretrained(folder / "processor")
     else:
-        model = CLIPModel(CLIPConfig.from_pretrained(folder)).eval()
         processor = CLIPProcessor(CLIPImageProcessor(), CLIPTokenizerFast.from_pretrained(folder))
     options = {"padding": True, "truncation": True, "max_length": 77, "return_tensors": "pt"}
 

@@ -1,0 +1,85 @@
+"""One thing done in a process that has done nothing else; footprint.py starts it and times its lines.
+
+Each line that it prints is a JSON object: what is done by now, and the most memory until then, in GB.
+
+python eval/fresh_process.py starting DTYPE PICTURE NAME=CHECKPOINT [NAME=CHECKPOINT ...]
+python eval/fresh_process.py scoring DTYPE FOLDER_OF_PICTURES BATCHES IMAGES NAME=CHECKPOINT [NAME=CHECKPOINT ...]
+python eval/fresh_process.py training NAME FOLDER
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peak_memory import peak_memory
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LINES = sys.stdout
+
+
+def say(done: str, **more: float) -> None:
+    """Print a line."""
+    print(json.dumps({"done": done, "peak": peak_memory(), **more}), file=LINES, flush=True)
+
+
+def starting(dtype: str, picture: str, *checkpoints: str) -> tuple[Any, "nn.Module"]:
+    """Load a scorer, or several as a combined reward, and score a picture; what scores, and its last image tower."""
+    import torch
+    from official_sizes import PROMPT
+
+    from fergi_reward.reward import CombinedReward
+    from fergi_reward.scorers.registry import load_scorer
+
+    say("import torch")
+    named = [text.split("=", 1) for text in checkpoints]
+    scorers = [load_scorer(name, folder, dtype=getattr(torch, dtype)) for name, folder in named]
+    reward = CombinedReward.from_pretrained(scorers=scorers) if len(scorers) > 1 else scorers[0]
+    weights = [value for scorer in scorers for value in scorer.parameters()]
+    say("load", weights=sum(value.nbytes for value in weights) / 1e9)
+    reward.score([picture], PROMPT)
+    say("first score")
+    return reward, scorers[-1].towers()[0]
+
+
+def scoring(dtype: str, folder: str, batches: str, images: str, *checkpoints: str) -> None:
+    """The same, then a batch of each size, then as many pictures as are asked for."""
+    from official_sizes import PROMPT
+
+    sizes = [int(size) for size in batches.split(",")]
+    pictures = [f"{folder}/{number}.png" for number in range(max(*sizes, int(images)))]
+    reward, last_tower = starting(dtype, pictures[0], *checkpoints)
+    for size in sizes:
+        reward.score(pictures[:size], PROMPT, batch_size=size)
+        say(f"batch {size}")
+    scored = count(sizes[-1], sizes[-1])
+    # Of several scorers the last one sees a picture when the others have seen it.
+    last_tower.register_forward_hook(lambda *_: say(f"count {next(scored)}"))
+    reward.score(pictures[: int(images)], PROMPT, batch_size=sizes[-1])
+
+
+def training(name: str, folder: str) -> None:
+    """Load a trainer with its toy and its reward; train for one epoch."""
+    from toy_trainers import ToyRun
+
+    say("import torch")
+    run = ToyRun.prepared(name, Path(folder), epochs=1)
+    say("load")
+    run.epochs()
+    say("first epoch")
+
+
+ACTIONS: Mapping[str, Callable[..., object]] = {"starting": starting, "scoring": scoring, "training": training}
+
+if __name__ == "__main__":
+    with redirect_stdout(sys.stderr):
+        say("Python")
+        import fergi_reward  # noqa: F401  # what takes time is the import
+
+        say("import fergi_reward")
+        ACTIONS[sys.argv[1]](*sys.argv[2:])

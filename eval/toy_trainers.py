@@ -1,0 +1,151 @@
+"""Every trainer for a few epochs on its emoji toy: what a run costs, and how much of it is the reward."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fergi_reward.emoji.faults import with_faults
+from fergi_reward.emoji.pictures import SEEN, compose_anywhere
+from fergi_reward.reward import CombinedReward, RewardOutput
+from fergi_reward.trainers.arguments import parse_arguments
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
+from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
+from fergi_reward.trainers.pairs import PairTable
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
+from fergi_reward.trainers.samples import read_prompts
+from fergi_reward.trainers.trainer import Trainer
+from fergi_reward.training_program import PairArguments, ScriptArguments, load_pipeline, load_reward
+
+ROOT = Path(__file__).parents[1]
+# Nothing but training: no pictures, no logs. Epochs are smaller than in the configurations, batches as large.
+ALL = ("--log_with", "none", "--grid_num_images", "0", "--save_freq", "1000")
+ONE_BATCH = ("--sample_num_batches_per_epoch", "1")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A trainer, its configuration, and options that shorten it.
+
+    Attributes:
+        title: What people call it.
+        file: In `configs/`.
+        config: The class of its options.
+        trainer: The class that trains.
+        shortened: Options beside the file.
+    """
+
+    title: str
+    file: str
+    config: type[TrainerConfig]
+    trainer: Callable[..., Trainer[Any]]
+    shortened: tuple[str, ...] = ()
+
+
+KINDS = {
+    "ddpo": Kind("DDPO", "ddpo_emoji.yaml", DDPOConfig, DDPOTrainer, ONE_BATCH),
+    "reward_backprop": Kind("reward backprop", "draft1_emoji.yaml", RewardBackpropConfig, RewardBackpropTrainer),
+    "diffusion_dpo": Kind(
+        "Diffusion-DPO",
+        "diffusion_dpo_emoji.yaml",
+        DiffusionDPOConfig,
+        DiffusionDPOTrainer,
+        ("--train_updates_per_epoch", "2"),
+    ),
+    "flow_grpo": Kind("Flow-GRPO", "flow_grpo_emoji.yaml", FlowGRPOConfig, FlowGRPOTrainer, ONE_BATCH),
+    "nft": Kind("DiffusionNFT", "nft_emoji.yaml", FlowGRPOConfig, FlowGRPOTrainer, ONE_BATCH),
+}
+
+
+class TimedReward:
+    """A reward that sums up the seconds of its calls, and of these the seconds inside its scorers."""
+
+    def __init__(self, reward: CombinedReward) -> None:
+        self.reward, self.total, self.in_scorers = reward, 0.0, 0.0
+        for scorer in reward.scorers:
+            scorer.register_forward_pre_hook(self._begin)
+            scorer.register_forward_hook(self._end)
+
+    def __call__(self, pixels: Tensor, prompts: list[str]) -> RewardOutput:
+        """The reward of each image."""
+        started = time.perf_counter()
+        output = self.reward(pixels, prompts)
+        self.total += time.perf_counter() - started
+        return output
+
+    def _begin(self, *_: object) -> None:
+        self._started = time.perf_counter()
+
+    def _end(self, *_: object) -> None:
+        self.in_scorers += time.perf_counter() - self._started
+
+
+@dataclass(frozen=True)
+class ToyRun:
+    """A trainer that is ready to run, with its reward, if it has one."""
+
+    trainer: Trainer[Any]
+    reward: TimedReward | None
+
+    @classmethod
+    def prepared(cls, name: str, folder: Path, epochs: int, options: Sequence[str] = ()) -> "ToyRun":
+        """Everything loaded, nothing trained.
+
+        Args:
+            name: One of `KINDS`.
+            folder: Of the run.
+            epochs: To train.
+            options: Further ones, as the training program takes them.
+        """
+        kind = KINDS[name]
+        script_type = PairArguments if kind.config is DiffusionDPOConfig else ScriptArguments
+        arguments = ["--config", str(ROOT / "configs" / kind.file), *ALL, *kind.shortened, *options]
+        arguments += ["--output_dir", str(folder), "--num_epochs", str(epochs)]
+        script, config = parse_arguments([script_type, kind.config], arguments)
+        pipeline, prompts = load_pipeline(script.model), read_prompts(ROOT / script.prompts)
+        if isinstance(script, PairArguments):
+            return cls(kind.trainer(config, faulty_pairs(), pipeline, prompts), None)
+        reward = TimedReward(load_reward(script))
+        return cls(kind.trainer(config, reward, pipeline, prompts), reward)
+
+    def epochs(self) -> list[float]:
+        """Train; the seconds of each epoch."""
+        self.trainer.train()
+        lines = (self.trainer.run.folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line)["seconds"] for line in lines]
+
+    @property
+    def images(self) -> int:
+        """Images in an epoch: those drawn, or of Diffusion-DPO both of each pair."""
+        config = self.trainer.config
+        return config.samples_per_epoch or 2 * config.train_batch_size * config.updates_per_epoch
+
+    @property
+    def updates(self) -> int:
+        """Optimiser steps in an epoch."""
+        return self.trainer.config.updates_per_epoch
+
+
+def faulty_pairs(count: int = 128) -> PairTable:
+    """Pairs of which the worse picture is the better one with a fault."""
+    draws = torch.Generator().manual_seed(0)
+    scenes = [SEEN[number % len(SEEN)] for number in range(count)]
+    better = compose_anywhere(scenes, draws)
+    worse = with_faults(better, torch.full((count,), 0.8), torch.arange(count) % 6, draws)
+    rows = [
+        {"caption": scene.caption, "jpg_0": _picture(one), "jpg_1": _picture(other), "label_0": 1}
+        for scene, one, other in zip(scenes, better, worse, strict=True)
+    ]
+    return PairTable(rows, "pictures and the same with a fault")
+
+
+def _picture(pixels: Tensor) -> Image.Image:
+    return Image.fromarray((pixels * 255).round().byte().permute(1, 2, 0).numpy())

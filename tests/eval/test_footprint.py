@@ -1,0 +1,64 @@
+"""The program that measures memory and start-up, on toys: what it writes agrees with itself."""
+
+import pytest
+
+from fergi_reward.errors import FergiRewardError
+
+FAST = ["--scorers=pickscore", "--dtypes=float32", "--batches=1,2", "--images=4", "--trainers=diffusion_dpo"]
+IMPORTS = ["Python", "import fergi_reward", "import torch"]
+
+
+@pytest.fixture(scope="module")
+def measured(run, tmp_path_factory):
+    from footprint import main
+
+    out = tmp_path_factory.mktemp("footprint") / "footprint.json"
+    found = run(main, out, *FAST)
+    again = run(main, out, *FAST)
+    assert again["rows"] == found["rows"]  # nothing was measured twice
+    assert out.with_suffix(".png").stat().st_size > 10_000
+    return found["rows"]
+
+
+@pytest.mark.parametrize(
+    ("key", "last"), [("start pickscore float32", "first score"), ("trainer diffusion_dpo", "first epoch")]
+)
+def test_the_stages_of_a_start_make_up_the_whole(measured, key, last):
+    row = measured[key]
+    stages = [row[stage] for stage in [*IMPORTS, "load", last]]
+    assert min(stages) > 0
+    assert sum(stages) == pytest.approx(row["total"])
+    assert row["peak"] > 0.1  # torch alone takes more
+
+
+def test_the_peak_never_falls_and_importing_the_package_is_light(measured):
+    row = measured["memory pickscore float32"]
+    stages = [*IMPORTS, "load", "first score", "batch 1", "batch 2", "count 2", "count 4"]
+    peaks = [row[stage] for stage in stages]
+    assert peaks == sorted(peaks)
+    assert row["import fergi_reward"] < 0.05 < row["import torch"]
+    assert set(row) - {*stages, "system load"} == {"load peak / checkpoint", "scoring peak - weights"}
+
+
+def test_medians_and_ratios_of_stages_by_hand():
+    from footprint import beyond_weights, ratios, start_row
+    from process_stages import Stage
+
+    def process(load, score):
+        return [Stage("load", load, 2.0, 1.5), Stage("first score", load + score, 3.0)]
+
+    ours = start_row([process(1.0, 1.0), process(2.0, 5.0), process(3.0, 2.0)])
+    assert (ours["load"], ours["first score"], ours["total"], ours["peak"]) == (2.0, 2.0, 5.0, 3.0)
+    found = [Stage("import torch", 0.5, 0.5), Stage("load", 1.0, 2.5, 1.5), Stage("batch 2", 1.5, 3.0)]
+    assert beyond_weights(found, 4.0, "batch 2") == {"load peak / checkpoint": 0.5, "scoring peak - weights": 1.0}
+    rows = {"start a float32": ours, "start a original": {"total": 10.0, "load": 9.0}, "start b float32": ours}
+    rows |= {"memory a float32": {"load": 1.0, "batch 1": 1.5, "batch 2": 2.0, "count 2": 9.0}}
+    rows |= {"memory a original": {"load": 1.0, "batch 2": 5.0}}
+    assert ratios(rows) == {"original / start a float32, total": 2.0, "original / memory a float32, batch 2": 2.5}
+
+
+def test_a_process_that_fails_is_one_sentence():
+    from process_stages import stages
+
+    with pytest.raises(FergiRewardError, match=r"fresh_process\.py ended with status 1"):
+        stages("flying")

@@ -1,0 +1,92 @@
+"""The program that measures speed, on toys: what it writes agrees with itself. How fast anything is, is no test."""
+
+import pytest
+from PIL import Image
+
+FAST = ["--images=2", "--batches=1,2", "--counts=2,4", "--scorers=image_reward,hps_v2", "--trainers=reward_backprop"]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("throughput") / "throughput.json"
+
+
+@pytest.fixture(scope="module")
+def measured(run, out):
+    from throughput import main
+
+    return run(main, out, *FAST)
+
+
+def test_every_row_is_there_and_agrees_with_its_seconds(measured):
+    scorers = [f"scorer {name} {dtype}" for name in ("image_reward", "hps_v2") for dtype in ("float32", "bfloat16")]
+    four = [f"four-prompts image_reward {dtype}" for dtype in ("float32", "bfloat16")]
+    curves = [f"{what} {name}" for name in ("image_reward", "hps_v2") for what in ("batch", "count")]
+    points = {"batch": (1, 2), "count": (2, 4)}
+    expected = {*scorers, *four, *(f"{curve} {x}" for curve in curves for x in points[curve.split()[0]])}
+    expected |= {"combined combined", "combined one after the other", "combined decoding", "trainer reward_backprop"}
+    assert measured["rows"].keys() == expected
+    for key, row in measured["rows"].items():
+        assert len(row["seconds"]) == (1 if key.startswith(("batch", "count")) else 2)
+        assert row["images/s"] == pytest.approx(row["images"] / row["seconds"][-1])
+        assert row["images/s"] * row["s/image"] == pytest.approx(1)
+    assert measured["rows"]["count hps_v2 4"]["images"] == 4
+    assert measured["machine"]["cores"]
+    assert measured["versions"]["torch"]
+
+
+def test_precisions_of_a_scorer_differ_and_float32_not_from_itself(measured):
+    assert measured["rows"]["scorer hps_v2 float32"]["|- float32|"] == 0
+    assert 0 < measured["rows"]["scorer hps_v2 bfloat16"]["|- float32|"] < 0.01
+
+
+def test_the_reward_is_part_of_an_epoch_and_its_scorers_are_part_of_the_reward(measured):
+    row = measured["rows"]["trainer reward_backprop"]
+    assert 0 < row["reward beside its scorers"] < row["reward"] < 1
+    assert (row["images"], row["updates"]) == (64, 1)
+    assert row["updates/s"] == pytest.approx(row["images/s"] / 64)
+
+
+def test_the_combined_reward_is_compared_with_its_scorers(measured):
+    whole, parts = (measured["rows"][f"combined {what}"]["s/image"] for what in ("combined", "one after the other"))
+    assert measured["ratios"]["combined / one after the other"] == pytest.approx(whole / parts)
+
+
+def test_a_second_run_measures_only_what_is_new(run, out, measured):
+    from throughput import main
+
+    more = run(main, out, *FAST[:3], "--scorers=image_reward,hps_v2", "--trainers=diffusion_dpo")
+    assert more["rows"].keys() - measured["rows"].keys() == {"trainer diffusion_dpo"}
+    assert {key: more["rows"][key] for key in measured["rows"]} == measured["rows"]
+    assert more["rows"]["trainer diffusion_dpo"]["images"] == 2 * 2 * 64  # 2 updates of 64 pairs
+    with Image.open(out.with_suffix(".png")) as picture:
+        assert min(picture.size) > 500
+        assert len(picture.convert("L").getcolors()) > 100
+
+
+def test_ratios_are_quotients_within_a_scorer():
+    from throughput import ratios
+
+    def row(seconds, image):
+        return {"seconds": seconds, "s/image": image}
+
+    rows = {"scorer image_reward float32": row([4.0, 2.0], 1.0), "scorer image_reward original": row([12.0, 3.0], 1.5)}
+    rows |= {"four-prompts image_reward float32": row([6.0, 4.0], 2.0), "scorer hps_v2 float32": row([1.0, 1.0], 0.5)}
+    assert ratios(rows) == {
+        "original / scorer image_reward float32": 1.5,
+        "original / scorer image_reward float32, first call": 3.0,
+        "original / four-prompts image_reward float32": 3.0,  # 4 x 1.5 / 2
+        "original / four-prompts image_reward float32, first call": 8.0,
+    }
+
+
+def test_a_layer_that_runs_alone_reaches_its_own_rate():
+    """Operations of a tower of one linear layer: 2 x inputs x outputs, for each token."""
+    from linear_rate import tower_operations, widest_linear
+
+    from fergi_reward import tiny
+
+    scorer = tiny.pickscore(seed=0)
+    _, operations = widest_linear(scorer)
+    assert operations == 4 * 2 * 8 * 257 * 32 * 64  # four calls of the first layer of the MLP
+    assert tower_operations(scorer, Image.new("RGB", (64, 64))) > 2 * (2 * 17 * 2 * 32 * 64)  # two layers, 17 tokens
