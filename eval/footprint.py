@@ -74,9 +74,9 @@ class Subject:
 @cost_options.checkpoints
 @cost_options.dtypes
 @cost_options.originals
-@click.option("--rounds", type=cost_options.COUNT, default=3, show_default=True, help="Of starting each.")
+@click.option("--rounds", type=cost_options.COUNT, default=2, show_default=True, help="Of starting each.")
 @click.option("--batches", type=SIZES, default="1,2,4,8", show_default=True, help="Batch sizes to score, ascending.")
-@click.option("--images", type=cost_options.COUNT, default=32, show_default=True, help="Pictures scored in one call.")
+@click.option("--images", type=cost_options.COUNT, default=24, show_default=True, help="Pictures scored in one call.")
 @cost_options.trainers
 @cost_options.threads
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/footprint.json"), show_default=True)
@@ -157,7 +157,7 @@ def measure_trainer(measured: MeasuredRows, name: str) -> None:
 def start_row(rounds: Sequence[Sequence[Stage]]) -> Row:
     """Seconds to the last stage and in each, and the peak memory in GB: medians."""
     row: Row = {"seconds": [one[-1].seconds for one in rounds]}
-    row |= {"total": statistics.median(row["seconds"]), "peak": statistics.median(one[-1].peak for one in rounds)}
+    row |= {"total": statistics.median(row["seconds"]), "peak": statistics.median(highest(one) for one in rounds)}
     for number, stage in enumerate(rounds[0]):
         since = [one[number - 1].seconds if number else 0.0 for one in rounds]
         row[stage.done] = statistics.median(
@@ -167,8 +167,13 @@ def start_row(rounds: Sequence[Sequence[Stage]]) -> Row:
 
 
 def memory_row(found: Sequence[Stage]) -> Row:
-    """The peak at the end of each stage, in GB."""
-    return {stage.done: stage.peak for stage in found}
+    """The peak of all and of each stage, in GB."""
+    return {"peak": highest(found)} | {stage.done: stage.peak for stage in found}
+
+
+def highest(found: Sequence[Stage]) -> float:
+    """The peak memory of a process, in GB."""
+    return max(stage.peak for stage in found)
 
 
 def beyond_weights(found: Sequence[Stage], checkpoint: float, batch: str) -> Row:
@@ -186,9 +191,8 @@ def ratios(rows: Mapping[str, Row]) -> dict[str, float]:
         kind, _, subject = key.partition(" ")
         theirs = rows.get(f"{kind} {subject.partition(' ')[0]} {ORIGINAL}")
         if theirs and theirs is not row:
-            # Of memory, at the last stage that both came to: the largest batch.
-            what = "total" if kind == "start" else [stage for stage in theirs if stage in row][-1]
-            found[f"original / {key}, {what}"] = theirs[what] / row[what]
+            what = "total" if kind == "start" else "peak"
+            found[f"original / {key}"] = theirs[what] / row[what]
     return found
 
 

@@ -33,14 +33,13 @@ def _panels(rows: Mapping[str, Row], ratios: Mapping[str, float]) -> Iterator[Pa
     if start:
         title = f"To the first score{_range(ratios, 'start')}"
         yield partial(_seconds, rows=start, title=title, work="first score")
-        yield partial(_batch_peaks, rows=memory, title=f"Peak memory{_range(ratios, 'memory')}")
+        yield partial(_peaks, rows=memory, title=f"Peak memory{_range(ratios, 'memory')}")
         yield partial(_curve, rows=memory, kind="batch", title="Larger batches", x_label="images in a batch")
         yield partial(_curve, rows=memory, kind="count", title="More images", x_label="images scored so far")
     if trainers:
         title = "Trainers on the emoji toys: to the end of the first epoch"
         yield partial(_seconds, rows=trainers, title=title, work="first epoch")
-        peaks = [Bar(_title(name), [row["peak"]], f"{row['peak']:.2f}", SERIES[:1]) for name, row in trainers.items()]
-        yield partial(bars, title="Trainers: peak memory", label="GB", shown=peaks)
+        yield partial(_peaks, rows=trainers, title="Trainers: peak memory")
 
 
 def _range(ratios: Mapping[str, float], kind: str) -> str:
@@ -53,6 +52,10 @@ def _title(name: str) -> str:
     return ", ".join([NAMES[first], *variant])
 
 
+def _colour(name: str) -> str:
+    return MUTED if name.endswith(" original") else COLOURS.get(name.split()[0], SERIES[0])
+
+
 def _seconds(axes: Axes, rows: Mapping[str, Row], title: str, work: str) -> None:
     shown = []
     for name, row in rows.items():
@@ -62,12 +65,8 @@ def _seconds(axes: Axes, rows: Mapping[str, Row], title: str, work: str) -> None
     bars(axes, title, "s", shown, keys)
 
 
-def _batch_peaks(axes: Axes, rows: Mapping[str, Row], title: str) -> None:
-    shown = []
-    for name, row in rows.items():
-        batch = [stage for stage in row if stage == "first score" or stage.startswith("batch ")][-1]
-        colour = MUTED if name.endswith(" original") else COLOURS[name.split()[0]]
-        shown.append(Bar(_title(name), [row[batch]], f"{row[batch]:.1f}", [colour]))
+def _peaks(axes: Axes, rows: Mapping[str, Row], title: str) -> None:
+    shown = [Bar(_title(name), [row["peak"]], f"{row['peak']:.1f}", [_colour(name)]) for name, row in rows.items()]
     bars(axes, title, "GB", shown)
 
 

@@ -1,6 +1,6 @@
 """One thing done in a process that has done nothing else; footprint.py starts it and times its lines.
 
-Each line that it prints is a JSON object: what is done by now, and the most memory until then, in GB.
+Each line that it prints is a JSON object: what is done by now, and the most memory that it took, in GB.
 
 python eval/fresh_process.py starting DTYPE PICTURE NAME=CHECKPOINT [NAME=CHECKPOINT ...]
 python eval/fresh_process.py scoring DTYPE FOLDER_OF_PICTURES BATCHES IMAGES NAME=CHECKPOINT [NAME=CHECKPOINT ...]
@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peak_memory import peak_memory
+from peak_memory import forget_peak, peak_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,8 +24,9 @@ LINES = sys.stdout
 
 
 def say(done: str, **more: float) -> None:
-    """Print a line."""
+    """Print a line; what follows has a peak of its own."""
     print(json.dumps({"done": done, "peak": peak_memory(), **more}), file=LINES, flush=True)
+    forget_peak()
 
 
 def starting(dtype: str, picture: str, *checkpoints: str) -> tuple[Any, "nn.Module"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from official_sizes import PROMPT
 from originals import OF_SCORERS, Original
-from peak_memory import peak_memory
+from peak_memory import forget_peak, peak_memory
 
 from fergi_reward.errors import FergiRewardError
 
@@ -24,7 +24,7 @@ class Stage:
     Attributes:
         done: What was done.
         seconds: Since the process was started.
-        peak: The most memory until then, in GB.
+        peak: The most memory since the stage before, in GB.
         weights: Of the scorers, in GB, where they had just been loaded.
     """
 
@@ -56,7 +56,9 @@ def stages_of_original(name: str, folder: Path, pictures: Sequence[Path]) -> lis
     with Original(OF_SCORERS[name], folder) as theirs:
 
         def stage(done: str) -> Stage:
-            return Stage(done, time.perf_counter() - started, peak_memory(theirs.process))
+            reached = Stage(done, time.perf_counter() - started, peak_memory(theirs.process))
+            forget_peak(theirs.process)
+            return reached
 
         found = [stage("load")]
         theirs.score(pictures[:1], PROMPT)

@@ -35,7 +35,7 @@ class ScoringPlan:
         originals: Whether those originals are timed whose environments are built.
         rounds: After the first call.
         images: Pictures of a call.
-        batches: Batch sizes at which so many pictures are scored, in the last of `dtypes`.
+        batches: Batch sizes in which as many pictures are scored as the largest has, in the last of `dtypes`.
         counts: How many pictures are scored in batches of 8, likewise.
     """
 
@@ -45,6 +45,11 @@ class ScoringPlan:
     images: int
     batches: Sequence[int]
     counts: Sequence[int]
+
+    @property
+    def pictures(self) -> int:
+        """How many it needs."""
+        return max(self.images, *self.batches, *self.counts)
 
     def times_original(self, name: str) -> bool:
         """Whether a scorer's original is timed."""
@@ -69,7 +74,7 @@ def scorer_rows(name: str, folder: Path, plan: ScoringPlan, pictures: Sequence[P
         name: Of the scorer.
         folder: Its checkpoint.
         plan: What to measure.
-        pictures: As many as `plan` needs at most.
+        pictures: As many as `plan` needs.
     """
     scorers = {dtype: load_scorer(name, folder, dtype=getattr(torch, dtype)) for dtype in plan.dtypes}
     several = pictures[: plan.images]
@@ -83,16 +88,21 @@ def scorer_rows(name: str, folder: Path, plan: ScoringPlan, pictures: Sequence[P
             theirs = running.enter_context(_original(name, folder))
             tasks[f"scorer {name} original"] = lambda: theirs.score(several, PROMPT).seconds
         rows = {key: row(plan.images, seconds) for key, seconds in by_turns(tasks, plan.rounds, name).items()}
-    first = scorers[plan.dtypes[0]].score(several, PROMPT)
     for dtype, scorer in scorers.items():
-        linear = layers[dtype][1] / rows.pop(f"linear {dtype}")["s/image"] / plan.images
-        reached = tower_operations(scorer, several[0]) * rows[f"scorer {name} {dtype}"]["images/s"]
-        rows[f"scorer {name} {dtype}"] |= {
-            f"|- {plan.dtypes[0]}|": (scorer.score(several, PROMPT) - first).abs().max().item(),
-            "GFLOP/s": reached / 1e9,  # of the image tower alone
-            "of linear": reached / linear,
-        }
+        layer = layers[dtype][1] / (rows.pop(f"linear {dtype}")["s/image"] * plan.images)
+        of_it = rows[f"scorer {name} {dtype}"]
+        tower = tower_operations(scorer, several[0]) * of_it["images/s"]
+        of_it |= {"GFLOP/s": tower / 1e9, "of linear": tower / layer}
+    for dtype, moved in _moved(scorers, several).items():
+        rows[f"scorer {name} {dtype}"][f"|- {plan.dtypes[0]}|"] = moved
     return rows | _curves(name, scorers[plan.dtypes[-1]], plan, pictures)
+
+
+def _moved(scorers: Mapping[str, Scorer], pictures: Sequence[Path]) -> dict[str, float]:
+    """By precision, how far at most a score lies from that in the first."""
+    scores = {dtype: scorer.score(pictures, PROMPT) for dtype, scorer in scorers.items()}
+    first = next(iter(scores.values()))
+    return {dtype: (of_dtype - first).abs().max().item() for dtype, of_dtype in scores.items()}
 
 
 def _scoring(scorer: Scorer, pictures: Sequence[Path], prompts: Sequence[str], batch: int = BATCH) -> Task:
@@ -103,7 +113,7 @@ def _scoring(scorer: Scorer, pictures: Sequence[Path], prompts: Sequence[str], b
 
 def _curves(name: str, scorer: Scorer, plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
     """A call at each batch size, and for each number of pictures."""
-    points = {f"batch {name} {size}": (plan.images, size) for size in plan.batches}
+    points = {f"batch {name} {size}": (max(plan.batches), size) for size in plan.batches}
     points |= {f"count {name} {count}": (count, BATCH) for count in plan.counts}
     rows = {}
     for key, (images, batch) in tqdm(points.items(), desc=f"{name}, curves", unit="call", leave=False):

@@ -40,7 +40,7 @@ COUNTS = cost_options.CommaList(cost_options.COUNT)
 @cost_options.checkpoints
 @cost_options.dtypes
 @cost_options.originals
-@click.option("--images", type=cost_options.COUNT, default=8, show_default=True, help="Pictures of a call.")
+@click.option("--images", type=cost_options.COUNT, default=4, show_default=True, help="Pictures of a call.")
 @click.option("--rounds", type=cost_options.COUNT, default=3, show_default=True, help="After a first one.")
 @click.option("--batches", type=COUNTS, default="1,2,4,8", show_default=True, help="Batch sizes to score these in.")
 @click.option("--counts", type=COUNTS, default="8,16,32", show_default=True, help="Numbers of pictures to score.")
@@ -77,7 +77,7 @@ def measure_scoring(measured: MeasuredRows, names: Sequence[str], given: dict[st
     """The rows of each scorer, and of their weighted sum."""
     with tempfile.TemporaryDirectory() as place:
         checkpoints = Checkpoints(Path(place), given)
-        pictures = noise_pictures(Path(place), max(plan.images, *plan.counts))
+        pictures = noise_pictures(Path(place), plan.pictures)
         for name in names:
             if measured.lacks(plan.keys(name)):
                 measured.add(scorer_rows(name, checkpoints[name], plan, pictures))

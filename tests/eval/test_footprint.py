@@ -31,30 +31,29 @@ def test_the_stages_of_a_start_make_up_the_whole(measured, key, last):
     assert row["peak"] > 0.1  # torch alone takes more
 
 
-def test_the_peak_never_falls_and_importing_the_package_is_light(measured):
+def test_every_stage_has_a_peak_and_importing_the_package_is_light(measured):
     row = measured["memory pickscore float32"]
     stages = [*IMPORTS, "load", "first score", "batch 1", "batch 2", "count 2", "count 4"]
-    peaks = [row[stage] for stage in stages]
-    assert peaks == sorted(peaks)
+    assert set(row) == {*stages, "system load", "peak", "load peak / checkpoint", "scoring peak - weights"}
+    assert row["peak"] == max(row[stage] for stage in stages)
     assert row["import fergi_reward"] < 0.05 < row["import torch"]
-    assert set(row) - {*stages, "system load"} == {"load peak / checkpoint", "scoring peak - weights"}
+    assert abs(row["count 4"] - row["count 2"]) < 0.05  # as much for more pictures
 
 
 def test_medians_and_ratios_of_stages_by_hand():
-    from footprint import beyond_weights, ratios, start_row
+    from footprint import beyond_weights, memory_row, ratios, start_row
     from process_stages import Stage
 
     def process(load, score):
-        return [Stage("load", load, 2.0, 1.5), Stage("first score", load + score, 3.0)]
+        return [Stage("load", load, 4.0, 1.5), Stage("first score", load + score, 3.0)]
 
     ours = start_row([process(1.0, 1.0), process(2.0, 5.0), process(3.0, 2.0)])
-    assert (ours["load"], ours["first score"], ours["total"], ours["peak"]) == (2.0, 2.0, 5.0, 3.0)
-    found = [Stage("import torch", 0.5, 0.5), Stage("load", 1.0, 2.5, 1.5), Stage("batch 2", 1.5, 3.0)]
-    assert beyond_weights(found, 4.0, "batch 2") == {"load peak / checkpoint": 0.5, "scoring peak - weights": 1.0}
+    assert (ours["load"], ours["first score"], ours["total"], ours["peak"]) == (2.0, 2.0, 5.0, 4.0)
+    found = [Stage("import torch", 0.5, 0.5), Stage("load", 1.0, 2.5, 1.5), Stage("batch 2", 1.5, 2.0)]
+    assert beyond_weights(found, 4.0, "batch 2") == {"load peak / checkpoint": 0.5, "scoring peak - weights": 0.0}
     rows = {"start a float32": ours, "start a original": {"total": 10.0, "load": 9.0}, "start b float32": ours}
-    rows |= {"memory a float32": {"load": 1.0, "batch 1": 1.5, "batch 2": 2.0, "count 2": 9.0}}
-    rows |= {"memory a original": {"load": 1.0, "batch 2": 5.0}}
-    assert ratios(rows) == {"original / start a float32, total": 2.0, "original / memory a float32, batch 2": 2.5}
+    rows |= {"memory a float32": memory_row(found), "memory a original": {"load": 1.0, "peak": 5.0}}
+    assert ratios(rows) == {"original / start a float32": 2.0, "original / memory a float32": 2.0}
 
 
 def test_a_process_that_fails_is_one_sentence():
