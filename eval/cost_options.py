@@ -9,18 +9,21 @@ from toy_trainers import KINDS
 
 
 class CommaList(click.ParamType):
-    """Values with commas between, each as `of` wants it; an empty text is an empty list."""
+    """Values with commas between, each as `of` wants it; an empty text is an empty list where that may be."""
 
     name = "list"
 
-    def __init__(self, of: click.ParamType) -> None:
-        self._of = of
+    def __init__(self, of: click.ParamType, *, may_be_empty: bool = False) -> None:
+        self._of, self._may_be_empty = of, may_be_empty
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[object]:
         """The values."""
         if isinstance(value, list):
             return value
-        return [self._of.convert(text.strip(), param, ctx) for text in str(value).split(",") if text.strip()]
+        values = [self._of.convert(text.strip(), param, ctx) for text in str(value).split(",") if text.strip()]
+        if not values and not self._may_be_empty:
+            self.fail("it is empty: give at least one value", param, ctx)
+        return values
 
 
 def named_folders(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
@@ -32,9 +35,18 @@ def named_folders(ctx: click.Context, param: click.Parameter, values: Sequence[s
     return folders
 
 
+def shown(checkpoints: dict[str, Path]) -> dict[str, dict[str, str]]:
+    """Which checkpoints were given, for a file that others may read: without the folders that lead to them."""
+    return {"checkpoints": {name: folder.name for name, folder in checkpoints.items()}}
+
+
 COUNT = click.IntRange(min=1)
+COUNTS = CommaList(COUNT)
 scorers = click.option(
-    "--scorers", type=CommaList(click.Choice([*CHECKPOINTS])), default=",".join(CHECKPOINTS), show_default=True
+    "--scorers",
+    type=CommaList(click.Choice([*CHECKPOINTS]), may_be_empty=True),
+    default=",".join(CHECKPOINTS),
+    show_default=True,
 )
 checkpoints = click.option(
     "--checkpoint",
@@ -51,7 +63,7 @@ dtypes = click.option(
     show_default=True,
 )
 trainers = click.option(
-    "--trainers", type=CommaList(click.Choice([*KINDS])), default=",".join(KINDS), show_default=True
+    "--trainers", type=CommaList(click.Choice([*KINDS]), may_be_empty=True), default=",".join(KINDS), show_default=True
 )
 originals = click.option(
     "--originals/--no-originals", default=True, show_default=True, help="Those whose environment is built."

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 from fergi_reward.report.plots import GRID, INK, MUTED, PAPER, SERIES
 
@@ -100,7 +101,13 @@ def spread(heights: Mapping[str, float], gap: float) -> dict[str, float]:
 
 
 def write_panels(panels: Sequence[Panel], path: Path) -> None:
-    """Draw panels from left to right, and write them as a PNG file."""
+    """Draw panels from left to right, and write them as a PNG file.
+
+    Raises:
+        FergiRewardError: There are none.
+    """
+    if not panels:
+        raise FergiRewardError("nothing was measured: name scorers or trainers")
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.12)

@@ -30,7 +30,6 @@ from tqdm import tqdm
 
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 
-SIZES = cost_options.CommaList(cost_options.COUNT)
 ORIGINAL = "original"
 
 
@@ -40,12 +39,14 @@ class Subject:
 
     Attributes:
         name: What its rows are called.
-        checkpoints: By scorer.
+        scorers: Their names.
+        checkpoints: Of scorers.
         variants: The precisions of the towers, and perhaps the original.
     """
 
     name: str
-    checkpoints: Mapping[str, Path]
+    scorers: Sequence[str]
+    checkpoints: Checkpoints
     variants: Sequence[str]
 
     def start(self, variant: str, picture: Path) -> list[Stage]:
@@ -54,19 +55,19 @@ class Subject:
             return stages_of_original(self.name, self.checkpoints[self.name], [picture])
         return stages("starting", variant, picture, *self._arguments())
 
-    def score(self, variant: str, pictures: Sequence[Path], batches: Sequence[int]) -> list[Stage]:
-        """A process that scores batches of these sizes, then all pictures; an original as many as the largest has."""
+    def score(self, variant: str, pictures: Sequence[Path], batches: Sequence[int], images: int) -> list[Stage]:
+        """A process that scores a batch of each size, then many images; an original as many as the last batch has."""
         if variant == ORIGINAL:
             return stages_of_original(self.name, self.checkpoints[self.name], pictures[: batches[-1]])
         sizes = ",".join(map(str, batches))
-        return stages("scoring", variant, pictures[0].parent, sizes, len(pictures), *self._arguments())
+        return stages("scoring", variant, pictures[0].parent, sizes, images, *self._arguments())
 
     def checkpoint_size(self) -> float:
         """Of the files of its scorers, in GB."""
-        return sum((folder / CHECKPOINTS[name]).stat().st_size for name, folder in self.checkpoints.items()) / 1e9
+        return sum((self.checkpoints[name] / CHECKPOINTS[name]).stat().st_size for name in self.scorers) / 1e9
 
     def _arguments(self) -> list[str]:
-        return [f"{name}={folder}" for name, folder in self.checkpoints.items()]
+        return [f"{name}={self.checkpoints[name]}" for name in self.scorers]
 
 
 @click.command()
@@ -75,7 +76,7 @@ class Subject:
 @cost_options.dtypes
 @cost_options.originals
 @click.option("--rounds", type=cost_options.COUNT, default=2, show_default=True, help="Of starting each.")
-@click.option("--batches", type=SIZES, default="1,2,4,8", show_default=True, help="Batch sizes to score, ascending.")
+@click.option("--batches", type=cost_options.COUNTS, default="1,2,4,8", show_default=True, help="Batch sizes to score.")
 @click.option("--images", type=cost_options.COUNT, default=24, show_default=True, help="Pictures scored in one call.")
 @cost_options.trainers
 @cost_options.threads
@@ -95,12 +96,12 @@ def main(
     """Measure what the file lacks; print tables, and write the ratios and a plot beside it."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     settings = {"rounds": rounds, "threads": threads, "batches": batches, "images": images}
-    measured = MeasuredRows(out, settings)
+    measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))
     with tempfile.TemporaryDirectory() as place:
-        pictures = noise_pictures(Path(place), max(images, *batches))[:images]
+        pictures = noise_pictures(Path(place), max(images, *batches))
         for subject in subjects(scorers, Checkpoints(Path(place), checkpoints), dtypes, originals):
             measure_start(measured, subject, pictures[0], rounds)
-            measure_memory(measured, subject, pictures, batches)
+            measure_memory(measured, subject, pictures, batches, images)
     for name in tqdm(trainers, desc="trainers", unit="trainer"):
         measure_trainer(measured, name)
     found = ratios(measured.rows)
@@ -110,13 +111,13 @@ def main(
 
 
 def subjects(scorers: Sequence[str], checkpoints: Checkpoints, dtypes: Sequence[str], originals: bool) -> list[Subject]:
-    """Each scorer, and the combined reward of them in the last of the precisions."""
+    """Each scorer, and with all three of them the combined reward, in the last of the precisions."""
     found = []
     for name in scorers:
         theirs = [ORIGINAL] if originals and is_built(OF_SCORERS[name]) else []
-        found.append(Subject(name, {name: checkpoints[name]}, [*dtypes, *theirs]))
-    if len(scorers) > 1:
-        found.append(Subject("combined", {name: checkpoints[name] for name in scorers}, dtypes[-1:]))
+        found.append(Subject(name, [name], checkpoints, [*dtypes, *theirs]))
+    if set(scorers) == set(CHECKPOINTS):
+        found.append(Subject("combined", scorers, checkpoints, dtypes[-1:]))
     return found
 
 
@@ -134,12 +135,14 @@ def measure_start(measured: MeasuredRows, subject: Subject, picture: Path, round
     measured.add({keys[variant]: start_row(of_variant) for variant, of_variant in found.items()})
 
 
-def measure_memory(measured: MeasuredRows, subject: Subject, pictures: Sequence[Path], batches: Sequence[int]) -> None:
+def measure_memory(
+    measured: MeasuredRows, subject: Subject, pictures: Sequence[Path], batches: Sequence[int], images: int
+) -> None:
     """Add a row of memory for each variant."""
     for variant in tqdm(subject.variants, desc=f"{subject.name}, memory", unit="process", leave=False):
         key = f"memory {subject.name} {variant}"
         if measured.lacks([key]):
-            found = subject.score(variant, pictures, batches)
+            found = subject.score(variant, pictures, batches, images)
             row = memory_row(found)
             if variant != ORIGINAL:
                 row |= beyond_weights(found, subject.checkpoint_size(), f"batch {batches[-1]}")

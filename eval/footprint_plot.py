@@ -77,5 +77,5 @@ def _curve(axes: Axes, rows: Mapping[str, Row], kind: str, title: str, x_label: 
         points = {int(stage.split()[1]): peak for stage, peak in row.items() if stage.startswith(f"{kind} ")}
         if variant != "original":
             shown.append(Line(_title(name), points, COLOURS[scorer], dashed=variant != "float32"))
-            growth = max(growth, max(points.values()) - min(points.values()))
+            growth = max(growth, max(points.values()) - next(iter(points.values())))
     lines(axes, f"{title} take at most {growth:.2f} GB more", x_label, "peak memory, GB", shown)

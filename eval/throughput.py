@@ -23,7 +23,7 @@ import click
 import cost_options
 import torch
 from measured_rows import MeasuredRows, Row, tables
-from official_sizes import PROMPTS, Checkpoints, noise_pictures
+from official_sizes import CHECKPOINTS, PROMPTS, Checkpoints, noise_pictures
 from scorer_speed import COMBINED, ScoringPlan, combined_rows, scorer_rows
 from tabulate import tabulate
 from throughput_plot import write_plot
@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 
-COUNTS = cost_options.CommaList(cost_options.COUNT)
+STEPS = cost_options.CommaList(cost_options.COUNT, may_be_empty=True)
 
 
 @click.command()
@@ -42,10 +42,14 @@ COUNTS = cost_options.CommaList(cost_options.COUNT)
 @cost_options.originals
 @click.option("--images", type=cost_options.COUNT, default=4, show_default=True, help="Pictures of a call.")
 @click.option("--rounds", type=cost_options.COUNT, default=3, show_default=True, help="After a first one.")
-@click.option("--batches", type=COUNTS, default="1,2,4,8", show_default=True, help="Batch sizes to score these in.")
-@click.option("--counts", type=COUNTS, default="8,16,32", show_default=True, help="Numbers of pictures to score.")
+@click.option(
+    "--batches", type=cost_options.COUNTS, default="1,2,4,8", show_default=True, help="Batch sizes to score these in."
+)
+@click.option(
+    "--counts", type=cost_options.COUNTS, default="8,16,32", show_default=True, help="Numbers of pictures to score."
+)
 @cost_options.trainers
-@click.option("--steps", type=COUNTS, default="5,10,20,40", show_default=True, help="Denoising steps of DDPO.")
+@click.option("--steps", type=STEPS, default="5,10,20,40", show_default=True, help="Denoising steps of DDPO.")
 @cost_options.threads
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/throughput.json"), show_default=True)
 def main(
@@ -60,7 +64,8 @@ def main(
 ) -> None:
     """Measure what the file lacks; print tables, and write the ratios and a plot beside it."""
     torch.set_num_threads(threads)
-    measured = MeasuredRows(out, {"rounds": rounds, "threads": threads, "images": plan["images"]})
+    settings = {"rounds": rounds, "threads": threads, "images": plan["images"]}
+    measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))
     measure_scoring(measured, scorers, checkpoints, ScoringPlan(rounds=rounds, **plan))
     runs: dict[str, tuple[str, Sequence[str]]] = {f"trainer {name}": (name, ()) for name in trainers}
     runs |= {f"steps {count}": ("ddpo", ("--sample_num_steps", str(count))) for count in steps if "ddpo" in trainers}
@@ -74,14 +79,14 @@ def main(
 
 
 def measure_scoring(measured: MeasuredRows, names: Sequence[str], given: dict[str, Path], plan: ScoringPlan) -> None:
-    """The rows of each scorer, and of their weighted sum."""
+    """The rows of each scorer, and where all three are asked for, of the combined reward."""
     with tempfile.TemporaryDirectory() as place:
         checkpoints = Checkpoints(Path(place), given)
         pictures = noise_pictures(Path(place), plan.pictures)
         for name in names:
             if measured.lacks(plan.keys(name)):
                 measured.add(scorer_rows(name, checkpoints[name], plan, pictures))
-        if names and measured.lacks(f"combined {what}" for what in COMBINED):
+        if set(names) == set(CHECKPOINTS) and measured.lacks(f"combined {what}" for what in COMBINED):
             measured.add(combined_rows({name: checkpoints[name] for name in names}, plan, pictures))
 
 

@@ -3,7 +3,8 @@
 import pytest
 from PIL import Image
 
-FAST = ["--images=2", "--batches=1,2", "--counts=2,4", "--scorers=image_reward,hps_v2", "--trainers=reward_backprop"]
+SCORERS = ("image_reward", "pickscore", "hps_v2")
+FAST = ["--images=2", "--batches=1,2", "--counts=2,4", "--trainers=reward_backprop"]
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +20,9 @@ def measured(run, out):
 
 
 def test_every_row_is_there_and_agrees_with_its_seconds(measured):
-    scorers = [f"scorer {name} {dtype}" for name in ("image_reward", "hps_v2") for dtype in ("float32", "bfloat16")]
+    scorers = [f"scorer {name} {dtype}" for name in SCORERS for dtype in ("float32", "bfloat16")]
     four = [f"four-prompts image_reward {dtype}" for dtype in ("float32", "bfloat16")]
-    curves = [f"{what} {name}" for name in ("image_reward", "hps_v2") for what in ("batch", "count")]
+    curves = [f"{what} {name}" for name in SCORERS for what in ("batch", "count")]
     points = {"batch": (1, 2), "count": (2, 4)}
     expected = {*scorers, *four, *(f"{curve} {x}" for curve in curves for x in points[curve.split()[0]])}
     expected |= {"combined combined", "combined one after the other", "combined decoding", "trainer reward_backprop"}
@@ -55,7 +56,7 @@ def test_the_combined_reward_is_compared_with_its_scorers(measured):
 def test_a_second_run_measures_only_what_is_new(run, out, measured):
     from throughput import main
 
-    more = run(main, out, *FAST[:3], "--scorers=image_reward,hps_v2", "--trainers=diffusion_dpo")
+    more = run(main, out, *FAST[:3], "--trainers=diffusion_dpo")
     assert more["rows"].keys() - measured["rows"].keys() == {"trainer diffusion_dpo"}
     assert {key: more["rows"][key] for key in measured["rows"]} == measured["rows"]
     assert more["rows"]["trainer diffusion_dpo"]["images"] == 2 * 2 * 64  # 2 updates of 64 pairs
