@@ -123,7 +123,7 @@ def write_panels(panels: Sequence[Panel], path: Path) -> None:
 
 def _finish(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     axes.set_facecolor(PAPER)
-    axes.set_title(fill(title, 52), loc="left", fontsize=10.5, color=INK)
+    axes.set_title(fill(title, 46), loc="left", fontsize=10.5, color=INK)
     axes.set_xlabel(x_label, color=INK)
     axes.set_ylabel(y_label, color=INK)
     axes.spines[["top", "right"]].set_visible(False)

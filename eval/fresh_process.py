@@ -58,10 +58,16 @@ def scoring(dtype: str, folder: str, batches: str, images: str, *checkpoints: st
     for size in sizes:
         reward.score(pictures[:size], PROMPT, batch_size=size)
         say(f"batch {size}")
-    scored = count(sizes[-1], sizes[-1])
+    scored = count(0, sizes[-1])
+
+    def before_batch(*_: object) -> None:
+        if done := next(scored):
+            say(f"count {done}")
+
     # Of several scorers the last one sees a picture when the others have seen it.
-    last_tower.register_forward_hook(lambda *_: say(f"count {next(scored)}"))
+    last_tower.register_forward_pre_hook(before_batch)
     reward.score(pictures[: int(images)], PROMPT, batch_size=sizes[-1])
+    say(f"count {images}")
 
 
 def training(name: str, folder: str) -> None:

@@ -64,7 +64,7 @@ def main(
 ) -> None:
     """Measure what the file lacks; print tables, and write the ratios and a plot beside it."""
     torch.set_num_threads(threads)
-    settings = {"rounds": rounds, "threads": threads, "images": plan["images"]}
+    settings = {"rounds": rounds, "threads": threads, "images": plan["images"], "curves": plan["dtypes"][-1]}
     measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))
     measure_scoring(measured, scorers, checkpoints, ScoringPlan(rounds=rounds, **plan))
     runs: dict[str, tuple[str, Sequence[str]]] = {f"trainer {name}": (name, ()) for name in trainers}
