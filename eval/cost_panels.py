@@ -15,7 +15,7 @@ from fergi_reward.report.plots import GRID, INK, MUTED, PAPER, SERIES
 
 TITLES = {"image_reward": "ImageReward", "pickscore": "PickScore", "hps_v2": "HPS v2", "combined": "combined reward"}
 COLOURS = dict(zip(TITLES, SERIES, strict=False))
-COLUMNS, WIDTH, HEIGHT = 3, 4.9, 3.7  # of a panel, in inches
+COLUMNS, WIDTH, HEIGHT = 3, 5.8, 3.8  # of a panel, in inches
 Panel = Callable[[Axes], None]
 
 
@@ -62,26 +62,27 @@ def bars(axes: Axes, title: str, label: str, shown: Sequence[Bar], keys: Mapping
     for name, colour in (keys or {}).items():
         axes.barh(0, 0, color=colour, label=name)
     if keys:
-        axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+        # Below the axis, where it hides no bar.
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=len(keys), frameon=False, fontsize=8.5)
     _finish(axes, title, label, "")
     axes.tick_params(axis="y", length=0)
 
 
-def lines(axes: Axes, title: str, x_label: str, y_label: str, shown: Sequence[Line]) -> None:
-    """Lines from 0 up, over a scale of doublings, with their names at the end."""
+def lines(axes: Axes, title: str, x_label: str, y_label: str, shown: Sequence[Line], *, doublings: bool = True) -> None:
+    """Lines from 0 up with their names at the end, over a scale of doublings or an ordinary one."""
     for line in shown:
         dashes = (0, (4, 2)) if line.dashed else "-"
         axes.plot([*line.points], [*line.points.values()], color=line.colour, lw=2, ls=dashes, marker="o", ms=5)
-    ticks = sorted({x for line in shown for x in line.points})
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
+    xs = sorted({x for line in shown for x in line.points})
+    if doublings:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(xs, [str(x) for x in xs])
+        axes.minorticks_off()
     top = 1.12 * max(y for line in shown for y in line.points.values())
     axes.set_ylim(0, top)
-    axes.set_xlim(ticks[0] / 1.15, ticks[-1] * 1.5 * (ticks[-1] / ticks[0]) ** 0.45)
     heights = spread({line.name: [*line.points.values()][-1] for line in shown}, 0.07 * top)
     for line in shown:
-        place = (ticks[-1], heights[line.name])
+        place = (xs[-1], heights[line.name])
         axes.annotate(
             line.name, place, (8, 0), textcoords="offset points", va="center", fontsize=8.5, color=line.colour
         )

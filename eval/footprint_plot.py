@@ -66,7 +66,7 @@ def _seconds(axes: Axes, rows: Mapping[str, Row], title: str, work: str) -> None
 
 
 def _peaks(axes: Axes, rows: Mapping[str, Row], title: str) -> None:
-    shown = [Bar(_title(name), [row["peak"]], f"{row['peak']:.1f}", [_colour(name)]) for name, row in rows.items()]
+    shown = [Bar(_title(name), [row["peak"]], f"{row['peak']:.3g}", [_colour(name)]) for name, row in rows.items()]
     bars(axes, title, "GB", shown)
 
 
@@ -78,4 +78,6 @@ def _curve(axes: Axes, rows: Mapping[str, Row], kind: str, title: str, x_label: 
         if variant != "original":
             shown.append(Line(_title(name), points, COLOURS[scorer], dashed=variant != "float32"))
             growth = max(growth, max(points.values()) - next(iter(points.values())))
-    lines(axes, f"{title} take at most {growth:.2f} GB more", x_label, "peak memory, GB", shown)
+    lines(
+        axes, f"{title} take at most {growth:.2f} GB more", x_label, "peak memory, GB", shown, doublings=kind == "batch"
+    )
