@@ -25,7 +25,6 @@ from measured_rows import MeasuredRows, Row, tables
 from official_sizes import CHECKPOINTS, Checkpoints, noise_pictures
 from originals import OF_SCORERS, is_built
 from process_stages import Stage, stages, stages_of_original
-from tabulate import tabulate
 from tqdm import tqdm
 
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes
@@ -106,7 +105,7 @@ def main(
         measure_trainer(measured, name)
     found = ratios(measured.rows)
     measured.write({"ratios": found})
-    print("\n\n".join([*tables(measured.rows), tabulate(found.items(), ["ratio", ""], "github", floatfmt=".3g")]))
+    print(tables(measured.rows, found))
     write_plot(measured.rows, found, out.with_suffix(".png"))
 
 

@@ -39,7 +39,8 @@ def _panels(rows: Mapping[str, Row], ratios: Mapping[str, float]) -> Iterator[Pa
     if trainers:
         title = "Trainers on the emoji toys: to the end of the first epoch"
         yield partial(_seconds, rows=trainers, title=title, work="first epoch")
-        yield partial(_peaks, rows=trainers, title="Trainers: peak memory")
+        most = max(row["peak"] for row in trainers.values())
+        yield partial(_peaks, rows=trainers, title=f"Trainers: at most {most:.2g} GB")
 
 
 def _range(ratios: Mapping[str, float], kind: str) -> str:
@@ -67,7 +68,7 @@ def _seconds(axes: Axes, rows: Mapping[str, Row], title: str, work: str) -> None
 
 def _peaks(axes: Axes, rows: Mapping[str, Row], title: str) -> None:
     shown = [Bar(_title(name), [row["peak"]], f"{row['peak']:.3g}", [_colour(name)]) for name, row in rows.items()]
-    bars(axes, title, "GB", shown)
+    bars(axes, title, "peak memory, GB", shown)
 
 
 def _curve(axes: Axes, rows: Mapping[str, Row], kind: str, title: str, x_label: str) -> None:

@@ -72,10 +72,12 @@ def rows_of(rows: Mapping[str, Row], kind: str) -> dict[str, Row]:
     return {key.partition(" ")[2]: row for key, row in rows.items() if key.partition(" ")[0] == kind}
 
 
-def tables(rows: Mapping[str, Row]) -> list[str]:
-    """The rows, a table for each kind of them."""
+def tables(rows: Mapping[str, Row], ratios: Mapping[str, float]) -> str:
+    """The rows, a table for each kind of them, and the ratios."""
     kinds = dict.fromkeys(key.partition(" ")[0] for key in rows)
-    return [_table(kind, rows_of(rows, kind)) for kind in kinds]
+    shown = [_table(kind, rows_of(rows, kind)) for kind in kinds]
+    shown += [tabulate(ratios.items(), ["ratio", ""], "github", floatfmt=".3g")] if ratios else []
+    return "\n\n".join(shown)
 
 
 def _table(kind: str, rows: Mapping[str, Row]) -> str:

@@ -25,7 +25,6 @@ import torch
 from measured_rows import MeasuredRows, Row, tables
 from official_sizes import CHECKPOINTS, PROMPTS, Checkpoints, noise_pictures
 from scorer_speed import COMBINED, ScoringPlan, combined_rows, scorer_rows
-from tabulate import tabulate
 from throughput_plot import write_plot
 from toy_trainers import ToyRun
 from tqdm import tqdm
@@ -74,7 +73,7 @@ def main(
             measured.add({key: trainer_row(name, rounds, options)})
     found = ratios(measured.rows)
     measured.write({"ratios": found})
-    print("\n\n".join([*tables(measured.rows), tabulate(found.items(), ["ratio", ""], "github", floatfmt=".3g")]))
+    print(tables(measured.rows, found))
     write_plot(measured.rows, found, out.with_suffix(".png"))
 
 

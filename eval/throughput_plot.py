@@ -58,7 +58,7 @@ def _curve(axes: Axes, rows: Mapping[str, Row], title: str, x_label: str) -> Non
         points.setdefault(scorer, {})[int(x)] = row["images/s"]
     widest = max(max(speeds.values()) / min(speeds.values()) for speeds in points.values())
     shown = [Line(TITLES[scorer], speeds, COLOURS[scorer]) for scorer, speeds in points.items()]
-    lines(axes, f"{title}: at most {widest:.2f} x between any two", x_label, "images / s", shown)
+    lines(axes, f"{title}: speeds within {widest:.2f} x", x_label, "images / s", shown)
 
 
 def _trainers(axes: Axes, rows: Mapping[str, Row]) -> None:
@@ -71,7 +71,8 @@ def _trainers(axes: Axes, rows: Mapping[str, Row]) -> None:
         )
         for name, row in rows.items()
     ]
-    bars(axes, "Trainers on the emoji toys", "updates / s", shown)
+    least, most = (choose(row["updates/s"] for row in rows.values()) for choose in (min, max))
+    bars(axes, f"Trainers on the emoji toys: {least:.2g} to {most:.2g} updates a second", "updates / s", shown)
 
 
 def _steps(axes: Axes, rows: Mapping[str, Row]) -> None:

@@ -47,7 +47,9 @@ def test_tables_are_by_kind(rows_in):
     from measured_rows import tables
 
     rows = {"scorer a": {"s/image": 2.0, "seconds": [2.0]}, "count a 8": {"s/image": 3.0}, "scorer b": {"s/image": 4.0}}
-    scorers, counts = tables(rows)
+    scorers, counts, ratios = tables(rows, {"original / scorer a": 1.5}).split("\n\n")
     assert [line.split("|")[1].strip() for line in scorers.splitlines()[2:]] == ["a", "b"]
     assert "seconds" not in scorers
     assert "a 8" in counts
+    assert "1.5" in ratios
+    assert "ratio" not in tables(rows, {})
