@@ -12,6 +12,7 @@ A run that was interrupted goes on with what its JSON file lacks.
 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/throughput.py --out runs/throughput.json
 """
 
+import os
 import statistics
 import sys
 import tempfile
@@ -63,6 +64,7 @@ def main(
 ) -> None:
     """Measure what the file lacks; print tables, and write the ratios and a plot beside it."""
     torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of the originals
     settings = {"rounds": rounds, "threads": threads, "images": plan["images"], "curves": plan["dtypes"][-1]}
     measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))
     measure_scoring(measured, scorers, checkpoints, ScoringPlan(rounds=rounds, **plan))

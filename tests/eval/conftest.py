@@ -35,7 +35,9 @@ def run():
     def run(command, out, *options):
         places = [f"--checkpoint={name}={folder}" for name, folder in emoji.checkpoints().items()]
         arguments = ["--out", str(out), "--rounds=1", f"--threads={torch.get_num_threads()}", "--no-originals"]
-        result = CliRunner().invoke(command, [*arguments, *places, *options], catch_exceptions=False)
+        with pytest.MonkeyPatch.context() as changes:
+            changes.setenv("OMP_NUM_THREADS", "1")  # which the programs set: it is put back afterwards
+            result = CliRunner().invoke(command, [*arguments, *places, *options], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return json.loads(out.read_text())
 
