@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ from fergi_reward.evaluation.models_result import (
 )
 from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.preferences_result import Exclusion
-from fergi_reward.version import __version__
 
 EXAMPLES = 8
 FEW_PROMPTS = 20
@@ -75,7 +74,8 @@ class Setting:
         drawing: Arguments of the pipelines' calls.
         embedder: Whose embedding the distances are of.
         seed: Of the pictures and the bootstrap.
-        command: Noted in the result.
+        calibrations: The fingerprint of each calibration among the signals, by name; noted in the result.
+        command: Noted too.
         notes: Noted too.
     """
 
@@ -85,6 +85,7 @@ class Setting:
     drawing: Mapping[str, float]
     embedder: str | None
     seed: int
+    calibrations: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     notes: tuple[str, ...] = ()
 
@@ -113,7 +114,7 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
         notes=tuple(notes),
         command=setting.command,
         seed=setting.seed,
-        library_version=__version__,
+        calibrations=setting.calibrations,
     )
 
 

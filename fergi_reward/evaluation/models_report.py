@@ -1,11 +1,11 @@
 """The report of tuned models against their base model: who is better by what they were not trained on, and examples."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
-from fergi_reward.report.markdown import markdown_table
-from fergi_reward.report.provenance import provenance, without_folders
+from fergi_reward.report.provenance import provenance, record_without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
@@ -24,30 +24,18 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
         result: What was found.
         folder: Where the pictures are that it names.
     """
+    result = record_without_folders(result)
     files = {f"weights of {each.name}": each.fingerprint for each in result.models if each.fingerprint}
-    fingerprints = {"prompts": result.prompts_fingerprint, **files}
+    calibrations = {f"calibration {name}": fingerprint for name, fingerprint in result.calibrations.items()}
+    fingerprints = {"prompts": result.prompts_fingerprint, **files, **calibrations}
     return Report(
-        title=f"Tuned models against {without_folders(result.base)}",
+        title=f"Tuned models against {result.base}",
         verdict=[*(each.verdict for each in result.models), _drawn(result)],
         sections=list(_sections(result, folder)),
         provenance=provenance(result.command, result.seed, fingerprints),
         notes=result.notes,
+        data=asdict(result),
     )
-
-
-def markdown(result: ModelsResult) -> str:
-    """The verdicts and tables alone, which also read well in a terminal."""
-    parts = [f"# Tuned models against {result.base}", *(each.verdict for each in result.models), _drawn(result)]
-    for each in result.models:
-        parts += [f"## {each.name}", _trained_on(each), markdown_table(signals_table(each))]
-    parts.append(HOW)
-    if any(each.diversity for each in result.models):
-        parts += ["## Diversity", markdown_table(diversity_table(result))]
-    if result.exclusions:
-        parts += ["## Left out", markdown_table(_exclusions_table(result))]
-    if result.notes:
-        parts.append("\n".join(f"- {note}" for note in result.notes))
-    return "\n\n".join(parts) + "\n"
 
 
 def _drawn(result: ModelsResult) -> str:
@@ -59,8 +47,9 @@ def _drawn(result: ModelsResult) -> str:
 
 
 def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
-    for each in result.models:
-        yield Section(each.name, [_trained_on(each), HOW], [signals_table(each), _win_plot(each, result)])
+    for number, each in enumerate(result.models, start=1):
+        text = [_trained_on(each), HOW][: 2 if number == 1 else 1]
+        yield Section(each.name, text, [signals_table(each), _win_plot(each, number)])
         if shown := list(_grids(each, folder)):
             yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
     if any(each.diversity for each in result.models):
@@ -80,7 +69,7 @@ def _trained_on(model: ModelComparison) -> str:
 def _pairs(model: ModelComparison) -> str:
     """Pairs that a scorer ordered make it a reward, too: the reader must know whose they are."""
     pairs = (model.learned_from or {}).get("pairs")
-    return f", but on the pairs {without_folders(str(pairs))}: whoever ordered them is not held out" if pairs else ""
+    return f", but on the pairs {pairs}: whoever ordered them is not held out" if pairs else ""
 
 
 def signals_table(model: ModelComparison) -> Table:
@@ -117,8 +106,7 @@ def signals_table(model: ModelComparison) -> Table:
     return Table(f"{model.name} against the base model.", columns, rows)
 
 
-def _win_plot(model: ModelComparison, result: ModelsResult) -> IntervalPlot:
-    number = [each.name for each in result.models].index(model.name) + 1
+def _win_plot(model: ModelComparison, number: int) -> IntervalPlot:
     return IntervalPlot(
         f"won-{number}",
         f"How often {model.name} draws the better picture",

@@ -1,4 +1,4 @@
-"""What `fergi-reward evaluate models` finds, as plain records; `asdict` of the whole is `results.json`.
+"""What `fergi-reward evaluate models` finds, as plain records; `report.json` has all of it.
 
 Rates are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over prompts. A field that cannot be had is
 None.
@@ -143,7 +143,7 @@ class ModelsResult:
         notes: What a reader must know of this run; a sentence each.
         command: The command that made it.
         seed: Of the pictures and of the bootstrap.
-        library_version: The version that made it.
+        calibrations: The fingerprint of each calibration that judged, by name.
     """
 
     base: str
@@ -156,4 +156,4 @@ class ModelsResult:
     notes: tuple[str, ...]
     command: str
     seed: int
-    library_version: str
+    calibrations: Mapping[str, str]

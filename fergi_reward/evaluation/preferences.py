@@ -1,7 +1,8 @@
 """`fergi-reward evaluate preferences`: how often scorers and calibrations agree with people, and who is better."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -17,10 +18,8 @@ from fergi_reward.evaluation.fergi_margins import fergi_margins
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
-from fergi_reward.evaluation.preferences_table import markdown
 from fergi_reward.evaluation.reliability import reliability
-from fergi_reward.files import write_json, write_text
-from fergi_reward.version import __version__
+from fergi_reward.report.provenance import without_folders
 
 FERGI = "fergi"
 FEW_UNITS = 20
@@ -40,8 +39,9 @@ class PreferenceOptions(ScoringOptions):
     def problems(self) -> list[str]:
         """What is wrong with them."""
         problems = super().problems()
-        if len(set(self.calibrations)) < len(self.calibrations):
-            problems.append("a --calibration is given twice")
+        for name, count in Counter(map(without_folders, self.calibrations)).items():
+            if count > 1:
+                problems.append(f"{count} times --calibration {name}: a report could not tell them apart")
         if self.dataset == FERGI and self.checkpoints:
             problems.append(f"--checkpoint {self.checkpoints[0]} has no use: FERGI's scores are recorded")
         if self.dataset != FERGI and self.skip_bad:
@@ -50,7 +50,7 @@ class PreferenceOptions(ScoringOptions):
 
 
 def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | None:
-    """Evaluate, and write `results.json` and `results.md` into the folder `out`.
+    """Evaluate; scores of pictures are kept in the folder `out`.
 
     Args:
         options: What to evaluate.
@@ -73,17 +73,17 @@ def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | Non
         found = benchmark_margins(BENCHMARKS[options.dataset](options.data), options, calibrations, options.out)
     if found is None:
         return None
-    result = evaluate(found, options.seed, command)
-    write_json(options.out / "results.json", asdict(result))
-    write_text(options.out / "results.md", markdown(result))
-    return result
+    return evaluate(found, calibrations, options.seed, command)
 
 
-def evaluate(found: AllMargins, seed: int, command: str = "") -> PreferenceResult:
+def evaluate(
+    found: AllMargins, calibrations: Mapping[str, Calibration], seed: int, command: str = ""
+) -> PreferenceResult:
     """Judge every model, and compare every two.
 
     Args:
         found: Their margins on the same pairs.
+        calibrations: Whose fingerprints are noted, by name.
         seed: Of the bootstrap.
         command: Noted in the result.
 
@@ -105,7 +105,7 @@ def evaluate(found: AllMargins, seed: int, command: str = "") -> PreferenceResul
         notes=tuple(notes),
         command=command,
         seed=seed,
-        library_version=__version__,
+        calibrations={name: each.fingerprint() for name, each in calibrations.items()},
     )
 
 

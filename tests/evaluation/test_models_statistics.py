@@ -14,9 +14,10 @@ from fergi_reward.evaluation.compared_model import Card, ComparedModel, base_dou
 from fergi_reward.evaluation.diversity import mean_pairwise_distance
 from fergi_reward.evaluation.model_pictures import shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare, compare_signal
-from fergi_reward.evaluation.models_report import markdown, models_report
+from fergi_reward.evaluation.models_report import models_report
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 from fergi_reward.evaluation.models_verdict import verdict
+from fergi_reward.report.markdown import printed
 from fergi_reward.report.page import page
 
 PROMPTS = [f"prompt {number}" for number in range(6)]
@@ -131,7 +132,8 @@ def test_the_report_shows_it(tmp_path):
     for one in (*result.models[0].best, *result.models[0].worst):
         (tmp_path / one.side_by_side).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 4)).save(tmp_path / one.side_by_side)
-    report, text = models_report(result, tmp_path), markdown(result)
+    report = models_report(result, tmp_path)
+    text = printed(report)
     assert report.verdict[0].startswith("mine is better than the base model by 1 of 1 signals")
     assert "WARNING" in report.verdict[0] and "WARNING" in text
     assert "IN TRAINING REWARD" in text and "MORE ALIKE" in text and "pictures of mine" in text

@@ -42,7 +42,7 @@ def result():
         notes=("The figures of mine flatter it.",),
         command="fergi-reward evaluate preferences --data /home/ann/fergi",
         seed=0,
-        library_version="0.1.0",
+        calibrations={"mine": "01ff"},
     )
 
 
@@ -63,15 +63,16 @@ def test_a_lead_beyond_its_interval_is_more_than_chance(result):
 def test_everything_of_the_record_is_shown(result):
     text = markdown(preferences_report(result))
     for part in (
-        "| pickscore |          7/10 |      1 |     70.00% |",
-        "in sample",
-        "| clip less pickscore |                -10.0 |  -30.0 to +10.0 |",
+        "| pickscore |             |          7/10 |      1 |     70.00% |",
+        "| mine      | THESE PAIRS |          9/10 |",
+        "| clip less pickscore |       -10.00 |  -30.0 to +10.0 |            1 : 2 |",
         "| a human |      68.0% | the PickScore paper |",
         "Ties count as half.",
         "| images |          2 | cannot be opened | a.png; b.png |",
         "| mine    |     0.6500 |                        0.120 |",
         "- The figures of mine flatter it.",
-        "- pairs: 00ff",
+        "- dataset, its pairs: 00ff",
+        "- calibration mine: 01ff",
     ):
         assert part in text, part
 
@@ -83,15 +84,15 @@ def test_no_folder_of_anybodys_is_told(result):
     assert "/home" not in page(report) + markdown(report)
 
 
-def test_the_command_writes_it_beside_its_results(simulated, tmp_path):
-    command = ["evaluate", "preferences", "--data", simulated, "--out", tmp_path / "out", "--report", tmp_path / "page"]
-    run = CliRunner().invoke(main, [str(part) for part in command])
+def test_the_command_prints_and_writes_it(simulated, tmp_path):
+    run = CliRunner().invoke(main, ["evaluate", "preferences", "--data", str(simulated), "--out", str(tmp_path)])
     assert run.exit_code == 0, run.output
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    page = json.loads((tmp_path / "page" / "report.json").read_text())["page"]
-    shown = [(row[0], row[1][0], row[3]) for row in page["sections"][0]["items"][0]["rows"]]
-    assert shown == [(model["name"], model["correct"], model["accuracy"]) for model in results["models"]]
-    assert (tmp_path / "page" / "report.html").exists()
+    record = json.loads((tmp_path / "report.json").read_text())
+    shown = [(row[0], row[2][0], row[4]) for row in record["page"]["sections"][0]["items"][0]["rows"]]
+    assert shown == [(model["name"], model["correct"], model["accuracy"]) for model in record["models"]]
+    table = next(line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| shipped"))
+    assert table in run.stdout and ".png" not in run.stdout.partition("report: ")[0]
+    assert (tmp_path / "report.html").exists()
 
 
 def test_what_is_not_there_has_no_section(result):
