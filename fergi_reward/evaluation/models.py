@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fergi_reward.calibration.crossval import bootstrap_interval
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import ComparedModel
+from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.model_pictures import Shot
 from fergi_reward.evaluation.models_result import (
     Diversity,
@@ -24,7 +24,6 @@ from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.preferences_result import Exclusion
 
 EXAMPLES = 8
-FEW_PROMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,7 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
     Raises:
         FergiRewardError: No pair of pictures is left.
     """
-    notes = [*setting.notes]
-    if len(set(setting.prompts)) < FEW_PROMPTS:
-        notes.append(f"With {len(set(setting.prompts))} prompt(s), intervals are too narrow to mean much.")
+    notes = [*setting.notes, *too_few(len(set(setting.prompts)), "prompt")]
     if setting.embedder is None:
         reason = "one picture of a prompt" if setting.samples < 2 else "no scorer here has an image embedding"
         notes.append(f"Diversity was not measured ({reason}): give --samples 2 or more, and a scorer such as clip.")
@@ -193,9 +190,9 @@ def compare_signal(
         wins=int((differences > 0).sum()),
         ties=int((differences == 0).sum()),
         win_rate=float(halves.mean()),
-        win_rate_ci95=bootstrap_interval(halves, prompts, seed),
+        win_rate_ci95=interval(halves, prompts, seed),
         difference=float(differences.mean()),
-        difference_ci95=bootstrap_interval(differences, prompts, seed),
+        difference_ci95=interval(differences, prompts, seed),
         standardised=float(differences.mean() / spread) if spread > 0 else None,
     )
 
@@ -231,5 +228,5 @@ def _diversity(base: Measured, tuned: Measured, setting: Setting) -> Diversity |
         base=float(before.mean()),
         tuned=float(after.mean()),
         difference=float((after - before).mean()),
-        ci95=bootstrap_interval(after - before, np.array(setting.prompts)[kept], setting.seed),
+        ci95=interval(after - before, np.array(setting.prompts)[kept], setting.seed),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from fergi_reward.evaluation.intervals import counted, is_below
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
 from fergi_reward.report.provenance import provenance, record_without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
@@ -41,8 +42,8 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
 def _drawn(result: ModelsResult) -> str:
     settings = "".join(f", {name} {value:g}" for name, value in result.drawing.items())
     return (
-        f"{result.samples} picture(s) of each of {result.prompts} prompts by each model{settings}; intervals: 95 %, a "
-        "bootstrap over prompts."
+        f"{counted(result.samples, 'picture')} of each of {counted(result.prompts, 'prompt')} by each model{settings}; "
+        "intervals: 95 %, a bootstrap over prompts."
     )
 
 
@@ -118,8 +119,7 @@ def _win_plot(model: ModelComparison, number: int) -> IntervalPlot:
 
 
 def _estimate(one: SignalComparison) -> Estimate:
-    low, high = (100 * bound for bound in one.win_rate_ci95)
-    return Estimate(one.signal, 100 * one.win_rate, low, high, HELD_OUT[one.held_out].lower())
+    return Estimate(one.signal, one.win_rate, one.win_rate_ci95, HELD_OUT[one.held_out].lower()).times(100)
 
 
 def diversity_table(result: ModelsResult) -> Table:
@@ -137,7 +137,7 @@ def diversity_table(result: ModelsResult) -> Table:
     rows = []
     for each in result.models:
         if (found := each.diversity) is not None:
-            says = "MORE ALIKE" if found.falls else "no more alike"
+            says = "MORE ALIKE" if is_below(found.ci95, 0) else "no more alike" if found.ci95 else "not known"
             numbers = (found.base, found.tuned, found.difference, found.ci95, found.prompts)
             rows.append((each.name, found.scorer, *numbers, says))
     note = "Mean cosine distance of two pictures of one prompt; at 0 all are alike."

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from fergi_reward.bulk.job import ScoringOptions, this_process
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.calibration.crossval import bootstrap_interval, judge
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.agreement import margin_correlation, same_order
 from fergi_reward.evaluation.benchmark_margins import benchmark_margins
 from fergi_reward.evaluation.benchmarks import BENCHMARKS
 from fergi_reward.evaluation.coverage import coverage
 from fergi_reward.evaluation.fergi_margins import fergi_margins
+from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
@@ -22,7 +22,6 @@ from fergi_reward.evaluation.reliability import reliability
 from fergi_reward.report.provenance import without_folders
 
 FERGI = "fergi"
-FEW_UNITS = 20
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,6 @@ def evaluate(
     """
     if not found.models:
         raise FergiRewardError(f"there is nothing to judge: {' '.join(found.notes) or 'give a scorer'}")
-    notes = list(found.notes)
-    if found.data.units < FEW_UNITS:
-        notes.append(f"With {found.data.units} {found.data.unit}(s), intervals are too narrow to mean much.")
     return PreferenceResult(
         data=found.data,
         models=tuple(_judged(model, seed) for model in found.models),
@@ -102,7 +98,7 @@ def evaluate(
         exclusions=tuple(found.exclusions),
         published=tuple(found.published),
         protocol=tuple(found.protocol),
-        notes=tuple(notes),
+        notes=(*found.notes, *too_few(found.data.units, found.data.unit)),
         command=command,
         seed=seed,
         calibrations={name: each.fingerprint() for name, each in calibrations.items()},
@@ -111,15 +107,15 @@ def evaluate(
 
 def _judged(model: ModelMargins, seed: int) -> ModelResult:
     held_out = model.held_out
-    result = judge(held_out, seed)
+    correct = held_out.correct
     return ModelResult(
         name=held_out.model,
         kind=model.kind,
         seen=model.seen,
-        correct=result.correct,
+        correct=int(correct.sum()),
         ties=int((held_out.margins == 0).sum()),
-        accuracy=result.accuracy,
-        ci95=result.ci95,
+        accuracy=float(correct.mean()),
+        ci95=interval(correct.astype(float), held_out.users, seed),
         as_published=model.as_published,
         published=model.published,
         coverage=coverage(held_out),
@@ -138,7 +134,7 @@ def _compared(one: ModelMargins, other: ModelMargins, seed: int) -> Comparison:
         only_second=only_second,
         p_value=mcnemar(only_first, only_second),
         difference=float(gains.mean()),
-        ci95=bootstrap_interval(gains, first.users, seed),
+        ci95=interval(gains, first.users, seed),
         same_order=same_order(first.margins, second.margins),
         spearman=margin_correlation(first.margins, second.margins),
     )

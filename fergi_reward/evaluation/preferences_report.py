@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from fergi_reward.evaluation.intervals import counted, shown
 from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult, Seen
 from fergi_reward.report.provenance import provenance, record_without_folders
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
 
 PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
 POINTS = "{:+.2f}"
-FITTED_ON: dict[Seen, str] = {"nothing": "other data", "left out": "the others' pairs", "in sample": "THESE PAIRS"}
+FITTED_ON: dict[Seen, str] = {"nothing": "other data", "left out": "the others", "in sample": "THESE PAIRS"}
 
 
 def preferences_report(result: PreferenceResult) -> Report:
@@ -33,15 +34,15 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
     data = result.data
     fair = sorted((model for model in result.models if model.seen != "in sample"), key=lambda model: -model.accuracy)
     if fair:
-        low, high = fair[0].ci95
+        bounds = shown(fair[0].ci95, " (95 % interval {:.1%} to {:.1%})")
         yield (
-            f"{fair[0].name} orders {fair[0].accuracy:.1%} of the pairs as people did "
-            f"(95 % interval {low:.1%} to {high:.1%}), the most of what had not seen them."
+            f"{fair[0].name} orders {fair[0].accuracy:.1%} of the pairs as people did{bounds}, the most of what had "
+            "not seen them."
         )
     if len(fair) > 1:
         yield _lead(result, fair[0].name, fair[1].name)
     yield (
-        f"{data.pairs:,} pairs of {data.images:,} images by {data.units:,} {data.unit}s "
+        f"{counted(data.pairs, 'pair')} of {counted(data.images, 'image')}, {counted(data.units, data.unit)} "
         f"({data.place}); intervals are a bootstrap over {data.unit}s."
     )
 
@@ -49,10 +50,14 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
 def _lead(result: PreferenceResult, best: str, next_best: str) -> str:
     """How far the best model is ahead of the next, with its interval."""
     one = next(one for one in result.comparisons if {one.first, one.second} == {best, next_best})
-    turn = 1 if one.first == best else -1
-    low, high = sorted(100 * turn * bound for bound in one.ci95)
-    says = "which is more than chance" if low > 0 else "which may be chance"
-    return f"It leads {next_best} by {100 * turn * one.difference:.2f} points ({low:.2f} to {high:.2f}), {says}."
+    if one.difference == 0:
+        return f"{next_best} is right as often."
+    turn = 100 if one.first == best else -100
+    lead = f"It leads {next_best} by {turn * one.difference:.2f} points"
+    if one.ci95 is None:
+        return f"{lead}; whether that is chance cannot be said."
+    low, high = sorted(turn * bound for bound in one.ci95)
+    return f"{lead} ({low:.2f} to {high:.2f}), {'which is more than chance' if low > 0 else 'which may be chance'}."
 
 
 def _sections(result: PreferenceResult) -> Iterator[Section]:
@@ -77,20 +82,19 @@ def _models_table(result: PreferenceResult) -> Table:
     with_published = any(model.published is not None for model in result.models)
     columns = [
         Column("model"),
-        Column("fitted on"),
         Column("pairs right", "{0[0]:,}/{0[1]:,}"),
         Column("ties", COUNT),
         Column("accuracy", PERCENT),
         Column("95 % interval", INTERVAL),
+        *[Column("as published", PERCENT), Column("published", PERCENT)] * with_published,
         Column("area", "{:.3f}"),
+        Column("fitted on"),
     ]
-    columns += [Column("as published", PERCENT), Column("published", PERCENT)] * with_published
     rows: list[list[Value]] = []
     for model in result.models:
-        fitted_on = FITTED_ON[model.seen] if model.kind == "calibration" else ""
-        row: list[Value] = [model.name, fitted_on, (model.correct, result.data.pairs), model.ties]
-        row += [model.accuracy, model.ci95, model.coverage.area]
-        rows.append(row + [model.as_published, model.published] * with_published)
+        row: list[Value] = [model.name, (model.correct, result.data.pairs), model.ties, model.accuracy, model.ci95]
+        row += [model.as_published, model.published] * with_published
+        rows.append([*row, model.coverage.area, FITTED_ON[model.seen] if model.kind == "calibration" else ""])
     note = (
         "A tie counts as wrong. What was fitted on these pairs is flattered by them. Area: the mean accuracy over all "
         "coverages, see below."
@@ -100,14 +104,7 @@ def _models_table(result: PreferenceResult) -> Table:
 
 def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
     estimates = [
-        Estimate(
-            model.name,
-            100 * model.accuracy,
-            100 * model.ci95[0],
-            100 * model.ci95[1],
-            _group(model),
-            None if model.published is None else 100 * model.published,
-        )
+        Estimate(model.name, model.accuracy, model.ci95, _group(model), model.published).times(100)
         for model in result.models
     ]
     return IntervalPlot(
@@ -146,7 +143,7 @@ def _comparisons_table(result: PreferenceResult) -> Table:
         (
             f"{one.first} less {one.second}",
             100 * one.difference,
-            (100 * one.ci95[0], 100 * one.ci95[1]),
+            one.ci95 and (100 * one.ci95[0], 100 * one.ci95[1]),
             (one.only_first, one.only_second),
             one.p_value,
             one.same_order,

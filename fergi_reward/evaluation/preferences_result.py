@@ -1,7 +1,7 @@
 """What `fergi-reward evaluate preferences` finds, as plain records; `report.json` has all of it.
 
 Shares (accuracies, coverages, differences) are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over
-`Data.unit`s. A field that cannot be had is None.
+`Data.unit`s; of fewer than five there is none. A field that cannot be had is None.
 """
 
 from collections.abc import Mapping
@@ -116,7 +116,7 @@ class ModelResult:
     correct: int
     ties: int
     accuracy: float
-    ci95: Interval
+    ci95: Interval | None
     as_published: float | None
     published: float | None
     coverage: Coverage
@@ -145,7 +145,7 @@ class Comparison:
     only_second: int
     p_value: float
     difference: float
-    ci95: Interval
+    ci95: Interval | None
     same_order: float
     spearman: float | None
 

@@ -64,6 +64,8 @@ def test_hpd_v2_unpacked_and_packed(hpdv2_folder, tmp_path):
     benchmark = BENCHMARKS["hpdv2"](str(hpdv2_folder))
     assert [len(ranking.images) for ranking in benchmark.rankings] == [5, 5, 5, 5]
     assert excluded(benchmark) == {("rankings", "fewer than two images"): 1, ("rankings", "no prompt"): 1}
+    nameless = next(each for each in benchmark.exclusions if each.reason == "no prompt")
+    assert nameless.examples == ("00003_0.jpg",)
     pictures = readable(benchmark)
     assert sum(picture is None for picture in pictures.values()) == 1
     packed = tmp_path / "packed"
@@ -124,10 +126,12 @@ def test_a_tie_that_both_call_counts_whole_and_one_that_only_one_calls_half():
         ("imagerewarddb", "no table", "cannot be read as a table with the columns image_path"),
         ("imagerewarddb", None, "has no metadata-test.parquet"),
         ("pickapic", None, "needs data/SPLIT-"),
+        ("pickapic", "PAR1 damaged", r"cannot be read as Pick-a-Pic \(Parquet magic bytes"),
     ],
 )
 def test_folders_that_are_something_else(tmp_path, name, content, message):
-    files = {"hpdv2": "test.json", "imagerewarddb": "metadata-test.parquet"}
+    files = {"hpdv2": "test.json", "imagerewarddb": "metadata-test.parquet", "pickapic": "data/test_unique-0.parquet"}
+    (tmp_path / "data").mkdir()
     if content is not None:
         (tmp_path / files[name]).write_text(content)
     with pytest.raises(FergiRewardError, match=message):

@@ -118,7 +118,7 @@ def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
     record = results(*options, "--tuned", tmp_path / "unet", "--trained-on", "none", out=tmp_path / "out")
     model = record["models"][0]
     assert model["diversity"] is None and model["trained_on"] == [] and model["worst"] == []
-    assert model["verdict"].startswith("No verdict on") and "1 prompt(s) say nothing about others" in model["verdict"]
+    assert model["verdict"].startswith("No verdict on") and "from 1 prompt nothing follows" in model["verdict"]
     assert model["signals"][0]["ties"] == 0  # another network draws another picture
     assert any("Diversity was not measured (one picture of a prompt)" in note for note in record["notes"])
 
@@ -155,6 +155,7 @@ def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
         (["--tuned", "empty"], "--tuned empty is empty: give the folder of an adapter"),
         (["--tuned", "text"], "--tuned text holds no weights"),
         (["--tuned", "no where"], "--tuned no where is neither a folder nor a hub id"),
+        (["--tuned", "moved/nowhere"], "--tuned moved/nowhere is neither a folder nor a hub id"),
         (["--tuned", "=x"], "--tuned '=x' must be NAME=PLACE or PLACE"),
         (["--tuned", "moved/lora", "--tuned", "moved/lora"], "2 models are called 'moved-lora': name them"),
         (["--tuned", "base=moved/lora"], "2 models are called 'base'"),

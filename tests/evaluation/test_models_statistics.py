@@ -40,13 +40,21 @@ def test_win_rate_difference_and_standardised_difference_by_hand():
     found = compare_signal(SIGNALS[0], True, base, tuned, prompts, seed=0)
     assert (found.wins, found.ties, found.pairs) == (2, 1, 4)
     assert found.win_rate == 0.625
-    # Of two prompts, with 3/4 and 1/2 won, a bootstrap draws one twice half of the time; both differ by 1/2 on average.
-    assert found.win_rate_ci95 == (0.5, 0.75)
-    assert found.difference == 0.5 and found.difference_ci95 == (0.5, 0.5)
+    assert found.difference == 0.5
+    assert found.win_rate_ci95 is None and found.difference_ci95 is None  # two prompts say nothing about others
     assert found.standardised == pytest.approx(0.5 / sqrt(5 / 3))
     turned = compare_signal(SIGNALS[0], True, tuned, base, prompts, seed=0)
     assert (turned.win_rate, turned.difference) == (1 - found.win_rate, -found.difference)
     assert compare_signal(SIGNALS[0], True, np.ones(4), tuned, prompts, seed=0).standardised is None
+
+
+def test_the_interval_of_a_win_rate_draws_prompts():
+    # Five prompts with two pictures each, all won or all lost: a bootstrap draws k won prompts with binomial chance.
+    prompts, differences = np.repeat(list("abcde"), 2), np.repeat([1.0, 1, 1, 1, -1], 2)
+    found = compare_signal(SIGNALS[0], True, np.zeros(10), differences, prompts, seed=0)
+    assert found.win_rate == 0.8
+    assert found.win_rate_ci95 == (0.4, 1.0)  # P(k <= 1 of 5) = 0.007, P(k <= 2) = 0.058; P(k = 5) = 0.33
+    assert found.difference_ci95 == (pytest.approx(-0.2), 1.0)
 
 
 def test_mean_pairwise_distance_does_not_see_order_or_length():
@@ -94,7 +102,9 @@ def test_the_verdict_rests_on_what_was_held_out(signals, says):
 
 def test_no_verdict_without_knowing_the_reward_or_on_a_few_prompts():
     assert "nothing says what it was trained on" in verdict("mine", [signal("clip", 0.9, 1, None)], 20, None, None)
-    assert "No verdict on mine: 4 prompt(s)" in verdict("mine", [signal("clip", 0.9, 1)], 4, (), None)
+    assert "No verdict on mine: from 4 prompts nothing follows" in verdict(
+        "mine", [signal("clip", 0.9, 1)], 4, (), None
+    )
 
 
 def test_collapse_is_a_warning():

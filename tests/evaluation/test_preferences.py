@@ -125,7 +125,7 @@ def test_rankings(request, name, pairs, lost, tied, tmp_path):
     assert found[("pairs", "with such a picture")] == lost and found[("pairs", "ranked equal")] == tied
     assert found[("pictures", "missing or unreadable, see errors.csv")] == 1
     assert models["shipped"]["seen"] == "nothing" and models["shipped"]["reliability"]["log_loss"] > 0
-    assert any("intervals are too narrow" in note for note in record["notes"])
+    assert any("there are no intervals" in note for note in record["notes"])
     # The scores are used again: without the pictures the same comes out.
     shutil.rmtree(tmp_path / "extracted", ignore_errors=True)
     shutil.rmtree(folder / "test", ignore_errors=True)
@@ -177,9 +177,9 @@ def test_one_prompt_and_a_checkpoint_that_is_none(hpdv2_folder, tmp_path):
     (hpdv2_folder / "test.json").write_text(json.dumps(entries[4:5]))
     options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore"]
     record, models = results(*options, TOY[1], out=tmp_path / "out")
-    accuracy = models["pickscore"]["accuracy"]
-    assert models["pickscore"]["ci95"] == [accuracy, accuracy]
-    assert "With 1 prompt(s), intervals are too narrow to mean much." in record["notes"]
+    assert models["pickscore"]["ci95"] is None
+    assert "Of 1 prompt there are no intervals: at least 5 are needed." in record["notes"]
+    assert (tmp_path / "out" / "report.html").is_file()
     (tmp_path / "empty").mkdir()
     result = evaluate(*options, f"--checkpoint=pickscore={tmp_path / 'empty'}", "--out", tmp_path / "other")
     assert result.exit_code == 2 and "empty has no config.json" in result.stderr

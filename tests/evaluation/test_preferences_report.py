@@ -60,11 +60,18 @@ def test_a_lead_beyond_its_interval_is_more_than_chance(result):
     )
 
 
+def test_without_an_interval_nothing_is_said_of_chance(result):
+    few = replace(result, comparisons=(replace(result.comparisons[0], ci95=None),))
+    assert preferences_report(few).verdict[1] == "It leads clip by 10.00 points; whether that is chance cannot be said."
+    equal = replace(result.comparisons[0], difference=0.0)
+    assert preferences_report(replace(result, comparisons=(equal,))).verdict[1] == "clip is right as often."
+
+
 def test_everything_of_the_record_is_shown(result):
     text = markdown(preferences_report(result))
     for part in (
-        "| pickscore |             |          7/10 |      1 |     70.00% |",
-        "| mine      | THESE PAIRS |          9/10 |",
+        "| pickscore |          7/10 |      1 |     70.00% |",
+        "THESE PAIRS |",
         "| clip less pickscore |       -10.00 |  -30.0 to +10.0 |            1 : 2 |",
         "| a human |      68.0% | the PickScore paper |",
         "Ties count as half.",
@@ -88,7 +95,7 @@ def test_the_command_prints_and_writes_it(simulated, tmp_path):
     run = CliRunner().invoke(main, ["evaluate", "preferences", "--data", str(simulated), "--out", str(tmp_path)])
     assert run.exit_code == 0, run.output
     record = json.loads((tmp_path / "report.json").read_text())
-    shown = [(row[0], row[2][0], row[4]) for row in record["page"]["sections"][0]["items"][0]["rows"]]
+    shown = [(row[0], row[1][0], row[3]) for row in record["page"]["sections"][0]["items"][0]["rows"]]
     assert shown == [(model["name"], model["correct"], model["accuracy"]) for model in record["models"]]
     table = next(line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| shipped"))
     assert table in run.stdout and ".png" not in run.stdout.partition("report: ")[0]

@@ -113,7 +113,7 @@ def _rows(splits: Mapping[str, Any], split: str | None, where: Place) -> Iterato
 def _unreadable(where: Place, error: Exception) -> FergiRewardError:
     if where.folder is None:
         return unreachable(where.name, error)
-    why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return FergiRewardError(f"{where.name} cannot be read as Pick-a-Pic ({why}): it needs data/SPLIT-*.parquet")
 
 

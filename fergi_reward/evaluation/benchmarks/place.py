@@ -77,4 +77,5 @@ def datasets_module() -> Any:  # noqa: ANN401 - a module
     except ImportError as error:
         raise MissingDependencyError("datasets", "reading this benchmark", "train") from error
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # the exceptions say what is wrong, once
     return datasets
