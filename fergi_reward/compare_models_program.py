@@ -28,14 +28,15 @@ from fergi_reward.evaluation.model_pictures import ModelPictures, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
 from fergi_reward.evaluation.picture_scores import kept_scores, scoring_with
+from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files import write_json
-from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.images import to_pixels
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.trainers.pipelines import Pipeline, network_of
-from fergi_reward.trainers.samples import read_prompts, write_grid
+from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.training_program import EMOJI, TOYS, load_any_pipeline, load_toy
 
 BASE = "base"
@@ -299,6 +300,4 @@ def _write_examples(result: ModelsResult, out: Path) -> None:
     """Base and tuned side by side, a file a pair."""
     for model in result.models:
         for one in (*model.best, *model.worst):
-            pictures = [open_picture(out / file).convert("RGB") for file in (one.base, one.tuned)]
-            captions = [f"base: {one.prompt}", f"{model.name}: {one.prompt}"]
-            write_grid(out / one.side_by_side, torch.stack(list(map(to_pixels, pictures))), captions, columns=2)
+            write_side_by_side(out / one.side_by_side, out / one.base, out / one.tuned)

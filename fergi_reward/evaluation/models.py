@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -212,7 +213,8 @@ def _gains(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str]) -> N
 
 def _example(shot: Shot, base: Measured, tuned: Measured, gain: float) -> Example:
     before, after = (f"{each.model.folder}/pictures/{shot.file}" for each in (base, tuned))
-    return Example(shot.prompt, shot.seed, before, after, f"{tuned.model.folder}/examples/{shot.file}", float(gain))
+    side_by_side = f"{tuned.model.folder}/examples/{Path(shot.file).stem}.jpg"
+    return Example(shot.prompt, shot.seed, before, after, side_by_side, float(gain))
 
 
 def _diversity(base: Measured, tuned: Measured, setting: Setting) -> Diversity | None:

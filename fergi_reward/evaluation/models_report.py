@@ -10,7 +10,7 @@ from fergi_reward.report.provenance import provenance, record_without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
-HELD_OUT = {True: "held out", False: "IN TRAINING REWARD", None: "not known"}
+HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}
 HOW = (
     "Both models drew the same prompts from the same seeds. Won: share of pairs in which the tuned model's picture has "
     "the higher value, a tie as half. In SD: the difference in standard deviations of the base model's pictures. "
@@ -77,30 +77,30 @@ def signals_table(model: ModelComparison) -> Table:
     """One row a scorer, judge and calibration."""
     columns = [
         Column("signal"),
-        Column("kind"),
-        Column("for this model"),
         Column("won", PERCENT),
         Column("95 % interval", INTERVAL),
+        Column("role"),
         Column("base", "{:.4g}"),
         Column("tuned", "{:.4g}"),
         Column("difference", "{:+.3g}"),
         Column("95 % interval of it", "{0[0]:+.3g} to {0[1]:+.3g}"),
         Column("in SD", "{:+.2f}"),
         Column("won : tied : lost", "{0[0]:.0f} : {0[1]:.0f} : {0[2]:.0f}"),
+        Column("kind"),
     ]
     rows = [
         (
             one.signal,
-            one.kind,
-            HELD_OUT[one.held_out],
             one.win_rate,
             one.win_rate_ci95,
+            HELD_OUT[one.held_out],
             one.base,
             one.tuned,
             one.difference,
             one.difference_ci95,
             one.standardised,
             (one.wins, one.ties, one.pairs - one.wins - one.ties),
+            one.kind,
         )
         for one in model.signals
     ]

@@ -17,6 +17,7 @@ from fergi_reward.evaluation.models import Measured, Setting, Signal, compare, c
 from fergi_reward.evaluation.models_report import models_report
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 from fergi_reward.evaluation.models_verdict import verdict
+from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.report.markdown import printed
 from fergi_reward.report.page import page
 
@@ -137,6 +138,15 @@ def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
         compare(base, [replace(base, model=replace(base.model, name="mine"))], SIGNALS, setting())
 
 
+def test_two_pictures_side_by_side_are_equally_high_whatever_their_sizes(tmp_path):
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "left.png")
+    Image.new("RGB", (1024, 2048), "blue").save(tmp_path / "right.png")
+    write_side_by_side(tmp_path / "both.jpg", tmp_path / "left.png", tmp_path / "right.png")
+    both = Image.open(tmp_path / "both.jpg")
+    assert both.size == (512 + 12 + 256, 512)
+    assert [max(range(3), key=lambda part: both.getpixel((x, 9))[part]) for x in (256, 700)] == [0, 2]  # red, blue
+
+
 def test_the_report_shows_it(tmp_path):
     result = compared()
     for one in (*result.models[0].best, *result.models[0].worst):
@@ -146,7 +156,7 @@ def test_the_report_shows_it(tmp_path):
     text = printed(report)
     assert report.verdict[0].startswith("mine is better than the base model by 1 of 1 signals")
     assert "WARNING" in report.verdict[0] and "WARNING" in text
-    assert "IN TRAINING REWARD" in text and "MORE ALIKE" in text and "pictures of mine" in text
+    assert "TRAINED ON" in text and "MORE ALIKE" in text and "pictures of mine" in text
     assert [section.title for section in report.sections] == [
         "mine",
         "Examples of mine",
