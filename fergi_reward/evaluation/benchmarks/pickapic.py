@@ -98,7 +98,7 @@ def _splits(where: Place, columns: list[str]) -> Mapping[str, Any]:
         return datasets_module().load_dataset(where.name, streaming=True, columns=columns)
     except FergiRewardError:
         raise
-    except Exception as error:  # `datasets` raises many; its first line says what is wrong
+    except Exception as error:  # errors of `datasets`, the hub, fsspec and pyarrow have no common base
         raise _unreadable(where, error) from error
 
 
@@ -106,7 +106,7 @@ def _rows(splits: Mapping[str, Any], split: str | None, where: Place) -> Iterato
     """The rows of a split; none for None."""
     try:
         yield from splits[split] if split else ()
-    except Exception as error:
+    except Exception as error:  # the same, as rows are streamed
         raise _unreadable(where, error) from error
 
 

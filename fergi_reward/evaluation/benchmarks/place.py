@@ -56,7 +56,7 @@ class Place:
         path = self.file(archive)
         try:
             return Path(manager.extract(str(path)))
-        except Exception as error:  # what a damaged archive raises depends on its format
+        except Exception as error:  # gzip, tarfile, zipfile and zlib have no common base for damage
             raise FergiRewardError(f"cannot unpack {path} ({error}): download it again") from error
 
 
