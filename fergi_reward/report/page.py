@@ -49,12 +49,12 @@ def breakable(text: str) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """A sentence, with what stands between backticks as code.
+    """A sentence, with what stands between backticks as code, and no line between a number and its percent sign.
 
     >>> prose("see `a <b>`")
     Markup('see <code>a &lt;b&gt;</code>')
     """
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)).replace(" %", "&nbsp;%")))
 
 
 def anchor(title: str) -> str:

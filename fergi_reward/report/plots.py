@@ -116,9 +116,9 @@ def _heat_map(figure: Figure, axes: Axes, plot: HeatMap) -> None:
 
 
 def _legend(axes: Axes, keys: list[Key], names: list[str]) -> None:
-    """Above the axes, where it hides nothing; a key is as wide as 8 letters, the axes as 80."""
-    in_one_row = sum(map(len, names)) + 8 * len(names) < 80
-    columns = len(names) if in_one_row else max(1, 80 // (max(map(len, names)) + 8))
+    """Above the axes, where it hides nothing; a key is as wide as 8 letters, the axes as 76."""
+    in_one_row = sum(map(len, names)) + 8 * len(names) < 76
+    columns = len(names) if in_one_row else max(1, 76 // (max(map(len, names)) + 8))
     legend = axes.legend(keys, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_color(INK)

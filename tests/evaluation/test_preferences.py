@@ -142,7 +142,8 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "two" / "scores.parquet").exists()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "fergi_reward"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--main_process_port", "0", "-m", "fergi_reward"]
     run = subprocess.run([*launch, *options], capture_output=True, text=True)
     assert run.returncode == 0 and run.stdout.count("# Preferences on Pick-a-Pic v2") == 1, run.stderr
     options[-1] = str(tmp_path / "one")

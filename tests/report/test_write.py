@@ -11,6 +11,7 @@ import pytest
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.report.markdown import markdown_table
+from fergi_reward.report.plots import draw
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
 from fergi_reward.report.svg import svg
@@ -109,3 +110,15 @@ def test_numbers_stand_to_the_right_in_markdown():
 def test_a_cell_with_a_bar_stays_one_cell():
     table = Table("", [Column("prompt")], [("a|b",)])
     assert markdown_table(table).splitlines()[-1] == "| a\\|b     |"
+
+
+@pytest.mark.parametrize(
+    "names", [[f"AU{unit}" for unit in range(20, 27)], ["a name that is rather long"] * 5, ["a", "b"]]
+)
+def test_a_legend_stays_within_the_plot(names):
+    figure = draw(LinePlot("legend", "Legend", "x", "y", [Line(name, (0, 1), (1, 2)) for name in names]))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    legend = axes.get_legend().get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1
+    assert axes.get_window_extent().width > 0.8 * figure.bbox.width  # nothing was taken from the axes for it
