@@ -98,6 +98,25 @@ def test_a_table_with_holes(imagerewarddb_folder):
     assert found == {("rankings", "no prompt"): 1, ("rankings", "not a rank for each image"): 1}
 
 
+@pytest.mark.parametrize(
+    ("module", "percents"),
+    [
+        (
+            imagerewarddb,
+            "aesthetic 57.4 image_reward 65.1 HPS 61.2 pickscore 62.9 hps_v2 65.7 hps_v2.1 66.8 human 65.3",
+        ),
+        (hpdv2, "aesthetic 76.8 image_reward 74.0 HPS 77.6 pickscore 79.8 hps_v2 83.3 hps_v2.1 84.1 human 78.1"),
+        (pickapic, "pickscore 70.2 human 68.0 CLIP-H 60.8"),
+    ],
+)
+def test_figures_are_those_of_the_papers(module, percents):
+    words = percents.replace("human", "one-human").split()
+    printed = {
+        name.replace("one-", "one "): float(percent) for name, percent in zip(words[::2], words[1::2], strict=True)
+    }
+    assert {name: round(100 * accuracy, 1) for name, accuracy in module.PUBLISHED.items()} == printed
+
+
 def test_published_rules_by_hand():
     # Prompt a: two of three pairs right and a tie; prompt b: none of one.
     of_two = judged([1, 1, -1, -1], list("aaab"), [0.3], ["a"])
