@@ -49,7 +49,7 @@ def _drawn(result: ModelsResult) -> str:
 
 def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
     for number, each in enumerate(result.models, start=1):
-        text = [_trained_on(each), HOW][: 2 if number == 1 else 1]
+        text = [_trained_on(each)] + [HOW] * (number == 1)
         yield Section(each.name, text, [signals_table(each), _win_plot(each, number)])
         if shown := list(_grids(each, folder)):
             yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
