@@ -86,9 +86,10 @@ def test_everything_of_the_record_is_shown(result):
 
 def test_no_folder_of_anybodys_is_told(result):
     renamed = replace(result.models[2], name="/home/ann/mine.json")
-    report = preferences_report(replace(result, models=(*result.models[:2], renamed)))
+    models, calibrations = (*result.models[:2], renamed), {"/home/ann/mine.json": "01ff"}
+    report = preferences_report(replace(result, models=models, calibrations=calibrations))
     assert report.sections[0].items[0].rows[2][0] == "mine.json"
-    assert "/home" not in page(report) + markdown(report)
+    assert "/home" not in page(report) + markdown(report) + json.dumps(report.record())
 
 
 def test_the_command_prints_and_writes_it(simulated, tmp_path):
