@@ -25,7 +25,7 @@ from fergi_reward.errors import FergiRewardError, MissingDependencyError
 if TYPE_CHECKING:
     from ray.data import DataContext
 
-# A worker decodes the next one meanwhile, but not that of the next task; with many, the others wait for the last worker.
+# A worker decodes the next one meanwhile; with more, the other workers would wait longer for the last one.
 BATCHES_PER_TASK = 8
 
 
