@@ -155,7 +155,7 @@ def _pool() -> _Pool:
     if threads > max(cpus):
         raise FergiRewardError(
             f"a worker computes with {threads} threads and no node of the Ray cluster has more than {max(cpus)} CPUs: "
-            "set OMP_NUM_THREADS to fewer"
+            "set OMP_NUM_THREADS to fewer, or add nodes"
         )
     return _Pool(sum(cpu // threads for cpu in cpus), gpus=0, cpus=threads)
 
@@ -175,8 +175,10 @@ def _cluster() -> Iterator[None]:
     try:
         with _silent_stderr():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise FergiRewardError(f"Ray does not let this join or start a cluster: {error}") from error
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise FergiRewardError(
+            f"Ray cannot join or start a cluster ({error}): if it has a token, set RAY_AUTH_MODE=token"
+        ) from error
     try:
         yield
     finally:
