@@ -75,6 +75,11 @@ def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Sco
             for block in found.iter_batches(batch_size=None, prefetch_batches=0):
                 for pickled in block["entries"]:
                     yield _checked(pickle.loads(pickled))
+        except ray.exceptions.ActorDiedError as error:
+            raise FergiRewardError(
+                f"no worker can start on Ray ({str(error).strip().splitlines()[-1]}): every node needs this version of "
+                "fergi-reward with the extra ray"
+            ) from error
         except ExecutionTimeoutError as error:  # Ray Data starts a worker that dies again without end, but for this
             raise FergiRewardError(
                 f"nothing was scored on Ray for {context.execution_no_progress_timeout_s / 60:g} min: "

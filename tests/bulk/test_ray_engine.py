@@ -1,6 +1,7 @@
 """`fergi-reward score --engine ray` on a Ray of two CPUs, so two workers of one thread: the table of one process."""
 
 import csv
+import importlib
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from fergi_reward import emoji
+from fergi_reward.bulk.ray_engine import on_ray
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
@@ -159,16 +161,20 @@ def test_more_threads_than_any_node_has_cpus(cluster, within):
     assert "computes with 3 threads and no node of the Ray cluster has more than 2 CPUs" in result.stderr
 
 
-def test_several_processes_are_refused():
-    from fergi_reward.bulk.ray_engine import on_ray
+def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def score(share): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    scored = on_ray(importlib.import_module("only_here").score, 1, Share())
+    with pytest.raises(FergiRewardError, match=r"no worker can start on Ray \(ModuleNotFoundError: No module named"):
+        next(scored(lambda: iter([])))
 
+
+def test_several_processes_are_refused():
     with pytest.raises(FergiRewardError, match="got 2 processes: start it once, without accelerate launch"):
         on_ray(lambda share: None, 1, Share(0, 2))
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
-    from fergi_reward.bulk.ray_engine import on_ray
-
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"fergi-reward\[ray\]"):
         on_ray(lambda share: None, 1, Share())
