@@ -1,10 +1,38 @@
-"""Checking what a JSON file holds before dataclasses are made of it."""
+"""Reading a JSON file, and checking what it holds before dataclasses are made of it."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fergi_reward.errors import FergiRewardError
+
+
+def read_record(path: Path, what: str, schema: int, advice: str) -> dict[str, Any]:
+    """The mapping in a file that says of which schema it is.
+
+    Args:
+        path: The file.
+        what: What it holds, for the message.
+        schema: The one that this version reads.
+        advice: What to do where it is another, for the message.
+
+    Raises:
+        FergiRewardError: The file cannot be read, is not JSON, or is of another schema.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FergiRewardError(
+            f"{what} {path} cannot be read ({error.strerror}): give another place, or {advice}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise FergiRewardError(f"{what} {path} is not JSON ({error}): {advice}") from error
+    found = record.get("schema") if isinstance(record, dict) else None
+    if found != schema:
+        raise FergiRewardError(f"{what} {path} has schema {found}, this version reads {schema}: {advice}")
+    return record
 
 
 def checked(record: object, kinds: Mapping[str, str], where: str, advice: str) -> dict[str, Any]:

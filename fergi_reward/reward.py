@@ -1,8 +1,9 @@
 """The combined reward: scorers and the viewer's face, standardised and weighted as preferences chose."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.scorers.base import Scorer, prompt_list
 from fergi_reward.scorers.pickscore import PickScorer
-from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.scorers.registry import term_name
+from fergi_reward.scorers.scorer_set import ScorerSet
 
 Reaction = Literal["none", "recorded", "predicted"]
 AU4 = "au4"
@@ -109,12 +111,8 @@ class CombinedReward:
         uncertainty_penalty: float = 0.0,
     ) -> None:
         self.calibration = calibration
-        self._given = tuple(scorers)
-        self._scorers = list(scorers)
         self._names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
-        self._device, self._dtype, self._offload = device, dtype, offload
         self._uncertainty_penalty = uncertainty_penalty
-        self._checkpoints = dict(checkpoints or {})
         _check_reactions(reaction, recorded, predictor, calibration)
         self._reaction, self._recorded, self._predictor = reaction, recorded, predictor
         self._without = calibration.fit_for(self._names)
@@ -123,8 +121,6 @@ class CombinedReward:
         self._pessimism = reaction_pessimism
         if predictor:
             _check_predictor(predictor, self._decay, accept_chance)
-            self._scorers += [] if TOWER in self._names else [TOWER]
-            self._check_towers()
         if reaction_pessimism < 0:
             raise FergiRewardError(f"reaction_pessimism is {reaction_pessimism}: it must be at least 0")
         if uncertainty_penalty < 0 or (uncertainty_penalty and len(self._names) < 2):
@@ -132,11 +128,15 @@ class CombinedReward:
                 f"uncertainty_penalty is {uncertainty_penalty} with {len(self._names)} scorers: it must be at least 0, "
                 "and one scorer alone cannot disagree"
             )
-        unknown = set(self._checkpoints) - {scorer for scorer in self._scorers if isinstance(scorer, str)}
-        if unknown:
-            raise FergiRewardError(
-                f"checkpoints are given for {', '.join(sorted(unknown))}, which the reward does not load"
-            )
+        needed = [*scorers, TOWER] if predictor and TOWER not in self._names else scorers
+        self._scorers = ScorerSet(
+            needed,
+            checkpoints=checkpoints,
+            device=device,
+            dtype=dtype,
+            offload=offload,
+            check=partial(_check_tower, predictor) if predictor else None,
+        )
 
     @classmethod
     def from_pretrained(
@@ -187,10 +187,6 @@ class CombinedReward:
             uncertainty_penalty=uncertainty_penalty,
         )
 
-    def __getstate__(self) -> dict[str, object]:
-        """Scorers that were given by name are pickled as names: who unpickles loads them again."""
-        return {**self.__dict__, "_scorers": list(self._given)}
-
     @property
     def names(self) -> list[str]:
         """The terms of the scorers."""
@@ -219,32 +215,7 @@ class CombinedReward:
     @property
     def scorers(self) -> list[Scorer]:
         """The scorers, and the one whose towers a predictor reads; those that were given by name are loaded now."""
-        named = [place for place, scorer in enumerate(self._scorers) if isinstance(scorer, str)]
-        for place in named:
-            self._scorers[place] = self._load(str(self._scorers[place]))
-        if named:
-            self._check_towers()
-        return [scorer for scorer in self._scorers if isinstance(scorer, Scorer)]
-
-    def _load(self, name: str) -> Scorer:
-        device = "cpu" if self._offload else self._device
-        return load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype)
-
-    def _check_towers(self) -> None:
-        for scorer in self._scorers:
-            if self._predictor and isinstance(scorer, PickScorer):
-                self._predictor.check_tower(scorer)
-
-    def _awake(self) -> Iterator[Scorer]:
-        """Each scorer, where it is to score; one that is parked is moved there and, after its turn, back."""
-        for scorer in self.scorers:
-            if self._offload:
-                scorer.to(self._device or "cpu")
-            try:
-                yield scorer
-            finally:
-                if self._offload:
-                    scorer.to("cpu")
+        return self._scorers.loaded()
 
     def __call__(
         self, pixels: Tensor, prompts: str | Sequence[str], *, image_ids: Sequence[str] | None = None
@@ -260,12 +231,12 @@ class CombinedReward:
             FergiRewardError: Pixels or prompts are not of that form, or a scorer gave a number that is not finite.
         """
         prompts = prompt_list(prompts, len(pixels))
-        if self._offload and torch.is_grad_enabled() and pixels.requires_grad:
+        if self._scorers.offload and torch.is_grad_enabled() and pixels.requires_grad:
             raise FergiRewardError(
                 "the backward pass needs the scorers where they are: give offload=False, or use score()"
             )
         scores: dict[str, Tensor] = {}
-        for scorer in self._awake():
+        for scorer in self._scorers.awake():
             if self._predictor and isinstance(scorer, PickScorer):
                 scores |= self._read(scorer, *scorer.features(pixels, prompts))
             else:
@@ -303,7 +274,7 @@ class CombinedReward:
         for start in range(0, max(1, len(listed)), HELD_PICTURES):
             part = listed[start : start + HELD_PICTURES]
             held = part if isinstance(part, Tensor) else _decoded(part)
-            for scorer in self._awake():
+            for scorer in self._scorers.awake():
                 for name, of_part in self._score(scorer, held, prompts[start : start + HELD_PICTURES], batch_size):
                     scores.setdefault(name, []).append(of_part)
         return self.combine(
@@ -414,6 +385,11 @@ def _check_predictor(predictor: ReactionPredictor, decay: float, accept_chance: 
             f"the predictor was no better than chance on viewers it had not seen: {record.held_out.accuracy:.1%} of "
             f"the pairs (95 % interval {low:.1%} - {high:.1%}); fit it on more, or give accept_chance=True"
         )
+
+
+def _check_tower(predictor: ReactionPredictor, scorer: Scorer) -> None:
+    if isinstance(scorer, PickScorer):
+        predictor.check_tower(scorer)
 
 
 def _contributions(fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,11 +4,11 @@ It knows trainers, scorers and calibrations; these do not know each other.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
@@ -17,11 +17,14 @@ from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.reward import TOWER, CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
 from fergi_reward.trainers.dry_run import DryRun, dry_run
 from fergi_reward.trainers.guards import check_held_out
+from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.pipelines import Pipeline, network_name
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
+from fergi_reward.trainers.samples import read_prompts
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +128,29 @@ class PairArguments(ProgramArguments):
     streaming: bool = option(False, "Read the pairs while training, in place of downloading them all first.")
     held_out: str | None = option(None, "Pairs that are not trained on: how many of them does the model get right?")
     held_out_split: str = option("validation", "Which split of these.")
+
+
+def train_on_reward(
+    trainer: type[OnlineTrainer[Any]], config_class: type[TrainerConfig], arguments: Sequence[str]
+) -> None:
+    """A whole program: build a pipeline, a reward and judges as the arguments say, and train; or only rehearse it.
+
+    Args:
+        trainer: What draws, asks the reward and learns.
+        config_class: Its options, beside those of `ScriptArguments`.
+        arguments: From the command line.
+
+    Raises:
+        FergiRewardError: An option, or what it names, cannot be used.
+    """
+    script, config = parse_arguments([ScriptArguments, config_class], arguments)
+    prompts = read_prompts(Path(script.prompts))
+    if script.dry_run:
+        print(rehearse(script, config))
+        return
+    reward = load_reward(script)
+    judges = load_judges(script, reward)
+    trainer(config, reward, load_pipeline(script.model), prompts, judges).train()
 
 
 def load_pipeline(model: str) -> Pipeline:

@@ -6,26 +6,13 @@ Options beside `--config` override the file's; `--help` explains them all.
 """
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.samples import read_prompts
-from fergi_reward.training_program import ScriptArguments, load_judges, load_pipeline, load_reward, rehearse
+from fergi_reward.training_program import train_on_reward
 
-
-def main(arguments: Sequence[str]) -> None:
-    """Build a pipeline, a reward, a trainer, and run it."""
-    script, config = parse_arguments([ScriptArguments, DDPOConfig], arguments)
-    prompts = read_prompts(Path(script.prompts))
-    if script.dry_run:
-        print(rehearse(script, config))
-        return
-    reward = load_reward(script)
-    judges = load_judges(script, reward)
-    DDPOTrainer(config, reward, load_pipeline(script.model), prompts, judges).train()
-
+main = partial(train_on_reward, DDPOTrainer, DDPOConfig)
 
 if __name__ == "__main__":
     with one_sentence_for_mistakes():

@@ -11,7 +11,7 @@ from typing import Any
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json
-from fergi_reward.json_records import checked
+from fergi_reward.json_records import checked, read_record
 
 SCHEMA = 2
 SHIPPED = "fergi-ir50-bradley-terry.json"
@@ -174,18 +174,7 @@ class Calibration:
         Raises:
             FergiRewardError: The file is missing, has an unknown schema, lacks a key, or a number is not finite.
         """
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FergiRewardError(f"calibration {path} cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise FergiRewardError(f"calibration {path} is not JSON ({error})") from error
-        schema = record.get("schema") if isinstance(record, dict) else None
-        if schema != SCHEMA:
-            raise FergiRewardError(
-                f"calibration {path} has schema {schema}, this version reads {SCHEMA}: calibrate again"
-            )
-        return _from_record(record, str(path))
+        return _from_record(read_record(Path(path), "calibration", SCHEMA, AGAIN), str(path))
 
     @classmethod
     def shipped(cls) -> "Calibration":

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json, written_whole
-from fergi_reward.json_records import checked
+from fergi_reward.json_records import checked, read_record
 from fergi_reward.predictor.heads import Heads, HeadSizes, Prediction
 from fergi_reward.predictor.judging import LEVELS, HeldOutFigures, Residuals
-from fergi_reward.scorers.checkpoints import load_weights, read_json
+from fergi_reward.scorers.checkpoints import load_weights
 from fergi_reward.scorers.pickscore import PickScorer
 
 SCHEMA = 1
@@ -150,11 +150,7 @@ class ReactionPredictor(nn.Module):
         for name in (RECORD, WEIGHTS):
             if not (place / name).is_file():
                 raise FergiRewardError(f"{place} is no predictor, it has no {name}: {AGAIN}")
-        made = read_json(place / RECORD)
-        if made.get("schema") != SCHEMA:
-            raise FergiRewardError(
-                f"{place / RECORD} has schema {made.get('schema')}, this version reads {SCHEMA}: {AGAIN}"
-            )
+        made = read_record(place / RECORD, "predictor", SCHEMA, AGAIN)
         record = _record({name: value for name, value in made.items() if name not in ("schema", "fingerprint")}, place)
         heads = Heads(record.sizes)
         load_weights(heads, place / WEIGHTS)

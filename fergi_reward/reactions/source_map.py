@@ -1,6 +1,5 @@
 """A map between the scales of two AU sources: an AU4 activation as one measures it -> as the other would, and JSON."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json
-from fergi_reward.json_records import checked
+from fergi_reward.json_records import checked, read_record
 from fergi_reward.reactions.clip import Floats
 
 SCHEMA = 1
@@ -87,15 +86,7 @@ class SourceMap:
         Raises:
             FergiRewardError: The file is missing, has an unknown schema, lacks a key, or holds what it may not.
         """
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FergiRewardError(f"source map {path} cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise FergiRewardError(f"source map {path} is not JSON ({error})") from error
-        schema = record.get("schema") if isinstance(record, dict) else None
-        if schema != SCHEMA:
-            raise FergiRewardError(f"source map {path} has schema {schema}, this version reads {SCHEMA}: fit it again")
+        record = read_record(path, "source map", SCHEMA, "fit it again")
         values = checked(record, _KINDS, f"source map {path}", "fit it again")
         lists = {name: tuple(values[name]) for name in ("from_users", "to_users")}
         try:

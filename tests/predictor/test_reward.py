@@ -1,6 +1,7 @@
 """The predicted reaction as a term of the combined reward."""
 
 import math
+import pickle
 from collections import Counter
 
 import pytest
@@ -92,6 +93,8 @@ def test_without_pickscore_in_the_reward_one_is_loaded_for_the_predictor(predict
         assert set(output.terms) == {"hps_v2", "au4", "au4_uncertainty"}
         torch.testing.assert_close(output.terms["au4"], predictor(*tower.features(pixels, prompts)).mean)
     assert reward.names == ["hps_v2"]
+    copy = pickle.loads(pickle.dumps(reward))  # as other processes get it: it loads a PickScore of its own
+    torch.testing.assert_close(copy(pixels, prompts).total, reward(pixels, prompts).total)
     other = predicted([hps], predictor_for(tower, tower=tower.fingerprint()[::-1]), checkpoints={"pickscore": folder})
     with pytest.raises(FergiRewardError, match="fitted on a PickScore of the fingerprint"):
         other(pixels, prompts)
