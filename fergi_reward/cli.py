@@ -316,7 +316,8 @@ def fit_predictor(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
-    help="Where: this process, or workers on the Ray cluster of RAY_ADDRESS, else of this machine.",
+    help="Where: this process, or workers on the Ray cluster of RAY_ADDRESS, else of this machine; each of its nodes "
+    "must find the pictures at the same path.",
 )
 @click.pass_context
 def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the options above

@@ -9,6 +9,7 @@ import os
 import pickle
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from fergi_reward.bulk.scoring import Batch, Score, Scored, Share, scored_batche
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from ray.data import DataContext
+    from ray.data import DataContext, Dataset
 
 # A worker decodes the next one meanwhile; with more, the other workers would wait longer for the last one.
 BATCHES_PER_TASK = 8
@@ -53,29 +54,15 @@ def on_ray(score: Callable[[Share], Score], workers: int, share: Share) -> Score
 
 
 def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Score], workers: int) -> Iterator[Entries]:
-    import ray
     from ray.data.exceptions import ExecutionTimeoutError
+    from ray.exceptions import ActorDiedError
 
     with _cluster(), _quiet_data() as context:
-        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-        pool = _pool()
-        found = (
-            ray.data.from_items([0], override_num_blocks=1)
-            .map_batches(_Reader(batches), num_cpus=0, label_selector=here)
-            .map_batches(
-                _Worker,
-                fn_constructor_args=(score, workers, torch.get_num_threads(), Path.cwd()),
-                batch_size=BATCHES_PER_TASK,
-                compute=ray.data.ActorPoolStrategy(size=pool.size),
-                num_gpus=pool.gpus,
-                num_cpus=pool.cpus,
-            )
-        )
         try:
-            for block in found.iter_batches(batch_size=None, prefetch_batches=0):
+            for block in _dataset(batches, score, workers).iter_batches(batch_size=None, prefetch_batches=0):
                 for pickled in block["entries"]:
                     yield _checked(pickle.loads(pickled))
-        except ray.exceptions.ActorDiedError as error:
+        except ActorDiedError as error:
             raise FergiRewardError(
                 f"no worker can start on Ray ({str(error).strip().splitlines()[-1]}): every node needs this version of "
                 "fergi-reward with the extra ray"
@@ -85,6 +72,26 @@ def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Sco
                 f"nothing was scored on Ray for {context.execution_no_progress_timeout_s / 60:g} min: "
                 "see its log for workers that died or found no place, and run this again, it goes on where it stopped"
             ) from error
+
+
+def _dataset(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Score], workers: int) -> "Dataset":
+    """The entries to come, a batch a row, in the order in which they are found."""
+    import ray
+
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    pool = _pool()
+    return (
+        ray.data.from_items([0], override_num_blocks=1)
+        .map_batches(_Reader(batches), num_cpus=0, label_selector=here)
+        .map_batches(
+            _Worker,
+            fn_constructor_args=(score, workers, torch.get_num_threads(), Path.cwd()),
+            batch_size=BATCHES_PER_TASK,
+            compute=ray.data.ActorPoolStrategy(size=pool.size),
+            num_gpus=pool.gpus,
+            num_cpus=pool.cpus,
+        )
+    )
 
 
 def _checked(found: Entries | str) -> Entries:
@@ -222,6 +229,7 @@ def _quiet_data() -> "Iterator[DataContext]":
     from ray.data import DataContext
 
     getLogger("ray.data").setLevel(ERROR)
+    warnings.filterwarnings("ignore", module=r"ray\.data")  # such as that a small set does not need all workers
     context = DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = 1  # bytes: every batch a block, else Ray Data gathers 128 MB
