@@ -310,6 +310,13 @@ def fit_predictor(
 @with_scoring
 @click.option("--calibration", type=PATH, help="Adds a column `reward`; the word shipped means the one on FERGI.")
 @click.option("--out", type=PATH, default=Path("scores.parquet"), help="The table to write, .parquet or .csv.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Where: this process, or workers on the Ray cluster of RAY_ADDRESS, else of this machine; each of its nodes "
+    "must find the pictures at the same path.",
+)
 @click.pass_context
 def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the options above
     """Score images; goes on where it was killed. Under `accelerate launch` the processes share the work."""
