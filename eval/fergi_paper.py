@@ -31,12 +31,11 @@ def main(data: Path | None, out: Path, seed: int) -> None:
     command = shlex.join(["python", "eval/fergi_paper.py", *sys.argv[1:]])
     figures = compute(preferences, read_emotions(folder, preferences.users), seed, command)
     report = paper_report(figures)
-    write_report(report, out)
     print("\n".join(report.verdict))
     for one in compare(figures):
         if not one.agrees:
             print(f"differs: {', '.join(one.key)}: computed {one.computed:.7g}, published {one.published}")
-    print(f"report: {out}/report.html")
+    print(write_report(report, out))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from fergi_reward.config_file import read_config
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.version import __version__
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ ratings_option = click.option(
 source_map_option = click.option(
     "--source-map", type=PATH, help="Of map-source: takes reactions from its first source to the scale of the other."
 )
-report_option = click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
 
 scoring_options = (
@@ -98,7 +97,7 @@ def main() -> None:
     help="How to fit.",
 )
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
-@report_option
+@click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds and bootstrap intervals.")
 @click.option("--scorers", help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]")
 @click.option("--aus", help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]")
@@ -126,6 +125,7 @@ def calibrate(
     from fergi_reward.layouts import read_preferences
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.report.markdown import markdown_table
+    from fergi_reward.report.write import write_report
 
     preferences = read_preferences(data, ratings, au_source=au_source, from_frames=from_frames, bad=BadRows(skip_bad))
     if source_map:
@@ -140,18 +140,16 @@ def calibrate(
     click.echo(f"{reports.summary(evaluation)}\n\n{table}\n")
     click.echo(f"calibration: {out}")
     if report is not None:
-        _write_report(reports.calibration_report(evaluation), report)
+        click.echo(write_report(reports.calibration_report(evaluation), report))
 
 
-def _write_report(report: "Report", folder: Path) -> None:
-    """Write a report, as far as what is installed allows, and say where it is."""
+def _print_and_write(report: "Report", folder: Path) -> None:
+    """Show a report as far as a terminal can, and write it."""
+    from fergi_reward.report.markdown import printed
     from fergi_reward.report.write import write_report
 
-    try:
-        write_report(report, folder)
-        click.echo(f"report: {folder}/report.html, also as report.md, report.json and PNG plots")
-    except MissingDependencyError as error:
-        click.echo(f"report: {folder}/report.md, report.json; no page and no plots, since {error}")
+    click.echo(printed(report))
+    click.echo(write_report(report, folder))
 
 
 def _listed(names: str | None) -> list[str] | None:
@@ -312,6 +310,13 @@ def fit_predictor(
 @with_scoring
 @click.option("--calibration", type=PATH, help="Adds a column `reward`; the word shipped means the one on FERGI.")
 @click.option("--out", type=PATH, default=Path("scores.parquet"), help="The table to write, .parquet or .csv.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Where: this process, or workers on the Ray cluster of RAY_ADDRESS, else of this machine; each of its nodes "
+    "must find the pictures at the same path.",
+)
 @click.pass_context
 def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the options above
     """Score images; goes on where it was killed. Under `accelerate launch` the processes share the work."""
@@ -470,21 +475,17 @@ def evaluate() -> None:
     metavar="FILE",
     help="Weights to judge; repeatable.",
 )
-@click.option("--out", type=PATH, default=Path("preferences"), help="A folder for results.json, results.md, scores.")
-@report_option
+@click.option("--out", type=PATH, default=Path("preferences"), help="A folder for the report and for scores.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the bootstrap.")
 @skip_bad
-def preferences(report: Path | None, **options: Any) -> None:  # noqa: ANN401 - the options above
+def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
     """How often scorers and calibrations agree with people; goes on where it was killed, on several processes, too."""
     from fergi_reward.evaluation.preferences import PreferenceOptions, run
     from fergi_reward.evaluation.preferences_report import preferences_report
-    from fergi_reward.evaluation.preferences_table import markdown
 
     result = run(PreferenceOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
     if result is not None:  # else another process prints it
-        click.echo(f"{markdown(result)}\nresults: {options['out'] / 'results.json'}")
-        if report is not None:
-            _write_report(preferences_report(result), report)
+        _print_and_write(preferences_report(result), options["out"])
 
 
 @evaluate.command()
@@ -519,18 +520,15 @@ def preferences(report: Path | None, **options: Any) -> None:  # noqa: ANN401 - 
     help="Scorers in the reward of models whose card does not say, with commas between; or none.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the pictures and the bootstrap.")
-@click.option("--out", type=PATH, default=Path("models"), help="A folder for results.json, results.md and pictures.")
-@report_option
-def models(report: Path | None, **options: Any) -> None:  # noqa: ANN401 - the options above
+@click.option("--out", type=PATH, default=Path("models"), help="A folder for the report, for pictures and scores.")
+def models(**options: Any) -> None:  # noqa: ANN401 - the options above
     """Tuned models against their base model, judged by what they were not trained on; goes on where it was killed."""
     from fergi_reward.compare_models_program import CompareModelsOptions, run
-    from fergi_reward.evaluation.models_report import markdown, models_report
+    from fergi_reward.evaluation.models_report import models_report
 
     result = run(CompareModelsOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
     if result is not None:  # else another process prints it
-        click.echo(f"{markdown(result)}\nresults: {options['out'] / 'results.json'}")
-        if report is not None:
-            _write_report(models_report(result, options["out"]), report)
+        _print_and_write(models_report(result, options["out"]), options["out"])
 
 
 @main.group()

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,17 @@ from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tu
 from fergi_reward.evaluation.diversity import EMBEDDERS, distances_within
 from fergi_reward.evaluation.model_pictures import ModelPictures, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
-from fergi_reward.evaluation.models_report import markdown
-from fergi_reward.evaluation.models_result import Example, ModelsResult
+from fergi_reward.evaluation.models_result import ModelsResult
 from fergi_reward.evaluation.picture_scores import kept_scores, scoring_with
+from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
-from fergi_reward.files import write_json, write_text
-from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.files import write_json
+from fergi_reward.images import to_pixels
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.trainers.pipelines import Pipeline, network_of
-from fergi_reward.trainers.samples import read_prompts, write_grid
+from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.training_program import EMOJI, TOYS, load_any_pipeline, load_toy
 
 BASE = "base"
@@ -110,7 +110,7 @@ class CompareModelsOptions(ScoringOptions):
 
 
 def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None:
-    """Draw, score and compare; write `results.json`, `results.md` and grids of examples.
+    """Draw, score and compare; pictures, their scores and the examples side by side are kept in the folder `out`.
 
     Args:
         options: What to compare.
@@ -125,7 +125,8 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
     prompts = read_prompts(options.prompts)
     models = options.models()
     terms = [term_name(name) for name in options.scorer_names]
-    rewards = rewards_of(options.calibrations_by_name(), terms)  # a missing fit shows before anything is drawn
+    calibrations = options.calibrations_by_name()
+    rewards = rewards_of(calibrations, terms)  # a missing fit shows before anything is drawn
     judged = options.base in EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
     shots = shots_of(prompts, options.samples, options.seed)
     pictures = [ModelPictures(options.out / model.folder, shots) for model in models]
@@ -139,10 +140,18 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
         return None
     with_totals = [_with_totals(each, options.scorer_names, rewards) for each in measured if each]
     setting = Setting(
-        prompts, shots, options.samples, options.call(), _embedder(options), options.seed, command, tuple(notes)
+        prompts,
+        shots,
+        options.samples,
+        options.call(),
+        _embedder(options),
+        options.seed,
+        {name: calibrations[name].fingerprint() for name in rewards},
+        command,
+        tuple(notes),
     )
     result = compare(with_totals[0], with_totals[1:], _signals(options, rewards, judged), setting)
-    _write(result, options.out)
+    _write_examples(result, options.out)
     return result
 
 
@@ -287,21 +296,8 @@ def _with_totals(measured: Measured, names: Sequence[str], rewards: Mapping[str,
     return replace(measured, scores=measured.scores.assign(**totals))
 
 
-def _write(result: ModelsResult, out: Path) -> None:
+def _write_examples(result: ModelsResult, out: Path) -> None:
+    """Base and tuned side by side, a file a pair."""
     for model in result.models:
-        for example in (*model.best, *model.worst):
-            _write_grid(out / example.side_by_side, [example], model.name, out)
-        folder = (out / model.best[0].side_by_side).parents[1]
-        _write_grid(folder / "best.png", model.best, model.name, out)
-        if model.worst:
-            _write_grid(folder / "worst.png", model.worst, model.name, out)
-    write_json(out / "results.json", asdict(result))
-    write_text(out / "results.md", markdown(result))
-
-
-def _write_grid(path: Path, examples: Sequence[Example], name: str, out: Path) -> None:
-    """Base and tuned side by side, two examples a row."""
-    files = [out / file for one in examples for file in (one.base, one.tuned)]
-    captions = [caption for one in examples for caption in (f"base: {one.prompt}", f"{name}: {one.prompt}")]
-    pixels = torch.stack([to_pixels(open_picture(file).convert("RGB")) for file in files])
-    write_grid(path, pixels, captions, columns=min(4, len(files)))
+        for one in (*model.best, *model.worst):
+            write_side_by_side(out / one.side_by_side, out / one.base, out / one.tuned)

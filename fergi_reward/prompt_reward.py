@@ -145,7 +145,7 @@ class PromptReward:
             pictures = list(render(self.pipeline, texts, seeds, **self.call))
         except FergiRewardError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever a pipeline raises; the warning says it, and training goes on
             if len(texts) > 1:
                 return [self._drawn([text], [seed])[0] for text, seed in zip(texts, seeds, strict=True)]
             warnings.warn(f"cannot draw {texts[0]!r}, which gets no reward: {error!r}", stacklevel=2)

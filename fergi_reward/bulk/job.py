@@ -11,7 +11,7 @@ import torch
 from fergi_reward.bulk.journal import Journal
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.results import Outcome, write_results
-from fergi_reward.bulk.scoring import Score, Share, score_rows
+from fergi_reward.bulk.scoring import Engine, Score, Share, in_this_process, score_rows
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
@@ -73,6 +73,7 @@ def score_into(
     columns: Sequence[str],
     noted: Mapping[str, str],
     options: ScoringOptions,
+    engine: Engine = in_this_process,
 ) -> Outcome | None:
     """Score every row that is left, and write the table when all of them are there.
 
@@ -84,16 +85,16 @@ def score_into(
         columns: Names of the scores.
         noted: What the scores depend on: a journal of something else is not gone on with.
         options: How the scorers are run.
+        engine: Where they are run.
 
     Returns:
         How many rows were scored and how many could not be; None on all processes but the first.
     """
     total = sum(1 for _ in index())
     share, wait = this_process()
-    scoring = score(share)
+    scored = engine(score, options.workers, share)
     journal = Journal(out.with_name(f".{out.name}.journal"), noted)
-    sizes = {"batch_size": options.batch_size, "workers": options.workers}
-    score_rows(rows(), scoring, journal, total=total, share=share, **sizes)
+    score_rows(rows, scored, journal, total=total, batch_size=options.batch_size, share=share)
     wait()
     return write_results(index(), columns, journal, out) if share.rank == 0 else None
 

@@ -11,7 +11,7 @@ from PIL import Image
 from fergi_reward.bulk.job import ScoringOptions, score_into
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
 from fergi_reward.bulk.results import Outcome
-from fergi_reward.bulk.scoring import Share
+from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
@@ -27,6 +27,7 @@ class BulkOptions(ScoringOptions):
     prompts: Path | None
     calibration: Path | None
     out: Path
+    engine: str = "local"
 
     def problems(self) -> list[str]:
         """What is wrong with them."""
@@ -61,8 +62,17 @@ def run(options: BulkOptions) -> Outcome | None:
     """
     kept = ("images", "prompts", "scorers", "checkpoints", "calibration", "dtype")
     noted = {name: str(value) for name, value in asdict(options).items() if name in kept}
-    scoring = partial(_scoring, options)
-    return score_into(options.out, options.rows, options.rows, scoring, options.columns(), noted, options)
+    scoring, engine = partial(_scoring, options), _engine(options.engine)
+    return score_into(options.out, options.rows, options.rows, scoring, options.columns(), noted, options, engine)
+
+
+def _engine(name: str) -> Engine:
+    """Where batches are scored; Ray is imported only where it is asked for."""
+    if name == "local":
+        return in_this_process
+    from fergi_reward.bulk.ray_engine import on_ray
+
+    return on_ray
 
 
 def _read_lines(path: Path) -> list[str]:

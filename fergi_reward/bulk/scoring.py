@@ -1,23 +1,25 @@
 """Rows -> entries of the journal: decode ahead, score batch by batch, note what cannot be scored."""
 
-import json
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
 
-from fergi_reward.bulk.journal import Journal
+from fergi_reward.bulk.journal import Entries, Entry, Journal
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import open_picture
 
+Batch = list[Row]
 # Pictures and their prompts -> columns of numbers, one a picture.
 Score = Callable[[list[Image.Image], list[str]], Mapping[str, Sequence[float]]]
+# The batches that are left, read anew at every call -> their entries, a batch each, in any order.
+Scored = Callable[[Callable[[], Iterator[Batch]]], Iterator[Entries]]
 Picture = Image.Image | FergiRewardError
 
 
@@ -33,54 +35,66 @@ class Share:
         return number // batch_size % self.processes == self.rank
 
 
+# What scores, how many threads decode, and the share of this process -> where batches are scored.
+Engine = Callable[[Callable[[Share], Score], int, Share], Scored]
+
+
+def in_this_process(score: Callable[[Share], Score], workers: int, share: Share) -> Scored:
+    """Score in this process; what `score` gives is loaded now.
+
+    Args:
+        score: What makes numbers of pictures and prompts.
+        workers: Threads that decode the next images meanwhile.
+        share: This process's part.
+    """
+    loaded = score(share)
+    return lambda batches: scored_batches(batches(), loaded, workers)
+
+
 def score_rows(
-    rows: Iterable[Row],
-    score: Score,
-    journal: Journal,
-    *,
-    total: int,
-    batch_size: int = 8,
-    workers: int = 2,
-    share: Share | None = None,
+    rows: Callable[[], Iterator[Row]], scored: Scored, journal: Journal, *, total: int, batch_size: int, share: Share
 ) -> None:
     """Score the rows that the journal does not hold yet, with a progress bar.
 
     Args:
-        rows: In order; they are streamed.
-        score: What makes numbers of pictures and prompts.
+        rows: Streams the rows anew, in order, at every call.
+        scored: Where they are scored.
         journal: Where results go, batch by batch.
         total: How many rows there are, for the bar.
         batch_size: Images at a time.
-        workers: Threads that decode the next images meanwhile.
         share: This process's part.
     """
-    share = share or Share()
     done = journal.done()
     mine, already = (sum(share.has(number, batch_size) for number in numbers) for numbers in (range(total), done))
     with (
-        journal.append_to(share.rank) as file,
+        journal.appending(share.rank) as append,
         tqdm(total=mine, initial=already, desc="scoring", unit="image", disable=share.rank != 0) as bar,
-        ThreadPoolExecutor(workers) as pool,
     ):
-        for batch, pictures in _decoded(_batches(rows, batch_size, share, done), pool):
-            for row, entry in zip(batch, _score_batch(batch, pictures, score), strict=True):
-                file.write(json.dumps([row.number, entry]) + "\n")
-            file.flush()
-            bar.update(len(batch))
+        for entries in scored(partial(_batches, rows, batch_size, share, done)):
+            append(entries)
+            bar.update(len(entries))
 
 
-def _batches(rows: Iterable[Row], size: int, share: Share, done: Container[int]) -> Iterator[list[Row]]:
+def _batches(rows: Callable[[], Iterator[Row]], size: int, share: Share, done: Container[int]) -> Iterator[Batch]:
     """This share's batches, without the rows that are done."""
-    stream = iter(rows)
+    stream = rows()
     while batch := list(islice(stream, size)):
         left = [row for row in batch if share.has(row.number, size) and row.number not in done]
         if left:
             yield left
 
 
-def _decoded(batches: Iterable[list[Row]], pool: ThreadPoolExecutor) -> Iterator[tuple[list[Row], list[Picture]]]:
+def scored_batches(batches: Iterable[Batch], score: Score, workers: int) -> Iterator[Entries]:
+    """The entries of each batch; while one is scored, `workers` threads decode the next."""
+    with ThreadPoolExecutor(workers) as pool:
+        for batch, pictures in _decoded(batches, pool):
+            numbers = [row.number for row in batch]
+            yield list(zip(numbers, _score_batch(batch, pictures, score), strict=True))
+
+
+def _decoded(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[tuple[Batch, list[Picture]]]:
     """Batches with their pictures; while one is scored, the next is decoded."""
-    waiting: tuple[list[Row], list[Future[Picture]]] | None = None
+    waiting: tuple[Batch, list[Future[Picture]]] | None = None
     for batch in batches:
         following = batch, [pool.submit(_open, row) for row in batch]
         if waiting:
@@ -97,9 +111,9 @@ def _open(row: Row) -> Picture:
         return error
 
 
-def _score_batch(batch: list[Row], pictures: list[Picture], score: Score) -> list[dict[str, Any]]:
+def _score_batch(batch: Batch, pictures: list[Picture], score: Score) -> list[Entry]:
     """An entry a row: its scores, or why it has none."""
-    entries: list[dict[str, Any]] = [{"error": str(picture)} for picture in pictures]
+    entries: list[Entry] = [{"error": str(picture)} for picture in pictures]
     good = [(place, picture) for place, picture in enumerate(pictures) if isinstance(picture, Image.Image)]
     if good:
         columns = score([picture for _, picture in good], [batch[place].prompt for place, _ in good])

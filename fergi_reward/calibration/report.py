@@ -157,10 +157,10 @@ def accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> IntervalPlo
     estimates = []
     for model, result in evaluation.results.items():
         with_face = evaluation.reaction in model or model.endswith("+au4")
-        low, high = (100 * bound for bound in result.ci95)
         group = "with the viewer's face" if with_face else "scorers alone"
         published = evaluation.published.get(model)
-        estimates.append(Estimate(model.replace("_", " "), 100 * result.accuracy, low, high, group, published))
+        bounds = (100 * result.ci95[0], 100 * result.ci95[1])
+        estimates.append(Estimate(model.replace("_", " "), 100 * result.accuracy, bounds, group, published))
     return IntervalPlot(
         name,
         "Accuracy on left-out participants",

@@ -102,7 +102,7 @@ def tuned_model(text: str, trained_on: tuple[str, ...] | None) -> ComparedModel:
 
 def _kind(path: Path) -> ModelKind:
     if not path.is_dir():
-        if HUB_ID.fullmatch(path.as_posix()) and not path.exists():
+        if HUB_ID.fullmatch(path.as_posix()) and not (path.exists() or path.parent.is_dir()):
             return "pipeline"
         raise FergiRewardError(f"--tuned {path} is neither a folder nor a hub id: give one with trained weights")
     names = [each.name for each in path.iterdir()]

@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fergi_reward.calibration.crossval import bootstrap_interval
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import ComparedModel
+from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.model_pictures import Shot
 from fergi_reward.evaluation.models_result import (
     Diversity,
@@ -22,10 +23,8 @@ from fergi_reward.evaluation.models_result import (
 )
 from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.preferences_result import Exclusion
-from fergi_reward.version import __version__
 
 EXAMPLES = 8
-FEW_PROMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ class Setting:
         drawing: Arguments of the pipelines' calls.
         embedder: Whose embedding the distances are of.
         seed: Of the pictures and the bootstrap.
-        command: Noted in the result.
+        calibrations: The fingerprint of each calibration among the signals, by name; noted in the result.
+        command: Noted too.
         notes: Noted too.
     """
 
@@ -85,6 +85,7 @@ class Setting:
     drawing: Mapping[str, float]
     embedder: str | None
     seed: int
+    calibrations: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     notes: tuple[str, ...] = ()
 
@@ -95,9 +96,7 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
     Raises:
         FergiRewardError: No pair of pictures is left.
     """
-    notes = [*setting.notes]
-    if len(set(setting.prompts)) < FEW_PROMPTS:
-        notes.append(f"With {len(set(setting.prompts))} prompt(s), intervals are too narrow to mean much.")
+    notes = [*setting.notes, *too_few(len(set(setting.prompts)), "prompt")]
     if setting.embedder is None:
         reason = "one picture of a prompt" if setting.samples < 2 else "no scorer here has an image embedding"
         notes.append(f"Diversity was not measured ({reason}): give --samples 2 or more, and a scorer such as clip.")
@@ -113,7 +112,7 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
         notes=tuple(notes),
         command=setting.command,
         seed=setting.seed,
-        library_version=__version__,
+        calibrations=setting.calibrations,
     )
 
 
@@ -192,9 +191,9 @@ def compare_signal(
         wins=int((differences > 0).sum()),
         ties=int((differences == 0).sum()),
         win_rate=float(halves.mean()),
-        win_rate_ci95=bootstrap_interval(halves, prompts, seed),
+        win_rate_ci95=interval(halves, prompts, seed),
         difference=float(differences.mean()),
-        difference_ci95=bootstrap_interval(differences, prompts, seed),
+        difference_ci95=interval(differences, prompts, seed),
         standardised=float(differences.mean() / spread) if spread > 0 else None,
     )
 
@@ -214,7 +213,8 @@ def _gains(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str]) -> N
 
 def _example(shot: Shot, base: Measured, tuned: Measured, gain: float) -> Example:
     before, after = (f"{each.model.folder}/pictures/{shot.file}" for each in (base, tuned))
-    return Example(shot.prompt, shot.seed, before, after, f"{tuned.model.folder}/examples/{shot.file}", float(gain))
+    side_by_side = f"{tuned.model.folder}/examples/{Path(shot.file).stem}.jpg"
+    return Example(shot.prompt, shot.seed, before, after, side_by_side, float(gain))
 
 
 def _diversity(base: Measured, tuned: Measured, setting: Setting) -> Diversity | None:
@@ -230,5 +230,5 @@ def _diversity(base: Measured, tuned: Measured, setting: Setting) -> Diversity |
         base=float(before.mean()),
         tuned=float(after.mean()),
         difference=float((after - before).mean()),
-        ci95=bootstrap_interval(after - before, np.array(setting.prompts)[kept], setting.seed),
+        ci95=interval(after - before, np.array(setting.prompts)[kept], setting.seed),
     )

@@ -1,15 +1,16 @@
 """The report of tuned models against their base model: who is better by what they were not trained on, and examples."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+from fergi_reward.evaluation.intervals import counted, is_below
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
-from fergi_reward.report.markdown import markdown_table
-from fergi_reward.report.provenance import provenance, without_folders
+from fergi_reward.report.provenance import provenance, record_without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
-HELD_OUT = {True: "held out", False: "IN TRAINING REWARD", None: "not known"}
+HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}
 HOW = (
     "Both models drew the same prompts from the same seeds. Won: share of pairs in which the tuned model's picture has "
     "the higher value, a tie as half. In SD: the difference in standard deviations of the base model's pictures. "
@@ -24,43 +25,32 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
         result: What was found.
         folder: Where the pictures are that it names.
     """
+    result = record_without_folders(result)
     files = {f"weights of {each.name}": each.fingerprint for each in result.models if each.fingerprint}
-    fingerprints = {"prompts": result.prompts_fingerprint, **files}
+    calibrations = {f"calibration {name}": fingerprint for name, fingerprint in result.calibrations.items()}
+    fingerprints = {"prompts": result.prompts_fingerprint, **files, **calibrations}
     return Report(
-        title=f"Tuned models against {without_folders(result.base)}",
+        title=f"Tuned models against {result.base}",
         verdict=[*(each.verdict for each in result.models), _drawn(result)],
         sections=list(_sections(result, folder)),
         provenance=provenance(result.command, result.seed, fingerprints),
         notes=result.notes,
+        data=asdict(result),
     )
-
-
-def markdown(result: ModelsResult) -> str:
-    """The verdicts and tables alone, which also read well in a terminal."""
-    parts = [f"# Tuned models against {result.base}", *(each.verdict for each in result.models), _drawn(result)]
-    for each in result.models:
-        parts += [f"## {each.name}", _trained_on(each), markdown_table(signals_table(each))]
-    parts.append(HOW)
-    if any(each.diversity for each in result.models):
-        parts += ["## Diversity", markdown_table(diversity_table(result))]
-    if result.exclusions:
-        parts += ["## Left out", markdown_table(_exclusions_table(result))]
-    if result.notes:
-        parts.append("\n".join(f"- {note}" for note in result.notes))
-    return "\n\n".join(parts) + "\n"
 
 
 def _drawn(result: ModelsResult) -> str:
     settings = "".join(f", {name} {value:g}" for name, value in result.drawing.items())
     return (
-        f"{result.samples} picture(s) of each of {result.prompts} prompts by each model{settings}; intervals: 95 %, a "
-        "bootstrap over prompts."
+        f"{counted(result.samples, 'picture')} of each of {counted(result.prompts, 'prompt')} by each model{settings}; "
+        "intervals: 95 %, a bootstrap over prompts."
     )
 
 
 def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
-    for each in result.models:
-        yield Section(each.name, [_trained_on(each), HOW], [signals_table(each), _win_plot(each, result)])
+    for number, each in enumerate(result.models, start=1):
+        text = [_trained_on(each)] + [HOW] * (number == 1)
+        yield Section(each.name, text, [signals_table(each), _win_plot(each, number)])
         if shown := list(_grids(each, folder)):
             yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
     if any(each.diversity for each in result.models):
@@ -80,45 +70,44 @@ def _trained_on(model: ModelComparison) -> str:
 def _pairs(model: ModelComparison) -> str:
     """Pairs that a scorer ordered make it a reward, too: the reader must know whose they are."""
     pairs = (model.learned_from or {}).get("pairs")
-    return f", but on the pairs {without_folders(str(pairs))}: whoever ordered them is not held out" if pairs else ""
+    return f", but on the pairs {pairs}: whoever ordered them is not held out" if pairs else ""
 
 
 def signals_table(model: ModelComparison) -> Table:
     """One row a scorer, judge and calibration."""
     columns = [
         Column("signal"),
-        Column("kind"),
-        Column("for this model"),
         Column("won", PERCENT),
         Column("95 % interval", INTERVAL),
+        Column("role"),
         Column("base", "{:.4g}"),
         Column("tuned", "{:.4g}"),
         Column("difference", "{:+.3g}"),
         Column("95 % interval of it", "{0[0]:+.3g} to {0[1]:+.3g}"),
         Column("in SD", "{:+.2f}"),
         Column("won : tied : lost", "{0[0]:.0f} : {0[1]:.0f} : {0[2]:.0f}"),
+        Column("kind"),
     ]
     rows = [
         (
             one.signal,
-            one.kind,
-            HELD_OUT[one.held_out],
             one.win_rate,
             one.win_rate_ci95,
+            HELD_OUT[one.held_out],
             one.base,
             one.tuned,
             one.difference,
             one.difference_ci95,
             one.standardised,
             (one.wins, one.ties, one.pairs - one.wins - one.ties),
+            one.kind,
         )
         for one in model.signals
     ]
     return Table(f"{model.name} against the base model.", columns, rows)
 
 
-def _win_plot(model: ModelComparison, result: ModelsResult) -> IntervalPlot:
-    number = [each.name for each in result.models].index(model.name) + 1
+def _win_plot(model: ModelComparison, number: int) -> IntervalPlot:
     return IntervalPlot(
         f"won-{number}",
         f"How often {model.name} draws the better picture",
@@ -130,8 +119,7 @@ def _win_plot(model: ModelComparison, result: ModelsResult) -> IntervalPlot:
 
 
 def _estimate(one: SignalComparison) -> Estimate:
-    low, high = (100 * bound for bound in one.win_rate_ci95)
-    return Estimate(one.signal, 100 * one.win_rate, low, high, HELD_OUT[one.held_out].lower())
+    return Estimate(one.signal, one.win_rate, one.win_rate_ci95, HELD_OUT[one.held_out].lower()).times(100)
 
 
 def diversity_table(result: ModelsResult) -> Table:
@@ -149,7 +137,7 @@ def diversity_table(result: ModelsResult) -> Table:
     rows = []
     for each in result.models:
         if (found := each.diversity) is not None:
-            says = "MORE ALIKE" if found.falls else "no more alike"
+            says = "MORE ALIKE" if is_below(found.ci95, 0) else "no more alike" if found.ci95 else "not known"
             numbers = (found.base, found.tuned, found.difference, found.ci95, found.prompts)
             rows.append((each.name, found.scorer, *numbers, says))
     note = "Mean cosine distance of two pictures of one prompt; at 0 all are alike."

@@ -1,7 +1,7 @@
-"""What `fergi-reward evaluate models` finds, as plain records; `asdict` of the whole is `results.json`.
+"""What `fergi-reward evaluate models` finds, as plain records; `report.json` has all of it.
 
-Rates are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over prompts. A field that cannot be had is
-None.
+Rates are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over prompts; of fewer than five there is
+none. A field that cannot be had is None.
 """
 
 from collections.abc import Mapping
@@ -44,9 +44,9 @@ class SignalComparison:
     wins: int
     ties: int
     win_rate: float
-    win_rate_ci95: Interval
+    win_rate_ci95: Interval | None
     difference: float
-    difference_ci95: Interval
+    difference_ci95: Interval | None
     standardised: float | None
 
 
@@ -68,12 +68,7 @@ class Diversity:
     base: float
     tuned: float
     difference: float
-    ci95: Interval
-
-    @property
-    def falls(self) -> bool:
-        """Whether it falls by more than chance."""
-        return self.ci95[1] < 0
+    ci95: Interval | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ class ModelsResult:
         notes: What a reader must know of this run; a sentence each.
         command: The command that made it.
         seed: Of the pictures and of the bootstrap.
-        library_version: The version that made it.
+        calibrations: The fingerprint of each calibration that judged, by name.
     """
 
     base: str
@@ -156,4 +151,4 @@ class ModelsResult:
     notes: tuple[str, ...]
     command: str
     seed: int
-    library_version: str
+    calibrations: Mapping[str, str]

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
+from fergi_reward.evaluation.intervals import LEAST_UNITS, counted, is_above, is_below, shown
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
-
-# Of fewer prompts a bootstrap draws too few different samples for an interval to mean anything.
-LEAST_PROMPTS = 5
 
 
 def verdict(
@@ -25,11 +23,10 @@ def verdict(
         diversity: Of base and tuned.
     """
     found = _verdict(name, signals, prompts, trained_on)
-    if diversity and diversity.falls and prompts >= LEAST_PROMPTS:
-        low, high = diversity.ci95
+    if diversity and is_below(diversity.ci95, 0):
         found += (
             f" WARNING: its pictures of one prompt are more alike (mean distance {diversity.base:.3f} before, "
-            f"{diversity.tuned:.3f} after; difference {low:+.3f} to {high:+.3f})."
+            f"{diversity.tuned:.3f} after{shown(diversity.ci95, '; difference {:+.3f} to {:+.3f}')})."
         )
     return found
 
@@ -43,10 +40,10 @@ def _verdict(name: str, signals: Sequence[SignalComparison], prompts: int, train
         )
     if not held_out:
         return f"No verdict on {name}: its reward weighs every scorer that was asked; ask one that it does not weigh."
-    if prompts < LEAST_PROMPTS:
-        return f"No verdict on {name}: {prompts} prompt(s) say nothing about others; give at least {LEAST_PROMPTS}."
-    better = [one for one in held_out if one.win_rate_ci95[0] > 0.5]
-    worse = [one for one in held_out if one.win_rate_ci95[1] < 0.5]
+    if prompts < LEAST_UNITS:
+        return f"No verdict on {name}: from {counted(prompts, 'prompt')} nothing follows; give at least {LEAST_UNITS}."
+    better = [one for one in held_out if is_above(one.win_rate_ci95, 0.5)]
+    worse = [one for one in held_out if is_below(one.win_rate_ci95, 0.5)]
     if better and worse:
         return f"{name} may be better or worse: what it was not trained on disagrees ({_rates(better + worse)})."
     if better or worse:
@@ -59,15 +56,14 @@ def _verdict(name: str, signals: Sequence[SignalComparison], prompts: int, train
 
 
 def _rates(signals: Sequence[SignalComparison]) -> str:
-    return ", ".join(
-        f"{one.signal}: {one.win_rate:.1%} won, {one.win_rate_ci95[0]:.1%} to {one.win_rate_ci95[1]:.1%}"
-        for one in signals
+    return "; ".join(
+        f"{one.signal}: {one.win_rate:.1%} won{shown(one.win_rate_ci95, ', {:.1%} to {:.1%}')}" for one in signals
     )
 
 
 def _gamed(signals: Sequence[SignalComparison], is_worse: bool) -> str:
     """Said where what was trained on rose while the rest fell."""
-    risen = [one.signal for one in signals if one.held_out is False and one.win_rate_ci95[0] > 0.5]
+    risen = [one.signal for one in signals if one.held_out is False and is_above(one.win_rate_ci95, 0.5)]
     if not (is_worse and risen):
         return ""
     return f" What it was trained on likes it better ({', '.join(risen)}): a sign that it games its reward."

@@ -1,29 +1,27 @@
 """`fergi-reward evaluate preferences`: how often scorers and calibrations agree with people, and who is better."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from fergi_reward.bulk.job import ScoringOptions, this_process
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.calibration.crossval import bootstrap_interval, judge
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.agreement import margin_correlation, same_order
 from fergi_reward.evaluation.benchmark_margins import benchmark_margins
 from fergi_reward.evaluation.benchmarks import BENCHMARKS
 from fergi_reward.evaluation.coverage import coverage
 from fergi_reward.evaluation.fergi_margins import fergi_margins
+from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
-from fergi_reward.evaluation.preferences_table import markdown
 from fergi_reward.evaluation.reliability import reliability
-from fergi_reward.files import write_json, write_text
-from fergi_reward.version import __version__
+from fergi_reward.report.provenance import without_folders
 
 FERGI = "fergi"
-FEW_UNITS = 20
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,9 @@ class PreferenceOptions(ScoringOptions):
     def problems(self) -> list[str]:
         """What is wrong with them."""
         problems = super().problems()
-        if len(set(self.calibrations)) < len(self.calibrations):
-            problems.append("a --calibration is given twice")
+        for name, count in Counter(map(without_folders, self.calibrations)).items():
+            if count > 1:
+                problems.append(f"{count} times --calibration {name}: a report could not tell them apart")
         if self.dataset == FERGI and self.checkpoints:
             problems.append(f"--checkpoint {self.checkpoints[0]} has no use: FERGI's scores are recorded")
         if self.dataset != FERGI and self.skip_bad:
@@ -50,7 +49,7 @@ class PreferenceOptions(ScoringOptions):
 
 
 def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | None:
-    """Evaluate, and write `results.json` and `results.md` into the folder `out`.
+    """Evaluate; scores of pictures are kept in the folder `out`.
 
     Args:
         options: What to evaluate.
@@ -73,17 +72,17 @@ def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | Non
         found = benchmark_margins(BENCHMARKS[options.dataset](options.data), options, calibrations, options.out)
     if found is None:
         return None
-    result = evaluate(found, options.seed, command)
-    write_json(options.out / "results.json", asdict(result))
-    write_text(options.out / "results.md", markdown(result))
-    return result
+    return evaluate(found, calibrations, options.seed, command)
 
 
-def evaluate(found: AllMargins, seed: int, command: str = "") -> PreferenceResult:
+def evaluate(
+    found: AllMargins, calibrations: Mapping[str, Calibration], seed: int, command: str = ""
+) -> PreferenceResult:
     """Judge every model, and compare every two.
 
     Args:
         found: Their margins on the same pairs.
+        calibrations: Whose fingerprints are noted, by name.
         seed: Of the bootstrap.
         command: Noted in the result.
 
@@ -92,9 +91,6 @@ def evaluate(found: AllMargins, seed: int, command: str = "") -> PreferenceResul
     """
     if not found.models:
         raise FergiRewardError(f"there is nothing to judge: {' '.join(found.notes) or 'give a scorer'}")
-    notes = list(found.notes)
-    if found.data.units < FEW_UNITS:
-        notes.append(f"With {found.data.units} {found.data.unit}(s), intervals are too narrow to mean much.")
     return PreferenceResult(
         data=found.data,
         models=tuple(_judged(model, seed) for model in found.models),
@@ -102,24 +98,24 @@ def evaluate(found: AllMargins, seed: int, command: str = "") -> PreferenceResul
         exclusions=tuple(found.exclusions),
         published=tuple(found.published),
         protocol=tuple(found.protocol),
-        notes=tuple(notes),
+        notes=(*found.notes, *too_few(found.data.units, found.data.unit)),
         command=command,
         seed=seed,
-        library_version=__version__,
+        calibrations={name: each.fingerprint() for name, each in calibrations.items()},
     )
 
 
 def _judged(model: ModelMargins, seed: int) -> ModelResult:
     held_out = model.held_out
-    result = judge(held_out, seed)
+    correct = held_out.correct
     return ModelResult(
         name=held_out.model,
         kind=model.kind,
         seen=model.seen,
-        correct=result.correct,
+        correct=int(correct.sum()),
         ties=int((held_out.margins == 0).sum()),
-        accuracy=result.accuracy,
-        ci95=result.ci95,
+        accuracy=float(correct.mean()),
+        ci95=interval(correct.astype(float), held_out.users, seed),
         as_published=model.as_published,
         published=model.published,
         coverage=coverage(held_out),
@@ -138,7 +134,7 @@ def _compared(one: ModelMargins, other: ModelMargins, seed: int) -> Comparison:
         only_second=only_second,
         p_value=mcnemar(only_first, only_second),
         difference=float(gains.mean()),
-        ci95=bootstrap_interval(gains, first.users, seed),
+        ci95=interval(gains, first.users, seed),
         same_order=same_order(first.margins, second.margins),
         spearman=margin_correlation(first.margins, second.margins),
     )

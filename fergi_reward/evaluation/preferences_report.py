@@ -1,39 +1,32 @@
 """The report of a preference benchmark: who orders pairs as people do, how sure of it we are, and what was left out."""
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from dataclasses import asdict
 
-from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult
-from fergi_reward.report.provenance import provenance, without_folders
+from fergi_reward.evaluation.intervals import counted, shown
+from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult, Seen
+from fergi_reward.report.provenance import provenance, record_without_folders
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
 
 PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
-POINTS = "{:+.1f}"
+POINTS = "{:+.2f}"
+FITTED_ON: dict[Seen, str] = {"nothing": "other data", "left out": "the others", "in sample": "THESE PAIRS"}
 
 
 def preferences_report(result: PreferenceResult) -> Report:
     """The whole report; of absolute paths, such as those of calibrations, it shows the last part."""
-    result = _without_folders(result)
+    result = record_without_folders(result)
     split = f", {result.data.split}" if result.data.split else ""
+    calibrations = {f"calibration {name}": fingerprint for name, fingerprint in result.calibrations.items()}
+    fingerprints = {"dataset, its pairs": result.data.fingerprint, **calibrations}
     return Report(
         title=f"Preferences on {result.data.title}{split}",
         verdict=list(_verdict(result)),
         sections=list(_sections(result)),
-        provenance=provenance(result.command, result.seed, {"pairs": result.data.fingerprint}),
+        provenance=provenance(result.command, result.seed, fingerprints),
         notes=result.notes,
+        data=asdict(result),
     )
-
-
-def _without_folders(value: Any) -> Any:  # noqa: ANN401 - a record, or what is in one
-    """A record of which every text has lost its folders."""
-    if isinstance(value, str):
-        return without_folders(value)
-    if isinstance(value, tuple):
-        return tuple(map(_without_folders, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: _without_folders(getattr(value, one.name)) for one in fields(value)})
-    return value
 
 
 def _verdict(result: PreferenceResult) -> Iterator[str]:
@@ -41,15 +34,15 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
     data = result.data
     fair = sorted((model for model in result.models if model.seen != "in sample"), key=lambda model: -model.accuracy)
     if fair:
-        low, high = fair[0].ci95
+        bounds = shown(fair[0].ci95, " (95 % interval {:.1%} to {:.1%})")
         yield (
-            f"{fair[0].name} orders {fair[0].accuracy:.1%} of the pairs as people did "
-            f"(95 % interval {low:.1%} to {high:.1%}), the most of what had not seen them."
+            f"{fair[0].name} orders {fair[0].accuracy:.1%} of the pairs as people did{bounds}, the most of what had "
+            "not seen them."
         )
     if len(fair) > 1:
         yield _lead(result, fair[0].name, fair[1].name)
     yield (
-        f"{data.pairs:,} pairs of {data.images:,} images by {data.units:,} {data.unit}s "
+        f"{counted(data.pairs, 'pair')} of {counted(data.images, 'image')}, {counted(data.units, data.unit)} "
         f"({data.place}); intervals are a bootstrap over {data.unit}s."
     )
 
@@ -57,10 +50,14 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
 def _lead(result: PreferenceResult, best: str, next_best: str) -> str:
     """How far the best model is ahead of the next, with its interval."""
     one = next(one for one in result.comparisons if {one.first, one.second} == {best, next_best})
-    turn = 1 if one.first == best else -1
-    low, high = sorted(100 * turn * bound for bound in one.ci95)
-    says = "which is more than chance" if low > 0 else "which may be chance"
-    return f"It leads {next_best} by {100 * turn * one.difference:.2f} points ({low:.2f} to {high:.2f}), {says}."
+    if one.difference == 0:
+        return f"{next_best} is right as often."
+    turn = 100 if one.first == best else -100
+    lead = f"It leads {next_best} by {turn * one.difference:.2f} points"
+    if one.ci95 is None:
+        return f"{lead}; whether that is chance cannot be said."
+    low, high = sorted(turn * bound for bound in one.ci95)
+    return f"{lead} ({low:.2f} to {high:.2f}), {'which is more than chance' if low > 0 else 'which may be chance'}."
 
 
 def _sections(result: PreferenceResult) -> Iterator[Section]:
@@ -69,7 +66,10 @@ def _sections(result: PreferenceResult) -> Iterator[Section]:
         yield Section("Published figures", result.protocol, [_published_table(result)])
     if result.comparisons:
         yield Section("Model against model", items=[_comparisons_table(result)])
-    text = "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins:"
+    text = (
+        "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins, and the "
+        "area under the whole of each curve:"
+    )
     yield Section("Accuracy against coverage", [text], [_coverage_plot(result)])
     if any(model.reliability for model in result.models):
         yield Section("Are the probabilities right?", items=[_reliability_table(result), _reliability_plot(result)])
@@ -86,29 +86,25 @@ def _models_table(result: PreferenceResult) -> Table:
         Column("ties", COUNT),
         Column("accuracy", PERCENT),
         Column("95 % interval", INTERVAL),
-        Column("area under coverage", "{:.3f}"),
-        Column("has seen of the pairs"),
+        *[Column("as published", PERCENT), Column("published", PERCENT)] * with_published,
+        Column("area", "{:.3f}"),
+        Column("fitted on"),
     ]
-    columns += [Column("by published rules", PERCENT), Column("published", PERCENT)] * with_published
     rows: list[list[Value]] = []
     for model in result.models:
         row: list[Value] = [model.name, (model.correct, result.data.pairs), model.ties, model.accuracy, model.ci95]
-        row += [model.coverage.area, model.seen]
-        rows.append(row + [model.as_published, model.published] * with_published)
-    note = "A tie counts as wrong. What was fitted in sample has seen these very pairs: its figures flatter it."
+        row += [model.as_published, model.published] * with_published
+        rows.append([*row, model.coverage.area, FITTED_ON[model.seen] if model.kind == "calibration" else ""])
+    note = (
+        "A tie counts as wrong. What was fitted on these pairs is flattered by them. Area: the mean accuracy over all "
+        "coverages, see below."
+    )
     return Table("Pairs in the order that people gave.", columns, rows, note)
 
 
 def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
     estimates = [
-        Estimate(
-            model.name,
-            100 * model.accuracy,
-            100 * model.ci95[0],
-            100 * model.ci95[1],
-            _group(model),
-            None if model.published is None else 100 * model.published,
-        )
+        Estimate(model.name, model.accuracy, model.ci95, _group(model), model.published).times(100)
         for model in result.models
     ]
     return IntervalPlot(
@@ -136,34 +132,40 @@ def _comparisons_table(result: PreferenceResult) -> Table:
     """One row two models."""
     columns = [
         Column("models"),
-        Column("difference, points", POINTS),
+        Column("difference", POINTS),
         Column("95 % interval", "{0[0]:+.1f} to {0[1]:+.1f}"),
-        Column("only the first right", COUNT),
-        Column("only the second right", COUNT),
+        Column("only one right", "{0[0]:,} : {0[1]:,}"),
         Column("McNemar's p", "{:.1e}"),
         Column("same order", "{:.1%}"),
-        Column("Spearman of margins", "{:+.2f}"),
+        Column("Spearman", "{:+.2f}"),
     ]
     rows = [
         (
             f"{one.first} less {one.second}",
             100 * one.difference,
-            (100 * one.ci95[0], 100 * one.ci95[1]),
-            one.only_first,
-            one.only_second,
+            one.ci95 and (100 * one.ci95[0], 100 * one.ci95[1]),
+            (one.only_first, one.only_second),
             one.p_value,
             one.same_order,
             one.spearman,
         )
         for one in result.comparisons
     ]
-    note = f"The interval draws {result.data.unit}s, McNemar's test (mid-p) takes pairs as independent."
+    note = (
+        f"Difference: of the accuracies, in points. Its interval draws {result.data.unit}s, McNemar's test (mid-p) "
+        "takes pairs as independent: where the two disagree, believe the interval. Neither is corrected for the number "
+        "of comparisons. Same order and Spearman's correlation of the margins: how far the two agree, whoever is right."
+    )
     return Table("Every two models on the same pairs.", columns, rows, note)
 
 
 def _coverage_plot(result: PreferenceResult) -> LinePlot:
     lines = [
-        Line(model.name, _percent(model.coverage.shares), _percent(model.coverage.accuracies))
+        Line(
+            f"{model.name}, area {model.coverage.area:.3f}",
+            _percent(model.coverage.shares),
+            _percent(model.coverage.accuracies),
+        )
         for model in result.models
     ]
     return LinePlot(

@@ -1,9 +1,10 @@
-"""What `fergi-reward evaluate preferences` finds, as plain records; `asdict` of the whole is `results.json`.
+"""What `fergi-reward evaluate preferences` finds, as plain records; `report.json` has all of it.
 
 Shares (accuracies, coverages, differences) are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over
-`Data.unit`s. A field that cannot be had is None.
+`Data.unit`s; of fewer than five there is none. A field that cannot be had is None.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,7 +116,7 @@ class ModelResult:
     correct: int
     ties: int
     accuracy: float
-    ci95: Interval
+    ci95: Interval | None
     as_published: float | None
     published: float | None
     coverage: Coverage
@@ -144,7 +145,7 @@ class Comparison:
     only_second: int
     p_value: float
     difference: float
-    ci95: Interval
+    ci95: Interval | None
     same_order: float
     spearman: float | None
 
@@ -172,7 +173,7 @@ class PreferenceResult:
         notes: What a reader must know of this run, such as figures that flatter; a sentence each.
         command: The command that made it.
         seed: Of the bootstrap.
-        library_version: The version that made it.
+        calibrations: The fingerprint of each calibration that was asked for, by name.
     """
 
     data: Data
@@ -184,4 +185,4 @@ class PreferenceResult:
     notes: tuple[str, ...]
     command: str
     seed: int
-    library_version: str
+    calibrations: Mapping[str, str]

@@ -1,15 +1,26 @@
 """A report as Markdown that also reads well in a terminal."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tabulate import tabulate
 
-from fergi_reward.report.record import ImageGrid, Item, Report, Table
+from fergi_reward.report.record import ImageGrid, Item, Provenance, Report, Table
 
 
 def markdown(report: Report) -> str:
     """The whole report; plots are links to their PNG files."""
-    return "\n\n".join(_blocks(report)) + "\n"
+    return "\n\n".join([*_blocks(report), _provenance(report.provenance)]) + "\n"
+
+
+def printed(report: Report) -> str:
+    """What a terminal shows of it: sentences and tables, no plot, no picture, no provenance."""
+    tables = (
+        replace(section, items=[item for item in section.items if isinstance(item, Table)])
+        for section in report.sections
+    )
+    shown = replace(report, sections=[section for section in tables if section.items])
+    return "\n\n".join(_blocks(shown)) + "\n"
 
 
 def _blocks(report: Report) -> Iterator[str]:
@@ -22,10 +33,12 @@ def _blocks(report: Report) -> Iterator[str]:
             yield from _item(report, item)
     if report.notes:
         yield "## Notes\n\n" + "\n".join(f"- {note}" for note in report.notes)
-    origin = report.provenance
+
+
+def _provenance(origin: Provenance) -> str:
     facts = {"command": f"`{origin.command}`", "seed": str(origin.seed)}
     facts |= {**origin.fingerprints, **origin.versions, **origin.machine}
-    yield "## Provenance\n\n" + "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+    return "## Provenance\n\n" + "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 
 
 def _item(report: Report, item: Item) -> Iterator[str]:
@@ -41,7 +54,10 @@ def _item(report: Report, item: Item) -> Iterator[str]:
 
 def markdown_table(table: Table) -> str:
     """A table with numbers to the right."""
-    rows = [[column.shown(value) for column, value in zip(table.columns, row, strict=True)] for row in table.rows]
+    rows = [
+        [column.shown(value).replace("|", "\\|") for column, value in zip(table.columns, row, strict=True)]
+        for row in table.rows
+    ]
     align = ["right" if table.is_number(index) else "left" for index in range(len(table.columns))]
     headers = [column.name for column in table.columns]
     return tabulate(rows, headers, tablefmt="github", colalign=align, disable_numparse=True)

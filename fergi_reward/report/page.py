@@ -20,7 +20,7 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = {"data_url": data_url, "sort_key": sort_key, "anchor": anchor, "breakable": breakable}
+    functions = {"data_url": data_url, "sort_key": sort_key, "anchor": anchor, "breakable": breakable, "prose": prose}
     return environment.get_template("page.html.j2").render(
         report=report, svg=lambda plot: Markup(svg(plot)), **functions
     )
@@ -46,6 +46,15 @@ def breakable(text: str) -> Markup:
     Markup('weighted_<wbr>sum+<wbr>au4')
     """
     return Markup(re.sub(r"(?<=[a-z])([_+])(?=\w)", r"\1<wbr>", str(escape(text))))
+
+
+def prose(text: str) -> Markup:
+    """A sentence, with what stands between backticks as code, and no line between a number and its percent sign.
+
+    >>> prose("see `a <b>`")
+    Markup('see <code>a &lt;b&gt;</code>')
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)).replace(" %", "&nbsp;%")))
 
 
 def anchor(title: str) -> str:

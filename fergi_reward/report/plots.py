@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fergi_reward.report.record import HeatMap, IntervalPlot, LinePlot, Plot
+from fergi_reward.report.record import Estimate, HeatMap, IntervalPlot, LinePlot, Plot
 
 # Colours of the light theme. The page knows each by its role and gives it another value in the dark.
 INK, MUTED, GRID, PAPER = "#24292e", "#5d6670", "#e1e5e9", "#fdfdfc"
@@ -12,6 +12,7 @@ SERIES = ("#2a6fb0", "#c4501b", "#2f7d4f", "#8a4fa8", "#94690a", "#0d7d86")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 1)))  # one fewer: no look twice in 30 lines
 COLOUR_MAP = "cividis"
 WIDTH = 7.0  # inches, 72 units of an SVG each
+Key = Line2D | tuple[Line2D, Line2D]  # what a legend shows beside a name
 
 
 def draw(plot: Plot) -> Figure:
@@ -34,9 +35,7 @@ def draw(plot: Plot) -> Figure:
 def shown_values(plot: Plot) -> list[list[str]]:
     """What each mark of each group `values-N` stands for, as people read it."""
     if isinstance(plot, IntervalPlot):
-        form = plot.format.format
-        shown = [f"{one.name}: {form(one.value)} ({form(one.low)} to {form(one.high)})" for one in plot.estimates]
-        return [[text] for text in shown]
+        return [[_estimate(plot, one)] for one in plot.estimates]
     if isinstance(plot, LinePlot):
         form = plot.format.format
         return [
@@ -48,6 +47,12 @@ def shown_values(plot: Plot) -> list[list[str]]:
     return [[_cell(plot, *cell) for cell in cells]]
 
 
+def _estimate(plot: IntervalPlot, one: Estimate) -> str:
+    form = plot.format.format
+    bounds = f" ({form(one.interval[0])} to {form(one.interval[1])})" if one.interval else ""
+    return f"{one.name}: {form(one.value)}{bounds}"
+
+
 def _cell(plot: HeatMap, x: float, y: float, value: float | None) -> str:
     shown = "no value" if value is None else plot.format.format(value)
     return f"{shown} at {plot.x_label} {x:g}, {plot.y_label} {y:g}"
@@ -57,7 +62,8 @@ def _intervals(axes: Axes, plot: IntervalPlot) -> None:
     groups = list(dict.fromkeys(one.group for one in plot.estimates))
     for row, one in enumerate(plot.estimates):
         colour = SERIES[groups.index(one.group) % len(SERIES)]
-        axes.plot([one.low, one.high], [row, row], color=colour, lw=3, alpha=0.45, solid_capstyle="round")
+        if one.interval:
+            axes.plot(one.interval, [row, row], color=colour, lw=3, alpha=0.45, solid_capstyle="round")
         axes.scatter([one.value], [row], s=46, color=colour, zorder=3, gid=f"values-{row}")
         if one.reference is not None:
             axes.plot(one.reference, row, "|", color=INK, ms=13, mew=1.6, zorder=4)
@@ -66,15 +72,21 @@ def _intervals(axes: Axes, plot: IntervalPlot) -> None:
     axes.set_yticks(range(len(plot.estimates)), [one.name for one in plot.estimates])
     axes.set_ylim(len(plot.estimates) - 0.4, -0.6)
     axes.set_xlabel(plot.label)
-    keys = [axes.plot([], [], "o", color=colour)[0] for colour, _ in zip(SERIES, groups, strict=False)]
+    keys: list[Key] = [_key(axes, SERIES[number % len(SERIES)]) for number in range(len(groups))]
     if any(one.reference is not None for one in plot.estimates):
         keys.append(axes.plot([], [], "|", color=INK, ms=13, mew=1.6)[0])
         groups.append(plot.reference)
     _legend(axes, keys, groups)
 
 
+def _key(axes: Axes, colour: str) -> tuple[Line2D, Line2D]:
+    """A dot on its interval for the legend, as they are drawn."""
+    interval = axes.plot([], [], color=colour, lw=3, alpha=0.45, solid_capstyle="round")[0]
+    return interval, axes.plot([], [], "o", color=colour, ms=6.8)[0]
+
+
 def _lines(axes: Axes, plot: LinePlot) -> None:
-    keys = []
+    keys: list[Key] = []
     for number, line in enumerate(plot.lines):
         colour, dashes = SERIES[number % len(SERIES)], DASHES[number % len(DASHES)]
         keys += axes.plot(line.x, line.y, color=colour, lw=2, ls=dashes, marker="o" if plot.points else None, ms=5)
@@ -97,16 +109,16 @@ def _heat_map(figure: Figure, axes: Axes, plot: HeatMap) -> None:
     if plot.mark is not None:
         x, y, why = plot.mark
         axes.plot(x, y, "s", mfc="none", mec="#ffffff", ms=9, mew=3.5)
-        key = axes.plot(x, y, "s", mfc="none", mec=SERIES[1], ms=9, mew=2)
-        _legend(axes, key, [why])
+        key = axes.plot(x, y, "s", mfc="none", mec=SERIES[1], ms=9, mew=2)[0]
+        _legend(axes, [key], [why])
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
 
 
-def _legend(axes: Axes, keys: list[Line2D], names: list[str]) -> None:
-    """Above the axes, where it hides nothing."""
-    in_one_row = sum(map(len, names)) + 8 * len(names) < 90
-    columns = len(names) if in_one_row else max(1, 80 // (max(map(len, names)) + 8))
+def _legend(axes: Axes, keys: list[Key], names: list[str]) -> None:
+    """Above the axes, where it hides nothing; a key is as wide as 8 letters, the axes as 76."""
+    in_one_row = sum(map(len, names)) + 8 * len(names) < 76
+    columns = len(names) if in_one_row else max(1, 76 // (max(map(len, names)) + 8))
     legend = axes.legend(keys, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_color(INK)

@@ -5,8 +5,10 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from fergi_reward.report.record import Provenance
 from fergi_reward.version import __version__
@@ -34,6 +36,19 @@ def without_folders(text: str) -> str:
     'https://example.org/a 1/2'
     """
     return re.sub(r"(?<![\w.~:/-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"\1", text)
+
+
+def record_without_folders(value: Any) -> Any:  # noqa: ANN401 - a record, or what is in one
+    """A record of which every text has lost those folders."""
+    if isinstance(value, str):
+        return without_folders(value)
+    if isinstance(value, tuple | list):
+        return type(value)(map(record_without_folders, value))
+    if isinstance(value, Mapping):
+        return {record_without_folders(key): record_without_folders(each) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: record_without_folders(getattr(value, one.name)) for one in fields(value)})
+    return value
 
 
 def versions() -> dict[str, str]:

@@ -57,18 +57,22 @@ class Estimate:
     Attributes:
         name: Whose it is.
         value: The number.
-        low: Lower end of the interval.
-        high: Upper end.
+        interval: From where to where; None where there is none.
         group: Estimates of one group have one colour, and this name in the legend.
         reference: A number to compare with, such as a published one; None where there is none.
     """
 
     name: str
     value: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
     group: str
     reference: float | None = None
+
+    def times(self, factor: float) -> "Estimate":
+        """All numbers in another unit, such as percent."""
+        low_high = self.interval and (factor * self.interval[0], factor * self.interval[1])
+        reference = None if self.reference is None else factor * self.reference
+        return Estimate(self.name, factor * self.value, low_high, self.group, reference)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ class IntervalPlot:
     def numbers(self) -> Table:
         """All that is drawn, as a table."""
         columns = [Column("name"), Column("value", self.format), Column("from", self.format), Column("to", self.format)]
-        rows: list[tuple[Value, ...]] = [(one.name, one.value, one.low, one.high) for one in self.estimates]
+        rows: list[tuple[Value, ...]] = [
+            (one.name, one.value, *(one.interval or (None, None))) for one in self.estimates
+        ]
         if any(one.reference is not None for one in self.estimates):
             columns.append(Column(self.reference, self.format))
             rows = [(*row, one.reference) for row, one in zip(rows, self.estimates, strict=True)]

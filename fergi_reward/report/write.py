@@ -9,11 +9,13 @@ from fergi_reward.report.pictures import read_picture
 from fergi_reward.report.record import Report
 
 
-def write_report(report: Report, folder: Path) -> None:
+def write_report(report: Report, folder: Path) -> str:
     """Write `report.json`, `report.md` with its plots (`NAME.png`) and pictures, and `report.html`.
 
+    Returns:
+        Where it is, for the terminal; without matplotlib or Jinja2 the texts alone are written, and it says so.
+
     Raises:
-        MissingDependencyError: matplotlib or Jinja2 is not installed; the texts are written all the same.
         FergiRewardError: The folder cannot be written, or a picture cannot be read.
     """
     for picture in report.pictures:
@@ -26,8 +28,10 @@ def write_report(report: Report, folder: Path) -> None:
         from fergi_reward.report.page import page
         from fergi_reward.report.plots import draw
     except ImportError as error:
-        raise MissingDependencyError(str(error.name), "drawing and laying out a report", "report") from error
+        missing = MissingDependencyError(str(error.name), "drawing and laying out a report", "report")
+        return f"report: {folder}/report.md, report.json; no page and no plots, since {missing}"
     for plot in report.plots:
         with written_whole(folder / f"{plot.name}.png") as path:
             draw(plot).savefig(path, dpi=144)
     write_text(folder / "report.html", page(report))
+    return f"report: {folder}/report.html, also as report.md, report.json and PNG plots"

@@ -64,6 +64,8 @@ def test_hpd_v2_unpacked_and_packed(hpdv2_folder, tmp_path):
     benchmark = BENCHMARKS["hpdv2"](str(hpdv2_folder))
     assert [len(ranking.images) for ranking in benchmark.rankings] == [5, 5, 5, 5]
     assert excluded(benchmark) == {("rankings", "fewer than two images"): 1, ("rankings", "no prompt"): 1}
+    nameless = next(each for each in benchmark.exclusions if each.reason == "no prompt")
+    assert nameless.examples == ("00003_0.jpg",)
     pictures = readable(benchmark)
     assert sum(picture is None for picture in pictures.values()) == 1
     packed = tmp_path / "packed"
@@ -96,6 +98,25 @@ def test_a_table_with_holes(imagerewarddb_folder):
     assert found == {("rankings", "no prompt"): 1, ("rankings", "not a rank for each image"): 1}
 
 
+@pytest.mark.parametrize(
+    ("module", "percents"),
+    [
+        (
+            imagerewarddb,
+            "aesthetic 57.4 image_reward 65.1 HPS 61.2 pickscore 62.9 hps_v2 65.7 hps_v2.1 66.8 human 65.3",
+        ),
+        (hpdv2, "aesthetic 76.8 image_reward 74.0 HPS 77.6 pickscore 79.8 hps_v2 83.3 hps_v2.1 84.1 human 78.1"),
+        (pickapic, "pickscore 70.2 human 68.0 CLIP-H 60.8"),
+    ],
+)
+def test_figures_are_those_of_the_papers(module, percents):
+    words = percents.replace("human", "one-human").split()
+    printed = {
+        name.replace("one-", "one "): float(percent) for name, percent in zip(words[::2], words[1::2], strict=True)
+    }
+    assert {name: round(100 * accuracy, 1) for name, accuracy in module.PUBLISHED.items()} == printed
+
+
 def test_published_rules_by_hand():
     # Prompt a: two of three pairs right and a tie; prompt b: none of one.
     of_two = judged([1, 1, -1, -1], list("aaab"), [0.3], ["a"])
@@ -124,10 +145,12 @@ def test_a_tie_that_both_call_counts_whole_and_one_that_only_one_calls_half():
         ("imagerewarddb", "no table", "cannot be read as a table with the columns image_path"),
         ("imagerewarddb", None, "has no metadata-test.parquet"),
         ("pickapic", None, "needs data/SPLIT-"),
+        ("pickapic", "PAR1 damaged", r"cannot be read as Pick-a-Pic \(Parquet magic bytes"),
     ],
 )
 def test_folders_that_are_something_else(tmp_path, name, content, message):
-    files = {"hpdv2": "test.json", "imagerewarddb": "metadata-test.parquet"}
+    files = {"hpdv2": "test.json", "imagerewarddb": "metadata-test.parquet", "pickapic": "data/test_unique-0.parquet"}
+    (tmp_path / "data").mkdir()
     if content is not None:
         (tmp_path / files[name]).write_text(content)
     with pytest.raises(FergiRewardError, match=message):

@@ -62,15 +62,14 @@ def evaluate(*arguments):
 def results(*arguments, out):
     run = evaluate(*arguments, "--out", out)
     assert run.exit_code == 0, run.output
-    assert (out / "results.md").read_text() in run.stdout
-    return json.loads((out / "results.json").read_text()) | {"command": ""}
+    return json.loads((out / "report.json").read_text()) | {"command": "", "provenance": {}}
 
 
 def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path):
     out = tmp_path / "out"
     options = [*QUICK, "--prompts", folder / "prompts.txt"]
     options += ["--tuned", folder / "moved" / "lora", "--tuned", f"still={folder / 'still' / 'lora'}"]
-    record = results(*options, "--report", tmp_path / "report", out=out)
+    record = results(*options, out=out)
     moved, still = record["models"]
     assert (moved["name"], moved["trained_on"]) == ("moved/lora", ["pickscore"])
     of_moved = {one["signal"]: one for one in moved["signals"]}
@@ -94,7 +93,8 @@ def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path
     drawn = render(emoji.load_pipeline(), [CAPTIONS[2]], [seed], num_inference_steps=2, guidance_scale=1.0)
     on_disk = to_pixels(open_picture(out / "base" / "pictures" / "0003_02.png"))
     torch.testing.assert_close(drawn[0], on_disk, rtol=0, atol=0.01)
-    assert (tmp_path / "report" / "report.html").is_file() and (out / "moved-lora" / "best.png").is_file()
+    assert record["calibrations"] == {"toy": Calibration.load(emoji.CALIBRATION).fingerprint()}
+    assert (out / "report.html").is_file() and (out / moved["best"][0]["side_by_side"]).is_file()
     # What was lost is made again, and only that; a broken picture is counted.
     (out / "moved-lora" / "pictures" / "0001_02.png").unlink()
     shutil.rmtree(out / "still")
@@ -118,7 +118,7 @@ def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
     record = results(*options, "--tuned", tmp_path / "unet", "--trained-on", "none", out=tmp_path / "out")
     model = record["models"][0]
     assert model["diversity"] is None and model["trained_on"] == [] and model["worst"] == []
-    assert model["verdict"].startswith("No verdict on") and "1 prompt(s) say nothing about others" in model["verdict"]
+    assert model["verdict"].startswith("No verdict on") and "from 1 prompt nothing follows" in model["verdict"]
     assert model["signals"][0]["ties"] == 0  # another network draws another picture
     assert any("Diversity was not measured (one picture of a prompt)" in note for note in record["notes"])
 
@@ -133,13 +133,14 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, t
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "two" / "results.json").exists()
+    assert not (tmp_path / "two" / "report.json").exists()
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "fergi_reward"]
     run = subprocess.run([*launch, *options, str(tmp_path / "two")], capture_output=True, text=True)
     assert run.returncode == 0 and run.stdout.count("# Tuned models against emoji") == 1, run.stderr
     assert subprocess.run([*alone, str(tmp_path / "one")], capture_output=True).returncode == 0
-    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
-    assert one | {"command": ""} == two | {"command": ""}
+    one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))
+    known = {"command": "", "provenance": {}}
+    assert one | known == two | known
     for path in (tmp_path / "one").rglob("pictures/*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
 
@@ -154,6 +155,7 @@ def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
         (["--tuned", "empty"], "--tuned empty is empty: give the folder of an adapter"),
         (["--tuned", "text"], "--tuned text holds no weights"),
         (["--tuned", "no where"], "--tuned no where is neither a folder nor a hub id"),
+        (["--tuned", "moved/nowhere"], "--tuned moved/nowhere is neither a folder nor a hub id"),
         (["--tuned", "=x"], "--tuned '=x' must be NAME=PLACE or PLACE"),
         (["--tuned", "moved/lora", "--tuned", "moved/lora"], "2 models are called 'moved-lora': name them"),
         (["--tuned", "base=moved/lora"], "2 models are called 'base'"),

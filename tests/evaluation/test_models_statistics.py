@@ -14,9 +14,11 @@ from fergi_reward.evaluation.compared_model import Card, ComparedModel, base_dou
 from fergi_reward.evaluation.diversity import mean_pairwise_distance
 from fergi_reward.evaluation.model_pictures import shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare, compare_signal
-from fergi_reward.evaluation.models_report import markdown, models_report
+from fergi_reward.evaluation.models_report import models_report
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 from fergi_reward.evaluation.models_verdict import verdict
+from fergi_reward.evaluation.side_by_side import write_side_by_side
+from fergi_reward.report.markdown import printed
 from fergi_reward.report.page import page
 
 PROMPTS = [f"prompt {number}" for number in range(6)]
@@ -39,13 +41,21 @@ def test_win_rate_difference_and_standardised_difference_by_hand():
     found = compare_signal(SIGNALS[0], True, base, tuned, prompts, seed=0)
     assert (found.wins, found.ties, found.pairs) == (2, 1, 4)
     assert found.win_rate == 0.625
-    # Of two prompts, with 3/4 and 1/2 won, a bootstrap draws one twice half of the time; both differ by 1/2 on average.
-    assert found.win_rate_ci95 == (0.5, 0.75)
-    assert found.difference == 0.5 and found.difference_ci95 == (0.5, 0.5)
+    assert found.difference == 0.5
+    assert found.win_rate_ci95 is None and found.difference_ci95 is None  # two prompts say nothing about others
     assert found.standardised == pytest.approx(0.5 / sqrt(5 / 3))
     turned = compare_signal(SIGNALS[0], True, tuned, base, prompts, seed=0)
     assert (turned.win_rate, turned.difference) == (1 - found.win_rate, -found.difference)
     assert compare_signal(SIGNALS[0], True, np.ones(4), tuned, prompts, seed=0).standardised is None
+
+
+def test_the_interval_of_a_win_rate_draws_prompts():
+    # Five prompts with two pictures each, all won or all lost: a bootstrap draws k won prompts with binomial chance.
+    prompts, differences = np.repeat(list("abcde"), 2), np.repeat([1.0, 1, 1, 1, -1], 2)
+    found = compare_signal(SIGNALS[0], True, np.zeros(10), differences, prompts, seed=0)
+    assert found.win_rate == 0.8
+    assert found.win_rate_ci95 == (0.4, 1.0)  # P(k <= 1 of 5) = 0.007, P(k <= 2) = 0.058; P(k = 5) = 0.33
+    assert found.difference_ci95 == (pytest.approx(-0.2), 1.0)
 
 
 def test_mean_pairwise_distance_does_not_see_order_or_length():
@@ -93,7 +103,9 @@ def test_the_verdict_rests_on_what_was_held_out(signals, says):
 
 def test_no_verdict_without_knowing_the_reward_or_on_a_few_prompts():
     assert "nothing says what it was trained on" in verdict("mine", [signal("clip", 0.9, 1, None)], 20, None, None)
-    assert "No verdict on mine: 4 prompt(s)" in verdict("mine", [signal("clip", 0.9, 1)], 4, (), None)
+    assert "No verdict on mine: from 4 prompts nothing follows" in verdict(
+        "mine", [signal("clip", 0.9, 1)], 4, (), None
+    )
 
 
 def test_collapse_is_a_warning():
@@ -126,15 +138,25 @@ def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
         compare(base, [replace(base, model=replace(base.model, name="mine"))], SIGNALS, setting())
 
 
+def test_two_pictures_side_by_side_are_equally_high_whatever_their_sizes(tmp_path):
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "left.png")
+    Image.new("RGB", (1024, 2048), "blue").save(tmp_path / "right.png")
+    write_side_by_side(tmp_path / "both.jpg", tmp_path / "left.png", tmp_path / "right.png")
+    both = Image.open(tmp_path / "both.jpg")
+    assert both.size == (512 + 12 + 256, 512)
+    assert [max(range(3), key=lambda part: both.getpixel((x, 9))[part]) for x in (256, 700)] == [0, 2]  # red, blue
+
+
 def test_the_report_shows_it(tmp_path):
     result = compared()
     for one in (*result.models[0].best, *result.models[0].worst):
         (tmp_path / one.side_by_side).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 4)).save(tmp_path / one.side_by_side)
-    report, text = models_report(result, tmp_path), markdown(result)
+    report = models_report(result, tmp_path)
+    text = printed(report)
     assert report.verdict[0].startswith("mine is better than the base model by 1 of 1 signals")
     assert "WARNING" in report.verdict[0] and "WARNING" in text
-    assert "IN TRAINING REWARD" in text and "MORE ALIKE" in text and "pictures of mine" in text
+    assert "TRAINED ON" in text and "MORE ALIKE" in text and "pictures of mine" in text
     assert [section.title for section in report.sections] == [
         "mine",
         "Examples of mine",

@@ -31,8 +31,7 @@ def evaluate(*arguments):
 def results(*arguments, out):
     run = evaluate(*arguments, "--out", out)
     assert run.exit_code == 0, run.output
-    record = json.loads((out / "results.json").read_text())
-    assert (out / "results.md").read_text() in run.stdout
+    record = json.loads((out / "report.json").read_text())
     return record, {model["name"]: model for model in record["models"]}
 
 
@@ -70,25 +69,27 @@ def test_a_calibration_that_saw_the_participants_is_marked(simulated, tmp_path):
     options = ["--data", simulated, "--calibration", tmp_path / "all.json", "--calibration", tmp_path / "some.json"]
     record, models = results(*options, "--calibration", "shipped", out=tmp_path / "out")
     assert "SIMULATED" in record["data"]["title"] and record["published"] == []
-    seen = {name.removeprefix(f"{tmp_path}/"): model["seen"] for name, model in models.items()}
+    seen = {name: model["seen"] for name, model in models.items()}
     assert seen["all.json"] == seen["all.json+au4"] == "left out"
     assert seen["some.json"] == seen["some.json+au4"] == "in sample"
     # The shipped calibration is of other faces: no reaction is joined, and nobody was seen.
     assert seen["shipped"] == "nothing" and "shipped+au4" not in seen
     assert any("3 of these 4 participants" in note and "IN SAMPLE" in note for note in record["notes"])
-    assert "THESE DATA: in sample" in (tmp_path / "out" / "results.md").read_text()
+    assert "THESE PAIRS" in (tmp_path / "out" / "report.md").read_text()
+    assert record["calibrations"]["some.json"] == Calibration.load(tmp_path / "some.json").fingerprint()
+    assert record["provenance"]["fingerprints"]["calibration some.json"] == record["calibrations"]["some.json"]
     # In sample means the reward as it is: the totals that CombinedReward gives to the recorded scores.
     used = table.with_reactions()
     scores = {name: torch.tensor(used.images[name].tolist()) for name in ("image_reward", "pickscore", "hps_v2")}
     reward = CombinedReward(list(scores), Calibration.load(tmp_path / "some.json"))
     total, pairs = reward.combine(scores, [""] * len(used.images)).total.numpy(), used.pairs()
-    assert models[f"{tmp_path}/some.json"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
+    assert models["some.json"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
 
 
 def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
     options = ["--dataset", "pickapic", "--data", pickapic_folder, *TOY, "--calibration", CALIBRATION]
     record, models = results(*options, out=tmp_path / "out")
-    assert list(models) == ["image_reward", "pickscore", "hps_v2", str(CALIBRATION)]
+    assert list(models) == ["image_reward", "pickscore", "hps_v2", CALIBRATION.name]
     # 22 choices less a tie, one without a label and one with a broken picture.
     assert record["data"]["pairs"] == 19 and record["data"]["split"] == "test_unique"
     assert excluded(record) == {
@@ -99,7 +100,7 @@ def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
     }
     assert pd.read_csv(tmp_path / "out" / "errors.csv")["image"].tolist() == ["7-1"]
     # The people here prefer the best of five pictures to the worst: scorers of this world see that.
-    assert models[str(CALIBRATION)]["accuracy"] > 0.8
+    assert models[CALIBRATION.name]["accuracy"] > 0.8
     assert models["pickscore"]["published"] == 0.702 and models["image_reward"]["published"] is None
     rows = pd.read_parquet(next((pickapic_folder / "data").glob("test_unique-*")))
     first = next(each for each in rows.itertuples() if each.image_0_uid == "0-0")
@@ -124,11 +125,11 @@ def test_rankings(request, name, pairs, lost, tied, tmp_path):
     assert found[("pairs", "with such a picture")] == lost and found[("pairs", "ranked equal")] == tied
     assert found[("pictures", "missing or unreadable, see errors.csv")] == 1
     assert models["shipped"]["seen"] == "nothing" and models["shipped"]["reliability"]["log_loss"] > 0
-    assert any("intervals are too narrow" in note for note in record["notes"])
+    assert any("there are no intervals" in note for note in record["notes"])
     # The scores are used again: without the pictures the same comes out.
     shutil.rmtree(tmp_path / "extracted", ignore_errors=True)
     shutil.rmtree(folder / "test", ignore_errors=True)
-    assert results(*options, out=tmp_path / "out")[0] | {"command": ""} == record | {"command": ""}
+    assert results(*options, out=tmp_path / "out")[0] | {"provenance": {}} == record | {"provenance": {}}
 
 
 def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, tmp_path):
@@ -141,13 +142,15 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "two" / "scores.parquet").exists()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "fergi_reward"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--main_process_port", "0", "-m", "fergi_reward"]
     run = subprocess.run([*launch, *options], capture_output=True, text=True)
-    assert run.returncode == 0 and run.stdout.count("# Pick-a-Pic v2") == 1, run.stderr
+    assert run.returncode == 0 and run.stdout.count("# Preferences on Pick-a-Pic v2") == 1, run.stderr
     options[-1] = str(tmp_path / "one")
     assert CliRunner().invoke(main, options).exit_code == 0
-    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
-    assert one | {"command": ""} == two | {"command": ""}
+    one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))
+    known = {"command": "", "provenance": {}}
+    assert one | known == two | known
     assert (tmp_path / "one/scores.parquet").read_bytes() == (tmp_path / "two/scores.parquet").read_bytes()
 
 
@@ -156,7 +159,7 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_
     [
         (["--dataset", "fergi", "--checkpoint", "clip=x"], "FERGI's scores are recorded"),
         (["--dataset", "hpdv2", "--skip-bad"], "--skip-bad is for --dataset fergi"),
-        (["--calibration", "shipped", "--calibration", "shipped"], "a --calibration is given twice"),
+        (["--calibration", "/a/c.json", "--calibration", "/b/c.json"], "2 times --calibration c.json: a report could"),
         (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
         (["--data", "nowhere"], "nowhere is not a folder"),
         (["--dataset", "hpdv2", "--data", "nowhere"], "nowhere is neither a folder nor a hub id"),
@@ -175,9 +178,9 @@ def test_one_prompt_and_a_checkpoint_that_is_none(hpdv2_folder, tmp_path):
     (hpdv2_folder / "test.json").write_text(json.dumps(entries[4:5]))
     options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore"]
     record, models = results(*options, TOY[1], out=tmp_path / "out")
-    accuracy = models["pickscore"]["accuracy"]
-    assert models["pickscore"]["ci95"] == [accuracy, accuracy]
-    assert "With 1 prompt(s), intervals are too narrow to mean much." in record["notes"]
+    assert models["pickscore"]["ci95"] is None
+    assert "Of 1 prompt there are no intervals: at least 5 are needed." in record["notes"]
+    assert (tmp_path / "out" / "report.html").is_file()
     (tmp_path / "empty").mkdir()
     result = evaluate(*options, f"--checkpoint=pickscore={tmp_path / 'empty'}", "--out", tmp_path / "other")
     assert result.exit_code == 2 and "empty has no config.json" in result.stderr

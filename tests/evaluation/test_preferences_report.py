@@ -42,7 +42,7 @@ def result():
         notes=("The figures of mine flatter it.",),
         command="fergi-reward evaluate preferences --data /home/ann/fergi",
         seed=0,
-        library_version="0.1.0",
+        calibrations={"mine": "01ff"},
     )
 
 
@@ -60,38 +60,47 @@ def test_a_lead_beyond_its_interval_is_more_than_chance(result):
     )
 
 
+def test_without_an_interval_nothing_is_said_of_chance(result):
+    few = replace(result, comparisons=(replace(result.comparisons[0], ci95=None),))
+    assert preferences_report(few).verdict[1] == "It leads clip by 10.00 points; whether that is chance cannot be said."
+    equal = replace(result.comparisons[0], difference=0.0)
+    assert preferences_report(replace(result, comparisons=(equal,))).verdict[1] == "clip is right as often."
+
+
 def test_everything_of_the_record_is_shown(result):
     text = markdown(preferences_report(result))
     for part in (
         "| pickscore |          7/10 |      1 |     70.00% |",
-        "in sample",
-        "| clip less pickscore |                -10.0 |  -30.0 to +10.0 |",
+        "THESE PAIRS |",
+        "| clip less pickscore |       -10.00 |  -30.0 to +10.0 |            1 : 2 |",
         "| a human |      68.0% | the PickScore paper |",
         "Ties count as half.",
         "| images |          2 | cannot be opened | a.png; b.png |",
         "| mine    |     0.6500 |                        0.120 |",
         "- The figures of mine flatter it.",
-        "- pairs: 00ff",
+        "- dataset, its pairs: 00ff",
+        "- calibration mine: 01ff",
     ):
         assert part in text, part
 
 
 def test_no_folder_of_anybodys_is_told(result):
     renamed = replace(result.models[2], name="/home/ann/mine.json")
-    report = preferences_report(replace(result, models=(*result.models[:2], renamed)))
+    models, calibrations = (*result.models[:2], renamed), {"/home/ann/mine.json": "01ff"}
+    report = preferences_report(replace(result, models=models, calibrations=calibrations))
     assert report.sections[0].items[0].rows[2][0] == "mine.json"
-    assert "/home" not in page(report) + markdown(report)
+    assert "/home" not in page(report) + markdown(report) + json.dumps(report.record())
 
 
-def test_the_command_writes_it_beside_its_results(simulated, tmp_path):
-    command = ["evaluate", "preferences", "--data", simulated, "--out", tmp_path / "out", "--report", tmp_path / "page"]
-    run = CliRunner().invoke(main, [str(part) for part in command])
+def test_the_command_prints_and_writes_it(simulated, tmp_path):
+    run = CliRunner().invoke(main, ["evaluate", "preferences", "--data", str(simulated), "--out", str(tmp_path)])
     assert run.exit_code == 0, run.output
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    page = json.loads((tmp_path / "page" / "report.json").read_text())["page"]
-    shown = [(row[0], row[1][0], row[3]) for row in page["sections"][0]["items"][0]["rows"]]
-    assert shown == [(model["name"], model["correct"], model["accuracy"]) for model in results["models"]]
-    assert (tmp_path / "page" / "report.html").exists()
+    record = json.loads((tmp_path / "report.json").read_text())
+    shown = [(row[0], row[1][0], row[3]) for row in record["page"]["sections"][0]["items"][0]["rows"]]
+    assert shown == [(model["name"], model["correct"], model["accuracy"]) for model in record["models"]]
+    table = next(line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| shipped"))
+    assert table in run.stdout and ".png" not in run.stdout.partition("report: ")[0]
+    assert (tmp_path / "report.html").exists()
 
 
 def test_what_is_not_there_has_no_section(result):

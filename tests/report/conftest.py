@@ -164,7 +164,7 @@ def report(tmp_path_factory):
         [("b & c", (9, 20), 0.45, "x"), ("a", (10, 20), 0.5, "10"), ("<d>", (2, 20), None, "9")],
         "A note.",
     )
-    estimates = [Estimate("a", 0.5, 0.4, 0.6, "one", 0.55), Estimate("b", 0.45, 0.3, 0.55, "two")]
+    estimates = [Estimate("a", 0.5, (0.4, 0.6), "one", 0.55), Estimate("b", 0.45, None, "two")]
     lines = [Line("a", (0, 1, 2), (1, 2, 4)), Line("b", (0, 1, 2), (2, 3, 1))]
     values = ((1.0, 2.0), (None, 4.0), (5.0, 6.0))
     plots = [

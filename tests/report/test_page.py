@@ -76,6 +76,18 @@ def test_the_theme_follows_the_system_until_the_button_is_used(opened):
     assert browser.run("document.getElementById('theme').textContent") == "Dark theme"
 
 
+def test_on_paper_it_is_light_and_no_table_is_cut_off(opened):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = opened(scheme="light").run(colour)
+    browser = opened(scheme="dark")
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[dark])
+    assert browser.run(colour) == light
+    table = "document.querySelector('.table .scroll')"
+    assert browser.run(f"{table}.scrollWidth - {table}.clientWidth") == 0
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
 def test_plots_take_the_colours_of_the_theme(opened):
     tick = "getComputedStyle(document.querySelector('svg text')).fill"
     assert opened(scheme="light").run(tick) != opened(scheme="dark").run(tick)

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.report.markdown import markdown_table
+from fergi_reward.report.plots import draw
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
 from fergi_reward.report.svg import svg
@@ -57,8 +58,8 @@ def test_without_matplotlib_the_texts_are_written(report, tmp_path, monkeypatch)
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'fergi-reward\[report\]'"):
-        write_report(report, tmp_path)
+    said = write_report(report, tmp_path)
+    assert "no page and no plots" in said and "pip install 'fergi-reward[report]'" in said
     assert (tmp_path / "report.json").exists()
     assert (tmp_path / "report.md").exists()
 
@@ -104,3 +105,20 @@ def test_numbers_of_lines_with_other_points_stand_below_each_other():
 def test_numbers_stand_to_the_right_in_markdown():
     table = Table("", [Column("name"), Column("n", "{:.1f}")], [("a", 1.0), ("b", None)])
     assert markdown_table(table).splitlines()[-2:] == ["| a      | 1.0 |", "| b      |     |"]
+
+
+def test_a_cell_with_a_bar_stays_one_cell():
+    table = Table("", [Column("prompt")], [("a|b",)])
+    assert markdown_table(table).splitlines()[-1] == "| a\\|b     |"
+
+
+@pytest.mark.parametrize(
+    "names", [[f"AU{unit}" for unit in range(20, 27)], ["a name that is rather long"] * 5, ["a", "b"]]
+)
+def test_a_legend_stays_within_the_plot(names):
+    figure = draw(LinePlot("legend", "Legend", "x", "y", [Line(name, (0, 1), (1, 2)) for name in names]))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    legend = axes.get_legend().get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1
+    assert axes.get_window_extent().width > 0.8 * figure.bbox.width  # nothing was taken from the axes for it

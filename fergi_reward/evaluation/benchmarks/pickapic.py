@@ -98,7 +98,7 @@ def _splits(where: Place, columns: list[str]) -> Mapping[str, Any]:
         return datasets_module().load_dataset(where.name, streaming=True, columns=columns)
     except FergiRewardError:
         raise
-    except Exception as error:  # `datasets` raises many; its first line says what is wrong
+    except Exception as error:  # errors of `datasets`, the hub, fsspec and pyarrow have no common base
         raise _unreadable(where, error) from error
 
 
@@ -106,14 +106,14 @@ def _rows(splits: Mapping[str, Any], split: str | None, where: Place) -> Iterato
     """The rows of a split; none for None."""
     try:
         yield from splits[split] if split else ()
-    except Exception as error:
+    except Exception as error:  # the same, as rows are streamed
         raise _unreadable(where, error) from error
 
 
 def _unreadable(where: Place, error: Exception) -> FergiRewardError:
     if where.folder is None:
         return unreachable(where.name, error)
-    why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return FergiRewardError(f"{where.name} cannot be read as Pick-a-Pic ({why}): it needs data/SPLIT-*.parquet")
 
 

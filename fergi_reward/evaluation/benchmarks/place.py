@@ -56,13 +56,13 @@ class Place:
         path = self.file(archive)
         try:
             return Path(manager.extract(str(path)))
-        except Exception as error:  # what a damaged archive raises depends on its format
+        except Exception as error:  # gzip, tarfile, zipfile and zlib have no common base for damage
             raise FergiRewardError(f"cannot unpack {path} ({error}): download it again") from error
 
 
 def unreachable(name: str, error: Exception) -> FergiRewardError:
     """The error of a dataset that cannot be had from the hub."""
-    why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return FergiRewardError(f"cannot get {name} from the hub ({why}): connect to it, or name a folder with its files")
 
 
@@ -77,4 +77,5 @@ def datasets_module() -> Any:  # noqa: ANN401 - a module
     except ImportError as error:
         raise MissingDependencyError("datasets", "reading this benchmark", "train") from error
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # the exceptions say what is wrong, once
     return datasets

@@ -103,7 +103,7 @@ def usable_rankings(found: Iterable[Ranking]) -> tuple[list[Ranking], list[Exclu
     for ranking in found:
         reason = _fault(ranking)
         if reason:
-            left_out.setdefault(reason, []).append(ranking.prompt)
+            left_out.setdefault(reason, []).append(ranking.prompt.strip() or " ".join(ranking.images[:1]))
         else:
             usable.append(ranking)
     return usable, [exclusion("rankings", reason, prompts) for reason, prompts in left_out.items()]

@@ -1,0 +1,237 @@
+"""`score --engine ray`: batches through workers on a Ray cluster, by Ray Data.
+
+One task on this machine streams the batches, a pool of workers scores them with the function that scores in one
+process, and what they find goes into the journal here, as it arrives. A worker that dies is started again, with its
+batches.
+"""
+
+import os
+import pickle
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fergi_reward.bulk.journal import Entries
+from fergi_reward.bulk.scoring import Batch, Score, Scored, Share, scored_batches
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from ray.data import DataContext, Dataset
+
+# A worker decodes the next one meanwhile; with more, the other workers would wait longer for the last one.
+BATCHES_PER_TASK = 8
+
+
+def on_ray(score: Callable[[Share], Score], workers: int, share: Share) -> Scored:
+    """Score on the Ray cluster of RAY_ADDRESS, else of this machine, else on one started for this.
+
+    Args:
+        score: What makes numbers of pictures and prompts; loaded once by each worker.
+        workers: Threads in each worker that decode the next images meanwhile.
+        share: That of the only process: the workers share the batches.
+
+    Raises:
+        FergiRewardError: There are several processes, or there is no Ray.
+    """
+    if share.processes > 1:
+        raise FergiRewardError(
+            f"--engine ray shares the work among its own workers and got {share.processes} processes: start it once, "
+            "without accelerate launch or torchrun"
+        )
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("ray", "--engine ray", "ray") from error
+    return lambda batches: _scored(batches, score, workers)
+
+
+def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Score], workers: int) -> Iterator[Entries]:
+    from ray.data.exceptions import ExecutionTimeoutError
+    from ray.exceptions import ActorDiedError
+
+    with _cluster(), _quiet_data() as context:
+        try:
+            for block in _dataset(batches, score, workers).iter_batches(batch_size=None, prefetch_batches=0):
+                for pickled in block["entries"]:
+                    yield _checked(pickle.loads(pickled))
+        except ActorDiedError as error:
+            raise FergiRewardError(
+                f"no worker can start on Ray ({str(error).strip().splitlines()[-1]}): every node needs this version of "
+                "fergi-reward with the extra ray"
+            ) from error
+        except ExecutionTimeoutError as error:  # Ray Data starts a worker that dies again without end, but for this
+            raise FergiRewardError(
+                f"nothing was scored on Ray for {context.execution_no_progress_timeout_s / 60:g} min: "
+                "see its log for workers that died or found no place, and run this again, it goes on where it stopped"
+            ) from error
+
+
+def _dataset(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Score], workers: int) -> "Dataset":
+    """The entries to come, a batch a row, in the order in which they are found."""
+    import ray
+
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    pool = _pool()
+    return (
+        ray.data.from_items([0], override_num_blocks=1)
+        .map_batches(_Reader(batches), num_cpus=0, label_selector=here)
+        .map_batches(
+            _Worker,
+            fn_constructor_args=(score, workers, torch.get_num_threads(), Path.cwd()),
+            batch_size=BATCHES_PER_TASK,
+            compute=ray.data.ActorPoolStrategy(size=pool.size),
+            num_gpus=pool.gpus,
+            num_cpus=pool.cpus,
+        )
+    )
+
+
+def _checked(found: Entries | str) -> Entries:
+    """The entries of a batch, unless they are why a worker cannot work."""
+    if isinstance(found, str):
+        raise FergiRewardError(found)
+    return found
+
+
+class _Reader:
+    """Streams the batches, pickled, so that this process never holds all rows."""
+
+    def __init__(self, batches: Callable[[], Iterator[Batch]]) -> None:
+        self.batches, self.folder = batches, Path.cwd()
+
+    def __call__(self, _: object) -> Iterator[dict[str, list[bytes]]]:
+        with chdir(self.folder):
+            for batch in self.batches():
+                yield {"batch": [pickle.dumps(batch)]}
+
+
+class _Worker:
+    """Loads the scorers when its first batch comes, and scores.
+
+    Args:
+        score: What makes numbers of pictures and prompts.
+        workers: Threads that decode.
+        threads: Threads that compute, as many as in the process that asks: the last bit of a score depends on it.
+        folder: Where the command was given, for relative paths.
+    """
+
+    def __init__(self, score: Callable[[Share], Score], workers: int, threads: int, folder: Path) -> None:
+        self.load, self.workers, self.threads, self.folder = score, workers, threads, folder
+        self.score: Score | None = None
+
+    def __call__(self, block: Mapping[str, Any]) -> Iterator[dict[str, list[bytes]]]:
+        """The entries of each batch or, as an error would be tried again, the sentence of one."""
+        try:
+            self.score = self.score or self._loaded()
+            for entries in scored_batches(map(pickle.loads, block["batch"]), self.score, self.workers):
+                yield {"entries": [pickle.dumps(entries)]}
+        except FergiRewardError as error:
+            yield {"entries": [pickle.dumps(str(error))]}
+
+    def _loaded(self) -> Score:
+        torch.set_num_threads(self.threads)
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            raise FergiRewardError(
+                f"a worker on Ray cannot enter {self.folder} ({error}): every node needs the pictures at the same place"
+            ) from error
+        return self.load(Share())
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """How many workers, and the GPUs and CPUs that each takes."""
+
+    size: int
+    gpus: int
+    cpus: int
+
+
+def _pool() -> _Pool:
+    """A worker for each GPU of the cluster; where it has none, for as many CPUs as torch has threads."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if gpus := int(sum(node.get("GPU", 0) for node in nodes)):
+        return _Pool(gpus, gpus=1, cpus=0)
+    threads, cpus = torch.get_num_threads(), [int(node.get("CPU", 0)) for node in nodes]
+    if threads > max(cpus):
+        raise FergiRewardError(
+            f"a worker computes with {threads} threads and no node of the Ray cluster has more than {max(cpus)} CPUs: "
+            "set OMP_NUM_THREADS to fewer, or add nodes"
+        )
+    return _Pool(sum(cpu // threads for cpu in cpus), gpus=0, cpus=threads)
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """Connected to Ray: as this process is already, or for the time being."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    # Ray would tell its vendor what is run here, and the terminal each step.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    _check_address(os.environ.get("RAY_ADDRESS", "local"))
+    try:
+        with _silent_stderr():
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise FergiRewardError(
+            f"Ray cannot join or start a cluster ({error}): if it has a token, set RAY_AUTH_MODE=token"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself would try for many minutes to reach a cluster that is not there."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host:  # else it is one of Ray's words, auto or local
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, ValueError) as error:
+            raise FergiRewardError(
+                f"no Ray cluster answers at RAY_ADDRESS={address} ({error}): start it, or unset this"
+            ) from error
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Without the line that Ray's core, which is no Python, writes about its log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _quiet_data() -> "Iterator[DataContext]":
+    """Ray Data without bars and chatter; each batch is handed on as soon as it is there."""
+    from ray.data import DataContext
+
+    getLogger("ray.data").setLevel(ERROR)
+    warnings.filterwarnings("ignore", module=r"ray\.data")  # such as that a small set does not need all workers
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.target_max_block_size = 1  # bytes: every batch a block, else Ray Data gathers 128 MB
+    with DataContext.current(context):
+        yield context

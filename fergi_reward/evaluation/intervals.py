@@ -1,0 +1,61 @@
+"""Intervals over prompts or participants, and what is said where these are too few."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fergi_reward.calibration.crossval import bootstrap_interval
+from fergi_reward.evaluation.preferences_result import Interval
+
+# Of fewer units a bootstrap draws too few different samples for an interval to mean anything.
+LEAST_UNITS = 5
+FEW_UNITS = 20
+
+
+def interval(values: NDArray[np.float64], units: NDArray[np.str_], seed: int) -> Interval | None:
+    """95 % bootstrap interval of the mean; None of fewer than `LEAST_UNITS` units.
+
+    Args:
+        values: One a pair, (P,).
+        units: The prompt or participant of each, which the bootstrap draws, (P,).
+        seed: Values of the same units with one seed are drawn alike.
+    """
+    return bootstrap_interval(values, units, seed) if len(set(units.tolist())) >= LEAST_UNITS else None
+
+
+def is_above(bounds: Interval | None, value: float) -> bool:
+    """Whether all of an interval lies above a value; where there is none, it does not."""
+    return bounds is not None and bounds[0] > value
+
+
+def is_below(bounds: Interval | None, value: float) -> bool:
+    """Whether all of an interval lies below a value; where there is none, it does not."""
+    return bounds is not None and bounds[1] < value
+
+
+def shown(bounds: Interval | None, form: str) -> str:
+    """An interval in a sentence; nothing where there is none.
+
+    >>> shown((0.25, 0.5), ", {:.1%} to {:.1%}"), shown(None, ", {:.1%} to {:.1%}")
+    (', 25.0% to 50.0%', '')
+    """
+    return form.format(*bounds) if bounds else ""
+
+
+def counted(number: int, unit: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "prompt"), counted(3734, "pair")
+    ('1 prompt', '3,734 pairs')
+    """
+    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
+
+
+def too_few(units: int, unit: str) -> list[str]:
+    """What a reader must know where there are few units; nothing where there are enough.
+
+    >>> too_few(1, "prompt")
+    ['Of 1 prompt there are no intervals: at least 5 are needed.']
+    """
+    if units < LEAST_UNITS:
+        return [f"Of {counted(units, unit)} there are no intervals: at least {LEAST_UNITS} are needed."]
+    return [f"Intervals of {counted(units, unit)} are too narrow to mean much."] * (units < FEW_UNITS)

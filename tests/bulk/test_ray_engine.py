@@ -1,0 +1,180 @@
+"""`fergi-reward score --engine ray` on a Ray of two CPUs, so two workers of one thread: the table of one process."""
+
+import csv
+import importlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import chdir
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from fergi_reward import emoji
+from fergi_reward.bulk.ray_engine import on_ray
+from fergi_reward.bulk.scoring import Share
+from fergi_reward.cli import main
+from fergi_reward.errors import FergiRewardError, MissingDependencyError
+
+psutil = pytest.importorskip("psutil")
+ray = pytest.importorskip("ray")
+ROWS = 600
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The last bit of a score hangs on the number of threads; with one, each CPU has its worker."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Its address; it was started somewhere else than where the commands are given."""
+    context = ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20)
+    yield context.address_info["address"]
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, one_thread):
+    """A manifest of 600 rows, one picture missing and one truncated, and the table of one process."""
+    folder, draws = tmp_path_factory.mktemp("set"), np.random.default_rng(0)
+    for number in range(8):
+        Image.fromarray(draws.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes((folder / "0.png").read_bytes()[:300])
+    rows = [(f"{number % 8}.png", f"a cat, number {number}") for number in range(ROWS)]
+    rows[77], rows[401] = ("missing.png", "a"), ("broken.png", "b")
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "prompt"), *rows])
+    with chdir(folder):
+        assert CliRunner().invoke(main, arguments("local.csv", "local")).exit_code == 3
+    return folder
+
+
+@pytest.fixture
+def within(folder, monkeypatch):
+    """As `folder`, entered."""
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def arguments(out, engine):
+    checkpoints = [f"--checkpoint={name}={folder}" for name, folder in emoji.checkpoints().items()]
+    scorers = f"--scorers={','.join(emoji.checkpoints())}"
+    return [
+        "score",
+        "--images=manifest.csv",
+        scorers,
+        *checkpoints,
+        "--batch-size=2",
+        f"--out={out}",
+        "--engine",
+        engine,
+    ]
+
+
+def start(folder, out, engine, **environment):
+    command = [sys.executable, "-m", "fergi_reward", *arguments(out, engine)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def journaled(folder, out):
+    return sum(path.read_text().count("\n") for path in (folder / f".{out}.journal").glob("*.jsonl"))
+
+
+def wait_for_scores(process, folder, out, more_than):
+    while journaled(folder, out) <= more_than:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def killed_in_the_middle(folder, out, engine, **environment):
+    """How many rows the journal of a run holds that was killed."""
+    process = start(folder, out, engine, **environment)
+    wait_for_scores(process, folder, out, more_than=20)
+    process.kill()
+    process.communicate()
+    assert journaled(folder, out) < ROWS
+    return journaled(folder, out)
+
+
+def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
+    errors = (folder / "errors.csv").read_bytes()
+    before = killed_in_the_middle(folder, "ray.csv", "local")
+    process = start(folder, "ray.csv", "ray")  # no cluster is there, it starts one
+    wait_for_scores(process, folder, "ray.csv", more_than=before)
+    workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "MapWorker" in "".join(p.cmdline())]
+    assert len(workers) > 1
+    workers[0].kill()
+    assert journaled(folder, "ray.csv") < ROWS
+    stdout, stderr = process.communicate()
+    assert process.returncode == 3, stderr
+    assert "A worker died or was killed" in stdout  # it is Ray that says so
+    assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
+    assert (folder / "errors.csv").read_bytes() == errors
+    assert f"{before}/{ROWS}" in stderr  # the bar starts where the other run stopped
+    lines = [line for line in stderr.replace("\r", "\n").splitlines() if not line.startswith("scoring:")]
+    assert [line for line in lines if line] == ["2 images could not be scored: errors.csv"]
+
+
+def test_a_cluster_that_is_not_there(within, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    result = CliRunner().invoke(main, arguments("nowhere.csv", "ray"))
+    assert result.exit_code == 2
+    assert f"no Ray cluster answers at RAY_ADDRESS={address}" in result.stderr
+
+
+def test_one_process_goes_on_for_ray(cluster, within):
+    before = killed_in_the_middle(within, "one.csv", "ray", RAY_ADDRESS=cluster)
+    result = CliRunner().invoke(main, arguments("one.csv", "local"))
+    assert f"{before}/{ROWS}" in result.stderr
+    assert (within / "one.csv").read_bytes() == (within / "local.csv").read_bytes()
+
+
+def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(cluster, within):
+    (within / "empty").mkdir()
+    result = CliRunner().invoke(main, [*arguments("broken.csv", "ray"), "--checkpoint=pickscore=empty"])
+    assert result.exit_code == 2, result.output
+    assert "Error: the checkpoint folder empty has no" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_more_threads_than_any_node_has_cpus(cluster, within):
+    torch.set_num_threads(3)
+    result = CliRunner().invoke(main, arguments("threads.csv", "ray"))
+    torch.set_num_threads(1)
+    assert result.exit_code == 2, result.output
+    assert "computes with 3 threads and no node of the Ray cluster has more than 2 CPUs" in result.stderr
+
+
+def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def score(share): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    scored = on_ray(importlib.import_module("only_here").score, 1, Share())
+    with pytest.raises(FergiRewardError, match=r"no worker can start on Ray \(ModuleNotFoundError: No module named"):
+        next(scored(lambda: iter([])))
+
+
+def test_several_processes_are_refused():
+    with pytest.raises(FergiRewardError, match="got 2 processes: start it once, without accelerate launch"):
+        on_ray(lambda share: None, 1, Share(0, 2))
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match=r"fergi-reward\[ray\]"):
+        on_ray(lambda share: None, 1, Share())
