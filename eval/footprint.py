@@ -3,8 +3,8 @@
 Everything happens in fresh processes. Scorers have official sizes and random weights, or the checkpoints that
 `--checkpoint` names; trainers train the emoji toys for one epoch. Start-up is timed by the clock from the start of the
 process to the first score, with the checkpoint in the system's cache, so leave the machine alone: medians of the
-rounds, by turns; trainers are started once. Memory is the peak of the resident size, weights that are mapped from a file included. The originals
-are started where `make parity` has built their environments, and read the same checkpoint.
+rounds, by turns; trainers are started once. Memory is the peak of the resident size, weights that are mapped from a
+file included. The originals are started where `make parity` has built their environments, and read the same checkpoint.
 
 A run that was interrupted goes on with what its JSON file lacks.
 
