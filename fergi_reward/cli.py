@@ -320,6 +320,7 @@ def fit_predictor(
 @click.pass_context
 def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the options above
     """Score images; goes on where it was killed. Under `accelerate launch` the processes share the work."""
+    from fergi_reward.bulk.results import errors_file
     from fergi_reward.bulk.run import BulkOptions, run
 
     outcome = run(BulkOptions(**options))
@@ -327,7 +328,7 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
         return
     click.echo(f"scores of {outcome.scored} images: {options['out']}")
     if outcome.failed:
-        click.echo(f"{outcome.failed} images could not be scored: {options['out'].with_name('errors.csv')}", err=True)
+        click.echo(f"{outcome.failed} images could not be scored: {errors_file(options['out'])}", err=True)
         ctx.exit(3)
 
 

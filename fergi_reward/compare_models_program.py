@@ -282,7 +282,7 @@ def _distances(
         return None
     path, depends_on = pictures.folder / "diversity.json", {**noted, "scorer": name}
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if kept.get("depends_on") != depends_on:
+    if kept.get("depends_on") != depends_on or None in kept["distances"]:  # what was broken may have been drawn again
         paths = [pictures.path(shot) for shot in pictures.shots]
         found = distances_within(load(this_process()[0])[name], paths, options.samples)
         kept = {"depends_on": depends_on, "distances": found}

@@ -1,1 +1,1 @@
-"""Scoring images by the thousand: streamed, resumable, one bad image a row in `errors.csv` and nothing else lost."""
+"""Scoring images by the thousand: streamed, resumable, a bad image is listed and nothing else is lost."""

@@ -1,4 +1,4 @@
-"""The journal -> one table, in the order of the manifest, and `errors.csv`."""
+"""The journal -> one table, in the order of the manifest, and what could not be scored beside it."""
 
 import csv
 import shutil
@@ -25,8 +25,13 @@ class Outcome:
     failed: int
 
 
+def errors_file(out: Path) -> Path:
+    """Where the images are listed that could not be scored: beside the table, named after it."""
+    return out.with_suffix(".errors.csv")
+
+
 def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal, out: Path) -> Outcome:
-    """Merge the journal into the output and `errors.csv` beside it, and delete it.
+    """Merge the journal into the output and its `errors_file`, and delete it.
 
     Args:
         rows: The manifest again.
@@ -35,12 +40,12 @@ def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal,
         out: A `.parquet` or `.csv` file: `image`, `prompt` and a column a score.
 
     Returns:
-        The counts; where every image was scored there is no `errors.csv`.
+        The counts; where every image was scored there is no `errors_file`.
 
     Raises:
         FergiRewardError: The journal lacks a row, or a file cannot be written.
     """
-    errors = out.with_name("errors.csv")
+    errors = errors_file(out)
     scored = failed = 0
     with (
         written_whole(out) as table,

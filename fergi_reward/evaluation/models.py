@@ -119,7 +119,8 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
 def _unread(measured: Measured, shots: Sequence[Shot]) -> Exclusion:
     missing = measured.scores.isna().any(axis=1).to_numpy()
     names = [f"{shots[row].file} ({shots[row].prompt})" for row in np.flatnonzero(missing).tolist()]
-    return Exclusion(len(names), f"pictures of {measured.model.name}", "not scored, see errors.csv", tuple(names[:3]))
+    reason = f"not scored, see {measured.model.folder}/scores.errors.csv"
+    return Exclusion(len(names), f"pictures of {measured.model.name}", reason, tuple(names[:3]))
 
 
 def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], setting: Setting) -> ModelComparison:

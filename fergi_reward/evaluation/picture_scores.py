@@ -11,6 +11,7 @@ from PIL import Image
 
 from fergi_reward.bulk.job import ScoringOptions, score_into, this_process
 from fergi_reward.bulk.manifest import Row
+from fergi_reward.bulk.results import errors_file
 from fergi_reward.bulk.scoring import Score, Share
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
@@ -51,10 +52,11 @@ def kept_scores(
     noted: Mapping[str, str],
     options: ScoringOptions,
 ) -> pd.DataFrame | None:
-    """The scores in `out`, computed where they are not there yet; a run that was killed goes on.
+    """The scores in `out`, computed where not all of them are there yet; a run that was killed goes on.
 
     Args:
-        out: A folder for `scores.parquet`, `errors.csv` and a note of what the scores depend on, `scores.json`.
+        out: A folder for `scores.parquet`, what could not be scored (`scores.errors.csv`), and a note of what the
+            scores depend on, `scores.json`.
         rows: Streams the rows anew at every call.
         index: The same rows; their pictures are not looked at.
         scoring: What scores, for a process.
@@ -70,15 +72,15 @@ def kept_scores(
         FergiRewardError: A scorer cannot be loaded, or `out` holds other scores.
     """
     path, note = out / "scores.parquet", out / "scores.json"
-    if path.is_file() and note.is_file():
-        if json.loads(note.read_text(encoding="utf-8")) != noted:
-            raise FergiRewardError(f"{path} holds scores of a run with other options: delete it, or give another --out")
-        if this_process()[0].rank:
-            return None
-    else:
+    kept = path.is_file() and note.is_file()
+    if kept and json.loads(note.read_text(encoding="utf-8")) != noted:
+        raise FergiRewardError(f"{path} holds scores of a run with other options: delete it, or give another --out")
+    if not kept or errors_file(path).is_file():  # what could not be read then may be there now
         if score_into(path, rows, index, scoring, columns, noted, options) is None:
             return None
         write_json(note, noted)
+    elif this_process()[0].rank:
+        return None
     return pd.read_parquet(path).astype(dict.fromkeys(columns, float))
 
 

@@ -110,7 +110,7 @@ def killed_in_the_middle(folder, out, engine, **environment):
 
 
 def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
-    errors = (folder / "errors.csv").read_bytes()
+    errors = (folder / "local.errors.csv").read_bytes()
     before = killed_in_the_middle(folder, "ray.csv", "local")
     process = start(folder, "ray.csv", "ray")  # no cluster is there, it starts one
     wait_for_scores(process, folder, "ray.csv", more_than=before)
@@ -122,10 +122,10 @@ def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
     assert process.returncode == 3, stderr
     assert "A worker died or was killed" in stdout  # it is Ray that says so
     assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
-    assert (folder / "errors.csv").read_bytes() == errors
+    assert (folder / "ray.errors.csv").read_bytes() == errors
     assert f"{before}/{ROWS}" in stderr  # the bar starts where the other run stopped
     lines = [line for line in stderr.replace("\r", "\n").splitlines() if not line.startswith("scoring:")]
-    assert [line for line in lines if line] == ["2 images could not be scored: errors.csv"]
+    assert [line for line in lines if line] == ["2 images could not be scored: ray.errors.csv"]
 
 
 def test_a_cluster_that_is_not_there(within, monkeypatch):

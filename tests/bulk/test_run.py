@@ -55,13 +55,18 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     result = score("--images", manifest, *options, "--calibration", "shipped", "--out", out)
     assert result.exit_code == 3, result.output
     assert f"scores of 22 images: {out}" in result.stdout
-    assert f"2 images could not be scored: {tmp_path / 'errors.csv'}" in result.stderr
+    assert f"2 images could not be scored: {tmp_path / 'scores.errors.csv'}" in result.stderr
     table = pd.read_parquet(out)
     assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0", "hps_v2.1", "reward"]
-    errors = pd.read_csv(tmp_path / "errors.csv")
+    errors = pd.read_csv(tmp_path / "scores.errors.csv")
     assert errors["image"].tolist() == ["missing.png", "broken.png"]
     assert len(table) == 22
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.png", "errors.csv", "manifest.csv", out.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "broken.png",
+        "manifest.csv",
+        "scores.errors.csv",
+        out.name,
+    ]
     scorers = [load_scorer("pickscore", checkpoints / "pickscore"), load_scorer("hps_v2", checkpoints / "hps")]
     expected = CombinedReward.from_pretrained(scorers=scorers).score(table["image"].tolist(), table["prompt"].tolist())
     assert table["reward"].tolist() == pytest.approx(expected.total.tolist(), abs=1e-4)
@@ -77,7 +82,7 @@ def test_a_folder_with_one_prompt_for_all(reference, options, tmp_path):
     table = pd.read_csv(out)
     assert table["image"].tolist() == sorted(path.name for path in (reference / "images").iterdir())
     assert set(table["prompt"]) == {"a red cat"}
-    assert not (tmp_path / "errors.csv").exists()
+    assert not (tmp_path / "scores.errors.csv").exists()
 
 
 def command(manifest, options, out):

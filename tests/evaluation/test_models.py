@@ -100,10 +100,14 @@ def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path
     shutil.rmtree(out / "still")
     assert results(*options, out=out) == record
     (out / "base" / "pictures" / "0001_01.png").write_bytes(b"broken")
-    (out / "base" / "scores.parquet").unlink()
+    for kept in ("scores.parquet", "diversity.json"):
+        (out / "base" / kept).unlink()
     broken = results(*options, out=out)
     assert [(one["what"], one["count"]) for one in broken["exclusions"]] == [("pictures of base", 1)]
-    assert broken["models"][0]["signals"][0]["pairs"] == 9
+    assert (out / "base" / "scores.errors.csv").is_file() and "base/scores.errors.csv" in str(broken["exclusions"])
+    assert broken["models"][0]["signals"][0]["pairs"] == 9 and broken["models"][0]["diversity"]["prompts"] == 4
+    (out / "base" / "pictures" / "0001_01.png").unlink()  # drawn again, it counts again
+    assert results(*options, out=out) == record
     refused = evaluate(*options, "--seed", 1, "--out", out)
     assert refused.exit_code == 2 and "holds pictures of other weights or options" in refused.stderr
 

@@ -127,7 +127,9 @@ def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
     result = compared()
     model = result.models[0]
     assert {one.signal: (one.pairs, one.wins) for one in model.signals} == {"clip": (11, 10), "pickscore": (11, 11)}
-    assert [(each.count, each.what) for each in result.exclusions] == [(1, "pictures of mine")]
+    assert [(each.count, each.what, each.reason) for each in result.exclusions] == [
+        (1, "pictures of mine", "not scored, see mine/scores.errors.csv")
+    ]
     assert model.gains_by == ("clip",)  # pickscore was trained on
     assert model.best[0].base == "base/pictures/0001_01.png" and model.best[0].prompt == "prompt 0"
     assert model.worst[0].tuned == "mine/pictures/0006_02.png" and model.worst[0].gain < 0

@@ -94,11 +94,11 @@ def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
     assert record["data"]["pairs"] == 19 and record["data"]["split"] == "test_unique"
     assert excluded(record) == {
         ("rankings", "not a rank for each image"): 1,
-        ("pictures", "missing or unreadable, see errors.csv"): 1,
+        ("pictures", "missing or unreadable, see scores.errors.csv"): 1,
         ("pairs", "with such a picture"): 1,
         ("pairs", "ranked equal"): 1,
     }
-    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image"].tolist() == ["7-1"]
+    assert pd.read_csv(tmp_path / "out" / "scores.errors.csv")["image"].tolist() == ["7-1"]
     # The people here prefer the best of five pictures to the worst: scorers of this world see that.
     assert models[CALIBRATION.name]["accuracy"] > 0.8
     assert models["pickscore"]["published"] == 0.702 and models["image_reward"]["published"] is None
@@ -123,12 +123,20 @@ def test_rankings(request, name, pairs, lost, tied, tmp_path):
     assert record["data"]["pairs"] == pairs
     found = excluded(record)
     assert found[("pairs", "with such a picture")] == lost and found[("pairs", "ranked equal")] == tied
-    assert found[("pictures", "missing or unreadable, see errors.csv")] == 1
+    assert found[("pictures", "missing or unreadable, see scores.errors.csv")] == 1
     assert models["shipped"]["seen"] == "nothing" and models["shipped"]["reliability"]["log_loss"] > 0
     assert any("there are no intervals" in note for note in record["notes"])
-    # The scores are used again: without the pictures the same comes out.
-    shutil.rmtree(tmp_path / "extracted", ignore_errors=True)
-    shutil.rmtree(folder / "test", ignore_errors=True)
+
+
+def test_a_picture_that_is_put_back_counts_and_whole_scores_are_used_again(hpdv2_folder, exhibits, tmp_path):
+    options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore", TOY[1]]
+    assert results(*options, out=tmp_path / "out")[0]["data"]["pairs"] == 35
+    (hpdv2_folder / "test" / "00001_2.jpg").write_bytes(exhibits[1].pictures[2])
+    record, _ = results(*options, out=tmp_path / "out")
+    assert record["data"]["pairs"] == 39 and ("pairs", "with such a picture") not in excluded(record)
+    assert not (tmp_path / "out" / "scores.errors.csv").exists()
+    # Now all of them are there: without the pictures the same comes out.
+    shutil.rmtree(hpdv2_folder / "test")
     assert results(*options, out=tmp_path / "out")[0] | {"provenance": {}} == record | {"provenance": {}}
 
 
