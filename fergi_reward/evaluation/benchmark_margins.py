@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from fergi_reward.bulk.job import ScoringOptions
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.crossval import HeldOut
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.evaluation.benchmarks.rankings import Benchmark, Judged, exclusion
+from fergi_reward.evaluation.benchmarks.rankings import Benchmark, exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.picture_scores import picture_scores
 from fergi_reward.evaluation.preferences_result import Data, Exclusion
@@ -50,24 +52,35 @@ def benchmark_margins(
         counts = "; ".join(f"{each.count} {each.what}: {each.reason}" for each in exclusions)
         raise FergiRewardError(f"{benchmark.title} in {benchmark.place} has no pair that counts ({counts})")
 
-    def judged(values: NDArray[np.float64]) -> tuple[Judged, float | None]:
-        of_ranked = ranked.judged(values)
-        return of_ranked, benchmark.as_published(of_ranked, tuning.judged(values))
-
+    judged = partial(_judged, benchmark, ranked, tuning)
     published = {figure.model: figure.accuracy for figure in benchmark.published}
-    models = []
-    for name, term in zip(options.scorer_names, terms, strict=True):
-        found, as_published = judged(scores[name].to_numpy())
-        held_out = HeldOut(name, found.margins, found.units)
-        models.append(ModelMargins(held_out, "scorer", "nothing", as_published, published.get(term)))
     by_term = scores.set_axis(terms, axis="columns")
-    for name, reward in rewards.items():
-        found, as_published = judged(totals_of(reward, by_term))
-        log_odds = calibrations[name].protocol == "bradley-terry"
-        held_out = HeldOut(name, found.margins, found.units, log_odds)
-        models.append(ModelMargins(held_out, "calibration", "nothing", as_published, None))
+    models = [
+        judged(name, "scorer", by_term[term].to_numpy(), published.get(term))
+        for name, term in zip(options.scorer_names, terms, strict=True)
+    ]
+    models += [
+        judged(name, "calibration", totals_of(reward, by_term), None, calibrations[name].protocol == "bradley-terry")
+        for name, reward in rewards.items()
+    ]
     notes = [f"{name} weighs none of the scorers: it is not judged." for name in calibrations if name not in rewards]
     return AllMargins(_data(benchmark, ranked), models, exclusions, benchmark.published, benchmark.protocol, notes)
+
+
+def _judged(
+    benchmark: Benchmark,
+    ranked: RankedPairs,
+    tuning: RankedPairs,
+    name: str,
+    kind: Literal["scorer", "calibration"],
+    values: NDArray[np.float64],
+    published: float | None,
+    is_log_odds: bool = False,
+) -> ModelMargins:
+    """The margins of a model, from its value for each row."""
+    found = ranked.judged(values)
+    held_out = HeldOut(name, found.margins, found.units, is_log_odds)
+    return ModelMargins(held_out, kind, "nothing", benchmark.as_published(found, tuning.judged(values)), published)
 
 
 def _exclusions(benchmark: Benchmark, ranked: RankedPairs, scored: NDArray[np.bool_]) -> list[Exclusion]:
