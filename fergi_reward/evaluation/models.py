@@ -208,7 +208,7 @@ def gain_signals(compared: Sequence[SignalComparison]) -> tuple[str, ...]:
 def _gains(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
     """Mean over the signals of the difference in standard deviations of the base's pictures, (P,)."""
     columns = list(names)
-    spread = before[columns].std(ddof=0).replace(0, 1)
+    spread = before[columns].std(ddof=1).fillna(1).replace(0, 1)  # of a single picture there is none
     return np.asarray(((after[columns] - before[columns]) / spread).mean(axis=1), dtype=np.float64)
 
 
