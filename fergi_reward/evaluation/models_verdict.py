@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fergi_reward.evaluation.intervals import LEAST_UNITS, counted, is_above, is_below, shown
+from fergi_reward.evaluation.intervals import FEW_UNITS, counted, is_above, is_below, shown
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 
 
@@ -40,8 +40,8 @@ def _verdict(name: str, signals: Sequence[SignalComparison], prompts: int, train
         )
     if not held_out:
         return f"No verdict on {name}: its reward weighs every scorer that was asked; ask one that it does not weigh."
-    if prompts < LEAST_UNITS:
-        return f"No verdict on {name}: from {counted(prompts, 'prompt')} nothing follows; give at least {LEAST_UNITS}."
+    if prompts < FEW_UNITS:
+        return f"No verdict on {name}: from {counted(prompts, 'prompt')} nothing follows; give at least {FEW_UNITS}."
     better = [one for one in held_out if is_above(one.win_rate_ci95, 0.5)]
     worse = [one for one in held_out if is_below(one.win_rate_ci95, 0.5)]
     if better and worse:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from fergi_reward.evaluation.intervals import counted, shown
+from fergi_reward.evaluation.intervals import FEW_UNITS, counted, shown
 from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult, Seen
 from fergi_reward.report.provenance import provenance, record_without_folders
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
@@ -54,7 +54,7 @@ def _lead(result: PreferenceResult, best: str, next_best: str) -> str:
         return f"{next_best} is right as often."
     turn = 100 if one.first == best else -100
     lead = f"It leads {next_best} by {turn * one.difference:.2f} points"
-    if one.ci95 is None:
+    if one.ci95 is None or result.data.units < FEW_UNITS:
         return f"{lead}; whether that is chance cannot be said."
     low, high = sorted(turn * bound for bound in one.ci95)
     return f"{lead} ({low:.2f} to {high:.2f}), {'which is more than chance' if low > 0 else 'which may be chance'}."

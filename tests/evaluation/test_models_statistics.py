@@ -21,7 +21,7 @@ from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.report.markdown import printed
 from fergi_reward.report.page import page
 
-PROMPTS = [f"prompt {number}" for number in range(6)]
+PROMPTS = [f"prompt {number}" for number in range(20)]
 SIGNALS = [Signal("clip", "scorer", ("clip",)), Signal("pickscore", "scorer", ("pickscore",))]
 
 
@@ -103,9 +103,8 @@ def test_the_verdict_rests_on_what_was_held_out(signals, says):
 
 def test_no_verdict_without_knowing_the_reward_or_on_a_few_prompts():
     assert "nothing says what it was trained on" in verdict("mine", [signal("clip", 0.9, 1, None)], 20, None, None)
-    assert "No verdict on mine: from 4 prompts nothing follows" in verdict(
-        "mine", [signal("clip", 0.9, 1)], 4, (), None
-    )
+    says = verdict("mine", [signal("clip", 1, 1)], 19, (), None)
+    assert says == "No verdict on mine: from 19 prompts nothing follows; give at least 20."
 
 
 def test_collapse_is_a_warning():
@@ -115,27 +114,27 @@ def test_collapse_is_a_warning():
 
 
 def compared():
-    base = measured("base", {"clip": np.arange(12), "pickscore": np.zeros(12)}, [0.4] * 6, None)
-    gains = np.array([5.0, 1, 1, 1, 1, 1, 1, 1, 1, 1, np.nan, -3])
-    tuned = measured(
-        "mine", {"clip": np.arange(12) + gains, "pickscore": np.ones(12)}, [0.1, 0.1, 0.1, 0.1, 0.1, np.nan]
-    )
+    base = measured("base", {"clip": np.arange(40), "pickscore": np.zeros(40)}, [0.4] * 20, None)
+    gains = np.array([5.0, *[1] * 37, np.nan, -3])
+    columns = {"clip": np.arange(40) + gains, "pickscore": np.ones(40)}
+    tuned = measured("mine", columns, [*[0.1] * 19, np.nan])
     return compare(base, [tuned], SIGNALS, setting())
 
 
 def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
     result = compared()
     model = result.models[0]
-    assert {one.signal: (one.pairs, one.wins) for one in model.signals} == {"clip": (11, 10), "pickscore": (11, 11)}
+    assert {one.signal: (one.pairs, one.wins) for one in model.signals} == {"clip": (39, 38), "pickscore": (39, 39)}
     assert [(each.count, each.what, each.reason) for each in result.exclusions] == [
         (1, "pictures of mine", "not scored, see mine/scores.errors.csv")
     ]
     assert model.gains_by == ("clip",)  # pickscore was trained on
     assert model.best[0].base == "base/pictures/0001_01.png" and model.best[0].prompt == "prompt 0"
-    assert model.worst[0].tuned == "mine/pictures/0006_02.png" and model.worst[0].gain < 0
+    assert model.best[0].gain == pytest.approx(5 / np.delete(np.arange(40), 38).std(ddof=1))  # as `standardised` has it
+    assert model.worst[0].tuned == "mine/pictures/0020_02.png" and model.worst[0].gain < 0
     assert not {one.tuned for one in model.best} & {one.tuned for one in model.worst}
-    assert model.diversity == Diversity("clip", 5, 0.4, 0.1, pytest.approx(-0.3), pytest.approx((-0.3, -0.3)))
-    base = measured("base", {"clip": [np.nan] * 12, "pickscore": [0.0] * 12})
+    assert model.diversity == Diversity("clip", 19, 0.4, 0.1, pytest.approx(-0.3), pytest.approx((-0.3, -0.3)))
+    base = measured("base", {"clip": [np.nan] * 40, "pickscore": [0.0] * 40})
     with pytest.raises(FergiRewardError, match="no pair of pictures of base and mine"):
         compare(base, [replace(base, model=replace(base.model, name="mine"))], SIGNALS, setting())
 
@@ -165,7 +164,7 @@ def test_the_report_shows_it(tmp_path):
         "Diversity",
         "What was left out",
     ]
-    assert page(report).count("<img src") == len(report.pictures) == 11
+    assert page(report).count("<img src") == len(report.pictures) == 16
 
 
 def test_cards(tmp_path):

@@ -33,7 +33,7 @@ def model(name, correct, seen="nothing", kind="scorer", **options):
 def result():
     fitted = model("mine", 9, "in sample", "calibration", reliability=Reliability(BINS, 0.12, 0.65))
     return PreferenceResult(
-        data=Data("fergi", "FERGI", "/home/ann/fergi", None, "participant", 3, 20, 10, "00ff"),
+        data=Data("fergi", "FERGI", "/home/ann/fergi", None, "participant", 33, 20, 10, "00ff"),
         models=(model("clip", 6), model("pickscore", 7, published=0.702), fitted),
         comparisons=(Comparison("clip", "pickscore", 1, 2, 0.6, -0.1, (-0.3, 0.1), 0.7, None),),
         exclusions=(Exclusion(2, "images", "cannot be opened", ("a.png", "b.png")),),
@@ -60,9 +60,13 @@ def test_a_lead_beyond_its_interval_is_more_than_chance(result):
     )
 
 
-def test_without_an_interval_nothing_is_said_of_chance(result):
-    few = replace(result, comparisons=(replace(result.comparisons[0], ci95=None),))
-    assert preferences_report(few).verdict[1] == "It leads clip by 10.00 points; whether that is chance cannot be said."
+def test_without_an_interval_or_of_few_units_nothing_is_said_of_chance(result):
+    unsaid = "It leads clip by 10.00 points; whether that is chance cannot be said."
+    without = replace(result, comparisons=(replace(result.comparisons[0], ci95=None),))
+    assert preferences_report(without).verdict[1] == unsaid
+    sure = replace(result.comparisons[0], ci95=(-0.15, -0.05))
+    few = replace(result, data=replace(result.data, units=19), comparisons=(sure,))
+    assert preferences_report(few).verdict[1] == unsaid
     equal = replace(result.comparisons[0], difference=0.0)
     assert preferences_report(replace(result, comparisons=(equal,))).verdict[1] == "clip is right as often."
 
