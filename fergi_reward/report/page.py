@@ -57,10 +57,10 @@ def prose(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)).replace(" %", "&nbsp;%")))
 
 
-def anchor(title: str) -> str:
-    """The id of a section.
+def anchor(number: int, title: str) -> str:
+    """The id of a section; its number comes first, since two titles may read alike, or like another id of the page.
 
-    >>> anchor("What the signals measure")
-    'what-the-signals-measure'
+    >>> anchor(2, "What the signals measure")
+    '2-what-the-signals-measure'
     """
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
+    return "-".join([str(number), *"".join(letter if letter.isalnum() else " " for letter in title.lower()).split()])

@@ -179,6 +179,8 @@ def report(tmp_path_factory):
         Section("A table", ["Text & more."], [table]),
         Section("Plots", items=plots),
         Section("Grid", items=[grid]),
+        Section("grid", ["Another of that name."]),
+        Section("Notes", ["Not those of the page."]),
     ]
     origin = Provenance("make", 3, {"dataset": "00ff"}, {"fergi_reward": "0.1"}, {"processor": "none"})
     return Report("A report", ["It <works>."], sections, origin, ["Nothing left out."], {"figure": 42})
