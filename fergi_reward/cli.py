@@ -52,8 +52,8 @@ source_map_option = click.option(
 )
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
 
+scorers_option = click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between.")
 scoring_options = (
-    click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between."),
     click.option(
         "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
     ),
@@ -67,7 +67,7 @@ scoring_options = (
 
 
 def with_scoring(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which scorers run, and how."""
+    """Add the options that say how scorers run."""
     for add in reversed(scoring_options):
         command = add(command)
     return command
@@ -307,6 +307,7 @@ def fit_predictor(
 @click.option(
     "--prompts", type=PATH, help="For a folder: a text file with a prompt a picture, in order of names, or one."
 )
+@scorers_option
 @with_scoring
 @click.option("--calibration", type=PATH, help="Adds a column `reward`; the word shipped means the one on FERGI.")
 @click.option("--out", type=PATH, default=Path("scores.parquet"), help="The table to write, .parquet or .csv.")
@@ -467,6 +468,7 @@ def evaluate() -> None:
     help="Whose preferences.",
 )
 @click.option("--data", metavar="PLACE", help="A folder in its layout, or a hub id.  [default: FERGI's, the hub's]")
+@scorers_option
 @with_scoring
 @click.option(
     "--calibration",
@@ -507,6 +509,11 @@ def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
 @click.option("--samples", type=click.IntRange(min=1), default=4, help="Pictures of each prompt by each model.")
 @click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.  [default: the pipeline's]")
 @click.option("--guidance-scale", type=float, help="Classifier-free guidance.  [default: the pipeline's]")
+@click.option(
+    "--scorers",
+    help="Names, with commas between; some must not be in the reward.  [default: image_reward,pickscore,hps_v2,clip,"
+    "aesthetic, or all that the toy has]",
+)
 @with_scoring
 @click.option(
     "--calibration",
@@ -524,9 +531,10 @@ def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
 @click.option("--out", type=PATH, default=Path("models"), help="A folder for the report, for pictures and scores.")
 def models(**options: Any) -> None:  # noqa: ANN401 - the options above
     """Tuned models against their base model, judged by what they were not trained on; goes on where it was killed."""
-    from fergi_reward.compare_models_program import CompareModelsOptions, run
+    from fergi_reward.compare_models_program import CompareModelsOptions, run, scorers_for
     from fergi_reward.evaluation.models_report import models_report
 
+    options["scorers"] = options["scorers"] or scorers_for(options["base"])
     result = run(CompareModelsOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
     if result is not None:  # else another process prints it
         _print_and_write(models_report(result, options["out"]), options["out"])

@@ -27,6 +27,7 @@ from fergi_reward.evaluation.diversity import EMBEDDERS, distances_within
 from fergi_reward.evaluation.model_pictures import ModelPictures, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
+from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
 from fergi_reward.evaluation.picture_scores import kept_scores, scoring_with
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
@@ -41,8 +42,19 @@ from fergi_reward.training_program import EMOJI, TOYS, load_any_pipeline, load_t
 
 BASE = "base"
 NO_SCORER = "none"
+# The last two are in no calibration that comes with the package: they can judge what was trained on its default reward.
+SCORERS = ("image_reward", "pickscore", "hps_v2", "clip", "aesthetic")
 # The emoji world's own judge: how close the nearest real picture is, in dB, and whether it shows what was asked for.
 EMOJI_JUDGES = ("judge_psnr", "judge_right_scene")
+
+
+def scorers_for(base: str) -> str:
+    """The scorers that are asked by default, with commas between: of a toy, all that it has.
+
+    >>> scorers_for("emoji"), scorers_for("org/model")
+    ('image_reward,pickscore,hps_v2', 'image_reward,pickscore,hps_v2,clip,aesthetic')
+    """
+    return ",".join(TOYS.get(base, SCORERS))
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class CompareModelsOptions(ScoringOptions):
 
     def problems(self) -> list[str]:
         """What is wrong with them."""
-        problems = super().problems()
+        problems = [*super().problems(), *name_problems(self.calibrations)]
         if self.base in TOYS and self.checkpoints:
             problems.append(f"--checkpoint {self.checkpoints[0]} has no use: the toy {self.base} has its own scorers")
         return problems
@@ -105,7 +117,7 @@ class CompareModelsOptions(ScoringOptions):
     def calibrations_by_name(self) -> dict[str, Calibration]:
         """Those asked for; by default the shipped one, or the emoji world's."""
         if self.calibrations or self.base not in EMOJI:
-            return {name: Calibration.named(name) for name in self.calibrations or ("shipped",)}
+            return named_calibrations(self.calibrations or ("shipped",))
         return {"toy": Calibration.load(emoji.CALIBRATION)}
 
 

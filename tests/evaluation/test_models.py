@@ -127,6 +127,16 @@ def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
     assert any("Diversity was not measured (one picture of a prompt)" in note for note in record["notes"])
 
 
+def test_by_default_some_scorers_are_not_in_the_default_reward(tmp_path):
+    tiny.stable_diffusion().unet.save_pretrained(tmp_path / "unet")
+    (tmp_path / "prompts.txt").write_text("a red apple\n")
+    options = ["--base", "tiny", "--samples", 1, "--steps", 1, "--prompts", tmp_path / "prompts.txt"]
+    options += ["--tuned", tmp_path / "unet", "--trained-on", "image_reward,pickscore,hps_v2"]
+    model = results(*options, out=tmp_path / "out")["models"][0]
+    assert [one["signal"] for one in model["signals"] if one["held_out"]] == ["clip", "aesthetic"]
+    assert "from 1 prompt nothing follows" in model["verdict"]  # more prompts are all that it lacks
+
+
 def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the last bits of a picture hang on how many threads draw it
     options = ["evaluate", "models", *QUICK, "--prompts", folder / "prompts.txt", "--tuned", folder / "moved" / "lora"]
@@ -165,6 +175,11 @@ def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
         (["--tuned", "base=moved/lora"], "2 models are called 'base'"),
         (["--tuned", "moved/lora", "--prompts", "none.txt"], "none.txt holds no prompt"),
         (["--tuned", "moved/lora", "--trained-on", "pickscor"], "there is no scorer 'pickscor'"),
+        (["--tuned", "moved/lora", *["--calibration", "shipped"] * 2], "2 times --calibration shipped: a report could"),
+        (
+            ["--tuned", "moved/lora", "--calibration=/a/c.json", "--calibration=/b/c.json"],
+            "2 times --calibration c.json",
+        ),
         (["--tuned", "moved/lora", "--checkpoint", "clip=x"], "the toy emoji has its own scorers"),
         (["--tuned", "other/lora", "--base", "org/sdxl"], "was trained on org/sd15, and --base is org/sdxl"),
         (["--tuned", "other/lora", "--scorers", "pickscore"], "other/lora holds no adapter of this pipeline"),
