@@ -8,7 +8,7 @@ from fergi_reward.evaluation.preferences_result import Interval
 
 # Of fewer units a bootstrap draws too few different samples for an interval to mean anything.
 LEAST_UNITS = 5
-# Nothing is claimed of fewer: where 5 of 5, or 6 of 7, are won, a bootstrap's interval lies above a half, while the sign
+# No verdict rests on fewer: where 5 of 5 or 6 of 7 are won, a bootstrap's interval lies above a half, while the sign
 # test has p = 0.06 and 0.13.
 FEW_UNITS = 20
 
@@ -58,9 +58,11 @@ def too_few(units: int, unit: str) -> list[str]:
     >>> too_few(1, "prompt")
     ['Of 1 prompt there are no intervals: at least 5 are needed.']
     >>> too_few(7, "prompt")
-    ['Intervals of 7 prompts are too narrow to mean much: nothing is claimed of fewer than 20.']
+    ['Intervals of 7 prompts are too narrow to mean much: no verdict rests on fewer than 20.']
     """
     if units < LEAST_UNITS:
         return [f"Of {counted(units, unit)} there are no intervals: at least {LEAST_UNITS} are needed."]
-    said = f"Intervals of {counted(units, unit)} are too narrow to mean much: nothing is claimed of fewer than {FEW_UNITS}."
-    return [said] * (units < FEW_UNITS)
+    few = (
+        f"Intervals of {counted(units, unit)} are too narrow to mean much: no verdict rests on fewer than {FEW_UNITS}."
+    )
+    return [few] * (units < FEW_UNITS)

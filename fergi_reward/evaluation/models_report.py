@@ -1,12 +1,12 @@
 """The report of tuned models against their base model: who is better by what they were not trained on, and examples."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from fergi_reward.evaluation.intervals import counted, is_below
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
-from fergi_reward.report.provenance import provenance, record_without_folders
+from fergi_reward.report.provenance import place_without_folders, provenance, record_without_folders, without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
@@ -25,7 +25,7 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
         result: What was found.
         folder: Where the pictures are that it names.
     """
-    result = record_without_folders(result)
+    result = _without_folders(result)
     files = {f"weights of {each.name}": each.fingerprint for each in result.models if each.fingerprint}
     calibrations = {f"calibration {name}": fingerprint for name, fingerprint in result.calibrations.items()}
     fingerprints = {"prompts": result.prompts_fingerprint, **files, **calibrations}
@@ -37,6 +37,16 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
         notes=result.notes,
         data=asdict(result),
     )
+
+
+def _without_folders(result: ModelsResult) -> ModelsResult:
+    """The result with the last part of places and of paths in commands: what leads there may name a person."""
+    models = (
+        replace(each, place=place_without_folders(each.place), learned_from=record_without_folders(each.learned_from))
+        for each in result.models
+    )
+    base, command = place_without_folders(result.base), without_folders(result.command)
+    return replace(result, base=base, models=tuple(models), command=command)
 
 
 def _drawn(result: ModelsResult) -> str:

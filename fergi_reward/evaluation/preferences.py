@@ -1,6 +1,5 @@
 """`fergi-reward evaluate preferences`: how often scorers and calibrations agree with people, and who is better."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,9 +16,9 @@ from fergi_reward.evaluation.fergi_margins import fergi_margins
 from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
+from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
 from fergi_reward.evaluation.reliability import reliability
-from fergi_reward.report.provenance import without_folders
 
 FERGI = "fergi"
 
@@ -37,10 +36,7 @@ class PreferenceOptions(ScoringOptions):
 
     def problems(self) -> list[str]:
         """What is wrong with them."""
-        problems = super().problems()
-        for name, count in Counter(map(without_folders, self.calibrations)).items():
-            if count > 1:
-                problems.append(f"{count} times --calibration {name}: a report could not tell them apart")
+        problems = [*super().problems(), *name_problems(self.calibrations)]
         if self.dataset == FERGI and self.checkpoints:
             problems.append(f"--checkpoint {self.checkpoints[0]} has no use: FERGI's scores are recorded")
         if self.dataset != FERGI and self.skip_bad:
@@ -61,7 +57,7 @@ def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | Non
     Raises:
         FergiRewardError: The data, a scorer or a calibration cannot be used, or no pair is left.
     """
-    calibrations = {name: Calibration.named(name) for name in options.calibrations}
+    calibrations = named_calibrations(options.calibrations)
     if options.dataset == FERGI:
         if this_process()[0].rank:
             return None

@@ -1,11 +1,11 @@
 """The report of a preference benchmark: who orders pairs as people do, how sure of it we are, and what was left out."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from fergi_reward.evaluation.intervals import FEW_UNITS, counted, shown
 from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult, Seen
-from fergi_reward.report.provenance import provenance, record_without_folders
+from fergi_reward.report.provenance import place_without_folders, provenance, without_folders
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
 
 PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
@@ -14,8 +14,9 @@ FITTED_ON: dict[Seen, str] = {"nothing": "other data", "left out": "the others",
 
 
 def preferences_report(result: PreferenceResult) -> Report:
-    """The whole report; of absolute paths, such as those of calibrations, it shows the last part."""
-    result = record_without_folders(result)
+    """The whole report; of the dataset's folder it shows the last part, as of paths in the command."""
+    data = replace(result.data, place=place_without_folders(result.data.place))
+    result = replace(result, data=data, command=without_folders(result.command))
     split = f", {result.data.split}" if result.data.split else ""
     calibrations = {f"calibration {name}": fingerprint for name, fingerprint in result.calibrations.items()}
     fingerprints = {"dataset, its pairs": result.data.fingerprint, **calibrations}

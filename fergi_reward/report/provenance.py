@@ -3,17 +3,19 @@
 import os
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from fergi_reward.report.record import Provenance
 from fergi_reward.version import __version__
 
 PACKAGES = ("numpy", "pandas", "scipy", "torch", "transformers", "diffusers", "matplotlib")
+# In an argument: after NAME=, and at a comma or colon before the next path; the colon of a URL is none.
+_BETWEEN_PLACES = re.compile(r"(^[^/]*=|(?:,|:(?!//[^/]))(?=/|~|\.\./))")
 
 
 def provenance(command: str, seed: int, fingerprints: Mapping[str, str]) -> Provenance:
@@ -27,28 +29,39 @@ def provenance(command: str, seed: int, fingerprints: Mapping[str, str]) -> Prov
     return Provenance(without_folders(command), seed, dict(fingerprints), versions(), machine())
 
 
-def without_folders(text: str) -> str:
-    """A text without the folders that absolute paths lead through: they may name a person.
+def without_folders(command: str) -> str:
+    """A command without the folders that its paths lead through: they may name a person.
 
-    >>> without_folders("fergi-reward calibrate --data /home/ann/fergi --out=/tmp/c.json --report runs/a")
+    >>> without_folders("fergi-reward calibrate --data '/home/ann smith/fergi' --out=/tmp/c.json --report runs/a")
     'fergi-reward calibrate --data fergi --out=c.json --report runs/a'
-    >>> without_folders("https://example.org/a 1/2")
-    'https://example.org/a 1/2'
+    >>> without_folders("evaluate models --tuned mine=../ann/lora --prompts 'a cat, /imagine a dog' https://example.org/a")
+    "evaluate models --tuned mine=lora --prompts 'a cat, /imagine a dog' https://example.org/a"
     """
-    return re.sub(r"(?<![\w.~:/-])~?/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"\1", text)
+    try:
+        arguments = shlex.split(command)
+    except ValueError:  # an open quote: somebody wrote it by hand
+        arguments = command.split()
+    places = (_BETWEEN_PLACES.split(argument) for argument in arguments)
+    return shlex.join("".join(map(place_without_folders, parts)) for parts in places)
 
 
-def record_without_folders(value: Any) -> Any:  # noqa: ANN401 - a record, or what is in one
-    """A record of which every text has lost those folders."""
-    if isinstance(value, str):
-        return without_folders(value)
-    if isinstance(value, tuple | list):
-        return type(value)(map(record_without_folders, value))
-    if isinstance(value, Mapping):
-        return {record_without_folders(key): record_without_folders(each) for key, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: record_without_folders(getattr(value, one.name)) for one in fields(value)})
-    return value
+def place_without_folders(place: str) -> str:
+    """The last part of a path that is absolute or leads upward; a hub id, a URL or another path as it is.
+
+    >>> [place_without_folders(place) for place in ("/home/ann smith/lora", "~/lora", "../ann/lora", "runs/lora")]
+    ['lora', 'lora', 'lora', 'runs/lora']
+    """
+    parts = PurePath(place).parts
+    return parts[-1] if place.startswith(("/", "~")) or ".." in parts else place
+
+
+def record_without_folders(record: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON, or what is in it
+    """What a model card says, all of whose texts are names, places, or the `command` that made a calibration."""
+    if isinstance(record, Mapping):
+        return {name: record_without_folders(value, name) for name, value in record.items()}
+    if isinstance(record, str):
+        return without_folders(record) if key == "command" else place_without_folders(record)
+    return record
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Tuned against base: statistics by hand, who may give a verdict, and the report of it all."""
 
+import json
 from dataclasses import replace
 from math import sqrt
 
@@ -21,7 +22,7 @@ from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.report.markdown import printed
 from fergi_reward.report.page import page
 
-PROMPTS = [f"prompt {number}" for number in range(20)]
+PROMPTS = ["a dog, /imagine a cat", *(f"prompt {number}" for number in range(1, 20))]
 SIGNALS = [Signal("clip", "scorer", ("clip",)), Signal("pickscore", "scorer", ("pickscore",))]
 
 
@@ -129,7 +130,7 @@ def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
         (1, "pictures of mine", "not scored, see mine/scores.errors.csv")
     ]
     assert model.gains_by == ("clip",)  # pickscore was trained on
-    assert model.best[0].base == "base/pictures/0001_01.png" and model.best[0].prompt == "prompt 0"
+    assert model.best[0].base == "base/pictures/0001_01.png" and model.best[0].prompt == PROMPTS[0]
     assert model.best[0].gain == pytest.approx(5 / np.delete(np.arange(40), 38).std(ddof=1))  # as `standardised` has it
     assert model.worst[0].tuned == "mine/pictures/0020_02.png" and model.worst[0].gain < 0
     assert not {one.tuned for one in model.best} & {one.tuned for one in model.worst}
@@ -165,6 +166,18 @@ def test_the_report_shows_it(tmp_path):
         "What was left out",
     ]
     assert page(report).count("<img src") == len(report.pictures) == 16
+    assert report.data["models"][0]["best"][0]["prompt"] == PROMPTS[0]  # a slash makes no folder of it
+
+
+def test_the_report_tells_no_folder_of_anybodys(tmp_path):
+    result = replace(compared(), base="/home/ann smith/sd15", command="evaluate --base '/home/ann smith/sd15'")
+    card = {"pairs": "../ann/pairs", "calibration": {"command": "calibrate --data /home/ann/fergi", "weight": 1.0}}
+    model = replace(result.models[0], place="~/ann/lora", learned_from=card, best=(), worst=())
+    record = models_report(replace(result, models=(model,)), tmp_path).record()
+    assert not any(folder in json.dumps(record) for folder in ("ann/", "ann ", "/home"))
+    assert (record["base"], record["command"]) == ("sd15", "evaluate --base sd15")
+    told = {"pairs": "pairs", "calibration": {"command": "calibrate --data fergi", "weight": 1.0}}
+    assert (record["models"][0]["place"], record["models"][0]["learned_from"]) == ("lora", told)
 
 
 def test_cards(tmp_path):

@@ -78,6 +78,7 @@ def test_a_calibration_that_saw_the_participants_is_marked(simulated, tmp_path):
     assert "THESE PAIRS" in (tmp_path / "out" / "report.md").read_text()
     assert record["calibrations"]["some.json"] == Calibration.load(tmp_path / "some.json").fingerprint()
     assert record["provenance"]["fingerprints"]["calibration some.json"] == record["calibrations"]["some.json"]
+    assert str(tmp_path) not in (tmp_path / "out" / "report.json").read_text()  # calibrations are told by their names
     # In sample means the reward as it is: the totals that CombinedReward gives to the recorded scores.
     used = table.with_reactions()
     scores = {name: torch.tensor(used.images[name].tolist()) for name in ("image_reward", "pickscore", "hps_v2")}

@@ -2,17 +2,20 @@ import getpass
 import json
 import platform
 import re
+import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.report.markdown import markdown_table
 from fergi_reward.report.plots import draw
-from fergi_reward.report.provenance import provenance
+from fergi_reward.report.provenance import provenance, without_folders
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
 from fergi_reward.report.svg import svg
 from fergi_reward.report.write import write_report
@@ -83,6 +86,26 @@ def test_provenance_names_no_person_and_no_machine():
     assert f"/{getpass.getuser()}" not in text
     assert told.machine["processor"]
     assert told.versions["Python"] == platform.python_version()
+
+
+FORMS = ("{0}", "--out={0}", "mine={0}", "--tuned=mine={0}", "cal:{0}", "{0},{0}")
+FOLDERS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0,:"), min_size=1), min_size=1)
+
+
+@given(st.sampled_from(FORMS), st.sampled_from(["/", "~/", "../"]), FOLDERS)
+def test_no_folder_of_a_command_is_told(form, start, folders):
+    command = shlex.join(["run", form.format(start + "/".join([*folders, "c.json"])), "runs/a", "a cat, /imagine"])
+    told = shlex.join(["run", form.format("c.json"), "runs/a", "a cat, /imagine"])
+    assert without_folders(command) == without_folders(told) == told
+
+
+def test_a_command_that_no_shell_would_read_has_no_folders_either():
+    assert without_folders("run /home/ann/x it's") == shlex.join(["run", "x", "it's"])
+
+
+def test_every_id_of_the_page_is_there_once(folder):
+    ids = re.findall(r' id="([^"]+)"', (folder / "report.html").read_text())
+    assert len(ids) == len(set(ids)) and "notes" in ids
 
 
 def test_marks_are_where_their_numbers_are():
