@@ -28,7 +28,7 @@ from fergi_reward.evaluation.model_pictures import ModelPictures, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
 from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
-from fergi_reward.evaluation.picture_scores import kept_scores, scoring_with
+from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores, scoring_with
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files import write_json
@@ -114,6 +114,11 @@ class CompareModelsOptions(ScoringOptions):
             return super().load_scorers(share)
         return {name: load_toy(self.base, name) for name in self.scorer_names}
 
+    def checkpoints_by_name(self) -> dict[str, str]:
+        """That of each scorer; a toy's own where the base model is one."""
+        toy = dict.fromkeys(self.scorer_names, f"of the toy {self.base}")
+        return toy if self.base in TOYS else checkpoints_of(self)
+
     def calibrations_by_name(self) -> dict[str, Calibration]:
         """Those asked for; by default the shipped one, or the emoji world's."""
         if self.calibrations or self.base not in EMOJI:
@@ -159,6 +164,7 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
         _embedder(options),
         options.seed,
         {name: calibrations[name].fingerprint() for name in rewards},
+        options.checkpoints_by_name(),
         command,
         tuple(notes),
     )

@@ -75,6 +75,7 @@ class Setting:
         embedder: Whose embedding the distances are of.
         seed: Of the pictures and the bootstrap.
         calibrations: The fingerprint of each calibration among the signals, by name; noted in the result.
+        checkpoints: That of each scorer, by name; noted too.
         command: Noted too.
         notes: Noted too.
     """
@@ -86,6 +87,7 @@ class Setting:
     embedder: str | None
     seed: int
     calibrations: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     notes: tuple[str, ...] = ()
 
@@ -113,6 +115,7 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
         command=setting.command,
         seed=setting.seed,
         calibrations=setting.calibrations,
+        checkpoints=setting.checkpoints,
     )
 
 

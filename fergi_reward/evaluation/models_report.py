@@ -33,7 +33,7 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
         title=f"Tuned models against {result.base}",
         verdict=[*(each.verdict for each in result.models), _drawn(result)],
         sections=list(_sections(result, folder)),
-        provenance=provenance(result.command, result.seed, fingerprints),
+        provenance=provenance(result.command, result.seed, fingerprints, result.checkpoints),
         notes=result.notes,
         data=asdict(result),
     )

@@ -139,6 +139,7 @@ class ModelsResult:
         command: The command that made it.
         seed: Of the pictures and of the bootstrap.
         calibrations: The fingerprint of each calibration that judged, by name.
+        checkpoints: That of each scorer, by name.
     """
 
     base: str
@@ -152,3 +153,4 @@ class ModelsResult:
     command: str
     seed: int
     calibrations: Mapping[str, str]
+    checkpoints: Mapping[str, str]

@@ -16,7 +16,9 @@ from fergi_reward.bulk.scoring import Score, Share
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.files import write_json
+from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.registry import scorer_table
 
 
 def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> pd.DataFrame | None:
@@ -82,6 +84,13 @@ def kept_scores(
     elif this_process()[0].rank:
         return None
     return pd.read_parquet(path).astype(dict.fromkeys(columns, float))
+
+
+def checkpoints_of(options: ScoringOptions) -> dict[str, str]:
+    """The checkpoint of each scorer, for a report: one of the hub at its revision, or the folder that was given."""
+    pinned = {row["name"]: f"{row['checkpoint']} at {row['revision']}" for row in scorer_table()}
+    given = {name: place_without_folders(place) for name, place in (text.split("=", 1) for text in options.checkpoints)}
+    return {name: given.get(name, pinned[name]) for name in options.scorer_names}
 
 
 def _noted(benchmark: Benchmark, options: ScoringOptions) -> dict[str, str]:

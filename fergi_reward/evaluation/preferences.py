@@ -17,6 +17,7 @@ from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
 from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
+from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
 from fergi_reward.evaluation.reliability import reliability
 
@@ -68,17 +69,23 @@ def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | Non
         found = benchmark_margins(BENCHMARKS[options.dataset](options.data), options, calibrations, options.out)
     if found is None:
         return None
-    return evaluate(found, calibrations, options.seed, command)
+    checkpoints = {} if options.dataset == FERGI else checkpoints_of(options)
+    return evaluate(found, calibrations, checkpoints, options.seed, command)
 
 
 def evaluate(
-    found: AllMargins, calibrations: Mapping[str, Calibration], seed: int, command: str = ""
+    found: AllMargins,
+    calibrations: Mapping[str, Calibration],
+    checkpoints: Mapping[str, str],
+    seed: int,
+    command: str = "",
 ) -> PreferenceResult:
     """Judge every model, and compare every two.
 
     Args:
         found: Their margins on the same pairs.
         calibrations: Whose fingerprints are noted, by name.
+        checkpoints: Noted in the result.
         seed: Of the bootstrap.
         command: Noted in the result.
 
@@ -98,6 +105,7 @@ def evaluate(
         command=command,
         seed=seed,
         calibrations={name: each.fingerprint() for name, each in calibrations.items()},
+        checkpoints=checkpoints,
     )
 
 

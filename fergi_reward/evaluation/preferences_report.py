@@ -24,7 +24,7 @@ def preferences_report(result: PreferenceResult) -> Report:
         title=f"Preferences on {result.data.title}{split}",
         verdict=list(_verdict(result)),
         sections=list(_sections(result)),
-        provenance=provenance(result.command, result.seed, fingerprints),
+        provenance=provenance(result.command, result.seed, fingerprints, result.checkpoints),
         notes=result.notes,
         data=asdict(result),
     )

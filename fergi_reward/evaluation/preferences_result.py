@@ -174,6 +174,7 @@ class PreferenceResult:
         command: The command that made it.
         seed: Of the bootstrap.
         calibrations: The fingerprint of each calibration that was asked for, by name.
+        checkpoints: That of each scorer, by name; none where scores are recorded.
     """
 
     data: Data
@@ -186,3 +187,4 @@ class PreferenceResult:
     command: str
     seed: int
     calibrations: Mapping[str, str]
+    checkpoints: Mapping[str, str]

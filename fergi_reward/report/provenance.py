@@ -18,15 +18,19 @@ PACKAGES = ("numpy", "pandas", "scipy", "torch", "transformers", "diffusers", "m
 _BETWEEN_PLACES = re.compile(r"(^[^/]*=|(?:,|:(?!//[^/]))(?=/|~|\.\./))")
 
 
-def provenance(command: str, seed: int, fingerprints: Mapping[str, str]) -> Provenance:
+def provenance(
+    command: str, seed: int, fingerprints: Mapping[str, str], checkpoints: Mapping[str, str] | None = None
+) -> Provenance:
     """The provenance of figures that this process made.
 
     Args:
-        command: The command line; of absolute paths in it only the last part is kept.
+        command: The command line; the folders that its paths lead through are left out.
         seed: Of all that was random.
         fingerprints: SHA-256 of what the figures were made from.
+        checkpoints: Of the scorers that ran, by name.
     """
-    return Provenance(without_folders(command), seed, dict(fingerprints), versions(), machine())
+    scorers = {f"scorer {name}": checkpoint for name, checkpoint in (checkpoints or {}).items()}
+    return Provenance(without_folders(command), seed, dict(fingerprints), versions() | scorers, machine())
 
 
 def without_folders(command: str) -> str:

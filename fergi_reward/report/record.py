@@ -242,7 +242,7 @@ class Provenance:
         command: The command that made them.
         seed: Of all that is random.
         fingerprints: SHA-256 of what they were made from, such as the dataset and the calibration.
-        versions: Of the packages.
+        versions: Of the packages, and the checkpoints of the scorers that ran.
         machine: Processor, cores, memory and accelerator.
     """
 

@@ -134,6 +134,8 @@ def test_by_default_some_scorers_are_not_in_the_default_reward(tmp_path):
     options += ["--tuned", tmp_path / "unet", "--trained-on", "image_reward,pickscore,hps_v2"]
     model = results(*options, out=tmp_path / "out")["models"][0]
     assert [one["signal"] for one in model["signals"] if one["held_out"]] == ["clip", "aesthetic"]
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["provenance"]["versions"]
+    assert told["scorer clip"] == "of the toy tiny"
     assert "from 1 prompt nothing follows" in model["verdict"]  # more prompts are all that it lacks
 
 

@@ -44,6 +44,7 @@ def result():
         command=f"{PROGRAM} --data '/home/ann smith/fergi'",
         seed=0,
         calibrations={"mine": "01ff"},
+        checkpoints={"clip": "org/clip at 02ff"},
     )
 
 
@@ -85,6 +86,7 @@ def test_everything_of_the_record_is_shown(result):
         "- The figures of mine flatter it.",
         "- dataset, its pairs: 00ff",
         "- calibration mine: 01ff",
+        "- scorer clip: org/clip at 02ff",
     ):
         assert part in text, part
 

@@ -1,11 +1,15 @@
 """The page in a real browser."""
 
 import pytest
+from click.testing import CliRunner
 
+from fergi_reward import emoji
+from fergi_reward.cli import main
 from fergi_reward.report.page import page
 from fergi_reward.report.write import write_report
 
 CELLS = "[...document.querySelector('table').tBodies[0].rows].map(row => row.cells[0].textContent)"
+REPEATED = "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, at, all) => all.indexOf(id) !== at)"
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -141,8 +145,7 @@ def test_what_a_screen_reader_needs_is_there(opened):
         "[...document.querySelectorAll('[aria-labelledby]')].flatMap(e => e.getAttribute('aria-labelledby').split(' '))"
     )
     assert browser.run(f"{named}.filter(id => !document.getElementById(id))") == []
-    repeated = "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, at, all) => all.indexOf(id) !== at)"
-    assert browser.run(repeated) == []
+    assert browser.run(REPEATED) == []
     browser.press("Tab", 9)
     assert browser.run("document.activeElement.className") == "skip"
 
@@ -169,6 +172,23 @@ def test_text_and_lines_have_enough_contrast(opened, scheme):
     text, plots = ["--ink", "--muted", "--accent"], [f"--series-{number}" for number in range(1, 7)]
     assert min(browser.run(CONTRAST.replace("NAMES", str(text)))) >= 4.5
     assert min(browser.run(CONTRAST.replace("NAMES", str(plots)))) >= 3
+
+
+def test_the_pages_of_evaluate_are_such_pages(browser, simulated, tmp_path):
+    """Two models whose names differ in their case alone, and people who are made up."""
+    for name in ("Mine", "mine"):
+        emoji.load_pipeline().unet.save_pretrained(tmp_path / name)
+    (tmp_path / "prompts.txt").write_text("a apple on a green background\n")
+    models = ["models", "--base=emoji", f"--tuned=Mine={tmp_path / 'Mine'}", f"--tuned=mine={tmp_path / 'mine'}"]
+    models += [f"--prompts={tmp_path / 'prompts.txt'}", "--samples=1", "--steps=1", "--trained-on=pickscore"]
+    for options in (models, ["preferences", f"--data={simulated}"]):
+        out = tmp_path / f"report of {options[0]}"
+        run = CliRunner().invoke(main, ["evaluate", *options, f"--out={out}"])
+        assert run.exit_code == 0, run.output
+        browser.open(out / "report.html", *SCREENS["phone"])
+        assert browser.complaints() == []
+        assert browser.run("document.documentElement.scrollWidth") == 390
+        assert browser.run(REPEATED) == []
 
 
 def test_the_calibration_report_is_such_a_page(browser, simulated, tmp_path):
