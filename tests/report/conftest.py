@@ -182,5 +182,6 @@ def report(tmp_path_factory):
         Section("grid", ["Another of that name."]),
         Section("Notes", ["Not those of the page."]),
     ]
-    origin = Provenance("make", 3, {"dataset": "00ff"}, {"fergi_reward": "0.1"}, {"processor": "none"})
+    versions = {"fergi_reward": "0.1", "scorer clip": f"openai/clip-vit-large-patch14 at {40 * '0'}"}
+    origin = Provenance("make", 3, {"dataset": "00ff"}, versions, {"processor": "none"})
     return Report("A report", ["It <works>."], sections, origin, ["Nothing left out."], {"figure": 42})
