@@ -43,7 +43,7 @@ def test_precisions_of_a_scorer_differ_and_float32_not_from_itself(measured):
 
 def test_the_reward_is_part_of_an_epoch_and_its_scorers_are_part_of_the_reward(measured):
     row = measured["rows"]["trainer reward_backprop"]
-    assert 0 < row["reward beside its scorers"] < row["reward"] < 1
+    assert 0 < row["reward beside its scorers"] < row["reward, forward"] < 1
     assert (row["images"], row["updates"]) == (64, 1)
     assert row["updates/s"] == pytest.approx(row["images/s"] / 64)
 
