@@ -92,7 +92,7 @@ def measure_scoring(measured: MeasuredRows, names: Sequence[str], given: dict[st
 
 
 def trainer_row(name: str, rounds: int, options: Sequence[str]) -> Row:
-    """Train for an epoch that warms up and one a round; the reward's share, without its gradients, is of all of them."""
+    """Train for an epoch that warms up and one a round; the reward's share of them is without its gradients."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         run = ToyRun.prepared(name, Path(folder), rounds + 1, options)
         seconds = run.epochs()

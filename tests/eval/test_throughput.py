@@ -22,7 +22,7 @@ def measured(run, out):
 def test_every_row_is_there_and_agrees_with_its_seconds(measured):
     scorers = [f"scorer {name} {dtype}" for name in SCORERS for dtype in ("float32", "bfloat16")]
     four = [f"four-prompts image_reward {dtype}" for dtype in ("float32", "bfloat16")]
-    curves = [f"{what} {name}" for name in SCORERS for what in ("batch", "count")]
+    curves = [f"{what} {name}" for name in (*SCORERS, "combined") for what in ("batch", "count")]
     points = {"batch": (1, 2), "count": (2, 4)}
     expected = {*scorers, *four, *(f"{curve} {x}" for curve in curves for x in points[curve.split()[0]])}
     expected |= {"combined combined", "combined one after the other", "combined decoding", "trainer reward_backprop"}
