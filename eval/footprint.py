@@ -6,7 +6,7 @@ process to the first score, with the checkpoint in the system's cache, so leave 
 rounds, by turns; trainers are started once. Memory is the peak of the resident size, weights that are mapped from a
 file included. The originals are started where `make parity` has built their environments, and read the same checkpoint.
 
-A run that was interrupted goes on with what its JSON file lacks.
+A run that was interrupted goes on with what its JSON file lacks; delete the file when the code has changed.
 
 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/footprint.py --out runs/footprint.json
 """

@@ -59,7 +59,15 @@ class ScoringPlan:
         """Of the rows that `scorer_rows` gives for a scorer."""
         keys = [f"{kind} {name} {dtype}" for kind in kinds(name) for dtype in self.dtypes]
         keys += [f"scorer {name} original"] if self.times_original(name) else []
-        return keys + [f"batch {name} {size}" for size in self.batches] + [f"count {name} {n}" for n in self.counts]
+        return keys + self.curve_keys(name)
+
+    def combined_keys(self) -> list[str]:
+        """Of the rows that `combined_rows` gives."""
+        return [f"combined {what}" for what in COMBINED] + self.curve_keys("combined")
+
+    def curve_keys(self, name: str) -> list[str]:
+        """Of the rows of a scorer's curves, or the combined reward's."""
+        return [f"batch {name} {size}" for size in self.batches] + [f"count {name} {n}" for n in self.counts]
 
 
 def kinds(name: str) -> list[str]:
@@ -105,13 +113,15 @@ def _moved(scorers: Mapping[str, Scorer], pictures: Sequence[Path]) -> dict[str,
     return {dtype: (of_dtype - first).abs().max().item() for dtype, of_dtype in scores.items()}
 
 
-def _scoring(scorer: Scorer, pictures: Sequence[Path], prompts: Sequence[str], batch: int = BATCH) -> Task:
+def _scoring(
+    scorer: Scorer | CombinedReward, pictures: Sequence[Path], prompts: Sequence[str], batch: int = BATCH
+) -> Task:
     """Each picture with each of the prompts."""
     repeated = [path for path in pictures for _ in prompts]
     return timed(lambda: scorer.score(repeated, [*prompts] * len(pictures), batch_size=batch))
 
 
-def _curves(name: str, scorer: Scorer, plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
+def _curves(name: str, scorer: Scorer | CombinedReward, plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
     """A call at each batch size, and for each number of pictures."""
     points = {f"batch {name} {size}": (max(plan.batches), size) for size in plan.batches}
     points |= {f"count {name} {count}": (count, BATCH) for count in plan.counts}
@@ -122,7 +132,7 @@ def _curves(name: str, scorer: Scorer, plan: ScoringPlan, pictures: Sequence[Pat
 
 
 def combined_rows(checkpoints: Mapping[str, Path], plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
-    """Rows of the combined reward of scorers, of these one after the other, and of decoding alone."""
+    """Rows of the combined reward of scorers, of these one after the other and of decoding alone, then its curves."""
     dtype, several = getattr(torch, plan.dtypes[-1]), pictures[: plan.images]
     scorers = [load_scorer(name, folder, dtype=dtype) for name, folder in checkpoints.items()]
     reward = CombinedReward.from_pretrained(scorers=scorers)
@@ -132,7 +142,8 @@ def combined_rows(checkpoints: Mapping[str, Path], plan: ScoringPlan, pictures: 
         "decoding": lambda: [open_picture(picture) for picture in several],
     }
     tasks = {f"combined {what}": timed(works[what]) for what in COMBINED}
-    return {key: row(plan.images, seconds) for key, seconds in by_turns(tasks, plan.rounds, "combined").items()}
+    rows = {key: row(plan.images, seconds) for key, seconds in by_turns(tasks, plan.rounds, "combined").items()}
+    return rows | _curves("combined", reward, plan, pictures)
 
 
 def by_turns(tasks: Mapping[str, Task], rounds: int, what: str) -> dict[str, list[float]]:

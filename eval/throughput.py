@@ -7,7 +7,7 @@ keeps a gradient for everything: it takes half as long again while it gets that 
 `make parity` has built their environments, without the reading of their checkpoint, which HPS's does at every call.
 The points of the curves are single calls, in the last of `--dtypes`. trl_comparison.py times TRL's trainers.
 
-A run that was interrupted goes on with what its JSON file lacks.
+A run that was interrupted goes on with what its JSON file lacks; delete the file when the code has changed.
 
 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/throughput.py --out runs/throughput.json
 """
@@ -87,12 +87,12 @@ def measure_scoring(measured: MeasuredRows, names: Sequence[str], given: dict[st
         for name in names:
             if measured.lacks(plan.keys(name)):
                 measured.add(scorer_rows(name, checkpoints[name], plan, pictures))
-        if set(names) == set(CHECKPOINTS) and measured.lacks(f"combined {what}" for what in COMBINED):
+        if set(names) == set(CHECKPOINTS) and measured.lacks(plan.combined_keys()):
             measured.add(combined_rows({name: checkpoints[name] for name in names}, plan, pictures))
 
 
 def trainer_row(name: str, rounds: int, options: Sequence[str]) -> Row:
-    """Train for an epoch that warms up and one a round; the reward's share is that of all of them."""
+    """Train for an epoch that warms up and one a round; the reward's share of them is without its gradients."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         run = ToyRun.prepared(name, Path(folder), rounds + 1, options)
         seconds = run.epochs()
@@ -100,7 +100,7 @@ def trainer_row(name: str, rounds: int, options: Sequence[str]) -> Row:
     row: Row = {"images": run.images, "updates": run.updates, "seconds": seconds}
     row |= {"s/image": median / run.images, "images/s": run.images / median, "updates/s": run.updates / median}
     if run.reward:
-        row |= {"reward": run.reward.total / sum(seconds)}
+        row |= {"reward, forward": run.reward.total / sum(seconds)}
         row |= {"reward beside its scorers": (run.reward.total - run.reward.in_scorers) / sum(seconds)}
     return row
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fergi_reward.best_of import Candidates, draw_candidates
 from fergi_reward.bulk.journal import Journal
+from fergi_reward.devices import named_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 from fergi_reward.images import open_picture, to_pixels
@@ -120,13 +121,7 @@ def checked_device(name: str | None) -> torch.device:
     Raises:
         FergiRewardError: This machine has none of that name.
     """
-    if name is None:
-        return device()
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise FergiRewardError(f"--device {name} cannot be used ({reason}): give cpu or cuda") from error
+    return device() if name is None else named_device(name)
 
 
 def load_adapter(pipeline: Pipeline, folder: Path) -> None:

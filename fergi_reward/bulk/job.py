@@ -12,6 +12,7 @@ from fergi_reward.bulk.journal import Journal
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.results import Outcome, write_results
 from fergi_reward.bulk.scoring import Engine, Score, Share, in_this_process, score_rows
+from fergi_reward.devices import named_device
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
@@ -52,10 +53,10 @@ class ScoringOptions:
         """The scorers by name, on this process's device.
 
         Raises:
-            FergiRewardError: A checkpoint is given for no scorer, or cannot be loaded.
+            FergiRewardError: A checkpoint is given for no scorer, or cannot be loaded; there is no such device.
         """
         gpus = torch.cuda.device_count()
-        device = self.device or (f"cuda:{share.rank % gpus}" if gpus else "cpu")
+        device = named_device(self.device or (f"cuda:{share.rank % gpus}" if gpus else "cpu"))
         checkpoints = dict(text.split("=", 1) for text in self.checkpoints)
         if unknown := set(checkpoints) - set(self.scorer_names):
             raise FergiRewardError(f"--checkpoint names {', '.join(unknown)}, which --scorers does not")

@@ -55,7 +55,7 @@ def on_ray(score: Callable[[Share], Score], workers: int, share: Share) -> Score
 
 def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Score], workers: int) -> Iterator[Entries]:
     from ray.data.exceptions import ExecutionTimeoutError
-    from ray.exceptions import ActorDiedError
+    from ray.exceptions import ActorDiedError, RayError
 
     with _cluster(), _quiet_data() as context:
         try:
@@ -67,10 +67,15 @@ def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Sco
                 f"no worker can start on Ray ({str(error).strip().splitlines()[-1]}): every node needs this version of "
                 "fergi-reward with the extra ray"
             ) from error
+        except RayError as error:
+            raise FergiRewardError(
+                f"Ray could not go on ({str(error).strip().splitlines()[-1]}): what is scored is kept, run this again"
+            ) from error
         except ExecutionTimeoutError as error:  # Ray Data starts a worker that dies again without end, but for this
             raise FergiRewardError(
-                f"nothing was scored on Ray for {context.execution_no_progress_timeout_s / 60:g} min: "
-                "see its log for workers that died or found no place, and run this again, it goes on where it stopped"
+                f"nothing was scored on Ray for {context.execution_no_progress_timeout_s / 60:g} min: see its log for "
+                "workers that died or found no place, and run this again, it goes on where it stopped; where the first "
+                "batch takes longer, set RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S"
             ) from error
 
 
@@ -187,9 +192,10 @@ def _cluster() -> Iterator[None]:
     try:
         with _silent_stderr():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise FergiRewardError(
-            f"Ray cannot join or start a cluster ({error}): if it has a token, set RAY_AUTH_MODE=token"
+            f"Ray cannot join or start a cluster ({error}): mend this, and if the cluster has a token, set "
+            "RAY_AUTH_MODE=token"
         ) from error
     try:
         yield
@@ -198,8 +204,13 @@ def _cluster() -> Iterator[None]:
 
 
 def _check_address(address: str) -> None:
-    """Ray itself would try for many minutes to reach a cluster that is not there."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
+    """Ray itself would try for many minutes to reach a cluster that is not there.
+
+    Through Ray's client (ray://) the manifest would be read on the cluster's head, not here.
+    """
+    if "://" in address:
+        raise FergiRewardError(f"RAY_ADDRESS is {address}: give HOST:PORT, on a machine that is a node of the cluster")
+    host, _, port = address.rpartition(":")
     if host:  # else it is one of Ray's words, auto or local
         try:
             socket.create_connection((host, int(port)), timeout=10).close()

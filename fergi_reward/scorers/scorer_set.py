@@ -7,7 +7,7 @@ import torch
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.scorers.base import Scorer
-from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.scorers.registry import load_scorer
 
 
 class ScorerSet:
@@ -35,9 +35,8 @@ class ScorerSet:
         offload: bool = False,
         check: Callable[[Scorer], None] | None = None,
     ) -> None:
-        self.given = tuple(scorers)
-        self.names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
         self.offload = offload
+        self._given = tuple(scorers)
         self._device, self._dtype, self._check = device, dtype, check
         self._checkpoints = dict(checkpoints or {})
         if unknown := set(self._checkpoints) - {scorer for scorer in scorers if isinstance(scorer, str)}:
@@ -51,17 +50,17 @@ class ScorerSet:
 
     def __getstate__(self) -> dict[str, object]:
         """Scorers that were given by name are pickled as names: who unpickles loads them again."""
-        given = {place: scorer for place, scorer in self._loaded.items() if isinstance(self.given[place], Scorer)}
+        given = {place: scorer for place, scorer in self._loaded.items() if isinstance(self._given[place], Scorer)}
         return {**self.__dict__, "_loaded": given}
 
     def loaded(self) -> list[Scorer]:
         """All of them; those that were given by name are loaded now."""
-        for place, name in enumerate(self.given):
+        for place, name in enumerate(self._given):
             if place not in self._loaded:
                 device = "cpu" if self.offload else self._device
                 where = self._checkpoints.get(str(name))
                 self._take(place, load_scorer(str(name), where, device=device, dtype=self._dtype))
-        return [self._loaded[place] for place in range(len(self.given))]
+        return [self._loaded[place] for place in range(len(self._given))]
 
     def awake(self) -> Iterator[Scorer]:
         """Each scorer, where it is to score; one that is parked is moved there and, after its turn, back."""

@@ -10,7 +10,9 @@ import time
 from contextlib import chdir
 
 import numpy as np
+import psutil
 import pytest
+import ray
 import torch
 from click.testing import CliRunner
 from PIL import Image
@@ -21,8 +23,6 @@ from fergi_reward.bulk.scoring import Share
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 
-psutil = pytest.importorskip("psutil")
-ray = pytest.importorskip("ray")
 ROWS = 600
 
 
@@ -112,7 +112,7 @@ def killed_in_the_middle(folder, out, engine, **environment):
 def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
     errors = (folder / "local.errors.csv").read_bytes()
     before = killed_in_the_middle(folder, "ray.csv", "local")
-    process = start(folder, "ray.csv", "ray")  # no cluster is there, it starts one
+    process = start(folder, "ray.csv", "ray", RAY_ADDRESS="local")  # it starts one
     wait_for_scores(process, folder, "ray.csv", more_than=before)
     workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "MapWorker" in "".join(p.cmdline())]
     assert len(workers) > 1
@@ -136,6 +136,13 @@ def test_a_cluster_that_is_not_there(within, monkeypatch):
     result = CliRunner().invoke(main, arguments("nowhere.csv", "ray"))
     assert result.exit_code == 2
     assert f"no Ray cluster answers at RAY_ADDRESS={address}" in result.stderr
+
+
+def test_rays_client_is_refused(within, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    result = CliRunner().invoke(main, arguments("client.csv", "ray"))
+    assert result.exit_code == 2
+    assert "RAY_ADDRESS is ray://head:10001: give HOST:PORT" in result.stderr
 
 
 def test_one_process_goes_on_for_ray(cluster, within):

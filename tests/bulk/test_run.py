@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_without_scoring_anything_twice(manifest, options, 
 
 def test_two_processes_give_the_bits_of_one(manifest, options, tmp_path):
     two, one = tmp_path / "two.parquet", tmp_path / "one.parquet"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     result = subprocess.run([*launch, *command(manifest, options, two)], capture_output=True, text=True)
     assert "exitcode  : 3" in result.stderr
     score("--images", manifest, *options, "--out", one)
@@ -127,6 +127,7 @@ def test_two_processes_give_the_bits_of_one(manifest, options, tmp_path):
         (["--scorers", "pickscore,hps_v2,hps_v2.0"], "--scorers names hps_v2 twice"),
         (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
         (["--prompts", "p.txt"], "a manifest holds its own prompts"),
+        (["--device", "nonsense"], "--device nonsense cannot be used"),
         (["--images", "nowhere.csv"], "nowhere.csv cannot be read"),
         (["--calibration", "nowhere.json"], "nowhere.json cannot be read"),
     ],

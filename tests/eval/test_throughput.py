@@ -22,7 +22,7 @@ def measured(run, out):
 def test_every_row_is_there_and_agrees_with_its_seconds(measured):
     scorers = [f"scorer {name} {dtype}" for name in SCORERS for dtype in ("float32", "bfloat16")]
     four = [f"four-prompts image_reward {dtype}" for dtype in ("float32", "bfloat16")]
-    curves = [f"{what} {name}" for name in SCORERS for what in ("batch", "count")]
+    curves = [f"{what} {name}" for name in (*SCORERS, "combined") for what in ("batch", "count")]
     points = {"batch": (1, 2), "count": (2, 4)}
     expected = {*scorers, *four, *(f"{curve} {x}" for curve in curves for x in points[curve.split()[0]])}
     expected |= {"combined combined", "combined one after the other", "combined decoding", "trainer reward_backprop"}
@@ -43,7 +43,7 @@ def test_precisions_of_a_scorer_differ_and_float32_not_from_itself(measured):
 
 def test_the_reward_is_part_of_an_epoch_and_its_scorers_are_part_of_the_reward(measured):
     row = measured["rows"]["trainer reward_backprop"]
-    assert 0 < row["reward beside its scorers"] < row["reward"] < 1
+    assert 0 < row["reward beside its scorers"] < row["reward, forward"] < 1
     assert (row["images"], row["updates"]) == (64, 1)
     assert row["updates/s"] == pytest.approx(row["images/s"] / 64)
 
