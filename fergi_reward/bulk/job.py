@@ -94,10 +94,19 @@ def score_into(
     total = sum(1 for _ in index())
     share, wait = this_process()
     scored = engine(score, options.workers, share)
-    journal = Journal(out.with_name(f".{out.name}.journal"), noted)
+    journal = journal_of(out, noted)
     score_rows(rows, scored, journal, total=total, batch_size=options.batch_size, share=share)
     wait()
     return write_results(index(), columns, journal, out) if share.rank == 0 else None
+
+
+def journal_of(out: Path, noted: Mapping[str, str]) -> Journal:
+    """What was scored so far of a table.
+
+    Raises:
+        FergiRewardError: It is that of something else.
+    """
+    return Journal(out.with_name(f".{out.name}.journal"), noted)
 
 
 def this_process() -> tuple[Share, Callable[[], None]]:

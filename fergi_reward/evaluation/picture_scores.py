@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from fergi_reward.bulk.job import ScoringOptions, score_into, this_process
+from fergi_reward.bulk.job import ScoringOptions, journal_of, score_into, this_process
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.results import errors_file
 from fergi_reward.bulk.scoring import Score, Share
@@ -77,13 +77,31 @@ def kept_scores(
     kept = path.is_file() and note.is_file()
     if kept and json.loads(note.read_text(encoding="utf-8")) != noted:
         raise FergiRewardError(f"{path} holds scores of a run with other options: delete it, or give another --out")
-    if not kept or errors_file(path).is_file():  # what could not be read then may be there now
+    if not kept or errors_file(path).is_file():
+        if kept:  # what could not be read then may be there now
+            _take_over(path, index, columns, noted)
         if score_into(path, rows, index, scoring, columns, noted, options) is None:
             return None
         write_json(note, noted)
     elif this_process()[0].rank:
         return None
     return pd.read_parquet(path).astype(dict.fromkeys(columns, float))
+
+
+def _take_over(path: Path, index: Callable[[], Iterator[Row]], columns: list[str], noted: Mapping[str, str]) -> None:
+    """Put the scores of a table into its journal, so that only what it lacks is scored."""
+    share, wait = this_process()
+    journal = journal_of(path, noted) if share.rank == 0 else None
+    if journal and not journal.done():
+        table = pd.read_parquet(path)
+        known = dict(
+            zip(zip(table["image"], table["prompt"], strict=True), table[columns].to_dict("records"), strict=True)
+        )
+        with journal.appending(share.rank) as append:
+            for row in index():
+                if scores := known.get((row.image, row.prompt)):
+                    append([(row.number, {"scores": scores})])
+    wait()
 
 
 def checkpoints_of(options: ScoringOptions) -> dict[str, str]:
