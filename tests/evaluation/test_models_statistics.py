@@ -134,7 +134,9 @@ def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
     assert model.best[0].gain == pytest.approx(5 / np.delete(np.arange(40), 38).std(ddof=1))  # as `standardised` has it
     assert model.worst[0].tuned == "mine/pictures/0020_02.png" and model.worst[0].gain < 0
     assert not {one.tuned for one in model.best} & {one.tuned for one in model.worst}
-    assert model.diversity == Diversity("clip", 19, 0.4, 0.1, pytest.approx(-0.3), pytest.approx((-0.3, -0.3)))
+    assert model.diversity == Diversity(
+        "clip", 19, pytest.approx(0.4), pytest.approx(0.1), pytest.approx(-0.3), pytest.approx((-0.3, -0.3))
+    )
     base = measured("base", {"clip": [np.nan] * 40, "pickscore": [0.0] * 40})
     with pytest.raises(FergiRewardError, match="no pair of pictures of base and mine"):
         compare(base, [replace(base, model=replace(base.model, name="mine"))], SIGNALS, setting())
