@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -72,6 +74,24 @@ def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def two_processes() -> Callable[[list[str]], "subprocess.Popen[str]"]:
+    """A function that starts a Python command in two processes, as users of accelerate do."""
+
+    def start(command: list[str]) -> "subprocess.Popen[str]":
+        # With --cpu accelerate starts one process, whatever their number; with --multi_gpu as many as are asked for.
+        options = ["--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "accelerate.commands.launch", *options, *command],
+            env={**os.environ, "ACCELERATE_USE_CPU": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
 
 
 @pytest.fixture(scope="session")

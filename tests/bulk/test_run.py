@@ -109,11 +109,11 @@ def test_a_killed_run_goes_on_without_scoring_anything_twice(manifest, options, 
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(whole), rtol=0, atol=1e-5)
 
 
-def test_two_processes_give_the_bits_of_one(manifest, options, tmp_path):
+def test_two_processes_give_the_bits_of_one(manifest, options, two_processes, tmp_path):
     two, one = tmp_path / "two.parquet", tmp_path / "one.parquet"
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    result = subprocess.run([*launch, *command(manifest, options, two)], capture_output=True, text=True)
-    assert "exitcode  : 3" in result.stderr
+    process = two_processes(command(manifest, options, two))
+    _, stderr = process.communicate()
+    assert "rank      : 0" in stderr and "exitcode  : 3" in stderr
     score("--images", manifest, *options, "--out", one)
     assert two.read_bytes() == one.read_bytes()
 

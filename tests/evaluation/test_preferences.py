@@ -146,7 +146,7 @@ def test_a_picture_that_is_put_back_counts_and_whole_scores_are_used_again(hpdv2
     assert results(*options, out=tmp_path / "out")[0] | {"provenance": {}} == record | {"provenance": {}}
 
 
-def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, tmp_path):
+def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, two_processes, tmp_path):
     options = ["evaluate", "preferences", "--dataset", "pickapic", "--data", str(pickapic_folder), *TOY]
     options += ["--batch-size", "4", "--out", str(tmp_path / "two")]
     journal = tmp_path / "two" / ".scores.parquet.journal"
@@ -156,10 +156,14 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "two" / "scores.parquet").exists()
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--main_process_port", "0", "-m", "fergi_reward"]
-    run = subprocess.run([*launch, *options], capture_output=True, text=True)
-    assert run.returncode == 0 and run.stdout.count("# Preferences on Pick-a-Pic v2") == 1, run.stderr
+    process = two_processes(["-m", "fergi_reward", *options])
+    ranks = set()
+    while process.poll() is None:
+        ranks |= {path.stem[-1] for path in journal.glob("*.jsonl")}
+        time.sleep(0.01)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0 and stdout.count("# Preferences on Pick-a-Pic v2") == 1, stderr
+    assert ranks == {"0", "1"}
     options[-1] = str(tmp_path / "one")
     assert CliRunner().invoke(main, options).exit_code == 0
     one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))
