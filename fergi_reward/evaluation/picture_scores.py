@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -79,7 +80,7 @@ def kept_scores(
         raise FergiRewardError(f"{path} holds scores of a run with other options: delete it, or give another --out")
     if not kept or errors_file(path).is_file():
         if kept:  # what could not be read then may be there now
-            _take_over(path, index, columns, noted)
+            _take_over(path, index, columns, noted, options.batch_size)
         if score_into(path, rows, index, scoring, columns, noted, options) is None:
             return None
         write_json(note, noted)
@@ -88,19 +89,25 @@ def kept_scores(
     return pd.read_parquet(path).astype(dict.fromkeys(columns, float))
 
 
-def _take_over(path: Path, index: Callable[[], Iterator[Row]], columns: list[str], noted: Mapping[str, str]) -> None:
-    """Put the scores of a table into its journal, so that only what it lacks is scored."""
+def _take_over(
+    path: Path, index: Callable[[], Iterator[Row]], columns: list[str], noted: Mapping[str, str], batch_size: int
+) -> None:
+    """Put the whole batches of a table into its journal, so that only the others are scored, as if for the first time.
+
+    In a batch with others a score may have another last bit than alone.
+    """
     share, wait = this_process()
     journal = journal_of(path, noted) if share.rank == 0 else None
     if journal and not journal.done():
         table = pd.read_parquet(path)
-        known = dict(
-            zip(zip(table["image"], table["prompt"], strict=True), table[columns].to_dict("records"), strict=True)
-        )
+        keys = zip(table["image"], table["prompt"], strict=True)
+        known = dict(zip(keys, table[columns].to_dict("records"), strict=True))
+        rows = index()
         with journal.appending(share.rank) as append:
-            for row in index():
-                if scores := known.get((row.image, row.prompt)):
-                    append([(row.number, {"scores": scores})])
+            while batch := list(islice(rows, batch_size)):
+                scores = [known.get((row.image, row.prompt)) for row in batch]
+                if None not in scores:
+                    append([(row.number, {"scores": found}) for row, found in zip(batch, scores, strict=True)])
     wait()
 
 
