@@ -1,9 +1,19 @@
+import os
+import signal
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json, write_text, written_whole
+from fergi_reward.files import folder_written_whole, sweep, write_json, write_text, written_whole
+from fergi_reward.locks import owned
+
+
+def _names(folder):
+    return [path.name for path in folder.iterdir()]
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -44,3 +54,94 @@ def test_a_link_stays_a_link(tmp_path):
     write_text(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_text() == "new"
+
+
+def test_files_about_people_are_for_their_owner(tmp_path):
+    write_text(tmp_path / "rows.csv", "text", private=True)
+    with folder_written_whole(tmp_path / "folder", private=True) as folder:
+        (folder / "a.txt").write_text("text")
+    assert stat.S_IMODE((tmp_path / "rows.csv").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "result.txt"
+    write_text(path, "old")
+    full = r"cannot write .*result.txt \(No space left on device\): make room"
+    with pytest.raises(FergiRewardError, match=full), written_whole(path) as temporary:
+        temporary.write_text("half")
+        Path("/dev/full").write_text("text")
+    assert path.read_text() == "old"
+    assert _names(tmp_path) == ["result.txt"]
+
+
+def test_what_a_block_cannot_read_is_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "result.txt"):
+        (tmp_path / "missing").read_text()
+
+
+def test_a_folder_is_exchanged_and_is_never_absent(tmp_path):
+    path = tmp_path / "best"
+    for text in ("old", "new"):
+        with folder_written_whole(path) as folder:
+            (folder / text).write_text(text)
+            if text == "new":
+                assert _names(path) == ["old"]
+    assert _names(path) == ["new"]
+    assert _names(tmp_path) == ["best"]
+
+
+def test_where_names_cannot_be_exchanged_a_kill_between_loses_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "best"
+    monkeypatch.setattr("fergi_reward.files._exchanged", lambda first, second: False)
+    with folder_written_whole(path) as folder:
+        (folder / "old").write_text("old")
+    (tmp_path / "best").rename(tmp_path / ".partial-0123.aside-best")  # what a kill between the two renames leaves
+    sweep(tmp_path)
+    assert _names(path) == ["old"]
+    with folder_written_whole(path) as folder:
+        (folder / "new").write_text("new")
+    assert _names(path) == ["new"]
+    assert _names(tmp_path) == ["best"]
+
+
+def test_leftovers_of_a_kill_are_swept_and_what_is_being_written_stays(tmp_path):
+    code = f"""
+import os, signal, pathlib
+from fergi_reward.files import folder_written_whole, written_whole
+with folder_written_whole(pathlib.Path({str(tmp_path)!r}) / "lora") as folder:
+    (folder / "a").write_text("a")
+    with written_whole(pathlib.Path({str(tmp_path)!r}) / "s.parquet"):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert len(_names(tmp_path)) == 2
+    with written_whole(tmp_path / "mine.txt") as temporary, folder_written_whole(tmp_path / "mine") as folder:
+        sweep(tmp_path)
+        assert set(tmp_path.iterdir()) == {temporary, folder}
+
+
+def test_two_runs_cannot_own_one_output(tmp_path):
+    out = tmp_path / "scores.parquet"
+    with (
+        owned(out),
+        pytest.raises(FergiRewardError, match=rf"another run \(process {os.getpid()}\) is writing .*scores.parquet"),
+        owned(out),
+    ):
+        pass
+    with owned(out):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_owner_owns_nothing(tmp_path):
+    code = f"""
+import os, signal, pathlib
+from fergi_reward.locks import owned
+with owned(pathlib.Path({str(tmp_path)!r}) / "out"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code])
+    with owned(tmp_path / "out"):
+        pass
+    assert list(tmp_path.iterdir()) == []

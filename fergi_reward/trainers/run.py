@@ -8,7 +8,6 @@ Names count finished epochs.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_text
+from fergi_reward.files import folder_written_whole, write_text
 from fergi_reward.trainers.config import TrainerConfig
 
 WEIGHT_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -163,28 +162,6 @@ def _check_processes(seen: int) -> None:
         raise FergiRewardError(
             f"{started} processes were started, but accelerate sees {seen}: on CPUs, export ACCELERATE_USE_CPU=1 first"
         )
-
-
-@contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the name `path` when the block ends well; an older one there is replaced.
-
-    Raises:
-        FergiRewardError: The folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        try:
-            temporary.chmod(0o755)
-            yield temporary
-            if path.exists():
-                shutil.rmtree(path)
-            temporary.replace(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise FergiRewardError(f"cannot write {path} ({error.strerror}): make room or choose another place") from error
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import folder_written_whole
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
@@ -29,7 +30,7 @@ from fergi_reward.trainers.pipelines import (
     schedule_of,
 )
 from fergi_reward.trainers.rewards import Reward
-from fergi_reward.trainers.run import Run, folder_written_whole
+from fergi_reward.trainers.run import Run
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_noise
 from fergi_reward.trainers.weights import attach, copied, loading_line, overwrite, swapped_in

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.files import folder_written_whole
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.run import Run, folder_written_whole
+from fergi_reward.trainers.run import Run
 
 
 def run_in(folder, **options):
