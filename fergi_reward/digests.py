@@ -21,7 +21,7 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over the relative names and the bytes of all files below a folder; names that begin with a dot are left out.
+    """SHA-256 over the names and the bytes of all files below a folder, but for hidden ones.
 
     Raises:
         OSError: One of them cannot be read.
