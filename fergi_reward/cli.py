@@ -121,7 +121,7 @@ def calibrate(
     """Fit the weights of the reward to preferences, and judge them on participants they have not seen."""
     from fergi_reward.calibration import report as reports
     from fergi_reward.calibration.protocols import calibrate as run
-    from fergi_reward.csv_files import BadRows
+    from fergi_reward.csv_numbers import BadRows
     from fergi_reward.layouts import read_preferences
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.report.markdown import markdown_table
@@ -164,7 +164,7 @@ def _listed(names: str | None) -> list[str] | None:
 @skip_bad
 def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
     """Compute the activation of every action unit of every valid clip from the frames."""
-    from fergi_reward.csv_files import BadRows
+    from fergi_reward.csv_numbers import BadRows
     from fergi_reward.fergi import activations_from_frames, locate, read_images
     from fergi_reward.files import written_whole
 

@@ -16,7 +16,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.csv_files import BadRows, Column, read_numbers
+from fergi_reward.csv_files import Column
+from fergi_reward.csv_numbers import BadRows, read_numbers
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
 from fergi_reward.reactions.sources import FERGI, SIMULATED

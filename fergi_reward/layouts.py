@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.csv_files import BadRows
+from fergi_reward.csv_numbers import BadRows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.extracted import read_extracted, read_rated
 from fergi_reward.fergi import locate, read_fergi

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fergi_reward.csv_files import BadRows
+from fergi_reward.csv_numbers import BadRows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.fergi import ACTION_UNITS, locate, read_fergi
 from fergi_reward.simulated_fergi import write_simulated_fergi

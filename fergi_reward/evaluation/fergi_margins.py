@@ -19,7 +19,7 @@ from fergi_reward.calibration.bradley_terry import Model, held_out_margins
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.crossval import HeldOut
 from fergi_reward.calibration.table import Pairs, PreferenceTable
-from fergi_reward.csv_files import BadRows
+from fergi_reward.csv_numbers import BadRows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
