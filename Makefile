@@ -17,8 +17,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: $(INSTALLED)
 	@$(BIN)/python training/demo.py
 
+# A worker for each core, with one thread each. The tests of a file stay together and share what they build.
+WORKERS ?= auto
+
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 10
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

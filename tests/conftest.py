@@ -12,6 +12,7 @@ import pytest
 
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.simulated_fergi import write_simulated_fergi
+from tests.forked import Forked
 
 if TYPE_CHECKING:
     from fergi_reward.predictor.predictor import ReactionPredictor
@@ -77,8 +78,14 @@ def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
 
 
 @pytest.fixture(scope="session")
+def forked() -> type[Forked]:
+    """What starts a Python program in processes of its own within a fraction of a second: see tests/forked.py."""
+    return Forked
+
+
+@pytest.fixture(scope="session")
 def two_processes() -> Callable[[list[str]], "subprocess.Popen[str]"]:
-    """A function that starts a Python command in two processes, as users of accelerate do."""
+    """A function that starts a Python command in two processes, as users of accelerate do, which takes many seconds."""
 
     def start(command: list[str]) -> "subprocess.Popen[str]":
         # With --cpu accelerate starts one process, whatever their number; with --multi_gpu as many as are asked for.

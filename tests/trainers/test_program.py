@@ -2,10 +2,7 @@
 
 import io
 import json
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +19,6 @@ PROGRAMS = {
 RUN = ["checkpoints", "grids", "logs", "lora", "metrics.jsonl"]
 SMALL = ["--num_epochs", "2", "--sample_num_steps", "2", "--grid_num_images", "2"]
 GUARDED = ["--judges", "clip", "--judge_num_images", "4", "--judge_freq", "1", "--uncertainty_penalty", "0.5"]
-
-
-def run_program(*arguments, launcher=()):
-    command = [sys.executable, *launcher, *arguments]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
 
 
 def batches_for(name, processes):
@@ -84,14 +75,14 @@ def pairs(tmp_path_factory):
     return path
 
 
-def test_diffusion_dpo_in_two_processes_does_what_one_does(pairs, tmp_path):
+def test_diffusion_dpo_in_two_processes_does_what_one_does(pairs, forked, tmp_path):
     program = ["training/diffusion_dpo.py", "--config", "configs/diffusion_dpo_emoji.yaml", "--pairs", str(pairs)]
     options = ["--num_epochs", "1", "--train_updates_per_epoch", "3", "--judges", "image_reward", "--beta", "50"]
     options += ["--held_out", str(pairs), "--held_out_split", "train", "--judge_num_images", "2"]
     two = [*program, *options, "--train_batch_size", "2", "--output_dir", str(tmp_path / "two")]
-    result = run_program(*two, launcher=["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"])
-    assert result.returncode == 0, result.stderr
-    assert "skipped 1 damaged" in result.stdout
+    run = forked(two, 2, cwd=ROOT)
+    assert run.wait() == 0, run.stderr
+    assert "skipped 1 damaged" in run.stdout
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         one = [*program[1:], *options, "--train_batch_size", "4", "--output_dir", str(tmp_path / "one")]
@@ -107,13 +98,12 @@ def test_diffusion_dpo_in_two_processes_does_what_one_does(pairs, tmp_path):
         assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
 
 
-def test_two_processes_do_what_one_does(finished, tmp_path):
+def test_two_processes_do_what_one_does(finished, forked, tmp_path):
     name, folder = finished
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     arguments = [*PROGRAMS[name], *SMALL, *GUARDED, *batches_for(name, 2), "--output_dir", str(tmp_path / "two")]
-    result = run_program(*arguments, launcher=launcher)
-    assert result.returncode == 0, result.stderr
-    assert "epoch 2/2: reward " in result.stdout
+    run = forked(arguments, 2, cwd=ROOT)
+    assert run.wait() == 0, run.stderr
+    assert "epoch 2/2: reward " in run.stdout
     ours, theirs = (
         [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
         for place in (folder, tmp_path / "two")
@@ -134,9 +124,9 @@ def test_two_processes_do_what_one_does(finished, tmp_path):
         ("diffusion_dpo", ["--calibration", "mine.json"], "error: unknown option 'calibration'"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(program, arguments, message):
+def test_a_mistake_is_one_line_and_status_2(program, arguments, message, forked):
     command = {**PROGRAMS, "diffusion_dpo": ["training/diffusion_dpo.py", "--model", "emoji"]}[program]
-    result = run_program(*command, *arguments)
-    assert result.returncode == 2
-    assert result.stderr.startswith(message)
-    assert result.stderr.count("\n") == 1
+    run = forked([*command, *arguments], cwd=ROOT)
+    assert run.wait() == 2
+    assert run.stderr.startswith(message)
+    assert run.stderr.count("\n") == 1
