@@ -10,6 +10,7 @@ import click
 
 from fergi_reward.config_file import read_config
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.interrupts import Interrupted, raised
 from fergi_reward.version import __version__
 
 if TYPE_CHECKING:
@@ -22,15 +23,31 @@ class UserMistake(click.ClickException):
     exit_code = 2
 
 
+# Commands that go on where they were stopped; the others begin again.
+RESUMING = {"score", "best-of", "extract", "evaluate"}
+
+
+class Stopped(click.ClickException):
+    """A signal ended the command: one sentence, the exit status that schedulers expect."""
+
+    def __init__(self, interrupted: Interrupted, command: str | None) -> None:
+        resumes = ", it resumes" if command in RESUMING else ""
+        super().__init__(f"{interrupted}: run the same command again{resumes}")
+        self.exit_code = interrupted.exit_status
+
+
 class Commands(click.Group):
     """Shows the library's errors as one sentence, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command; its --config is read in here too."""
         try:
-            return super().invoke(ctx)
+            with raised():
+                return super().invoke(ctx)
         except FergiRewardError as error:
             raise UserMistake(str(error)) from error
+        except Interrupted as interrupted:
+            raise Stopped(interrupted, ctx.invoked_subcommand) from interrupted
 
 
 PATH = click.Path(path_type=Path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.interrupts import Interrupted, raised
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -70,14 +71,16 @@ def _build(
 
 @contextmanager
 def one_sentence_for_mistakes() -> Iterator[None]:
-    """Print a user's mistake without a traceback and leave with exit status 2; with 130 after Ctrl-C."""
+    """Print a user's mistake without a traceback and exit with status 2; after signal n with status 128 + n."""
     try:
-        yield
+        with raised():
+            yield
     except FergiRewardError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        sys.exit(interrupted.exit_status)
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 
@@ -51,9 +53,16 @@ def test_help_explains_every_option():
         assert field.metadata["help"].split(";")[0][:40] in explained, field.name
 
 
-@pytest.mark.parametrize(("error", "status"), [(FergiRewardError("wrong: do right"), 2), (KeyboardInterrupt(), 130)])
-def test_a_program_ends_with_a_status_and_without_a_traceback(error, status, capsys):
+def test_a_mistake_ends_a_program_with_status_2_and_without_a_traceback(capsys):
     with pytest.raises(SystemExit) as caught, one_sentence_for_mistakes():
-        raise error
-    assert caught.value.code == status
-    assert capsys.readouterr().err == ("error: wrong: do right\n" if status == 2 else "")
+        raise FergiRewardError("wrong: do right")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: wrong: do right\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_a_program_with_the_status_that_schedulers_expect(number, capsys):
+    with pytest.raises(SystemExit) as caught, one_sentence_for_mistakes():
+        os.kill(os.getpid(), number)
+    assert caught.value.code == 128 + number
+    assert capsys.readouterr().err == f"stopped by {number.name}\n"
