@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fergi_reward.calibration.calibration import Calibration, Fit
+from fergi_reward.digests import record_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, open_picture, picture_list
 from fergi_reward.predictor.predictor import ReactionPredictor
@@ -203,6 +204,20 @@ class CombinedReward:
             "reaction": self._described_reaction(),
             "calibration": {**made_by, "au_source": record.au_source, "library_version": record.library_version},
         }
+
+    def fingerprints(self) -> dict[str, str]:
+        """What the numbers in `describe` cannot tell apart, by content: a digest for each scorer, by its term.
+
+        Scorers that were given by name are loaded now. Also one of the `calibration`, and where there are any, of the
+        `predictor` and of the `recorded` reactions.
+        """
+        digests = {scorer.name: scorer.weights_digest() for scorer in self.scorers}
+        digests["calibration"] = self.calibration.fingerprint()
+        if self._predictor:
+            digests["predictor"] = self._predictor.fingerprint
+        if self._recorded:
+            digests["recorded"] = record_digest(dict(self._recorded.activations))
+        return digests
 
     def _described_reaction(self) -> dict[str, Any]:
         mode = {"mode": self._reaction}

@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward import tiny
+from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.recorded import RecordedReactions
@@ -204,3 +204,14 @@ def test_scorers_that_agree_to_the_bit_have_a_finite_gradient(scorer):
 def test_penalties_that_cannot_be(scorer, penalty, message):
     with pytest.raises(FergiRewardError, match=message):
         CombinedReward([scorer], calibration(), uncertainty_penalty=penalty)
+
+
+def test_fingerprints_tell_rewards_apart_that_describe_alike():
+    weights = Calibration.load(emoji.CALIBRATION)
+    names = weights.scorers
+    make = {"image_reward": tiny.image_reward, "pickscore": tiny.pickscore, "hps_v2": tiny.hps}
+    one, two = (CombinedReward([make[name](seed=seed) for name in names], weights) for seed in (0, 1))
+    assert one.describe() == two.describe()
+    assert one.fingerprints().keys() == {*names, "calibration"}
+    assert all(one.fingerprints()[name] != two.fingerprints()[name] for name in names)
+    assert one.fingerprints()["calibration"] == two.fingerprints()["calibration"] == weights.fingerprint()

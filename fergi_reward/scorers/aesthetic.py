@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 from fergi_reward.scorers.base import Option
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
-from fergi_reward.scorers.clip import CLIPImageScorer, CLIPScorer, number_positions, without_positions
+from fergi_reward.scorers.clip import (
+    CLIPImageScorer,
+    CLIPScorer,
+    config_record,
+    number_positions,
+    without_positions,
+)
 from fergi_reward.scorers.image_reward import linear_head
 
 if TYPE_CHECKING:
@@ -45,6 +51,7 @@ class AestheticScorer(CLIPImageScorer):
 
         super().__init__()
         self.model = CLIPVisionModelWithProjection(config)
+        self.sizes = config_record(config)
         self.head = linear_head(config.projection_dim)
         self.size = cast(Any, config).image_size
 

@@ -4,9 +4,10 @@ A scorer file supplies five steps (`preprocess`, `transform`, `encode_images`, `
 the batching and the work saved on repeated images and prompts are here, once.
 """
 
+import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from fergi_reward.digests import record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, check_pixels, open_picture, picture_list
 from fergi_reward.scorers.checkpoints import Checkpoint
@@ -32,6 +34,7 @@ class Scorer(nn.Module, ABC):
         name: The term's name in tables, calibrations and rewards.
         higher_is_better: Whether people prefer the higher score.
         is_differentiable: Whether gradients reach the pixels.
+        sizes: Of the model, and what else the weights alone do not say, such as its activations: JSON.
         license: Of the checkpoint.
         default_checkpoint: Its place on the hub.
         revision: The commit of `default_checkpoint` that the scores were checked against.
@@ -44,6 +47,7 @@ class Scorer(nn.Module, ABC):
     name: str
     higher_is_better: ClassVar[bool] = True
     is_differentiable: ClassVar[bool] = True
+    sizes: Mapping[str, Any]
     license: ClassVar[str]
     default_checkpoint: ClassVar[str]
     revision: ClassVar[str]
@@ -112,6 +116,21 @@ class Scorer(nn.Module, ABC):
     @abstractmethod
     def towers(self) -> Sequence[nn.Module]:
         """The modules that may run in a lower precision, the image tower first."""
+
+    def weights_digest(self) -> str:
+        """SHA-256 of all that makes a score of a picture and a prompt: weights as loaded, sizes, options, tokenizer.
+
+        Wherever they were loaded from; the dtype of the weights is part of it, the device is not.
+        """
+        options = {name: value for name, value in vars(self).items() if isinstance(value, bool | int | float | str)}
+        made_of = {
+            "class": type(self).__name__,
+            "options": {name: value for name, value in options.items() if name != "training"},
+            "sizes": self.sizes,
+            "tokenizer": _tokenizer_record(getattr(self, "tokenizer", None)),
+            "weights": tensors_digest(self.state_dict()),
+        }
+        return record_digest(made_of)
 
     @property
     def device(self) -> torch.device:
@@ -218,6 +237,18 @@ class Scorer(nn.Module, ABC):
     def _own_precision(self) -> Iterator[None]:
         with torch.autocast(self.device.type, enabled=False), FastCPUKernels():
             yield
+
+
+def _tokenizer_record(tokenizer: Any) -> dict[str, Any] | None:  # noqa: ANN401
+    """What transformers' tokenizer makes of a text, but for padding and cutting, which each call sets anew.
+
+    None for open_clip's, which is one and the same for all checkpoints.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    record = json.loads(backend.to_str())
+    return {name: value for name, value in record.items() if name not in ("padding", "truncation")}
 
 
 def at_least_float32(values: Tensor) -> Tensor:

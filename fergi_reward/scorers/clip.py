@@ -17,7 +17,7 @@ from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer
-    from transformers import CLIPConfig
+    from transformers import CLIPConfig, PretrainedConfig
 
 
 class CLIPImageScorer(Scorer):
@@ -63,6 +63,7 @@ class CLIPScorer(CLIPImageScorer):
 
         super().__init__()
         self.model = CLIPModel(config)
+        self.sizes = config_record(config)
         self.size = cast(Any, config.vision_config).image_size
 
     @classmethod
@@ -130,6 +131,11 @@ def _openai_tokenizer() -> "SimpleTokenizer":
     from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()
+
+
+def config_record(config: "PretrainedConfig") -> dict[str, Any]:
+    """A configuration of transformers as JSON, without the version of the library that wrote it."""
+    return {name: value for name, value in config.to_diff_dict().items() if name != "transformers_version"}
 
 
 def without_positions(key: str) -> str | None:

@@ -51,6 +51,7 @@ class HPSv2Scorer(Scorer):
         super().__init__()
         self.name, self._file = _version(version)
         self.antialias = antialias
+        self.sizes = config
         self.size: int = config["vision_cfg"]["image_size"]
         self.tokenizer = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
         model: Any = CLIP(**{**config, **{tower: config[tower] | _BLOCKS for tower in ("vision_cfg", "text_cfg")}})

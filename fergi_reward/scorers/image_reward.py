@@ -6,7 +6,7 @@ all prompts it is scored with, saves close to half of the work per prompt, and n
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -90,6 +90,7 @@ class ImageRewardScorer(Scorer):
         if len(tokenizer) != text.vocab_size:
             raise FergiRewardError(f"the tokenizer has {len(tokenizer)} tokens, the text encoder {text.vocab_size}")
         self.size = vision.image_size
+        self.sizes = {"vision": asdict(vision), "text": asdict(text)}
         self.tokenizer = tokenizer
         self.visual_encoder = VisionTransformer(
             img_size=vision.image_size,

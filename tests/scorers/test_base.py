@@ -12,10 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from transformers import CLIPTokenizer
 
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 
 TINY: list[Callable[[], Scorer]] = [tiny.image_reward, tiny.pickscore, tiny.hps, tiny.clip, tiny.aesthetic]
 PROMPTS = ["a cat", "a dog on a hill", "a cat", ""]
@@ -177,3 +179,31 @@ def test_odd_sizes_have_a_defined_score(scorer: Scorer, size: tuple[int, int]) -
     picture = Image.new("RGB", size, "red")
     assert math.isfinite(scorer.score(picture, "red").item())
     assert math.isfinite(scorer(torch.rand(1, 3, *size), "red").item())
+
+
+def test_the_digest_is_that_of_the_weights_and_of_nothing_that_use_changes(scorer: Scorer, pictures) -> None:
+    make = next(each for each in TINY if each().name == scorer.name)
+    before = make().weights_digest()
+    scorer.score(pictures, PROMPTS)  # tokenizers remember how they were called last
+    assert scorer.weights_digest() == before
+    other = copy.deepcopy(scorer)
+    weights = next(iter(other.parameters())).data.view(-1)
+    weights[-1] = torch.nextafter(weights[-1], torch.tensor(9.0))
+    assert other.weights_digest() != before
+    assert copy.deepcopy(scorer).bfloat16().weights_digest() != before
+
+
+def test_the_digest_is_another_with_another_activation_option_or_tokenizer() -> None:
+    plain = tiny.hps().weights_digest()
+    older = tiny.hps()
+    older.antialias = False
+    assert older.weights_digest() != plain
+    one, two = (tiny.pickscore() for _ in range(2))
+    config = copy.deepcopy(two.model.config)
+    config.text_config.hidden_act = "quick_gelu"
+    two = type(two)(config)
+    two.load_state_dict(one.state_dict())
+    assert two.weights_digest() != one.weights_digest()
+    two = type(one)(one.model.config, CLIPTokenizer(vocab=clip_tokenizer().get_vocab(), merges=[]))
+    two.load_state_dict(one.state_dict())
+    assert two.weights_digest() != one.weights_digest()
