@@ -27,15 +27,6 @@ class UserMistake(click.ClickException):
 RESUMING = {"score", "best-of", "extract", "evaluate"}
 
 
-class Stopped(click.ClickException):
-    """A signal ended the command: one sentence, the exit status that schedulers expect."""
-
-    def __init__(self, interrupted: Interrupted, command: str | None) -> None:
-        resumes = ", it resumes" if command in RESUMING else ""
-        super().__init__(f"{interrupted}: run the same command again{resumes}")
-        self.exit_code = interrupted.exit_status
-
-
 class Commands(click.Group):
     """Shows the library's errors as one sentence, without a traceback."""
 
@@ -47,7 +38,9 @@ class Commands(click.Group):
         except FergiRewardError as error:
             raise UserMistake(str(error)) from error
         except Interrupted as interrupted:
-            raise Stopped(interrupted, ctx.invoked_subcommand) from interrupted
+            resumes = ", it resumes" if ctx.invoked_subcommand in RESUMING else ""
+            click.echo(f"Error: {interrupted}: run the same command again{resumes}", err=True)
+            ctx.exit(interrupted.exit_status)
 
 
 PATH = click.Path(path_type=Path)
