@@ -72,6 +72,7 @@ class PromptReward:
         self.pipeline, self.reward, self.call = pipeline, reward, call
         self.score_against, self.original_column = score_against, original_column
         self.renderings, self.seed, self.batch_size = renderings, seed, batch_size
+        self._has_drawn, self._last_failure = False, ""
 
     def __call__(
         self,
@@ -98,7 +99,8 @@ class PromptReward:
             learns nothing from it.
 
         Raises:
-            FergiRewardError: The column of the user's prompts is missing, or a reward is not finite.
+            FergiRewardError: The column of the user's prompts is missing, a reward is not finite, or no completion of
+                the first batch could be drawn, so that the next would not either.
         """
         texts = [_text(completion) for completion in completions]
         wanted = self._originals(columns) if self.score_against == "original" else texts
@@ -110,6 +112,12 @@ class PromptReward:
         for row, scores in self._scored(rows, texts, wanted, step):
             found[row].append(scores)
         means = [_mean(scores) for scores in found]
+        self._has_drawn = self._has_drawn or any(means)
+        if rows and not self._has_drawn:
+            raise FergiRewardError(
+                f"none of the first {len(rows)} completions could be drawn ({self._last_failure}): without a reward "
+                "nothing is learned, so look at the pipeline first"
+            )
         self._log(means, log_metric, log_extra)
         return [mean[TOTAL] if mean else None for mean in means]
 
@@ -148,10 +156,12 @@ class PromptReward:
         except Exception as error:  # whatever a pipeline raises; the warning says it, and training goes on
             if len(texts) > 1:
                 return [self._drawn([text], [seed])[0] for text, seed in zip(texts, seeds, strict=True)]
+            self._last_failure = repr(error)
             warnings.warn(f"cannot draw {texts[0]!r}, which gets no reward: {error!r}", stacklevel=2)
             return [None]
         for text, picture in zip(texts, pictures, strict=True):
             if not picture.isfinite().all():
+                self._last_failure = "the pictures are not finite"
                 warnings.warn(f"the picture of {text!r} is not finite, and gets no reward", stacklevel=2)
         return [picture if picture.isfinite().all() else None for picture in pictures]
 

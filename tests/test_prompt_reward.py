@@ -112,6 +112,20 @@ def test_a_completion_without_a_picture_gets_none_and_the_others_their_reward(pi
     assert logged == pytest.approx({"prompt_reward/brightness": sum(known) / 2, "prompt_reward/not_drawn": 4 / 6})
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_where_no_picture_of_the_first_batch_can_be_drawn_the_run_stops_and_says_why(pipeline):
+    reward = PromptReward(Moody(pipeline), LengthReward(), **QUICK)
+    wishes = {"original_prompt": ["a cat"] * 2}
+    assert reward(["x"] * 2, [" ", ""], **wishes) == [None, None]
+    with pytest.raises(FergiRewardError, match=r"none of the first 2 .* drawn \(RuntimeError\('no green today'\)\)"):
+        reward(["x"] * 2, ["a green cat", "green"], **wishes)
+    with pytest.raises(FergiRewardError, match="the pictures are not finite"):
+        reward(["x"] * 2, ["a blue cat", ""], **wishes)
+    assert reward(["x"] * 2, ["a red cat", "green"], **wishes) == [5.0, None]
+    # A later batch may fail as a whole: the pipeline can draw.
+    assert reward(["x"] * 2, ["a green cat", "green"], **wishes) == [None, None]
+
+
 def test_it_can_be_pickled(pipeline):
     reward = PromptReward(pipeline, LengthReward(), **QUICK)
     copy = pickle.loads(pickle.dumps(reward))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.schedulers import diffusion_settings
 
 if TYPE_CHECKING:
     from diffusers.configuration_utils import ConfigMixin
@@ -68,7 +69,8 @@ class DDIMSchedule:
         Stable Diffusion 1.5 comes with PNDM, whose steps have no probability; both read the same noise schedule.
 
         Raises:
-            FergiRewardError: The model predicts neither noise nor velocity, or there are more steps than timesteps.
+            FergiRewardError: The scheduler has settings that DDIM does not follow, or fewer timesteps than there are
+                steps.
         """
         ddim = _ddim(scheduler)
         if num_steps > ddim.config.num_train_timesteps:
@@ -96,7 +98,7 @@ class DDIMSchedule:
         """All the timesteps that the model was trained at.
 
         Raises:
-            FergiRewardError: The model predicts neither noise nor velocity.
+            FergiRewardError: The scheduler has settings that DDIM does not follow.
         """
         ddim = _ddim(scheduler)
         alphas = ddim.alphas_cumprod.flip(0).to(device)
@@ -142,10 +144,11 @@ class DDIMSchedule:
 def _ddim(scheduler: "ConfigMixin") -> Any:  # noqa: ANN401  # a DDIMScheduler, whose attributes have no types
     from diffusers import DDIMScheduler
 
-    ddim = DDIMScheduler.from_config(scheduler.config)
-    if ddim.config.prediction_type not in ("epsilon", "v_prediction"):
+    ddim: Any = DDIMScheduler(**diffusion_settings(scheduler))
+    if ddim.config.prediction_type == "epsilon" and not ddim.alphas_cumprod.all():
         raise FergiRewardError(
-            f"the model predicts {ddim.config.prediction_type!r}: only 'epsilon' and 'v_prediction' can be trained"
+            "the pipeline's scheduler ends in pure noise (rescale_betas_zero_snr), from which a model with "
+            "prediction_type 'epsilon' learns nothing: such a model predicts 'v_prediction'"
         )
     return ddim
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.diffusion import over_pixels
+from fergi_reward.trainers.schedulers import check_flow
 
 if TYPE_CHECKING:
     from diffusers.configuration_utils import ConfigMixin
@@ -53,9 +54,9 @@ class FlowSchedule:
                 scheduler.
 
         Raises:
-            FergiRewardError: The steps are drawn at random, or lead the other way.
+            FergiRewardError: The scheduler has settings that are not followed, such as steps drawn at random.
         """
-        flow = _plain(scheduler, "stochastic_sampling", "invert_sigmas")
+        flow = _plain(scheduler)
         shift = {"mu": resolution_shift(flow.config, tokens)} if flow.config.use_dynamic_shifting else {}
         flow.set_timesteps(num_steps, sigmas=None if sigmas is None else list(sigmas), **shift)
         return cls(timesteps=flow.timesteps.to(device), sigmas=flow.sigmas.to(device))
@@ -65,9 +66,9 @@ class FlowSchedule:
         """All the noise levels of the scheduler, shifted towards noise as it says.
 
         Raises:
-            FergiRewardError: They depend on the resolution, are drawn at random, or lead the other way.
+            FergiRewardError: They depend on the resolution, or the scheduler has settings that are not followed.
         """
-        flow = _plain(scheduler, "use_dynamic_shifting", "stochastic_sampling", "invert_sigmas")
+        flow = _plain(scheduler, "use_dynamic_shifting")
         return cls(timesteps=flow.timesteps.to(device), sigmas=torch.cat([flow.sigmas, torch.zeros(1)]).to(device))
 
     def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
@@ -178,8 +179,5 @@ def _plain(scheduler: "ConfigMixin", *without: str) -> Any:  # noqa: ANN401  # i
     """The FlowMatchEulerDiscreteScheduler of these settings, if it has none of those named."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    flow = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
-    for setting in without:
-        if flow.config.get(setting):
-            raise FergiRewardError(f"the scheduler has {setting}: only plain flow matching can be trained")
-    return flow
+    check_flow(scheduler, without)
+    return FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.precision import cast
 from fergi_reward.trainers.diffusion import DDIMSchedule, Schedule
 from fergi_reward.trainers.flow import FlowSchedule
 
@@ -133,12 +134,39 @@ def networks_beside(pipeline: Pipeline) -> list[nn.Module]:
 
 
 def place(pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
-    """Move the pipeline, all of it in `dtype` but for a VAE that overflows in half precision, as that of XL does."""
-    pipeline.to(device)
-    if pipeline.dtype != dtype:
-        pipeline.to(dtype)
-    if dtype == torch.float16 and hasattr(pipeline, "text_encoder_2") and pipeline.vae.config.force_upcast:
-        pipeline.vae.to(torch.float32)
+    """Move the pipeline, all of it in `dtype`, whatever its parts were loaded in; see `place_beside` for exceptions."""
+    cast(network_of(pipeline).to(device), dtype)
+    place_beside(pipeline, device, dtype)
+
+
+def place_beside(pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
+    """Move all but the network that denoises, in `dtype`.
+
+    Kept in float32 where that is float16, in which they overflow: the VAE of a pipeline with two text encoders whose
+    config says `force_upcast`, as that of XL does, and the parts of a text encoder that `cast` leaves, T5's `wo`.
+    """
+    for part in networks_beside(pipeline):
+        overflows = part is pipeline.vae and hasattr(pipeline, "text_encoder_2") and part.config.force_upcast
+        cast(part.to(device), torch.float32 if overflows and dtype == torch.float16 else dtype)
+
+
+def check_supported(pipeline: Pipeline) -> None:
+    """Refuse a pipeline with settings that change its pictures, and that sampling here does not follow.
+
+    Raises:
+        FergiRewardError: It has a VAE whose latents are scaled otherwise, or a UNet that is told its guidance.
+    """
+    vae, network = pipeline.vae, network_of(pipeline)
+    if not any(kind.__name__ == "AutoencoderKL" for kind in type(vae).__mro__):
+        raise FergiRewardError(
+            f"the pipeline's VAE is a {type(vae).__name__}, which cannot be used: give AutoencoderKL"
+        )
+    unread = ["latents_mean", "latents_std", *(["shift_factor"] if network_name(pipeline) == "unet" else [])]
+    found = [f"VAE has {name}" for name in unread if vae.config.get(name)]
+    # Distilled as latent consistency models are: diffusers tells such a UNet the scale of the guidance.
+    found += ["UNet has time_cond_proj_dim"] if network.config.get("time_cond_proj_dim") else []
+    if found:
+        raise FergiRewardError(f"the pipeline's {' and its '.join(found)}: such a pipeline cannot be trained")
 
 
 def checkpoint_gradients(pipeline: Pipeline) -> None:

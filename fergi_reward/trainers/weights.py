@@ -14,9 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.precision import cast
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, save_lora
-from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of, networks_beside, place
+from fergi_reward.trainers.pipelines import (
+    Pipeline,
+    check_supported,
+    network_name,
+    network_of,
+    networks_beside,
+    place,
+    place_beside,
+)
 
 
 class TrainedWeights(ABC):
@@ -73,19 +82,23 @@ class LoRAWeights(TrainedWeights):
 
 
 class FullWeights(TrainedWeights):
-    """All weights of the pipeline's network, in float32; all else, and a copy of them, is frozen and in `dtype`."""
+    """All weights of the pipeline's network, in float32; all else is frozen and in `dtype`.
+
+    A frozen copy of them is in float32 too: rounded, it would not be the model that training began with, and
+    Diffusion-DPO would see a difference before there is one.
+    """
 
     are_few = False
 
     def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
         self._pipeline, self.name = pipeline, network_name(pipeline)
-        self._network = network_of(pipeline).float()
+        self._network = network_of(pipeline).to(device)
+        cast(self._network, torch.float32)
         self._frozen = deepcopy(self._network)
-        with self.reference():  # where `place` finds the copy, and leaves what is trained in float32
-            place(pipeline, device, dtype)
+        place_beside(pipeline, device, dtype)
         for part in (self._frozen, *networks_beside(pipeline)):
             part.requires_grad_(False)
-        self._network.to(device).requires_grad_(True)
+        self._network.requires_grad_(True)
         self.parameters = list(self._network.parameters())
 
     @contextmanager
@@ -114,7 +127,12 @@ class FullWeights(TrainedWeights):
 
 
 def attach(pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> TrainedWeights:
-    """What the options say is to be trained; the pipeline moves to `device`, its frozen weights to `dtype`."""
+    """What the options say is to be trained; the pipeline moves to `device`, its frozen weights to `dtype`.
+
+    Raises:
+        FergiRewardError: The pipeline has settings that sampling here does not follow.
+    """
+    check_supported(pipeline)
     if config.full_finetuning:
         return FullWeights(pipeline, device, dtype)
     return LoRAWeights(pipeline, config, device, dtype)

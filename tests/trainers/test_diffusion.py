@@ -11,6 +11,7 @@ SETTINGS = {
     "beta_schedule": "scaled_linear",
     "steps_offset": 1,
     "set_alpha_to_one": False,
+    "clip_sample": False,
 }
 CPU = torch.device("cpu")
 
@@ -22,7 +23,7 @@ def drawn(seed):
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_a_step_is_the_one_that_diffusers_takes(prediction_type, eta):
-    scheduler = DDIMScheduler(**SETTINGS, clip_sample=False, prediction_type=prediction_type)
+    scheduler = DDIMScheduler(**SETTINGS, prediction_type=prediction_type)
     scheduler.set_timesteps(10)
     schedule = DDIMSchedule.from_scheduler(scheduler, 10, CPU)
     latents, prediction, noise = drawn(0), drawn(1), drawn(2)
@@ -42,7 +43,7 @@ def test_each_row_takes_its_own_step():
 
 
 def test_pndm_of_stable_diffusion_is_read_as_ddim():
-    pndm = PNDMScheduler(**SETTINGS, skip_prk_steps=True)
+    pndm = PNDMScheduler.from_config(SETTINGS, skip_prk_steps=True)
     ours, theirs = (DDIMSchedule.from_scheduler(kind, 50, CPU) for kind in (pndm, DDIMScheduler(**SETTINGS)))
     assert torch.equal(ours.timesteps, theirs.timesteps)
     assert torch.equal(ours.previous_alphas_cumprod, theirs.previous_alphas_cumprod)
@@ -82,7 +83,7 @@ def test_gradient_of_the_log_prob_against_finite_differences(prediction_type):
 
 @pytest.mark.parametrize(
     ("settings", "steps", "message"),
-    [({"prediction_type": "sample"}, 5, "predicts 'sample'"), ({}, 2000, "2000, but the model knows 1000")],
+    [({"prediction_type": "sample"}, 5, "prediction_type 'sample'"), ({}, 2000, "2000, but the model knows 1000")],
 )
 def test_schedules_that_cannot_be_trained(settings, steps, message):
     with pytest.raises(FergiRewardError, match=message):
@@ -100,7 +101,7 @@ def test_the_right_prediction_leads_back_to_what_was_noised(kind):
 
 
 def test_steps_that_an_offset_moves_beyond_the_schedule_are_refused():
-    scheduler = DDIMScheduler(steps_offset=1)
+    scheduler = DDIMScheduler(steps_offset=1, clip_sample=False)
     with pytest.raises(
         FergiRewardError, match="1000, which with the model's steps_offset 1 goes beyond its 1000 timesteps"
     ):

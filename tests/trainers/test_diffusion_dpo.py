@@ -104,10 +104,10 @@ def test_it_learns_what_is_preferred_on_captions_that_it_was_not_trained_on(trai
     assert metrics["held_out/loss"] < 0.65
 
 
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("full", "precision"), [(False, "no"), (False, "bf16"), (True, "no"), (True, "bf16")])
 @pytest.mark.parametrize("kind", KINDS)
-def test_before_training_the_model_is_its_own_reference(trainer_of, kind, full):
-    trainer = trainer_of(kind=kind, full_finetuning=full)
+def test_before_training_the_model_is_its_own_reference(trainer_of, kind, full, precision):
+    trainer = trainer_of(kind=kind, full_finetuning=full, mixed_precision=precision)
     loss, figures = trainer._loss(trainer._next_batch())
     assert figures["margin"] == figures["implicit_reward/better"] == 0
     assert loss.item() == pytest.approx(np.log(2))
