@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fergi_reward.emoji.faults import with_faults
 from fergi_reward.emoji.pictures import SEEN, compose_anywhere
+from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import CombinedReward, RewardOutput
 from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.config import TrainerConfig
@@ -21,7 +22,6 @@ from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPO
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
-from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.trainers.trainer import Trainer
 from fergi_reward.training_program import PairArguments, ScriptArguments, load_pipeline, load_reward
 

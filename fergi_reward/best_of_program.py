@@ -18,8 +18,9 @@ from fergi_reward.devices import named_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.prompts import read_prompts
 from fergi_reward.trainers.pipelines import Pipeline
-from fergi_reward.trainers.samples import read_prompts, write_grid
+from fergi_reward.trainers.samples import write_grid
 from fergi_reward.training_program import RewardArguments, device, load_any_pipeline, load_reward
 
 # In the overview: more make a picture that no viewer opens.

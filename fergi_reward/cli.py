@@ -312,10 +312,16 @@ def fit_predictor(
 @main.command()
 @config
 @click.option(
-    "--images", type=PATH, required=True, help="A folder of pictures, or a CSV with the columns image, prompt."
+    "--images",
+    type=PATH,
+    required=True,
+    help="A folder of pictures, or a CSV with the columns image, prompt; its other columns are copied to --out.",
 )
 @click.option(
-    "--prompts", type=PATH, help="For a folder: a text file with a prompt a picture, in order of names, or one."
+    "--prompts",
+    type=PATH,
+    help="For a folder: a text file with one prompt for all, or one per picture in the order of names, where numbers "
+    "order as numbers (2.png before 10.png).",
 )
 @scorers_option
 @with_scoring

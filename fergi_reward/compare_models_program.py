@@ -33,11 +33,11 @@ from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files import write_json
 from fergi_reward.images import to_pixels
+from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.trainers.pipelines import Pipeline, network_of
-from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.training_program import EMOJI, TOYS, load_any_pipeline, load_toy
 
 BASE = "base"

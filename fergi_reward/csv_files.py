@@ -147,7 +147,12 @@ def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str,
         "'=1+1, quoted",-2.5
     """
     for values in chain([dict(zip(columns, columns, strict=True))], rows):
-        file.write(",".join(_written(values.get(column)) for column in columns) + "\n")
+        file.write(csv_line(values.get(column) for column in columns))
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One line of a file, as `write_rows` writes it."""
+    return ",".join(map(_written, values)) + "\n"
 
 
 def disarmed(text: str) -> str:

@@ -19,9 +19,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         FergiRewardError: It is no ordinary file, cannot be read, or a line is not UTF-8, too long, or holds a NUL.
     """
-    if path.exists() and not path.is_file():
-        raise FergiRewardError(f"{path} cannot be read: it is no ordinary file")
     try:
+        if path.exists() and not path.is_file():
+            raise FergiRewardError(f"{path} cannot be read: it is no ordinary file")
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             for number, line in enumerate(iter(partial(file.readline, LONGEST), ""), start=1):
                 if fault := _fault(line):

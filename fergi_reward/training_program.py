@@ -14,6 +14,7 @@ from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.predictor.predictor import ReactionPredictor
+from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import TOWER, CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
@@ -24,7 +25,6 @@ from fergi_reward.trainers.guards import check_held_out
 from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.pipelines import Pipeline, network_name
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
-from fergi_reward.trainers.samples import read_prompts
 
 if TYPE_CHECKING:
     import torch

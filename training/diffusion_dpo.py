@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fergi_reward.prompts import read_prompts
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.pairs import load_table
-from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.training_program import PairArguments, load_judges, load_pipeline, rehearse
 
 

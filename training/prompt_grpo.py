@@ -13,9 +13,9 @@ from typing import Literal
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.prompt_reward import PromptReward
+from fergi_reward.prompts import read_prompts
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.config import option
-from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.training_program import RewardArguments, device, load_any_pipeline, load_reward
 
 

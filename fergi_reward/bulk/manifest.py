@@ -1,54 +1,66 @@
 """The rows to score: an image and its prompt each, streamed from a CSV or a folder."""
 
-import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fergi_reward.csv_files import read_rows
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.text_lines import is_utf8
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """An image and its prompt: the number from 0, what the image is called, its file or the bytes of it, the prompt."""
+    """An image and its prompt.
+
+    Attributes:
+        number: From 0.
+        image: What the image is called.
+        source: Its file, or the bytes of it.
+        prompt: What it was drawn for.
+        carried: Other columns of the manifest, which go into the table of scores as they are.
+    """
 
     number: int
     image: str
     source: Path | bytes
     prompt: str
+    carried: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_manifest(path: Path) -> Iterator[Row]:
-    """Stream a CSV with the columns `image` and `prompt`; images are relative to it.
+def read_manifest(path: Path, written: Collection[str] = ()) -> Iterator[Row]:
+    """Stream a CSV with the columns `image` and `prompt`; images are relative to it. Other columns are carried.
+
+    Args:
+        path: The CSV.
+        written: Columns that the table of scores has already, so that none of that name can be carried.
 
     Raises:
-        FergiRewardError: It cannot be read, lacks a column, or a row lacks a value.
+        FergiRewardError: It cannot be read, lacks a column, a row lacks a value, or a column is one of `written`.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {"image", "prompt"} - set(reader.fieldnames or ())
-            if missing:
-                raise FergiRewardError(
-                    f"{path} needs the columns image and prompt; {', '.join(sorted(missing))} missing"
-                )
-            for number, row in enumerate(reader):
-                if not row["image"] or row["prompt"] is None:
-                    raise FergiRewardError(f"{path}, row {reader.line_num}: image or prompt is missing")
-                yield Row(number, row["image"], path.parent / row["image"], row["prompt"])
-    except (OSError, UnicodeDecodeError) as error:
-        raise FergiRewardError(f"{path} cannot be read ({error}): give a CSV with the columns image, prompt") from error
+    for number, row in enumerate(read_rows(path, ["image", "prompt"], carried=True)):
+        carried = {name: cell for name, cell in row.cells.items() if name not in ("image", "prompt")}
+        if taken := [name for name in carried if name in written]:
+            raise FergiRewardError(f"{path} has the column {taken[0]}, which is to be computed: delete it there")
+        image, prompt = row.text("image"), row.text("prompt")
+        yield Row(number, image, path.parent / image, prompt, carried)
 
 
 def folder_rows(folder: Path, prompts: Sequence[str]) -> Iterator[Row]:
     """The pictures of a folder in the order of their names, with one prompt each or one for all.
 
+    Numbers in names order as numbers: `2.png` comes before `10.png`.
+
     Raises:
-        FergiRewardError: There are no pictures, or another number of prompts.
+        FergiRewardError: There are no pictures, another number of prompts, or a name that is not UTF-8.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    try:
+        paths = sorted((path for path in folder.iterdir() if _is_picture(path)), key=_natural)
+    except OSError as error:
+        raise FergiRewardError(f"{folder} cannot be read ({error.strerror}): give a folder of pictures") from error
     if not paths:
         raise FergiRewardError(f"{folder} holds no pictures ({', '.join(sorted(PICTURES))})")
     if len(prompts) not in (1, len(paths)):
@@ -56,4 +68,17 @@ def folder_rows(folder: Path, prompts: Sequence[str]) -> Iterator[Row]:
             f"got {len(prompts)} prompts for the {len(paths)} pictures of {folder}: give one each or one"
         )
     for number, path in enumerate(paths):
+        if not is_utf8(path.name):
+            raise FergiRewardError(f"the name of {path.name!r} in {folder} is not UTF-8: rename it")
         yield Row(number, path.name, path, prompts[number if len(prompts) > 1 else 0])
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file of a folder is one by its name; hidden ones, such as those that macOS adds, are not meant."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and not path.is_dir()
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, int]], str]:
+    """What orders names with their numbers as numbers; equal ones, as `1` and `01`, by their characters."""
+    parts = re.findall(r"(\d+)|(\D)", path.name)
+    return [(ord("0"), int(digits)) if digits else (ord(character), 0) for digits, character in parts], path.name

@@ -1,20 +1,23 @@
 """The journal -> one table, in the order of the manifest, and what could not be scored beside it."""
 
-import csv
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fergi_reward.bulk.journal import Journal
 from fergi_reward.bulk.manifest import Row
+from fergi_reward.csv_files import csv_line
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 
 HELD_ROWS = 10_000
+Write = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal,
         rows: The manifest again.
         columns: Names of the scores.
         journal: Every row of it.
-        out: A `.parquet` or `.csv` file: `image`, `prompt` and a column a score.
+        out: A `.parquet` or `.csv` file: `image`, `prompt`, what the manifest carries, and a column per score.
 
     Returns:
         The counts; where every image was scored there is no `errors_file`.
@@ -45,22 +48,24 @@ def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal,
     Raises:
         FergiRewardError: The journal lacks a row, or a file cannot be written.
     """
-    errors = errors_file(out)
+    errors, rows = errors_file(out), iter(rows)
+    first = list(islice(rows, 1))
+    texts = ["image", "prompt", *(first[0].carried if first else ())]
     scored = failed = 0
     with (
         written_whole(out) as table,
         written_whole(errors) as file,
-        table_writer(table, columns) as write,
+        table_writer(table, texts, columns) as write,
         file.open("w", encoding="utf-8", newline="") as lines,
     ):
-        failures = csv.writer(lines)
-        failures.writerow(["image", "prompt", "error"])
-        for row, entry in _paired(rows, journal):
+        lines.write(csv_line([*texts, "error"]))
+        for row, entry in _paired(chain(first, rows), journal):
+            known = {"image": row.image, "prompt": row.prompt, **row.carried}
             if "error" in entry:
-                failures.writerow([row.image, row.prompt, entry["error"]])
+                lines.write(csv_line([*known.values(), entry["error"]]))
                 failed += 1
             else:
-                write({"image": row.image, "prompt": row.prompt} | entry["scores"])
+                write(known | entry["scores"])
                 scored += 1
     if not failed:
         errors.unlink()
@@ -76,19 +81,33 @@ def _paired(rows: Iterable[Row], journal: Journal) -> Iterator[tuple[Row, dict[s
         yield row, found[1]
 
 
+def table_writer(path: Path, texts: Sequence[str], scores: Sequence[str]) -> AbstractContextManager[Write]:
+    """A function that adds a row to a Parquet or CSV file, by its ending: columns of text, then of float32."""
+    return (_csv_writer if path.suffix == ".csv" else _parquet_writer)(path, texts, scores)
+
+
 @contextmanager
-def table_writer(path: Path, columns: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that adds a row to a Parquet or CSV file, by its ending; a few thousand are held at a time."""
+def _csv_writer(path: Path, texts: Sequence[str], scores: Sequence[str]) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_line([*texts, *scores]))
+
+        def write(row: Mapping[str, Any]) -> None:
+            file.write(csv_line([row[name] for name in texts] + [np.float32(row[name]) for name in scores]))
+
+        yield write
+
+
+@contextmanager
+def _parquet_writer(path: Path, texts: Sequence[str], scores: Sequence[str]) -> Iterator[Write]:
+    """A few thousand rows are held at a time."""
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 
-    schema = pa.schema([("image", pa.string()), ("prompt", pa.string()), *((name, pa.float32()) for name in columns)])
-    held: list[dict[str, Any]] = []
-    writer_class = parquet.ParquetWriter if path.suffix == ".parquet" else arrow_csv.CSVWriter
-    with writer_class(path, schema) as writer:
+    schema = pa.schema([*((name, pa.string()) for name in texts), *((name, pa.float32()) for name in scores)])
+    held: list[Mapping[str, Any]] = []
+    with parquet.ParquetWriter(path, schema) as writer:
 
-        def write(row: dict[str, Any]) -> None:
+        def write(row: Mapping[str, Any]) -> None:
             held.append(row)
             if len(held) == HELD_ROWS:
                 flush()

@@ -13,7 +13,7 @@ from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
 from fergi_reward.bulk.results import Outcome
 from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import term_name
@@ -43,8 +43,8 @@ class BulkOptions(ScoringOptions):
     def rows(self) -> Iterator[Row]:
         """The rows, streamed anew at every call."""
         if self.prompts is None:
-            return read_manifest(self.images)
-        return folder_rows(self.images, _read_lines(self.prompts))
+            return read_manifest(self.images, [*self.columns(), "error"])
+        return folder_rows(self.images, read_prompts(self.prompts))
 
     def columns(self) -> list[str]:
         """The columns of scores in the output: the scorers as they were asked for, and perhaps the reward."""
@@ -73,13 +73,6 @@ def _engine(name: str) -> Engine:
     from fergi_reward.bulk.ray_engine import on_ray
 
     return on_ray
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FergiRewardError(f"cannot read the prompts in {path} ({error}): give a UTF-8 text file") from error
 
 
 def _scoring(options: BulkOptions, share: Share) -> "_Scoring":

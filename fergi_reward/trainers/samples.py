@@ -1,4 +1,4 @@
-"""Prompts to sample from, and grids of pictures with their prompts under them."""
+"""Prompts drawn to sample from, and grids of pictures with their prompts under them."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 
 # Wide enough for a prompt to be read under it, whatever the size of the pictures.
@@ -17,22 +16,6 @@ FONT_SIZE = 14
 LINE_HEIGHT = 18
 MARGIN = 4
 CAPTION_LINES = 3
-
-
-def read_prompts(path: Path) -> list[str]:
-    """The prompts of a UTF-8 text file, one a line; empty lines are skipped.
-
-    Raises:
-        FergiRewardError: The file cannot be read or holds no prompt.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FergiRewardError(f"cannot read the prompts in {path} ({error}): give a UTF-8 text file") from error
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
-        raise FergiRewardError(f"{path} holds no prompt: write one a line")
-    return prompts
 
 
 def draw_prompts(prompts: Sequence[str], count: int, generator: torch.Generator) -> list[str]:

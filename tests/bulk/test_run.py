@@ -142,9 +142,9 @@ def test_mistakes_are_one_sentence(manifest, tmp_path, change, message, monkeypa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("picture,prompt\na.png,x\n", "needs the columns image and prompt; image missing"),
-        ("image,prompt\na.png\n", "row 2: image or prompt is missing"),
-        ("", "image, prompt missing"),
+        ("picture,prompt\na.png,x\n", "needs the columns image, prompt; image missing"),
+        ("image,prompt\na.png\n", "line 2: the row has 1 cells where the header has 2"),
+        ("image,prompt\n", "has a header and no row"),
     ],
 )
 def test_a_manifest_that_cannot_be_used(options, tmp_path, text, message):

@@ -8,8 +8,8 @@ import torch
 from fergi_reward.emoji import SCORERS
 from fergi_reward.emoji.pictures import OBJECT_NAMES, scene_of
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.prompts import read_prompts
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.training_program import ScriptArguments, load_pipeline, load_reward
 
 PROMPTS = "configs/prompts/emoji.txt"

@@ -17,13 +17,13 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli import main
 from fergi_reward.emoji.pictures import HELD_OUT
 from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.prompts import read_prompts
 from fergi_reward.rendering import render
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.lora import add_lora, save_lora
 from fergi_reward.trainers.model_card import write_model_card
-from fergi_reward.trainers.samples import read_prompts
 from fergi_reward.trainers.seeds import seed_of
 
 CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]

@@ -1,26 +1,7 @@
-import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.samples import TILE, draw_prompts, read_prompts, write_grid
-
-
-def test_prompts_are_the_lines_that_are_not_empty(tmp_path):
-    path = tmp_path / "prompts.txt"
-    path.write_text("a cat\n\n  a dög \n", encoding="utf-8")
-    assert read_prompts(path) == ["a cat", "a dög"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [(b" \n\n", "holds no prompt"), (b"\xff\xfe\x00", "UTF-8"), (None, "cannot read")]
-)
-def test_prompt_files_that_are_none(tmp_path, content, message):
-    path = tmp_path / "prompts.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(FergiRewardError, match=message):
-        read_prompts(path)
+from fergi_reward.trainers.samples import TILE, draw_prompts, write_grid
 
 
 def test_drawing_follows_its_generator_and_reaches_every_prompt():
