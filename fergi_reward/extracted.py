@@ -1,5 +1,6 @@
 """The folder that `fergi-reward extract` wrote -> ReactionTable; with the viewers' ratings -> PreferenceTable."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.csv_files import LARGEST
+from fergi_reward.csv_files import LARGEST, Column, read_rows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.reactions.table import KEY, ReactionTable
@@ -70,12 +71,13 @@ def _named(row: "pd.Series[Any]") -> str:
 
 
 def _read_ratings(path: Path) -> pd.DataFrame:
-    try:
-        rated = pd.read_csv(path, converters=dict.fromkeys(KEY, str.strip), index_col=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:  # pandas' own are ValueErrors
-        raise FergiRewardError(f"{path} cannot be read ({error}): give a CSV with {', '.join(KEY)}, rank") from error
-    if missing := [name for name in [*KEY, "rank"] if name not in rated]:
-        raise FergiRewardError(f"{path} needs the columns {', '.join(KEY)}, rank; {', '.join(missing)} missing")
-    if rated.empty:
-        raise FergiRewardError(f"{path} has no row: give one an image that a viewer ranked")
+    """Keys are text and ranks are numbers; of the other columns those are numbers whose every cell is one or empty."""
+    found = []
+    for row in read_rows(path, [*KEY, "rank"], carried=True):
+        row.number(Column("rank", whole=True))
+        found.append(row.cells | {name: row.text(name) for name in KEY})
+    rated = pd.DataFrame(found)
+    for name in rated.columns.drop(KEY):
+        with suppress(ValueError):
+            rated[name] = pd.to_numeric(rated[name].where(rated[name] != "", np.nan))
     return rated

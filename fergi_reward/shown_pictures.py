@@ -1,12 +1,12 @@
 """The pictures that viewers were shown: listed in a CSV, or where FERGI's raw data has them."""
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fergi_reward.csv_files import read_rows
 from fergi_reward.errors import FergiRewardError
 
 COLUMNS = ("user", "session", "image", "file", "prompt")
@@ -31,7 +31,7 @@ def read_pictures(place: Path) -> dict[Key, Picture]:
             pictures are not public: FERGI's authors give them for research.
 
     Raises:
-        FergiRewardError: It cannot be read, lacks a column or a prompt, or holds no picture.
+        FergiRewardError: It cannot be read, lacks a column or a value, names a viewing twice, or holds no picture.
     """
     return dict(_of_folder(place)) if place.is_dir() else _of_csv(place)
 
@@ -60,17 +60,13 @@ def picture_bytes(picture: Picture) -> bytes:
 
 
 def _of_csv(path: Path) -> dict[Key, Picture]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-                raise FergiRewardError(f"{path} needs the columns {', '.join(COLUMNS)}; {', '.join(missing)} missing")
-            return {
-                (row["user"], row["session"], row["image"]): Picture(path.parent / row["file"], row["prompt"])
-                for row in reader
-            }
-    except (OSError, UnicodeDecodeError) as error:
-        raise FergiRewardError(f"{path} cannot be read ({error}): give a CSV of pictures") from error
+    pictures = dict[Key, Picture]()
+    for row in read_rows(path, COLUMNS):
+        key = row.text("user"), row.text("session"), row.text("image")
+        if key in pictures:
+            raise row.error("image", "user {}, session {}, image {} is given twice".format(*key))
+        pictures[key] = Picture(path.parent / row.text("file"), row.text("prompt"))
+    return pictures
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[Key, Picture]]:

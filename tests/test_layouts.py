@@ -148,17 +148,20 @@ def test_a_reaction_without_a_rating_is_noted(camera, ratings, tmp_path):
     ("text", "message"),
     [
         (None, "ratings.csv cannot be read"),
-        ("", "ratings.csv cannot be read"),
-        ("user,session,image,rank\n", "ratings.csv has no row"),
+        ("", "ratings.csv, line 1: the file is empty"),
+        ("user,session,image,rank\n", "ratings.csv has a header and no row"),
         ("user,rank\n001,1\n", "session, image missing"),
-        ("user,session,image\n001,1,1\n", "ratings.csv needs the columns user, session, image, rank; rank missing"),
+        ("user,session,image\n001,1,1\n", "line 1: it needs the columns user, session, image, rank; rank missing"),
         ("user,session,image,rank,au4\n001,1,1,2,0.1\n", "ratings.csv has the column au4, which .* measured"),
         (
             "user,session,image,rank\nann,1,1,2\n",
             "rates none of the images .* begins with user ann, session 1, image 1",
         ),
         ("user,session,image,rank\n001,1,1,2\n001,1,2,2\n", "ratings.csv: .*session 1: rank 2 is given twice"),
-        ("user,session,image,rank\n001,1,1,good\n", "ratings.csv: .*a rank is a whole number, got good"),
+        ("user,session,image,rank\n001,1,1,2,5\n", "ratings.csv, line 2: the row has 5 cells where the header has 4"),
+        ("user,session,image,rnak\n001,1,1,2\n", "ratings.csv, line 1: unknown column 'rnak': did you mean 'rank'"),
+        ("user,session,image,rank\n,1,1,2\n", "ratings.csv, line 2, column user: is empty"),
+        ("user,session,image,rank\n001,1,1,good\n", "ratings.csv, line 2, column rank: 'good' is not a number"),
     ],
 )
 def test_ratings_that_cannot_be_used(camera, tmp_path, text, message):
@@ -167,6 +170,18 @@ def test_ratings_that_cannot_be_used(camera, tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(FergiRewardError, match=message):
         read_rated(camera, path)
+
+
+def test_pseudonyms_that_look_like_missing_values_are_people(table, write_extracted, tmp_path):
+    """With a byte order mark, spaces in the header and text ranks, as spreadsheets write them."""
+    rows = clips(table).replace({"user": dict(zip(table.users, ["NA", "nan", "null", "1e5"], strict=False))})
+    folder = write_extracted(tmp_path / "r", rows, "camera")
+    rated = table.images[["user", "session", "image", "rank"]].assign(user=rows["user"][rows["kind"] == "reaction"])
+    lines = [f" {', '.join(rated)} \n", *(f"{row[0]}, {row[1]},{row[2]},{row[3]}\n" for row in rated.dropna().values)]
+    (tmp_path / "ratings.csv").write_text("\ufeff" + "".join(lines))
+    read = read_rated(folder, tmp_path / "ratings.csv")
+    assert {"NA", "nan", "null", "1e5"} <= set(read.users)
+    assert read.images["rank"].dtype == "int64"
 
 
 def test_folders_that_cannot_be_used(simulated, camera, ratings, tmp_path):

@@ -54,6 +54,20 @@ def test_a_csv_and_what_is_missing_from_it(tmp_path):
         picture_of(pictures, ("7", "1", "3"))
     with pytest.raises(FergiRewardError, match=r"a\.png cannot be read"):
         picture_bytes(pictures["7", "1", "2"])
-    listed.write_text("user,session,image,file\n")
-    with pytest.raises(FergiRewardError, match="prompt missing"):
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("7,1,2,a.png", "line 2: the row has 4 cells where the header has 5"),
+        ("7,1,2,a.png,a red, big cat", "line 2: the row has 6 cells where the header has 5"),
+        ("7,1,2,a.png,", "line 2, column prompt: is empty"),
+        ("7,1,2,a.png,x\n7,1, 2,b.png,x", "line 3, column image: user 7, session 1, image 2 is given twice"),
+        ('7,1,2,a.png,"x\n7,1,3,b.png,y', "line 2: a quote opens and is not closed"),
+    ],
+)
+def test_a_damaged_row_of_a_csv_is_refused_with_its_line(tmp_path, row, message):
+    listed = tmp_path / "pictures.csv"
+    listed.write_text(f"user,session,image,file,prompt\n{row}\n")
+    with pytest.raises(FergiRewardError, match=message):
         read_pictures(listed)

@@ -36,8 +36,9 @@ class PreferenceTable(ReactionTable):
     """What viewers preferred, what the scorers say of the same images, and what the viewers' faces did.
 
     Attributes:
-        images: As in a `ReactionTable`, with the `rank` of each image (int; higher is preferred, an order within one
-            session) and a column a score (`image_reward`, `pickscore`, `hps_v2`, ...).
+        images: As in a `ReactionTable`, with the `rank` of each image (whole numbers, given as numbers or as
+            text, int64 here; higher is preferred, an order within one session) and a column per score (`image_reward`,
+            `pickscore`, `hps_v2`, ...).
 
     Raises:
         FergiRewardError: A column is missing, a rank no whole number, or an image or rank is given twice.
@@ -47,10 +48,14 @@ class PreferenceTable(ReactionTable):
 
     def __post_init__(self) -> None:
         self._require([*KEY, "rank"])
-        ranks = pd.to_numeric(self.images["rank"], errors="coerce")
-        if (wrong := ranks.isna() | (ranks % 1 != 0)).any():
+        ranks = pd.to_numeric(self.images["rank"], errors="coerce").astype(float)
+        if (wrong := ~(ranks.abs() <= LARGEST) | (ranks % 1 != 0)).any():
             row = self.images[wrong].iloc[0]
-            raise FergiRewardError(f"participant {row.user}: a rank is a whole number, got {row['rank']}")
+            raise FergiRewardError(
+                f"participant {row.user}, session {row.session}, image {row.image}: a rank is a whole number, got "
+                f"{row['rank']}"
+            )
+        object.__setattr__(self, "images", self.images.assign(rank=ranks.astype("int64")))
         super().__post_init__()
         twice = self.images[self.images.duplicated(["user", "session", "rank"])]
         if len(twice):

@@ -35,6 +35,13 @@ def test_five_ranked_images_make_ten_pairs():
     assert (ranks[pairs.better] > ranks[pairs.worse]).all()
 
 
+def test_ranks_given_as_text_order_as_numbers():
+    images = pd.DataFrame({"user": "a", "session": 1, "image": range(4), "rank": ["8", "9", "10", "11"]})
+    pairs = PreferenceTable(images).pairs()
+    assert len(pairs) == 6
+    assert (pairs.better > pairs.worse).all()
+
+
 def test_a_rank_given_twice_is_refused():
     with pytest.raises(FergiRewardError, match="participant a, session 1: rank 1 is given twice"):
         table(rank=[1, 1, 1, 5, 3])
@@ -43,7 +50,10 @@ def test_a_rank_given_twice_is_refused():
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("rank", [1, 2.5, 1, 5, 3], "participant a: a rank is a whole number, got 2.5"),
+        ("rank", [1, 2.5, 1, 5, 3], "participant a, session 1, image 2: a rank is a whole number, got 2.5"),
+        ("rank", ["1", "two", "1", "5", "3"], "image 2: a rank is a whole number, got two"),
+        ("rank", [1, float("inf"), 1, 5, 3], "got inf"),
+        ("rank", ["1", "01", "1", "5", "3"], "participant a, session 1: rank 1 is given twice"),
         ("image", [1, 1, 1, 1, 2], "participant a, session 1: image 1 is given twice"),
     ],
 )

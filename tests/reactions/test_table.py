@@ -34,6 +34,27 @@ def test_recorded_reactions_are_the_mean_over_viewers_and_can_be_mapped():
             twice.mapped(DOUBLED)
 
 
+def test_recorded_reactions_of_pictures_that_are_numbers_within_a_session():
+    """Every row of a folder in FERGI's layout keeps its own reaction: `image` is a number there."""
+    rows = [(user, session, image) for user in ("001", "002") for session in (1, 2) for image in (1, 2, 3)]
+    images = pd.DataFrame(rows, columns=["user", "session", "image"]).assign(au4=np.arange(12) / 4)
+    with pytest.raises(FergiRewardError, match=r"image 1 is in 4 sessions .* by=\"viewing\""):
+        RecordedReactions.of(ReactionTable(images))
+    with pytest.raises(FergiRewardError, match="image 1 is in 2 sessions"):  # of two users, with one session each
+        RecordedReactions.of(ReactionTable(images[images["session"] == 1]))
+    recorded = RecordedReactions.of(ReactionTable(images), by="viewing")
+    assert recorded.activations == {"/".join(map(str, row)): number / 4 for number, row in enumerate(rows)}
+
+
+def test_recorded_reactions_whose_ids_would_be_the_same():
+    images = pd.DataFrame({"user": ["a/1", "a"], "session": ["2", "1/2"], "image": "cat.png", "au4": [0.5, 1.5]})
+    with pytest.raises(FergiRewardError, match=r"two viewings have the id a/1/2/cat\.png"):
+        RecordedReactions.of(ReactionTable(images), by="viewing")
+    again = images.assign(user="ann")
+    with pytest.raises(FergiRewardError, match=r"image cat\.png is in 2 sessions"):
+        RecordedReactions.of(ReactionTable(again))
+
+
 def test_an_image_is_seen_once_by_a_viewer_in_a_session():
     with pytest.raises(
         FergiRewardError, match="a reaction table needs the columns user, session, image; image missing"
