@@ -84,7 +84,7 @@ class TrainerConfig(CheckedOptions):
         "Train all weights of the UNet or transformer, not an adapter: more memory, and far smaller learning rates.",
     )
     lora_rank: int = option(4, "Rank of the LoRA adapter.")
-    lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank.")
+    lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank; files hold it so scaled.")
     sample_num_steps: int = option(50, "Denoising steps of an image.")
     sample_eta: float = option(0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's, 0.7 Flow-GRPO's.")
     sample_guidance_scale: float = option(5.0, "Classifier-free guidance of the sampling; 1 turns it off.")

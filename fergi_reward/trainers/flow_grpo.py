@@ -47,7 +47,9 @@ class FlowGRPOConfig(PolicyGradientConfig):
     )
     sample_num_steps: int = option(10, "Denoising steps of an image that is trained on.")
     sample_eta: float = option(0.7, "Noise of a step, Flow-GRPO's a. 0 for none, which only nft can train on.")
-    sample_group_size: int = option(8, "Images of a prompt in an epoch, which are compared with each other.")
+    sample_group_size: int = option(
+        8, "Images of a prompt in an epoch, at least 2, which are compared with each other."
+    )
     picture_num_steps: int = option(40, "Denoising steps, without noise, of the pictures in grids and for judges.")
     sde_window_size: int = option(0, "MixGRPO: steps at a time that draw noise and are trained; 0: all that can.")
     sde_window_stride: int = option(1, "MixGRPO: how many steps the window moves towards the picture.")
@@ -59,9 +61,9 @@ class FlowGRPOConfig(PolicyGradientConfig):
 
     def problems(self) -> list[str]:
         """Ranges, groups that do not fill an epoch, and objectives that lack what they need."""
-        counts = ["sample_group_size", "picture_num_steps", "sde_window_stride", "sde_window_epochs"]
+        counts = ["picture_num_steps", "sde_window_stride", "sde_window_epochs"]
         found = [*super().problems(), *self.below(1, counts), *self.below(0, ["sde_window_size"])]
-        found += self.not_positive(["nft_beta"])
+        found += [*self.not_positive(["nft_beta"]), *self.below(2, ["sample_group_size"])]
         if not 0 <= self.nft_old_decay < 1:
             found.append(f"nft_old_decay is {self.nft_old_decay}, must be at least 0 and below 1")
         if self.sample_group_size >= 1 and self.samples_per_epoch % self.sample_group_size:

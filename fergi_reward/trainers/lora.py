@@ -1,11 +1,11 @@
 """LoRA on the network that denoises (Hu et al., arXiv 2106.09685), as `pipeline.load_lora_weights` reads it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of, networks_beside
@@ -66,16 +66,22 @@ def adapter_disabled(pipeline: Pipeline) -> Iterator[None]:
 
 
 def save_lora(pipeline: Pipeline, folder: Path) -> None:
-    """Write the adapter into `folder`, where `pipeline.load_lora_weights(folder)` finds it."""
+    """Write the adapter into `folder`, where `pipeline.load_lora_weights(folder)` finds it.
+
+    Its second factors are multiplied by alpha / rank, and alpha is said to be the rank: a reader that does not look for
+    alpha draws the same as one that does.
+    """
     from peft import get_peft_model_state_dict
 
     name, network = network_name(pipeline), network_of(pipeline)
-    layers = {
-        f"{name}_lora_layers": get_peft_model_state_dict(network, adapter_name=ADAPTER),
-        # Holds alpha: without it diffusers takes alpha for equal to the rank.
-        f"{name}_lora_adapter_metadata": network.peft_config[ADAPTER].to_dict(),
-    }
-    pipeline.save_lora_weights(folder, **layers)
+    config = network.peft_config[ADAPTER]
+    layers = get_peft_model_state_dict(network, adapter_name=ADAPTER)
+    metadata = {**config.to_dict(), "lora_alpha": config.r}
+    pipeline.save_lora_weights(
+        folder,
+        **{f"{name}_lora_layers": _second_factors_times(layers, lora_scale(pipeline))},
+        **{f"{name}_lora_adapter_metadata": metadata},
+    )
 
 
 def load_lora(pipeline: Pipeline, folder: Path) -> None:
@@ -96,4 +102,15 @@ def load_lora(pipeline: Pipeline, folder: Path) -> None:
             f"{folder / WEIGHTS_FILE} is missing or damaged ({error}): resume an older one"
         ) from error
     layers = {name.removeprefix(prefix): value for name, value in state.items()}
+    layers = _second_factors_times(layers, 1 / lora_scale(pipeline))
     set_peft_model_state_dict(network_of(pipeline), layers, adapter_name=ADAPTER)
+
+
+def lora_scale(pipeline: Pipeline) -> float:
+    """What the product of the adapter's factors is multiplied by: alpha / rank."""
+    config = network_of(pipeline).peft_config[ADAPTER]
+    return config.lora_alpha / config.r
+
+
+def _second_factors_times(layers: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+    return {name: value * scale if ".lora_B." in name else value for name, value in layers.items()}

@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
+
+# Letters of an answer that is no reward, in a sentence.
+LONGEST_SHOWN = 100
 
 
 class RewardTerms(Protocol):
@@ -23,10 +27,16 @@ class RewardTerms(Protocol):
         """(B,) each: its parts by name, which are only logged."""
 
 
+# One number an image; of a single image also the number alone.
+Numbers = Tensor | np.ndarray | Sequence[float] | float
+# TRL's reward functions add metadata, which is not looked at.
+Answer = Numbers | RewardTerms | tuple[Numbers, Any]
+
+
 class Reward(Protocol):
     """Any callable from pixels (B, 3, H, W), float in [0, 1], and B prompts to rewards (B,), higher being better."""
 
-    def __call__(self, pixels: Tensor, prompts: list[str], /) -> Tensor | RewardTerms:
+    def __call__(self, pixels: Tensor, prompts: list[str], /) -> Answer:
         """The reward of each image."""
 
 
@@ -55,8 +65,8 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
     Raises:
         FergiRewardError: The answer is not one finite number an image.
     """
-    answer = reward(pixels, prompts)
-    total, terms = (answer, {}) if isinstance(answer, Tensor) else (answer.total, answer.terms)
+    answer: Any = reward(pixels, prompts)
+    total, terms = (answer.total, answer.terms) if hasattr(answer, "total") else (_without_metadata(answer), {})
     checked = _checked("total", total, pixels)
     finite = torch.isfinite(checked)
     if not finite.all():
@@ -118,13 +128,50 @@ class RewardQueue:
         return evaluate(self._reward, pixels, prompts)
 
 
-def _checked(name: str, value: Tensor, pixels: Tensor) -> Tensor:
-    if value.shape != pixels.shape[:1]:
+def _without_metadata(answer: object) -> object:
+    """The rewards of a pair of rewards and metadata: a mapping, one an image, or none."""
+    if not (isinstance(answer, tuple) and len(answer) == 2):
+        return answer
+    rewards, metadata = answer
+    each = metadata if isinstance(metadata, list | tuple) and metadata else [metadata]
+    return rewards if all(one is None or isinstance(one, Mapping) for one in each) else answer
+
+
+def _checked(name: str, value: object, pixels: Tensor) -> Tensor:
+    numbers = _tensor(name, value)
+    if numbers.shape != pixels.shape[:1] and not (numbers.ndim == 0 and len(pixels) == 1):
         raise FergiRewardError(
-            f"the reward's {name} has shape {tuple(value.shape)} for pixels of shape {tuple(pixels.shape)}: "
+            f"the reward's {name} has shape {tuple(numbers.shape)} for pixels of shape {tuple(pixels.shape)}: "
             f"it must be ({len(pixels)},), one number an image"
         )
-    return value.to(pixels.device, torch.float32)
+    return numbers.reshape(len(pixels)).to(pixels.device, torch.float32)
+
+
+def _tensor(name: str, value: object) -> Tensor:
+    """Numbers in any form as a tensor; gradients of tensors, and of tensors in a list, are kept."""
+    try:
+        if isinstance(value, list | tuple) and value and all(isinstance(one, Tensor) for one in value):
+            value = torch.stack(list(value))
+        numbers = value if isinstance(value, Tensor) else torch.from_numpy(_array(value))
+        if numbers.is_complex():
+            raise TypeError("complex numbers have no order")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise FergiRewardError(
+            f"the reward's {name} is {_shortened(value)}: it must be one number an image (a tensor, an array or a list)"
+        ) from error
+    return numbers
+
+
+def _array(value: object) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{array.dtype} is no number")
+    return array.astype(np.float64)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"a {type(value).__name__} {text[:LONGEST_SHOWN]} …"
 
 
 def reward_metrics(rewards: Rewards) -> dict[str, float]:

@@ -164,10 +164,13 @@ class Trainer(ABC, Generic[Config]):
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds besides the weights."""
-        return {**self.optimisation.state_dict(), "watch": self.watch.state_dict(), "best": self.best}
+        judged = {"watch": self.watch.state_dict(), "best": self.best}
+        return {**self.optimisation.state_dict(), **judged, "trained": self.weights.rounded_by_saving()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
+        """Go back to what `state` returned; the weights were loaded before."""
+        if state["trained"]:
+            overwrite(self.parameters, state["trained"])
         self.optimisation.load_state_dict(state)
         # Other judges than before start anew: their scores cannot be compared.
         if set(state["watch"]["first"]) == set(self.judges) and state["best"]:

@@ -4,6 +4,7 @@ Trainers see only `TrainedWeights`. The model that training began with, which KL
 with, is the adapter switched off, or for full fine-tuning a frozen copy.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.precision import cast
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, save_lora
+from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
 from fergi_reward.trainers.pipelines import (
     Pipeline,
     check_supported,
@@ -49,6 +50,10 @@ class TrainedWeights(ABC):
     def save(self, folder: Path) -> None:
         """Write them into a folder that exists."""
 
+    def rounded_by_saving(self) -> list[Tensor]:
+        """The values that `load` would not give back to the bit; empty where it does."""
+        return []
+
     @abstractmethod
     def load(self, folder: Path) -> None:
         """Take the values in a folder.
@@ -75,6 +80,11 @@ class LoRAWeights(TrainedWeights):
     def save(self, folder: Path) -> None:
         """For `pipeline.load_lora_weights`."""
         save_lora(self._pipeline, folder)
+
+    def rounded_by_saving(self) -> list[Tensor]:
+        """All, where the file holds them times a scale that is no power of two."""
+        exact = math.frexp(lora_scale(self._pipeline))[0] == 0.5
+        return [] if exact else copied(self.parameters)
 
     def load(self, folder: Path) -> None:
         """As `save` wrote them."""

@@ -149,6 +149,7 @@ def test_pipelines_and_windows_that_do_not_fit(flow_trainer_of, pipeline):
     ("options", "message"),
     [
         ({"sample_eta": 0.0}, "sample_eta is 0, which leaves grpo no probability"),
+        ({"sample_group_size": 1}, "sample_group_size is 1, must be at least 2"),
         ({"sample_group_size": 3}, "sample_group_size 3 does not divide"),
         ({"train_objective": "nft", "sde_window_size": 2}, "sde_window_size is 2, which is for grpo alone"),
         ({"train_objective": "nft", "nft_beta": 0.0}, "nft_beta is 0.0, must be above 0"),

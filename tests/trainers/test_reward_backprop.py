@@ -164,7 +164,8 @@ def test_accumulated_batches_are_one_large_step(backprop_trainer_of, tmp_path):
 
 
 def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_path):
-    options = {"num_epochs": 4, "backprop_steps_max": 3, "save_freq": 2}
+    # An alpha whose scale, 1.5, rounds what is saved.
+    options = {"num_epochs": 4, "backprop_steps_max": 3, "save_freq": 2, "lora_rank": 2, "lora_alpha": 3}
     whole = backprop_trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
     checkpoint = str(whole.run.checkpoints / "epoch_0002")
