@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from fergi_reward import emoji
 from fergi_reward.best_of_program import checked_device, load_adapter
@@ -32,7 +31,7 @@ from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores, 
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files import write_json
-from fergi_reward.images import to_pixels
+from fergi_reward.images import Picture, open_picture, to_pixels
 from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
@@ -268,14 +267,14 @@ def _scoring(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, jud
     """The function that scores a batch with every scorer, and with the emoji world's judge where that was asked."""
     score = scoring_with(load, batch_size, share)
 
-    def both(pictures: list[Image.Image], prompts: list[str]) -> dict[str, Sequence[float]]:
+    def both(pictures: list[Picture], prompts: list[str]) -> dict[str, Sequence[float]]:
         return {**score(pictures, prompts), **(_judged(pictures, prompts) if judged else {})}
 
     return both
 
 
-def _judged(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, list[float]]:
-    found = judge(torch.stack([to_pixels(picture.convert("RGB")) for picture in pictures]), prompts)
+def _judged(pictures: Sequence[Picture], prompts: Sequence[str]) -> dict[str, list[float]]:
+    found = judge(torch.stack([to_pixels(open_picture(picture).convert("RGB")) for picture in pictures]), prompts)
     right = (found.right_object & found.right_colour).float()
     return dict(zip(EMOJI_JUDGES, (found.psnr.tolist(), right.tolist()), strict=True))
 

@@ -5,18 +5,18 @@ A *picture* is a PIL image, a path, the bytes of a file or a uint8 array, of any
 original packages do, pixels by the differentiable functions here.
 """
 
-import io
 import math
 import os
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.picture_files import decoded
 
 Picture = Image.Image | str | os.PathLike[str] | bytes | np.ndarray
 
@@ -25,14 +25,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 # Resized to 224 on the short side, a picture of this shape takes 40 MB; a 20,000 x 1 one would take gigabytes.
 MAX_ASPECT_RATIO = 256
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 def open_picture(picture: Picture) -> Image.Image:
     """Decode a picture, in its own mode: when the original packages convert to RGB differs, and alpha depends on it.
 
     The EXIF orientation is ignored, as the originals do. Of an animation the first frame counts. 16-bit grey is scaled
-    to 8 bits (Pillow would clip it to white).
+    to 8 bits (Pillow would clip it to white). `picture_files` lists the formats that are opened, and their limits.
 
     Args:
         picture: A PIL image, a path, the bytes of a file, or a uint8 array (height, width), (height, width, 3) or
@@ -186,21 +185,13 @@ def _decoded(picture: Picture) -> Image.Image:
         raise FergiRewardError(
             f"a picture is a PIL image, a path, bytes or a uint8 array, got {type(picture).__name__}"
         )
+    if not isinstance(picture, Image.Image):
+        return decoded(picture, _named(picture))
     try:
-        if isinstance(picture, Image.Image):
-            picture.load()
-            return picture
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
-            return image.copy()
-    except FileNotFoundError as error:
-        raise FergiRewardError(f"there is no picture {_named(picture)}") from error
-    except UnidentifiedImageError as error:
-        # Pillow's own message names a buffer by its address.
-        raise FergiRewardError(
-            f"cannot read {_named(picture)} (no image file): save it again or leave it out"
-        ) from error
-    except _UNREADABLE as error:
+        picture.load()
+    except Exception as error:  # decoders raise whatever they come upon in a damaged file
         raise FergiRewardError(f"cannot read {_named(picture)} ({error}): save it again or leave it out") from error
+    return picture
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

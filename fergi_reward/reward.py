@@ -15,6 +15,7 @@ from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.digests import record_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, open_picture, picture_list
+from fergi_reward.picture_files import Room
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.recorded import RecordedReactions
@@ -30,7 +31,7 @@ AU4_UNCERTAINTY = "au4_uncertainty"
 # Whose towers the reaction predictor reads.
 TOWER = "pickscore"
 DISAGREEMENT = "disagreement"
-# Decoded at a time for all scorers: 200 MB at 512 x 512.
+# Decoded at a time for all scorers: 200 MB at 512 x 512. Those that find no room are decoded by each scorer.
 HELD_PICTURES = 256
 
 
@@ -425,11 +426,12 @@ def _check_finite(name: str, values: Tensor, prompts: Sequence[str]) -> None:
 def _decoded(images: Sequence[Picture]) -> list[Picture]:
     """The images decoded, the same picture as the same object, so that scorers see that it is the same."""
     opened: dict[object, Picture] = {}
-    decoded = []
+    decoded, room = list[Picture](), Room()
     for image in images:
         key = os.fspath(image) if isinstance(image, str | os.PathLike) else id(image)
         if key not in opened:
-            opened[key] = open_picture(image)
+            picture = open_picture(image)
+            opened[key] = picture if room.has(picture) else image
         decoded.append(opened[key])
     return decoded
 

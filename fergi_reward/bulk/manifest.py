@@ -7,9 +7,8 @@ from pathlib import Path
 
 from fergi_reward.csv_files import read_rows
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.picture_files import SUFFIXES
 from fergi_reward.text_lines import is_utf8
-
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def folder_rows(folder: Path, prompts: Sequence[str]) -> Iterator[Row]:
     except OSError as error:
         raise FergiRewardError(f"{folder} cannot be read ({error.strerror}): give a folder of pictures") from error
     if not paths:
-        raise FergiRewardError(f"{folder} holds no pictures ({', '.join(sorted(PICTURES))})")
+        raise FergiRewardError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     if len(prompts) not in (1, len(paths)):
         raise FergiRewardError(
             f"got {len(prompts)} prompts for the {len(paths)} pictures of {folder}: give one each or one"
@@ -75,7 +74,7 @@ def folder_rows(folder: Path, prompts: Sequence[str]) -> Iterator[Row]:
 
 def _is_picture(path: Path) -> bool:
     """Whether a file of a folder is one by its name; hidden ones, such as those that macOS adds, are not meant."""
-    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and not path.is_dir()
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def _natural(path: Path) -> tuple[list[tuple[int, int]], str]:

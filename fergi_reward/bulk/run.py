@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from fergi_reward.bulk.job import ScoringOptions, score_into
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
 from fergi_reward.bulk.results import Outcome
 from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.images import Picture
 from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer
@@ -95,7 +95,7 @@ class _Scoring:
     reward: CombinedReward | None
     batch_size: int
 
-    def __call__(self, pictures: list[Image.Image], prompts: list[str]) -> dict[str, list[float]]:
+    def __call__(self, pictures: list[Picture], prompts: list[str]) -> dict[str, list[float]]:
         scores = {
             name: scorer.score(pictures, prompts, batch_size=self.batch_size) for name, scorer in self.scorers.items()
         }

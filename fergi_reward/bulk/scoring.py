@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from PIL import Image
 from tqdm import tqdm
 
 from fergi_reward.bulk.journal import Entries, Entry, Journal
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import open_picture
+from fergi_reward.images import Picture, open_picture
+from fergi_reward.picture_files import Room
 
 Batch = list[Row]
 # Pictures and their prompts -> columns of numbers, one a picture.
-Score = Callable[[list[Image.Image], list[str]], Mapping[str, Sequence[float]]]
+Score = Callable[[list[Picture], list[str]], Mapping[str, Sequence[float]]]
 # The batches that are left, read anew at every call -> their entries, a batch each, in any order.
 Scored = Callable[[Callable[[], Iterator[Batch]]], Iterator[Entries]]
-Picture = Image.Image | FergiRewardError
+# Decoded, or where it is if memory holds enough of them already; or why it cannot be scored.
+Found = Picture | FergiRewardError
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,12 @@ def scored_batches(batches: Iterable[Batch], score: Score, workers: int) -> Iter
             yield list(zip(numbers, _score_batch(batch, pictures, score), strict=True))
 
 
-def _decoded(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[tuple[Batch, list[Picture]]]:
+def _decoded(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[tuple[Batch, list[Found]]]:
     """Batches with their pictures; while one is scored, the next is decoded."""
-    waiting: tuple[Batch, list[Future[Picture]]] | None = None
+    waiting: tuple[Batch, list[Future[Found]]] | None = None
     for batch in batches:
-        following = batch, [pool.submit(_open, row) for row in batch]
+        room = Room()
+        following = batch, [pool.submit(_open, row, room) for row in batch]
         if waiting:
             yield waiting[0], [picture.result() for picture in waiting[1]]
         waiting = following
@@ -104,17 +106,19 @@ def _decoded(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[tup
         yield waiting[0], [picture.result() for picture in waiting[1]]
 
 
-def _open(row: Row) -> Picture:
+def _open(row: Row, room: Room) -> Found:
+    """The picture, decoded if there is room for it; else each scorer decodes it when its turn comes."""
     try:
-        return open_picture(row.source)
+        image = open_picture(row.source)
+        return image if room.has(image) else row.source
     except FergiRewardError as error:
         return error
 
 
-def _score_batch(batch: Batch, pictures: list[Picture], score: Score) -> list[Entry]:
+def _score_batch(batch: Batch, pictures: list[Found], score: Score) -> list[Entry]:
     """An entry a row: its scores, or why it has none."""
     entries: list[Entry] = [{"error": str(picture)} for picture in pictures]
-    good = [(place, picture) for place, picture in enumerate(pictures) if isinstance(picture, Image.Image)]
+    good = [(place, picture) for place, picture in enumerate(pictures) if not isinstance(picture, FergiRewardError)]
     if good:
         columns = score([picture for _, picture in good], [batch[place].prompt for place, _ in good])
         for number, (place, _) in enumerate(good):

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from fergi_reward.bulk.job import ScoringOptions, journal_of, score_into, this_process
 from fergi_reward.bulk.manifest import Row
@@ -17,6 +16,7 @@ from fergi_reward.bulk.scoring import Score, Share
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.files import write_json
+from fergi_reward.images import Picture
 from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import scorer_table
@@ -129,7 +129,7 @@ def scoring_with(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int,
     """The function that scores a batch with every scorer; what `load` gives is loaded now."""
     scorers = load(share)
 
-    def score(pictures: list[Image.Image], prompts: list[str]) -> dict[str, list[float]]:
+    def score(pictures: list[Picture], prompts: list[str]) -> dict[str, list[float]]:
         return {
             name: scorer.score(pictures, prompts, batch_size=batch_size).tolist() for name, scorer in scorers.items()
         }

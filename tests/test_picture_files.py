@@ -1,0 +1,118 @@
+"""What a picture file may be, and what happens with one that is something else."""
+
+import os
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from fergi_reward import picture_files
+from fergi_reward.bulk.manifest import Row
+from fergi_reward.bulk.scoring import scored_batches
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import open_picture
+from fergi_reward.picture_files import FORMATS, SUFFIXES
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+WRITABLE = sorted({*FORMATS} - {"CUR", "DCX", "FLI", "FTEX", "GBR", "PCD", "PIXAR", "PSD", "SPIDER", "SUN", "XPM"})
+
+
+def test_postscript_in_a_png_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    ghostscript.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "cat.png").write_bytes(EPS)
+    for picture in (tmp_path / "cat.png", EPS):
+        with pytest.raises(FergiRewardError, match="no image file of a format that is read here"):
+            open_picture(picture)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+def test_a_picture_of_every_format_opens_and_its_ending_is_found_in_folders(name: str, tmp_path: Path) -> None:
+    Image.init()
+    mode = "1" if name in ("MSP", "XBM") else "P" if name == "BLP" else "RGB"
+    path = tmp_path / f"cat{FORMATS[name][0]}"
+    Image.new(mode, (16, 16)).save(path, name)
+    assert 0 not in open_picture(path).size
+    assert path.suffix in SUFFIXES
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_a_folder_and_a_device_are_refused_at_once(make: object, tmp_path: Path) -> None:
+    make(tmp_path / "cat.png")  # type: ignore[operator]
+    with pytest.raises(FergiRewardError, match=r"cannot read .*cat.png \(it is no ordinary file\)"):
+        open_picture(tmp_path / "cat.png")
+
+
+def test_a_name_that_no_file_can_have_is_that_pictures_error() -> None:
+    for name in ("a\0.png", "a\ud800.png"):
+        with pytest.raises(FergiRewardError, match="no file can have this name"):
+            open_picture(name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError,
+        NotImplementedError,
+        AttributeError,
+        struct.error,
+        zlib.error,
+        MemoryError,
+        RecursionError,
+        KeyError,
+    ],
+)
+def test_whatever_decoding_raises_is_the_pictures_error(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+
+    def broken(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", broken)
+    with pytest.raises(FergiRewardError, match="cannot read the bytes"):
+        open_picture(buffer.getvalue())
+    with pytest.raises(FergiRewardError, match="cannot read the PngImageFile"):
+        open_picture(Image.open(buffer))
+
+
+def test_limits_hold_where_a_program_has_lifted_those_of_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (50, 21)).save(tmp_path / "cat.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    monkeypatch.setattr(picture_files, "MAX_PIXELS", 50 * 21)
+    assert open_picture(tmp_path / "cat.png").size == (50, 21)
+    monkeypatch.setattr(picture_files, "MAX_PIXELS", 1000)
+    with pytest.raises(FergiRewardError, match="50 x 21 pixels and may have 1,000"):
+        open_picture(tmp_path / "cat.png")
+    monkeypatch.setattr(picture_files, "MAX_BYTES", 60)
+    for picture in (tmp_path / "cat.png", (tmp_path / "cat.png").read_bytes()):
+        with pytest.raises(FergiRewardError, match="bytes and may have 60"):
+            open_picture(picture)
+
+
+def test_of_a_batch_only_so_many_bytes_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (10, 10), "red").save(tmp_path / "cat.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "cat.png").read_bytes()[:40])
+    names = ["cat.png"] * 3 + ["torn.png"] + ["cat.png"] * 2
+    rows = [Row(number, name, tmp_path / name, "a") for number, name in enumerate(names)]
+    held = []
+
+    def score(pictures: list, prompts: list) -> dict[str, list[float]]:
+        held.append([isinstance(picture, Image.Image) for picture in pictures])
+        return {"red": [open_picture(picture).getpixel((0, 0))[0] for picture in pictures]}
+
+    monkeypatch.setattr(picture_files, "HELD_BYTES", 1000)  # two of 400 each
+    (entries,) = scored_batches([rows], score, workers=1)
+    assert held == [[True, True, False, False, False]]
+    assert ["scores" if "scores" in entry else "error" for _, entry in entries].index("error") == 3
+    assert [entry["scores"]["red"] for _, entry in entries if "scores" in entry] == [255] * 5
