@@ -1,4 +1,4 @@
-"""What `fergi-reward evaluate models` does: python eval/models.py --base emoji --tuned LORA --prompts FILE."""
+"""What `fergi-reward evaluate models` does: python eval/models.py --model emoji --tuned LORA --prompts FILE."""
 
 import sys
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from fergi_reward.config_file import read_config
+from fergi_reward.config_file import NAMES, read_config
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.interrupts import Interrupted, raised
 from fergi_reward.version import __version__
@@ -44,6 +44,8 @@ class Commands(click.Group):
 
 
 PATH = click.Path(path_type=Path)
+SHIPPED = "the word shipped means the one on FERGI"
+TOYS = "emoji, emoji_flow, tiny, tiny_xl, tiny_3 or tiny_flux"
 config = click.option(
     "--config",
     type=PATH,
@@ -62,14 +64,17 @@ source_map_option = click.option(
 )
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
 
-scorers_option = click.option("--scorers", default="image_reward,pickscore,hps_v2", help="Names, with commas between.")
+scorers_option = click.option(
+    "--scorers", type=NAMES, default="image_reward,pickscore,hps_v2", help="Names, with commas between."
+)
+device_option = click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]")
 scoring_options = (
     click.option(
         "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
     ),
     click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Images at a time."),
     click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode images ahead."),
-    click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]"),
+    device_option,
     click.option(
         "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of the towers."
     ),
@@ -109,8 +114,12 @@ def main() -> None:
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
 @click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds and bootstrap intervals.")
-@click.option("--scorers", help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]")
-@click.option("--aus", help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]")
+@click.option(
+    "--scorers", type=NAMES, help="For bradley-terry: columns to weigh, with commas.  [default: the paper's three]"
+)
+@click.option(
+    "--aus", type=NAMES, help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]"
+)
 @click.option("--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]")
 @click.option("--from-frames", is_flag=True, help="Compute the activations from the frames instead of reading them.")
 @skip_bad
@@ -205,7 +214,7 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
     "--au-source", help="What measured the action units of --reactions in FERGI's layout.  [default: fergi-ir50]"
 )
 @source_map_option
-@click.option("--calibration", type=PATH, help="Says how sure a pair is.  [default: the shipped one]")
+@click.option("--calibration", default="shipped", metavar="FILE", help=f"Says how sure a pair is; {SHIPPED}.")
 @click.option("--target-accuracy", type=click.FloatRange(0.5, 1, True, True), help="Promise this share of right pairs.")
 @click.option("--confidence", type=click.FloatRange(0.5, 1, True, True), default=0.9, help="Of that promise.")
 @click.option(
@@ -222,7 +231,7 @@ def annotate(
     reactions: Path | None,
     au_source: str | None,
     source_map: Path | None,
-    calibration: Path | None,
+    calibration: str,
     target_accuracy: float | None,
     confidence: float,
     images: Path | None,
@@ -246,7 +255,7 @@ def annotate(
     viewers: ReactionTable = read_reactions(reactions, au_source) if reactions else ranked
     if source_map:
         ranked, viewers = on_one_scale(ranked, viewers, SourceMap.load(source_map))
-    weights = Calibration.load(calibration) if calibration else Calibration.shipped()
+    weights = Calibration.named(calibration)
     promised = None if target_accuracy is None else Promised(target_accuracy, confidence)
     outcome = run(ranked, viewers, weights, promised)
     write_pairs(outcome, out)
@@ -275,7 +284,7 @@ def annotate(
 @click.option(
     "--checkpoint", metavar="pickscore=FOLDER", help="A local checkpoint of PickScore, whose towers it reads."
 )
-@click.option("--device", help="Such as cuda.  [default: the CPU]")
+@device_option
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Pictures embedded at a time.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of folds, halves and starting weights.")
 @click.option("--out", type=PATH, default=Path("predictor"), help="The folder to write.")
@@ -291,6 +300,7 @@ def fit_predictor(
     out: Path,
 ) -> None:
     """Fit what predicts the reaction to a picture that nobody looks at, and say whether it is any good."""
+    from fergi_reward.devices import named_device
     from fergi_reward.layouts import read_reactions
     from fergi_reward.predictor.run import fit_predictor as run
     from fergi_reward.predictor.run import summary
@@ -302,7 +312,7 @@ def fit_predictor(
         raise FergiRewardError(f"--checkpoint {checkpoint!r} must be pickscore=FOLDER: the predictor reads PickScore's")
     table = read_reactions(reactions, au_source)
     pictures = read_pictures(images)
-    tower = PickScorer.from_pretrained(place or None, device=device)
+    tower = PickScorer.from_pretrained(place or None, device=named_device(device))
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
     predictor = run(table, pictures, tower, decay=decay, seed=seed, batch_size=batch_size, command=command)
     predictor.save(out)
@@ -325,7 +335,7 @@ def fit_predictor(
 )
 @scorers_option
 @with_scoring
-@click.option("--calibration", type=PATH, help="Adds a column `reward`; the word shipped means the one on FERGI.")
+@click.option("--calibration", type=PATH, metavar="FILE", help=f"Adds a column `reward`; {SHIPPED}.")
 @click.option("--out", type=PATH, default=Path("scores.parquet"), help="The table to write, .parquet or .csv.")
 @click.option(
     "--engine",
@@ -353,23 +363,26 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
 @config
 @click.option("--prompts", type=PATH, required=True, help="A text file of prompts, one a line.")
 @click.option(
-    "--pipeline",
+    "--model",
+    "pipeline",
     default="stable-diffusion-v1-5/stable-diffusion-v1-5",
-    help="What draws: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
+    help=f"What draws: a hub id, a folder, or a toy with toy scorers: {TOYS}.",
 )
 @click.option("--n", type=click.IntRange(min=1), default=8, help="Pictures to draw of each prompt.")
 @click.option("--out", type=PATH, default=Path("best_of"), help="The folder of the chosen pictures and all scores.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the pictures' own seeds, which are recorded.")
-@click.option("--scorers", help="Names, with commas between.  [default: all that the calibration weighs]")
+@click.option("--scorers", type=NAMES, help="Names, with commas between.  [default: all that the calibration weighs]")
 @click.option(
     "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
 )
-@click.option("--calibration", help="A file that weighs the scorers.  [default: the shipped one, or the toy's]")
+@click.option(
+    "--calibration", metavar="FILE", help=f"Weighs the scorers; {SHIPPED}.  [default: the shipped one, or the toy's]"
+)
 @click.option("--lora", type=PATH, help="The folder of a LoRA adapter to draw with.")
 @click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.  [default: the pipeline's]")
 @click.option("--guidance-scale", type=float, help="Classifier-free guidance.  [default: the pipeline's]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Pictures at a time.")
-@click.option("--device", help="Such as cuda.  [default: the GPU, else the CPU]")
+@device_option
 @click.option(
     "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of all weights."
 )
@@ -492,7 +505,7 @@ def evaluate() -> None:
     multiple=True,
     default=("shipped",),
     metavar="FILE",
-    help="Weights to judge; repeatable.",
+    help=f"Weights to judge; repeatable; {SHIPPED}.",
 )
 @click.option("--out", type=PATH, default=Path("preferences"), help="A folder for the report and for scores.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the bootstrap.")
@@ -510,9 +523,10 @@ def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
 @evaluate.command()
 @config
 @click.option(
-    "--base",
+    "--model",
+    "base",
     default="stable-diffusion-v1-5/stable-diffusion-v1-5",
-    help="The model before tuning: a hub id, a folder, or a toy with toy scorers: emoji, tiny, tiny_xl or tiny_3.",
+    help=f"The model before tuning: a hub id, a folder, or a toy with toy scorers: {TOYS}.",
 )
 @click.option(
     "--tuned",
@@ -527,6 +541,7 @@ def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
 @click.option("--guidance-scale", type=float, help="Classifier-free guidance.  [default: the pipeline's]")
 @click.option(
     "--scorers",
+    type=NAMES,
     help="Names, with commas between; some must not be in the reward.  [default: image_reward,pickscore,hps_v2,clip,"
     "aesthetic, or all that the toy has]",
 )
@@ -536,10 +551,11 @@ def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
     "calibrations",
     multiple=True,
     metavar="FILE",
-    help="Weights to judge by, too; repeatable.  [default: shipped, or the toy's]",
+    help=f"Weights to judge by, too; repeatable; {SHIPPED}.  [default: shipped, or the toy's]",
 )
 @click.option(
     "--trained-on",
+    type=NAMES,
     metavar="NAMES",
     help="Scorers in the reward of models whose card does not say, with commas between; or none.",
 )

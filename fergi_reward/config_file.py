@@ -10,6 +10,15 @@ import yaml
 from fergi_reward.errors import FergiRewardError
 
 
+class Names(click.ParamType):
+    """Names with commas between; in a YAML file they may be a list as well."""
+
+    name = "text"
+
+
+NAMES = Names()
+
+
 def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     """Make the values of a YAML file the defaults of the command's options: a callback of click.
 
@@ -30,7 +39,9 @@ def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> No
     problems = [_problem(name, value, options) for name, value in settings.items()]
     if found := [problem for problem in problems if problem]:
         raise FergiRewardError(f"{path}: {'; '.join(found)}")
-    defaults = {str(options[name].name): _as_text(value) for name, value in settings.items() if value is not None}
+    defaults = {
+        str(options[name].name): _as_text(value, options[name]) for name, value in settings.items() if value is not None
+    }
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -50,13 +61,15 @@ def _problem(name: str, value: object, options: dict[str, click.Option]) -> str 
     option = options[name]
     if option.is_flag:
         return None if isinstance(value, bool) else f"{name} is {value!r}, must be true or false"
-    if option.multiple:
+    if option.multiple or (isinstance(option.type, Names) and isinstance(value, list)):
         texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
         return None if texts else f"{name} is {value!r}, must be a list of texts"
     scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
     return None if scalar else f"{name} is {value!r}, must be one text or number"
 
 
-def _as_text(value: Any) -> Any:  # noqa: ANN401 - what YAML holds, checked above
-    """Numbers as they would stand on the command line, where click checks and converts them."""
-    return value if isinstance(value, bool | list) else str(value)
+def _as_text(value: Any, option: click.Option) -> Any:  # noqa: ANN401 - what YAML holds, checked above
+    """As on the command line, where click checks and converts it."""
+    if isinstance(value, list):
+        return value if option.multiple else ",".join(value)
+    return value if isinstance(value, bool) else str(value)

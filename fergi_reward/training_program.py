@@ -80,7 +80,9 @@ class RewardArguments(PipelineArguments):
     scorers: list[str] | None = field(
         default=None, metadata={"help": "Scorers of the reward; by default those that the calibration weighs."}
     )
-    calibration: str | None = option(None, "Calibration file that weighs the scorers; by default the shipped one.")
+    calibration: str | None = option(
+        None, "Calibration file that weighs the scorers, or the word shipped; by default the shipped one, or the toy's."
+    )
     uncertainty_penalty: float = option(
         0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
     )
@@ -213,9 +215,9 @@ def _asked(script: RewardArguments) -> list[str]:
 
 
 def _calibration(script: RewardArguments) -> Calibration:
-    if script.calibration is None:
-        return Calibration.load(emoji.CALIBRATION) if script.model in EMOJI else Calibration.shipped()
-    return Calibration.load(Path(script.calibration))
+    if script.calibration is None and script.model in EMOJI:
+        return Calibration.load(emoji.CALIBRATION)
+    return Calibration.named(script.calibration or "shipped")
 
 
 def load_reward(

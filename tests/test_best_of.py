@@ -71,7 +71,7 @@ def test_what_cannot_be_drawn(pipeline, prompts, n, message):
         best_of_n(pipeline, prompts, brightness, n)
 
 
-OPTIONS = ["--pipeline", "emoji", "--n", "3", "--steps", "2", "--guidance-scale", "1", "--batch-size", "2"]
+OPTIONS = ["--model", "emoji", "--n", "3", "--steps", "2", "--guidance-scale", "1", "--batch-size", "2"]
 
 
 @pytest.fixture
@@ -137,11 +137,11 @@ def test_an_adapter_changes_the_pictures_and_one_of_another_model_is_refused(pro
         parameter.data += 0.3
     save_lora(pipeline, tmp_path / "lora")
     options = ["--prompts", prompts, "--n", "1", "--steps", "2"]
-    assert best_of(*options, "--pipeline", "tiny", "--out", tmp_path / "plain").exit_code == 0
+    assert best_of(*options, "--model", "tiny", "--out", tmp_path / "plain").exit_code == 0
     lora = ["--lora", tmp_path / "lora", "--out", tmp_path / "adapted"]
-    assert best_of(*options, "--pipeline", "tiny", *lora).exit_code == 0
+    assert best_of(*options, "--model", "tiny", *lora).exit_code == 0
     assert rows_of(tmp_path / "plain")[0]["reward"] != rows_of(tmp_path / "adapted")[0]["reward"]
-    refused = best_of(*options, "--pipeline", "tiny_3", "--lora", tmp_path / "lora", "--out", tmp_path / "other")
+    refused = best_of(*options, "--model", "tiny_3", "--lora", tmp_path / "lora", "--out", tmp_path / "other")
     assert refused.exit_code == 2
     assert "holds no adapter of this pipeline" in refused.stderr
 
@@ -159,8 +159,8 @@ def test_an_adapter_changes_the_pictures_and_one_of_another_model_is_refused(pro
 )
 def test_mistakes_are_one_sentence_and_do_not_bind_the_next_run(prompts, tmp_path, change, message, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = best_of("--prompts", prompts, "--pipeline", "tiny", "--n", "1", "--steps", "1", *change)
+    result = best_of("--prompts", prompts, "--model", "tiny", "--n", "1", "--steps", "1", *change)
     assert result.exit_code == 2, result.output
     assert message in result.stderr
-    again = best_of("--prompts", prompts, "--pipeline", "tiny", "--n", "1", "--steps", "1")
+    again = best_of("--prompts", prompts, "--model", "tiny", "--n", "1", "--steps", "1")
     assert again.exit_code == 0, again.output

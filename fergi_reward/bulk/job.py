@@ -55,8 +55,7 @@ class ScoringOptions:
         Raises:
             FergiRewardError: A checkpoint is given for no scorer, or cannot be loaded; there is no such device.
         """
-        gpus = torch.cuda.device_count()
-        device = named_device(self.device or (f"cuda:{share.rank % gpus}" if gpus else "cpu"))
+        device = named_device(self.device)
         checkpoints = dict(text.split("=", 1) for text in self.checkpoints)
         if unknown := set(checkpoints) - set(self.scorer_names):
             raise FergiRewardError(f"--checkpoint names {', '.join(unknown)}, which --scorers does not")

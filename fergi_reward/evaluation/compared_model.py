@@ -151,6 +151,6 @@ def base_doubt(model: ComparedModel, base: str) -> str | None:
         return None
     if HUB_ID.fullmatch(named) and HUB_ID.fullmatch(base) and not Path(base).exists():
         raise FergiRewardError(
-            f"--tuned {model.place} was trained on {named}, and --base is {base}: compare weights of one base model"
+            f"--tuned {model.place} was trained on {named}, and --model is {base}: compare weights of one base model"
         )
     return f"{model.name}: its card names the base model {Path(named).name}, here it is {Path(base).name}."

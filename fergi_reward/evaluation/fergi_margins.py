@@ -88,7 +88,7 @@ class _Viewed:
         pairs = table.pairs()
         if not len(pairs):
             raise FergiRewardError("no pair of images with valid reaction clips is left: is it the right folder?")
-        if AU4 not in table.baseline:
+        if not table.has_baseline:
             return cls(table, pairs, np.zeros(len(pairs), dtype=bool), {})
         unsteady = list(grid.unsteady_participants(table))
         is_fergi = table.without_users(unsteady).fingerprint() == grid.FERGI_FINGERPRINT

@@ -138,13 +138,14 @@ def isotonic_knots(origin: Floats, target: Floats) -> Knots:
     """
     from scipy.optimize import isotonic_regression
 
-    # Clips of one activation, such as 0, get one value, so they belong into one group.
-    values, row, counts = np.unique(origin, return_inverse=True, return_counts=True)
+    # Clips of one activation, such as 0, get one value, so they belong into one group. Activations that differ in the
+    # last bits are one: the means of groups of them need not rise.
+    values, row, counts = np.unique(origin.round(DIGITS), return_inverse=True, return_counts=True)
     groups = max(2, len(origin) // CLIPS_A_KNOT)
     _, group = np.unique((counts.cumsum() - counts) * groups // len(origin), return_inverse=True)
     sizes = np.bincount(group, counts)
     centres = np.bincount(group, counts * values) / sizes
-    means = np.bincount(group[row], target) / sizes
+    means = (np.bincount(group[row], target) / sizes).round(DIGITS)
     fit = isotonic_regression(means, weights=sizes)
     starts = fit.blocks[:-1]
     if len(starts) < 2:

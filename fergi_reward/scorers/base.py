@@ -21,6 +21,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, check_pixels, open_picture, picture_list
 from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.cpu_kernels import FastCPUKernels
+from fergi_reward.text_lines import is_utf8
 
 T = TypeVar("T")
 # What a class takes besides its checkpoint; its own signature says of which type.
@@ -266,6 +267,7 @@ def prompt_list(prompts: str | Sequence[str], images: int) -> list[str]:
     ['a cat', 'a cat']
     """
     if isinstance(prompts, str):
+        _check_text(prompts, "the prompt")
         return [prompts] * images
     if not isinstance(prompts, Iterable):
         raise FergiRewardError(f"prompts must be a string or a list of strings, got {type(prompts).__name__}")
@@ -273,6 +275,7 @@ def prompt_list(prompts: str | Sequence[str], images: int) -> list[str]:
     for place, prompt in enumerate(listed):
         if not isinstance(prompt, str):
             raise FergiRewardError(f"prompt {place} must be a string, got {type(prompt).__name__}")
+        _check_text(prompt, f"prompt {place}")
     if len(listed) != images:
         raise FergiRewardError(f"got {len(listed)} prompts for {images} images: give one an image, or one string")
     return listed
@@ -281,6 +284,13 @@ def prompt_list(prompts: str | Sequence[str], images: int) -> list[str]:
 def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Consecutive parts of at most `size` values."""
     return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _check_text(prompt: str, which: str) -> None:
+    if not is_utf8(prompt):
+        raise FergiRewardError(
+            f"{which} is no text: {ascii(prompt)[:60]} holds half of a surrogate pair, which UTF-8 cannot write"
+        )
 
 
 def _distinct(prompts: Sequence[str]) -> tuple[list[str], list[int]]:

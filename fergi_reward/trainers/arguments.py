@@ -13,6 +13,8 @@ import yaml
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.interrupts import Interrupted, raised
 
+NAMES = ("scorers", "judges")
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -61,12 +63,20 @@ def _build(
     built = []
     for dataclass in dataclasses:
         try:
-            built.append(dataclass(**{name: values[name] for name in names[dataclass]}))
+            built.append(dataclass(**{name: _listed(name, values[name]) for name in names[dataclass]}))
         except ValueError as error:  # ours is one, and those of transformers and TRL raise no other
             problems.append(str(error))
     if problems:
         raise FergiRewardError("; ".join(problems))
     return tuple(built)
+
+
+def _listed(name: str, value: Any) -> Any:  # noqa: ANN401 - what YAML holds, which the dataclass checks
+    """Names of scorers with commas between as a list, as the other commands take them."""
+    texts = [value] if isinstance(value, str) else value
+    if name not in NAMES or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return value
+    return [part.strip() for text in texts for part in text.split(",")]
 
 
 @contextmanager

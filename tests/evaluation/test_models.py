@@ -27,7 +27,7 @@ from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.seeds import seed_of
 
 CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]
-QUICK = ["--base", "emoji", "--samples", "2", "--steps", "2", "--guidance-scale", "1", "--batch-size", "3"]
+QUICK = ["--model", "emoji", "--samples", "2", "--steps", "2", "--guidance-scale", "1", "--batch-size", "3"]
 
 
 def adapter(folder, pipeline, size, base_model=None):
@@ -130,7 +130,7 @@ def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
 def test_by_default_some_scorers_are_not_in_the_default_reward(tmp_path):
     tiny.stable_diffusion().unet.save_pretrained(tmp_path / "unet")
     (tmp_path / "prompts.txt").write_text("a red apple\n")
-    options = ["--base", "tiny", "--samples", 1, "--steps", 1, "--prompts", tmp_path / "prompts.txt"]
+    options = ["--model", "tiny", "--samples", 1, "--steps", 1, "--prompts", tmp_path / "prompts.txt"]
     options += ["--tuned", tmp_path / "unet", "--trained-on", "image_reward,pickscore,hps_v2"]
     model = results(*options, out=tmp_path / "out")["models"][0]
     assert [one["signal"] for one in model["signals"] if one["held_out"]] == ["clip", "aesthetic"]
@@ -183,7 +183,7 @@ def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
             "2 times --calibration c.json",
         ),
         (["--tuned", "moved/lora", "--checkpoint", "clip=x"], "the toy emoji has its own scorers"),
-        (["--tuned", "other/lora", "--base", "org/sdxl"], "was trained on org/sd15, and --base is org/sdxl"),
+        (["--tuned", "other/lora", "--model", "org/sdxl"], "was trained on org/sd15, and --model is org/sdxl"),
         (["--tuned", "other/lora", "--scorers", "pickscore"], "other/lora holds no adapter of this pipeline"),
     ],
 )

@@ -179,7 +179,7 @@ def test_the_pages_of_evaluate_are_such_pages(browser, simulated, tmp_path):
     for name in ("Mine", "mine"):
         emoji.load_pipeline().unet.save_pretrained(tmp_path / name)
     (tmp_path / "prompts.txt").write_text("a apple on a green background\n")
-    models = ["models", "--base=emoji", f"--tuned=Mine={tmp_path / 'Mine'}", f"--tuned=mine={tmp_path / 'mine'}"]
+    models = ["models", "--model=emoji", f"--tuned=Mine={tmp_path / 'Mine'}", f"--tuned=mine={tmp_path / 'mine'}"]
     models += [f"--prompts={tmp_path / 'prompts.txt'}", "--samples=1", "--steps=1", "--trained-on=pickscore"]
     for options in (models, ["preferences", f"--data={simulated}"]):
         out = tmp_path / f"report of {options[0]}"
