@@ -8,7 +8,7 @@ from fergi_reward.errors import FergiRewardError
 
 
 def named_device(name: str | None) -> torch.device:
-    """The device of a name such as `cuda:1`; without a name this process's GPU, where the machine has one, else the CPU.
+    """The device of a name such as `cuda:1`; without a name this process's GPU, else the CPU.
 
     Under `torchrun` and `accelerate launch` the processes of a machine take its GPUs in turn.
 

@@ -1,14 +1,17 @@
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from fergi_reward.cli import main
+from fergi_reward.training_program import TOYS
 
 
 def run(*arguments):
@@ -30,6 +33,42 @@ def test_help(command):
     result = run(*command, "--help")
     assert result.exit_code == 0
     assert "Usage: " in result.output
+
+
+def commands(group=main, prefix=""):
+    """All commands by name, those of groups as well."""
+    found = {}
+    for name, command in group.commands.items():
+        inner = isinstance(command, click.Group)
+        found |= commands(command, f"{prefix}{name} ") if inner else {prefix + name: command}
+    return found
+
+
+def test_one_thing_has_one_name_and_one_default_in_all_commands():
+    every = {
+        name: {option.opts[0]: option for option in command.params if isinstance(option, click.Option)}
+        for name, command in commands().items()
+    }
+    assert not [name for name, options in every.items() if {"--base", "--pipeline"} & set(options)]
+    for name in ("best-of", "evaluate models"):
+        assert sorted(re.findall(r"emoji\w*|tiny\w*", every[name]["--model"].help)) == sorted(TOYS)
+    helps = {options["--device"].help for options in every.values() if "--device" in options}
+    assert helps == {"Such as cuda.  [default: this process's GPU, else the CPU]"}
+    named = [name for name, options in every.items() if "--calibration" in options]
+    assert sorted(named) == ["annotate", "best-of", "evaluate models", "evaluate preferences", "score"]
+    assert not [name for name in named if "the word shipped" not in every[name]["--calibration"].help]
+
+
+@pytest.mark.parametrize("listed", ["[pickscore, nonsense]", "pickscore, nonsense"])
+def test_scorers_may_be_a_list_in_a_file(simulated, tmp_path, listed):
+    (tmp_path / "c.yaml").write_text(f"scorers: {listed}\ndata: {simulated}\n")
+    result = run("calibrate", "--config", tmp_path / "c.yaml", "--out", tmp_path / "c.json")
+    assert "the preference table has no column nonsense" in mistake(result)
+
+
+def test_annotate_knows_the_shipped_calibration(simulated, tmp_path):
+    result = run("annotate", "--data", simulated, "--out", tmp_path / "pairs.jsonl", "--calibration", "shipped")
+    assert "the calibration was fitted on AU source 'fergi-ir50'" in mistake(result)
 
 
 def test_calibrate_writes_the_calibration_and_a_report(simulated, tmp_path):

@@ -223,6 +223,16 @@ def test_scores_of_other_options_are_not_used(hpdv2_folder, tmp_path):
     assert "holds scores of a run with other options" in result.stderr
 
 
+def test_a_folder_without_valid_baseline_clips_is_judged_as_calibrate_takes_it(simulated, tmp_path):
+    folder = shutil.copytree(simulated, tmp_path / "restless")
+    for file in (folder / "preparation" / "preprocessed_baseline_data").iterdir():
+        file.write_text(file.read_text().splitlines()[0] + "\n")
+    assert not read_fergi(folder).has_baseline
+    record, models = results("--data", folder, out=tmp_path / "out")
+    assert record["data"]["pairs"] == len(read_fergi(simulated).with_reactions().pairs())
+    assert "pickscore" in models
+
+
 def test_without_any_face_the_scores_are_judged(simulated, tmp_path):
     folder = tmp_path / "faceless"
     shutil.copytree(simulated, folder)

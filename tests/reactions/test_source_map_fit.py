@@ -51,6 +51,16 @@ def test_clips_of_one_activation_are_one_knot():
     np.testing.assert_allclose(quantile_knots(target, origin), [(4.75, 0), (14.25, 1)])
 
 
+def test_activations_that_differ_in_their_last_bits_are_one_knot():
+    """As in two copies without noise, where equal activations went through different roundings."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        levels = np.arange(1, 5) / 7
+        origin = levels[rng.integers(0, 4, 100)] * (1 + rng.integers(-1, 2, 100) * 2.2e-16)
+        knots = np.array(isotonic_knots(origin, origin / 3))
+        assert (np.diff(knots, axis=0) > 1e-6).all()
+
+
 def test_quantile_knots_by_hand():
     knots = quantile_knots(np.arange(21.0), 2 * np.arange(41.0))
     np.testing.assert_allclose(knots, [(2.5, 10), (7.5, 30), (12.5, 50), (17.5, 70)])

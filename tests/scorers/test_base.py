@@ -153,6 +153,8 @@ def test_what_a_scorer_says_of_itself(scorer: Scorer) -> None:
         (["a"], "1 prompts for 2 images"),
         (["a", 7], "prompt 1 must be a string, got int"),
         (None, "got NoneType"),
+        (["a", "b\ud800"], "prompt 1 is no text: .* half of a surrogate pair"),
+        ("\udcff", "the prompt is no text"),
     ],
 )
 def test_bad_prompts_are_refused(scorer: Scorer, prompts: object, message: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.training_program import RewardArguments
 
 
 def test_the_command_line_overrides_the_file_and_the_file_the_defaults(tmp_path):
@@ -16,6 +17,14 @@ def test_the_command_line_overrides_the_file_and_the_file_the_defaults(tmp_path)
     (config,) = parse_arguments([DDPOConfig], ["--config", str(path), "--seed", "4"])
     expected = DDPOConfig(num_epochs=7, seed=4, train_learning_rate=1e-5, train_cfg=False)
     assert config == expected
+
+
+@pytest.mark.parametrize("listed", ["[pickscore, clip]", "pickscore, clip", "[pickscore,clip]"])
+def test_names_of_scorers_are_a_list_or_have_commas_between(tmp_path, listed):
+    (tmp_path / "run.yaml").write_text(f"scorers: {listed}\n")
+    for arguments in (["--config", str(tmp_path / "run.yaml")], ["--scorers", "pickscore,clip"]):
+        (script,) = parse_arguments([RewardArguments], arguments)
+        assert script.scorers == ["pickscore", "clip"]
 
 
 @pytest.mark.parametrize(
