@@ -4,7 +4,7 @@ Memory is counted, not modelled: every tensor that a pass makes is followed from
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -253,6 +253,7 @@ class _Watch(TorchDispatchMode):
         self._alive: dict[int, int] = {}
         self._given: set[int] = set()
         self._total = 0
+        self._known: dict[Hashable, _Made | None] = {}
 
     def __torch_dispatch__(
         self,
@@ -261,8 +262,13 @@ class _Watch(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        self._given |= {_key(tensor) for tensor in _meta_tensors((args, kwargs))} - self._alive.keys()
-        result = function(*args, **(kwargs or {}))
+        given = _meta_tensors((args, kwargs))
+        self._given |= {_key(tensor) for tensor in given} - self._alive.keys()
+        call = (function, _described(args), _described(tuple((kwargs or {}).items())))
+        made = self._known.get(call)
+        result = made() if made else function(*args, **(kwargs or {}))
+        if call not in self._known:
+            self._known[call] = _made(result, given)
         for tensor in _meta_tensors(result):
             self._follow(tensor)
         return result
@@ -277,6 +283,45 @@ class _Watch(TorchDispatchMode):
 
     def _forget(self, key: int) -> None:
         self._total -= self._alive.pop(key)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Tensors that an operation makes whenever it is given the same shapes: to work them out takes it much longer."""
+
+    layouts: tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...]
+    several: type | None
+
+    def __call__(self) -> Any:  # noqa: ANN401
+        made = [torch.empty_strided(size, stride, dtype=dtype, device=META) for size, stride, dtype in self.layouts]
+        return self.several(made) if self.several else made[0]
+
+
+def _made(result: object, given: Sequence[Tensor]) -> _Made | None:
+    """What `result` consists of, unless it is anything but whole new tensors."""
+    several = type(result) if type(result) in (tuple, list) else None
+    tensors = list(result) if isinstance(result, (tuple, list)) else [result]
+    if not all(isinstance(tensor, Tensor) and tensor.device == META for tensor in tensors):
+        return None
+    made = _Made(tuple((tensor.size(), tensor.stride(), tensor.dtype) for tensor in tensors), several)
+    of_its_own = len({*map(_key, tensors), *map(_key, given)}) == len(tensors) + len({*map(_key, given)})
+    again = made() if several else [made()]
+    whole = all(_bytes(ours) == _bytes(theirs) for ours, theirs in zip(again, tensors, strict=True))
+    return made if tensors and of_its_own and whole else None
+
+
+def _described(value: object) -> Hashable:
+    """What of an operation's arguments decides the shapes of its results; types, too, since 1 == 1.0 == True."""
+    if isinstance(value, Tensor):
+        # Only shapes of tensors on the meta device say all; a number that is a tensor elsewhere is like no other.
+        return (value.size(), value.stride(), value.dtype) if value.device == META else object()
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_described, value))
+    return type(value), value
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.untyped_storage().nbytes()
 
 
 def _meta_tensors(tree: object) -> list[Tensor]:
