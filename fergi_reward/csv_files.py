@@ -102,7 +102,12 @@ class CsvRow:
 
 
 def read_rows(
-    path: Path, required: Sequence[str], *, optional: Sequence[str] = (), carried: bool = False, empty: bool = False
+    path: Path | str,
+    required: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    carried: bool = False,
+    empty: bool = False,
 ) -> Iterator[CsvRow]:
     """Stream the rows of a file; lines with nothing in them are passed over.
 
@@ -120,6 +125,7 @@ def read_rows(
         for row in read_rows(path, ["image", "prompt"], optional=["start"]):
             print(row.line, row.text("image"), row["prompt"], row.number(Column("start", lowest=0)))
     """
+    path = Path(path)
     records = _records(path)
     line, header = next(records, (1, []))
     names = [name.strip() for name in header]

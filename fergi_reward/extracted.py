@@ -14,7 +14,7 @@ from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.reactions.table import KEY, ReactionTable
 
 
-def read_extracted(path: Path) -> ReactionTable:
+def read_extracted(path: Path | str) -> ReactionTable:
     """Read the activations of a folder of reactions; sessions and images are texts, as its manifest has them.
 
     Raises:
@@ -37,7 +37,7 @@ def read_extracted(path: Path) -> ReactionTable:
     return ReactionTable(reaction, baseline, rows["source"][0])
 
 
-def read_rated(path: Path, ratings: Path) -> PreferenceTable:
+def read_rated(path: Path | str, ratings: Path | str) -> PreferenceTable:
     """Read a folder of reactions with what its viewers said of the images, and what scorers do.
 
     Args:
@@ -70,7 +70,7 @@ def _named(row: "pd.Series[Any]") -> str:
     return "user {}, session {}, image {}".format(*row[KEY])
 
 
-def _read_ratings(path: Path) -> pd.DataFrame:
+def _read_ratings(path: Path | str) -> pd.DataFrame:
     """Keys are text and ranks are numbers; of the other columns those are numbers whose every cell is one or empty."""
     found = []
     for row in read_rows(path, [*KEY, "rank"], carried=True):

@@ -58,14 +58,14 @@ def default_folder() -> Path:
     return Path.home() / ".cache" / "fergi_reward" / "fergi"
 
 
-def locate(folder: Path | None = None) -> Path:
+def locate(folder: Path | str | None = None) -> Path:
     """The FERGI folder: the given one, else the environment variable FERGI_DATA, else the default folder.
 
     Raises:
         FergiRewardError: It is no folder, or does not hold FERGI.
     """
-    given = folder or (Path(os.environ["FERGI_DATA"]) if os.environ.get("FERGI_DATA") else None)
-    found = given or default_folder()
+    given = folder or os.environ.get("FERGI_DATA")
+    found = Path(given) if given else default_folder()
     if not found.is_dir():
         advice = (
             "give the FERGI folder" if given else "run `fergi-reward data fetch`, or name it with --data or FERGI_DATA"

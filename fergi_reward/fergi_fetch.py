@@ -21,7 +21,7 @@ def manifest() -> dict[str, str]:
     return {path: digest for digest, path in (line.split("  ", 1) for line in text.splitlines())}
 
 
-def fetch(folder: Path, *, url: str = ARCHIVE, expected: dict[str, str] | None = None) -> None:
+def fetch(folder: Path | str, *, url: str = ARCHIVE, expected: dict[str, str] | None = None) -> None:
     """Fill a folder with FERGI; what is there already and right is kept, a broken download goes on where it stopped.
 
     Args:
@@ -32,7 +32,7 @@ def fetch(folder: Path, *, url: str = ARCHIVE, expected: dict[str, str] | None =
     Raises:
         FergiRewardError: There is no way to the archive, or a file in it is missing or not the one expected.
     """
-    folder = folder.resolve()
+    folder = Path(folder).resolve()
     if not folder.name or (folder.exists() and not folder.is_dir()):
         raise FergiRewardError(
             f"{folder} cannot be filled with FERGI: give a new or existing folder that is not the root"

@@ -26,7 +26,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
-def written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
+def written_whole(path: Path | str, *, private: bool = False) -> Iterator[Path]:
     """A temporary path in the same folder that takes the name `path` when the block ends well.
 
     The temporary file keeps the ending of `path`, since image and table writers choose the format by it.
@@ -39,7 +39,7 @@ def written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
         FergiRewardError: The folder or the file cannot be written, or the disk is full.
     """
     with _no_storage_error(path):
-        target = path.resolve()  # the file that a symbolic link points to is written, not the link
+        target = Path(path).resolve()  # the file that a symbolic link points to is written, not the link
         if target.exists() and not target.is_file():
             raise FergiRewardError(f"cannot write {path}: it exists and is no ordinary file; choose another place")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
+def folder_written_whole(path: Path | str, *, private: bool = False) -> Iterator[Path]:
     """A temporary folder that takes the name `path` when the block ends well; an older one there is exchanged for it.
 
     Args:
@@ -67,7 +67,7 @@ def folder_written_whole(path: Path, *, private: bool = False) -> Iterator[Path]
         FergiRewardError: The folder cannot be written, or the disk is full.
     """
     with _no_storage_error(path):
-        target = path.resolve()
+        target = Path(path).resolve()
         if target.exists() and not target.is_dir():
             raise FergiRewardError(f"cannot write the folder {path}: it exists and is no folder; choose another place")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,13 +85,13 @@ def folder_written_whole(path: Path, *, private: bool = False) -> Iterator[Path]
         os.close(handle)
 
 
-def write_text(path: Path, text: str, *, private: bool = False) -> None:
+def write_text(path: Path | str, text: str, *, private: bool = False) -> None:
     """Write `text` to `path`, whole or not at all."""
     with written_whole(path, private=private) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: object, *, private: bool = False) -> None:
+def write_json(path: Path | str, value: object, *, private: bool = False) -> None:
     """Write `value` to `path` as indented JSON, whole or not at all; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", private=private)
 
@@ -185,7 +185,7 @@ def _exchanged(first: Path, second: Path) -> bool:
 
 
 @contextmanager
-def _no_storage_error(path: Path, codes: set[int] | None = None) -> Iterator[None]:
+def _no_storage_error(path: Path | str, codes: set[int] | None = None) -> Iterator[None]:
     """Say in one sentence that something cannot be written.
 
     Args:
@@ -207,8 +207,8 @@ def _no_storage_error(path: Path, codes: set[int] | None = None) -> Iterator[Non
         raise
 
 
-def _is_full(path: Path) -> bool:
+def _is_full(path: Path | str) -> bool:
     with suppress(OSError):
-        folder = next(parent for parent in path.resolve().parents if parent.is_dir())
+        folder = next(parent for parent in Path(path).resolve().parents if parent.is_dir())
         return shutil.disk_usage(folder).free < _FULL_BYTES
     return False

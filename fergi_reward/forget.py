@@ -28,7 +28,7 @@ class Forgotten:
     used: Sequence[Path]
 
 
-def forget(user: str, reactions: Path, calibrations: Path) -> Forgotten:
+def forget(user: str, reactions: Path | str, calibrations: Path | str) -> Forgotten:
     """Delete a participant from a folder of reactions.
 
     Args:
@@ -44,7 +44,7 @@ def forget(user: str, reactions: Path, calibrations: Path) -> Forgotten:
     """
     folder = ReactionFolder(reactions)
     sources = {row["source"] for row in folder.rows() if row["user"] == user}
-    used = [path for path, found in _fitted(calibrations) if any(found.used(user, source) for source in sources)]
+    used = [path for path, found in _fitted(Path(calibrations)) if any(found.used(user, source) for source in sources)]
     return Forgotten(folder.forget(user), used)
 
 

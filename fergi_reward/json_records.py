@@ -9,7 +9,7 @@ from typing import Any
 from fergi_reward.errors import FergiRewardError
 
 
-def read_record(path: Path, what: str, schema: int, advice: str) -> dict[str, Any]:
+def read_record(path: Path | str, what: str, schema: int, advice: str) -> dict[str, Any]:
     """The mapping in a file that says of which schema it is.
 
     Args:
@@ -22,7 +22,7 @@ def read_record(path: Path, what: str, schema: int, advice: str) -> dict[str, An
         FergiRewardError: The file cannot be read, is not JSON, or is of another schema.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FergiRewardError(
             f"{what} {path} cannot be read ({error.strerror}): give another place, or {advice}"

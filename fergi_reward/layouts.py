@@ -11,7 +11,7 @@ from fergi_reward.reactions.folder import ReactionFolder
 from fergi_reward.reactions.table import ReactionTable
 
 
-def is_extracted(folder: Path) -> bool:
+def is_extracted(folder: Path | str) -> bool:
     """Whether `extract` wrote a folder, which then has a manifest."""
     return ReactionFolder(folder).manifest.exists()
 
@@ -34,8 +34,8 @@ def read_reactions(folder: Path | str, au_source: str | None = None) -> Reaction
 
 
 def read_preferences(
-    folder: Path | None,
-    ratings: Path | None = None,
+    folder: Path | str | None,
+    ratings: Path | str | None = None,
     *,
     au_source: str | None = None,
     from_frames: bool = False,
@@ -67,14 +67,14 @@ def read_preferences(
     return read_rated(folder, ratings)
 
 
-def _located(folder: Path | None) -> Path:
+def _located(folder: Path | str | None) -> Path:
     """A folder in FERGI's layout, by default FERGI.
 
     Raises:
         FergiRewardError: It has neither layout.
     """
-    if folder is not None and not (folder / "preparation").is_dir():
-        fault = "holds no reactions" if folder.is_dir() else "is not a folder"
+    if folder is not None and not (Path(folder) / "preparation").is_dir():
+        fault = "holds no reactions" if Path(folder).is_dir() else "is not a folder"
         raise FergiRewardError(
             f"{folder} {fault}: give a folder that `extract` wrote, with a manifest.csv, or one in FERGI's "
             "layout, with data/ and preparation/"
@@ -82,7 +82,7 @@ def _located(folder: Path | None) -> Path:
     return locate(folder)
 
 
-def _leave_out(folder: Path, value: object, what: str) -> None:
+def _leave_out(folder: Path | str, value: object, what: str) -> None:
     """Refuse an option that is about FERGI's layout.
 
     Raises:

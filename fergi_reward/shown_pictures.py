@@ -22,7 +22,7 @@ class Picture:
     prompt: str
 
 
-def read_pictures(place: Path) -> dict[Key, Picture]:
+def read_pictures(place: Path | str) -> dict[Key, Picture]:
     """The pictures by user, session and image.
 
     Args:
@@ -33,6 +33,7 @@ def read_pictures(place: Path) -> dict[Key, Picture]:
     Raises:
         FergiRewardError: It cannot be read, lacks a column or a value, names a viewing twice, or holds no picture.
     """
+    place = Path(place)
     return dict(_of_folder(place)) if place.is_dir() else _of_csv(place)
 
 

@@ -58,7 +58,7 @@ class ViewedImage:
     scores: Mapping[str, float]
 
 
-def write_simulated_fergi(folder: Path, *, participants: int = 12, sessions: int = 8, seed: int = 0) -> None:
+def write_simulated_fergi(folder: Path | str, *, participants: int = 12, sessions: int = 8, seed: int = 0) -> None:
     """Write a folder in FERGI's layout, frames included, with a progress bar.
 
     Args:
@@ -76,7 +76,7 @@ def write_simulated_fergi(folder: Path, *, participants: int = 12, sessions: int
         expressiveness = simulate_expressiveness(rng)
         viewers.append([simulate_session(expressiveness, rng) for _ in range(sessions)])
     settings = {"participants": participants, "sessions": sessions, "seed": seed}
-    write_viewers(folder, viewers, settings, rng)
+    write_viewers(Path(folder), viewers, settings, rng)
 
 
 def write_viewers(

@@ -15,7 +15,7 @@ from fergi_reward.shown_pictures import Key, Picture, picture_bytes, picture_of
 FILE = Path("data") / "train-00000.parquet"
 
 
-def write_dataset(pairs: pd.DataFrame, pictures: Mapping[Key, Picture], folder: Path, seed: int) -> None:
+def write_dataset(pairs: pd.DataFrame, pictures: Mapping[Key, Picture], folder: Path | str, seed: int) -> None:
     """Write the pairs with the bytes of their pictures.
 
     Args:
@@ -37,5 +37,5 @@ def write_dataset(pairs: pd.DataFrame, pictures: Mapping[Key, Picture], folder: 
         sides = (better, worse) if first else (worse, better)
         rows.append([better.prompt, *map(picture_bytes, sides), float(first), pair.confidence])
     table = pd.DataFrame(rows, columns=["caption", "jpg_0", "jpg_1", "label_0", "confidence"])
-    with written_whole(folder / FILE) as temporary:
+    with written_whole(Path(folder) / FILE) as temporary:
         table.to_parquet(temporary, index=False)

@@ -125,7 +125,7 @@ def choose_rules(ranked: PreferenceTable, users: list[str], promised: Promised |
     return {user: paper_rule(ranked.without_users([user])) for user in users}
 
 
-def write_pairs(outcome: Outcome, path: Path) -> None:
+def write_pairs(outcome: Outcome, path: Path | str) -> None:
     """One JSON object a line, with the columns of `Annotation.pairs`."""
     records = outcome.annotation.pairs.to_dict("records")
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))

@@ -163,7 +163,7 @@ class Calibration:
         fits = json.loads(exact, parse_float=lambda number: f"{float(number):.9g}")  # the rest is the machine's
         return hashlib.sha256(f"{self.au_source}\n{fits}".encode()).hexdigest()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the calibration as JSON, whole or not at all."""
         write_json(path, {"schema": self.schema} | asdict(self))
 
@@ -174,7 +174,7 @@ class Calibration:
         Raises:
             FergiRewardError: The file is missing, has an unknown schema, lacks a key, or a number is not finite.
         """
-        return _from_record(read_record(Path(path), "calibration", SCHEMA, AGAIN), str(path))
+        return _from_record(read_record(path, "calibration", SCHEMA, AGAIN), str(path))
 
     @classmethod
     def shipped(cls) -> "Calibration":

@@ -129,15 +129,15 @@ class ReactionPredictor(nn.Module):
                 f"{tower.fingerprint()[:12]}…: give the checkpoint that it was fitted on"
             )
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write both files into a folder, each whole or not at all."""
         from safetensors.torch import save_file
 
         weights = {name: value.detach().cpu().float().contiguous() for name, value in self.heads.state_dict().items()}
-        with written_whole(folder / WEIGHTS) as temporary:
+        with written_whole(Path(folder) / WEIGHTS) as temporary:
             save_file(weights, temporary)
         made = {"schema": SCHEMA, "fingerprint": self.fingerprint}
-        write_json(folder / RECORD, made | asdict(self.record))
+        write_json(Path(folder) / RECORD, made | asdict(self.record))
 
     @classmethod
     def load(cls, folder: Path | str) -> "ReactionPredictor":

@@ -33,7 +33,7 @@ class Extraction:
     crowded: Sequence[str]
 
 
-def extract(videos: Path, backend: Backend, out: Path, *, keep_video: bool = False) -> Extraction:
+def extract(videos: Path | str, backend: Backend, out: Path | str, *, keep_video: bool = False) -> Extraction:
     """Measure every video that has no clip yet, with a progress bar, and write the tables of the folder.
 
     Nothing of a video is written but the numbers of its clip, unless it is to be kept.

@@ -29,10 +29,10 @@ class ReactionFolder:
         path: The folder; it need not be there yet.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.manifest = path / "manifest.csv"
-        self.errors = path / "errors.csv"
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.manifest = self.path / "manifest.csv"
+        self.errors = self.path / "errors.csv"
 
     def clip(self, user: str, session: str, image: str, kind: str) -> Path:
         """Where a clip is, relative to the folder. Names are quoted, so that none leads out of it."""

@@ -44,7 +44,7 @@ class Recording:
         return self.user, self.session, self.image, self.kind
 
 
-def read_recordings(videos: Path) -> list[Recording]:
+def read_recordings(videos: Path | str) -> list[Recording]:
     """Read a manifest, a CSV with the columns `video,user,session,image,consent` and, if one likes, `kind`.
 
     Videos are relative to it. A kind that is not given is `reaction`.
@@ -56,7 +56,8 @@ def read_recordings(videos: Path) -> list[Recording]:
         FergiRewardError: It cannot be read, lacks a column or value, somebody's consent is missing, a kind is unknown,
             or two rows are of one user, session, image and kind.
     """
-    path = videos / NAME if videos.is_dir() else videos
+    path = Path(videos)
+    path = path / NAME if path.is_dir() else path
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

@@ -75,12 +75,12 @@ class SourceMap:
             source == self.to_source and user in self.to_users
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the map as JSON, whole or not at all."""
         write_json(path, asdict(self))
 
     @classmethod
-    def load(cls, path: Path) -> "SourceMap":
+    def load(cls, path: Path | str) -> "SourceMap":
         """Read a map.
 
         Raises:

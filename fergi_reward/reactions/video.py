@@ -28,7 +28,7 @@ class VideoFrame:
     pixels: NDArray[Any]
 
 
-def read_frames(path: Path) -> Iterator[VideoFrame]:
+def read_frames(path: Path | str) -> Iterator[VideoFrame]:
     """Stream a video; a rotation noted in the file is applied.
 
     Raises:

@@ -9,7 +9,7 @@ from fergi_reward.report.pictures import read_picture
 from fergi_reward.report.record import Report
 
 
-def write_report(report: Report, folder: Path) -> str:
+def write_report(report: Report, folder: Path | str) -> str:
     """Write `report.json`, `report.md` with its plots (`NAME.png`) and pictures, and `report.html`.
 
     Returns:
@@ -18,6 +18,7 @@ def write_report(report: Report, folder: Path) -> str:
     Raises:
         FergiRewardError: The folder cannot be written, or a picture cannot be read.
     """
+    folder = Path(folder)
     for picture in report.pictures:
         _, content = read_picture(picture)
         with written_whole(folder / report.file_name(picture)) as path:

@@ -300,7 +300,7 @@ class _Made:
 def _made(result: object, given: Sequence[Tensor]) -> _Made | None:
     """What `result` consists of, unless it is anything but whole new tensors."""
     several = type(result) if type(result) in (tuple, list) else None
-    tensors = list(result) if isinstance(result, (tuple, list)) else [result]
+    tensors: list[Any] = list(result) if isinstance(result, (tuple, list)) else [result]
     if not all(isinstance(tensor, Tensor) and tensor.device == META for tensor in tensors):
         return None
     made = _Made(tuple((tensor.size(), tensor.stride(), tensor.dtype) for tensor in tensors), several)

@@ -28,7 +28,7 @@ def draw_prompts(prompts: Sequence[str], count: int, generator: torch.Generator)
     return [prompts[index] for index in torch.randint(len(prompts), (count,), generator=generator)]
 
 
-def write_grid(path: Path, pixels: Tensor, captions: Sequence[str], columns: int) -> None:
+def write_grid(path: Path | str, pixels: Tensor, captions: Sequence[str], columns: int) -> None:
     """Write pixels (B, 3, H, W) in [0, 1] as one PNG, row by row, each picture with its caption under it."""
     cells = [_cell(picture, caption) for picture, caption in zip(pixels, captions, strict=True)]
     width, height = cells[0].size

@@ -6,7 +6,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.backends.base import Backend
 
 
-def load_backend(name: str, model: Path | None = None) -> Backend:
+def load_backend(name: str, model: Path | str | None = None) -> Backend:
     """A backend by its name.
 
     Args:

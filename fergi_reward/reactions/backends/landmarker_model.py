@@ -10,7 +10,7 @@ URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_land
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
 
-def landmarker_model(given: Path | None = None) -> Path:
+def landmarker_model(given: Path | str | None = None) -> Path:
     """The file, checked by its hash.
 
     Args:
@@ -19,7 +19,7 @@ def landmarker_model(given: Path | None = None) -> Path:
     Raises:
         FergiRewardError: It is missing and cannot be downloaded, or is another file.
     """
-    path = given or Path.home() / ".cache" / "fergi_reward" / "face_landmarker.task"
+    path = Path(given) if given else Path.home() / ".cache" / "fergi_reward" / "face_landmarker.task"
     if given is None and not path.exists():
         download(URL, path, "the face landmarker")
     try:
