@@ -1,4 +1,4 @@
-"""Devices by name, told in one sentence where this machine does not have them."""
+"""Devices by name: which one is meant, and one sentence where this machine does not have it."""
 
 import os
 
@@ -23,3 +23,18 @@ def named_device(name: str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise FergiRewardError(f"--device {name} cannot be used ({reason}): give cpu or cuda") from error
+
+
+def chosen_device(device: torch.device | str | None) -> torch.device:
+    """The device that is meant here and now: "cuda" is the GPU that is current in this thread, None the CPU.
+
+    A thread that starts later has GPU 0 as its current one, whatever the thread that made it had. Before the process
+    has used CUDA nothing is current yet (a launcher sets it later, and it may yet fork), and "cuda" stays.
+
+    >>> chosen_device(None), chosen_device("cuda:1")
+    (device(type='cpu'), device(type='cuda', index=1))
+    """
+    named = torch.device(device or "cpu")
+    if named.type == "cuda" and named.index is None and torch.cuda.is_initialized():
+        return torch.device("cuda", torch.cuda.current_device())
+    return named

@@ -1,13 +1,15 @@
 """Pictures and pixels: opening pictures safely, checks, and the transforms that scorers share.
 
-A *picture* is a PIL image, a path, the bytes of a file or a uint8 array, of any size. *Pixels* are a float tensor
-(batch, 3, height, width) in [0, 1], RGB. Scorers turn both into the same model input: pictures by Pillow as the
+A *picture* is a PIL image, a path, the bytes of a file (also in `io.BytesIO`, or as a row of the library `datasets`
+holds an image: `{"bytes": …, "path": …}`) or a uint8 array, of any size. *Pixels* are a float tensor (batch, 3, height,
+width) in [0, 1], RGB. Scorers turn both into the same model input: pictures by Pillow as the
 original packages do, pixels by the differentiable functions here.
 """
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,12 +20,14 @@ from torch.nn.functional import interpolate, pad
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.picture_files import decoded
 
-Picture = Image.Image | str | os.PathLike[str] | bytes | np.ndarray
+Picture = Image.Image | str | os.PathLike[str] | bytes | np.ndarray | io.BytesIO | Mapping[str, Any]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 # Resized to 224 on the short side, a picture of this shape takes 40 MB; a 20,000 x 1 one would take gigabytes.
 MAX_ASPECT_RATIO = 256
+# One step of bfloat16 above 1, two of 8 bits: so far outside of [0, 1] half precision may round.
+_ROUNDING = 2**-7
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
@@ -34,8 +38,8 @@ def open_picture(picture: Picture) -> Image.Image:
     to 8 bits (Pillow would clip it to white). `picture_files` lists the formats that are opened, and their limits.
 
     Args:
-        picture: A PIL image, a path, the bytes of a file, or a uint8 array (height, width), (height, width, 3) or
-            (height, width, 4).
+        picture: A PIL image, a path, the bytes of a file (in `io.BytesIO` or a mapping, too), or a uint8 array
+            (height, width), (height, width, 3) or (height, width, 4).
 
     Raises:
         FergiRewardError: No such file, no readable picture, a mode or shape that no scorer was made for.
@@ -43,6 +47,7 @@ def open_picture(picture: Picture) -> Image.Image:
     >>> open_picture(np.zeros((4, 6, 3), np.uint8)).size
     (6, 4)
     """
+    picture = _unwrapped(picture)
     image = _decoded(picture)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
@@ -56,20 +61,21 @@ def picture_list(pictures: Picture | Iterable[Picture]) -> list[Picture]:
     """The pictures as a list: one picture is a list of one, a uint8 array (batch, height, width, channels) a batch."""
     if isinstance(pictures, np.ndarray):
         return list(pictures) if pictures.ndim == 4 else [pictures]
-    if isinstance(pictures, Image.Image | str | os.PathLike | bytes):
-        return [pictures]
+    if isinstance(pictures, Image.Image | str | os.PathLike | bytes | io.IOBase | Mapping):
+        return [cast(Picture, pictures)]
     if not isinstance(pictures, Iterable):
         raise FergiRewardError(f"images must be pictures or a pixel tensor, got {type(pictures).__name__}")
     return list(pictures)
 
 
-def check_pixels(pixels: Tensor) -> None:
-    """Refuse what is not pixels.
+def checked_pixels(pixels: Tensor) -> Tensor:
+    """The pixels, with what rounding left outside of [0, 1] (by 1/128 at most) cut off; other things are refused.
 
     Raises:
         FergiRewardError: Not a float tensor (batch, 3, height, width), empty, or a value not in [0, 1] (or NaN).
 
-    >>> check_pixels(torch.rand(2, 3, 8, 8))
+    >>> checked_pixels(torch.full((1, 3, 1, 1), 1.0000001)).max()
+    tensor(1.)
     """
     if not isinstance(pixels, Tensor):
         raise FergiRewardError(f"pixels must be a tensor, got {type(pixels).__name__}: score() takes pictures")
@@ -81,8 +87,10 @@ def check_pixels(pixels: Tensor) -> None:
     low, high = (value.item() for value in pixels.detach().aminmax())
     if math.isnan(low):
         raise FergiRewardError("pixels must be finite, got NaN: look at the model or the VAE that made them")
-    if low < 0 or high > 1:
-        raise FergiRewardError(f"pixels must lie in [0, 1], got {low:g} to {high:g}: rescale or clamp them first")
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise FergiRewardError(f"pixels must lie in [0, 1], got {low:.9g} to {high:.9g}: rescale or clamp them first")
+    # clamp() alone would take the gradient of pixels at 0 and 1, too.
+    return pixels if low >= 0 and high <= 1 else torch.where((pixels < 0) | (pixels > 1), pixels.clamp(0, 1), pixels)
 
 
 def to_pixels(picture: Image.Image) -> Tensor:
@@ -178,12 +186,28 @@ def _eight_bits(pixels: Tensor) -> Tensor:
     return clipped + ((clipped * 255).round() / 255 - clipped).detach()
 
 
+def _unwrapped(picture: Picture) -> Picture:
+    """What is in a buffer or in a row of `datasets`: bytes or, where the row has none, a path."""
+    if isinstance(picture, io.BytesIO):
+        return picture.getvalue()
+    if not isinstance(picture, Mapping):
+        return picture
+    inside = picture.get("path") if picture.get("bytes") is None else picture["bytes"]
+    if not isinstance(inside, str | os.PathLike | bytes):
+        raise FergiRewardError(
+            f"a picture as a mapping has its file in 'bytes' or its place in 'path', got {sorted(map(str, picture))} "
+            "with neither: give one of the two"
+        )
+    return inside
+
+
 def _decoded(picture: Picture) -> Image.Image:
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
     if not isinstance(picture, Image.Image | str | os.PathLike | bytes):
         raise FergiRewardError(
-            f"a picture is a PIL image, a path, bytes or a uint8 array, got {type(picture).__name__}"
+            f"a picture is a PIL image, a path, bytes, io.BytesIO, a mapping with 'bytes' or 'path', or a uint8 array, "
+            f"got {type(picture).__name__}: of an open file give what read() returns"
         )
     if not isinstance(picture, Image.Image):
         return decoded(picture, _named(picture))

@@ -82,7 +82,7 @@ class CombinedReward:
         reaction_pessimism: How many times the uncertainty of a predicted valence is subtracted from it, at least 0.
         accept_chance: Take a predictor that was no better than chance on viewers it had not seen.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
-        device: Where scorers are loaded; by default the CPU.
+        device: Where scorers are loaded; by default the CPU. "cuda": the GPU that is current where it is made.
         dtype: Of the towers of scorers that are loaded; by default float32.
         offload: Park scorers on the CPU, and move each to `device` only while it scores.
         uncertainty_penalty: Subtracted from the total for each unit of the scorers' disagreement, the standard
@@ -276,7 +276,7 @@ class CombinedReward:
         """Score pictures or pixels without gradients; each picture is decoded once for all scorers.
 
         Args:
-            images: Pictures (PIL, path, uint8 array), or pixels (B, 3, H, W).
+            images: Pictures (see `images.py`), or pixels (B, 3, H, W).
             prompts: One an image, or one for all.
             image_ids: One an image, for recorded reactions; by default the paths, where the images are paths.
             batch_size: Images at a time.

@@ -10,7 +10,7 @@ from transformers import CLIPImageProcessorPil
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import (
-    check_pixels,
+    checked_pixels,
     normalize,
     open_picture,
     picture_list,
@@ -107,7 +107,7 @@ def test_a_wide_picture_is_opened_and_a_thread_refused() -> None:
     with pytest.raises(FergiRewardError, match="20000 x 1 pixels"):
         open_picture(Image.new("RGB", (20_000, 1)))
     with pytest.raises(FergiRewardError, match="20000 x 1 pixels"):
-        check_pixels(torch.zeros(1, 3, 1, 20_000))
+        checked_pixels(torch.zeros(1, 3, 1, 20_000))
 
 
 def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,4 +167,4 @@ def test_one_picture_is_a_list_of_one_and_an_array_of_four_dimensions_a_batch() 
 )
 def test_what_are_no_pixels_is_refused(pixels: object, message: str) -> None:
     with pytest.raises(FergiRewardError, match=message):
-        check_pixels(pixels)
+        checked_pixels(pixels)

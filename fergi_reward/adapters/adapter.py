@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import check_pixels
+from fergi_reward.images import checked_pixels
 from fergi_reward.scorers.base import prompt_list
 from fergi_reward.trainers.rewards import Reward, Rewards, evaluate
 
@@ -39,7 +39,7 @@ class Adapter:
         Raises:
             FergiRewardError: Pixels or prompts are not of that form, or the reward is not one finite number an image.
         """
-        check_pixels(pixels)
+        pixels = checked_pixels(pixels)
         with self._lock:
             return evaluate(self.reward, pixels, prompt_list(prompts, len(pixels)))
 

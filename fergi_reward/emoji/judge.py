@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fergi_reward.emoji.pictures import OFFSETS, SCENES, SIDE, compose, scene_of
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import check_pixels
+from fergi_reward.images import checked_pixels
 
 # Rounding to 8 bits alone costs 59 dB; what is closer counts as the same.
 BEST_PSNR = 60.0
@@ -48,7 +48,7 @@ def judge(pixels: Tensor, captions: Sequence[str]) -> Verdict:
     Raises:
         FergiRewardError: The pixels have another form, or a caption is none of this world.
     """
-    check_pixels(pixels)
+    pixels = checked_pixels(pixels)
     if pixels.shape[-2:] != (SIDE, SIDE) or len(pixels) != len(captions):
         raise FergiRewardError(
             f"the judge takes pixels ({len(captions)}, 3, {SIDE}, {SIDE}) for {len(captions)} captions, "

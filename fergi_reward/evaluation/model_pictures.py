@@ -15,7 +15,7 @@ from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json, written_whole
-from fergi_reward.images import check_pixels
+from fergi_reward.images import checked_pixels
 from fergi_reward.rendering import render
 from fergi_reward.scorers.base import chunks
 from fergi_reward.trainers.seeds import seed_of
@@ -118,7 +118,7 @@ class ModelPictures:
             for batch in left:
                 with torch.no_grad():
                     pixels = render(pipeline, [shot.prompt for shot in batch], [shot.seed for shot in batch], **call)
-                check_pixels(pixels)
+                pixels = checked_pixels(pixels)
                 for shot, picture in zip(batch, pixels.cpu(), strict=True):
                     _write(self.path(shot), picture)
                 bar.update(len(batch))

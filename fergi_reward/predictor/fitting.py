@@ -83,7 +83,8 @@ def viewer_halves(users: NDArray[np.str_], members: int, draws: torch.Generator)
         raise FergiRewardError(f"a predictor needs at least {FEWEST_VIEWERS} viewers to be fitted on, got {len(names)}")
     halves = []
     for _ in range(members // 2):
-        first = torch.randperm(len(names), generator=draws)[torch.from_numpy(viewer)] < len(names) / 2
+        order = torch.randperm(len(names), generator=draws, device=draws.device)
+        first = order[torch.from_numpy(viewer)] < len(names) / 2
         halves += [first, ~first]
     return torch.stack(halves).float()
 
@@ -98,7 +99,7 @@ def _descend(heads: Heads, viewings: Viewings, sessions: Tensor, halves: Tensor,
     optimizer = torch.optim.AdamW(groups, LEARNING_RATE)
     components = heads.components(viewings.images, viewings.texts)
     variance = viewings.valences.var(correction=0).clamp(min=1e-12)
-    best = torch.full((len(halves),), torch.inf)
+    best = torch.full_like(halves[:, 0], torch.inf)
     kept = [parameter.detach().clone() for parameter in heads.parameters()]
     last_gain = 0
     for step in range(STEPS):

@@ -1,6 +1,7 @@
 """A small ensemble of heads on frozen embeddings: picture and prompt -> expected valence, and how sure it is."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -55,12 +56,13 @@ class Heads(nn.Module):
         super().__init__()
         self.sizes = sizes
         inputs = 2 * sizes.components
-        self.register_buffer("centre", torch.zeros(2, 1, sizes.width))
-        self.register_buffer("basis", torch.zeros(2, sizes.width, sizes.components))
-        self.into = nn.Parameter(torch.zeros(sizes.members, inputs, sizes.hidden))
-        self.bias = nn.Parameter(torch.zeros(sizes.members, 1, sizes.hidden))
-        self.out = nn.Parameter(torch.zeros(sizes.members, sizes.hidden, 1))
-        self.level = nn.Parameter(torch.zeros(sizes.members, 1, 1))
+        zeros = partial(torch.zeros, dtype=torch.float32, device="cpu")
+        self.register_buffer("centre", zeros(2, 1, sizes.width))
+        self.register_buffer("basis", zeros(2, sizes.width, sizes.components))
+        self.into = nn.Parameter(zeros(sizes.members, inputs, sizes.hidden))
+        self.bias = nn.Parameter(zeros(sizes.members, 1, sizes.hidden))
+        self.out = nn.Parameter(zeros(sizes.members, sizes.hidden, 1))
+        self.level = nn.Parameter(zeros(sizes.members, 1, 1))
 
     def components(self, images: Tensor, texts: Tensor) -> Tensor:
         """Embeddings (B, width) of pictures and prompts -> what the heads see, (B, 2 x components)."""

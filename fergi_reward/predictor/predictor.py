@@ -16,6 +16,7 @@ from fergi_reward.predictor.heads import Heads, HeadSizes, Prediction
 from fergi_reward.predictor.judging import LEVELS, HeldOutFigures, Residuals
 from fergi_reward.scorers.checkpoints import load_weights
 from fergi_reward.scorers.pickscore import PickScorer
+from fergi_reward.scorers.true_float32 import true_float32
 
 SCHEMA = 1
 RECORD, WEIGHTS = "predictor.json", "heads.safetensors"
@@ -84,8 +85,11 @@ class ReactionPredictor(nn.Module):
             images: (B, width) embeddings of the pictures; the predictor moves to where they are.
             texts: (B, width) embeddings of their prompts.
         """
-        with torch.autocast(images.device.type, enabled=False):
-            prediction: Prediction = self.heads.to(images)(images, texts)
+        # Weights that move in inference mode could not be trained through afterwards.
+        with torch.inference_mode(False):
+            heads = self.heads.to(images)
+        with torch.autocast(images.device.type, enabled=False), true_float32():
+            prediction: Prediction = heads(images, texts)
         return prediction
 
     def interval(self, prediction: Prediction, level: float) -> tuple[Tensor, Tensor]:
@@ -152,8 +156,9 @@ class ReactionPredictor(nn.Module):
                 raise FergiRewardError(f"{place} is no predictor, it has no {name}: {AGAIN}")
         made = read_record(place / RECORD, "predictor", SCHEMA, AGAIN)
         record = _record({name: value for name, value in made.items() if name not in ("schema", "fingerprint")}, place)
-        heads = Heads(record.sizes)
-        load_weights(heads, place / WEIGHTS)
+        with torch.inference_mode(False):
+            heads = Heads(record.sizes)
+            load_weights(heads, place / WEIGHTS)
         predictor = cls(record, heads.requires_grad_(False))
         if predictor.fingerprint != made.get("fingerprint"):
             raise FergiRewardError(f"{place}: {RECORD} and {WEIGHTS} do not belong together, or were changed: {AGAIN}")

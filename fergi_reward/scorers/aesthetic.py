@@ -70,7 +70,7 @@ class AestheticScorer(CLIPImageScorer):
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Nothing: (batch, 0)."""
-        return torch.empty(len(prompts), 0, device=self.device)
+        return torch.empty(len(prompts), 0, dtype=torch.float32, device=self.device)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The head's value for each image, (batch,)."""

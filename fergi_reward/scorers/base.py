@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from fergi_reward.digests import record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import Picture, check_pixels, open_picture, picture_list
+from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list
 from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.cpu_kernels import FastCPUKernels
+from fergi_reward.scorers.loading import loading
+from fergi_reward.scorers.true_float32 import true_float32
 from fergi_reward.text_lines import is_utf8
 
 T = TypeVar("T")
@@ -41,8 +43,8 @@ class Scorer(nn.Module, ABC):
         revision: The commit of `default_checkpoint` that the scores were checked against.
 
     The towers run in the dtype they were given; the last projection, the normalisation and the score in float32 at
-    least (float64 if the model is). An autocast around a call changes nothing. How far low precision moves the scores
-    is in docs/SCORERS.md.
+    least (float64 if the model is). What a program sets for its own work changes nothing: autocast, TF32, another
+    default dtype or device, inference mode. How far low precision moves the scores is in docs/SCORERS.md.
     """
 
     name: str
@@ -78,12 +80,13 @@ class Scorer(nn.Module, ABC):
         place = checkpoint or cls.default_checkpoint
         pinned = cls.revision if place == cls.default_checkpoint else None
         files = Checkpoint(place, revision or pinned)
-        with torch.device("meta"):
-            scorer = cls._sized(files, **options).to(torch.promote_types(dtype, torch.float32))
-            for tower in scorer.towers():
-                tower.to(dtype)
-        scorer._fill(files)
-        return scorer.requires_grad_(False).eval().to(device or "cpu")
+        with loading():
+            with torch.device("meta"):
+                scorer = cls._sized(files, **options).to(torch.promote_types(dtype, torch.float32))
+                for tower in scorer.towers():
+                    tower.to(dtype)
+            scorer._fill(files)
+            return scorer.requires_grad_(False).eval().to(device or "cpu")
 
     @classmethod
     @abstractmethod
@@ -168,7 +171,7 @@ class Scorer(nn.Module, ABC):
         Raises:
             FergiRewardError: As `forward`.
         """
-        check_pixels(pixels)
+        pixels = checked_pixels(pixels)
         distinct, index = _distinct(prompt_list(prompts, len(pixels)))
         with self._own_precision():
             texts = self.encode_prompts(distinct)
@@ -194,7 +197,7 @@ class Scorer(nn.Module, ABC):
             FergiRewardError: No image, another number of prompts than images, or one of either is not readable.
         """
         listed = images if isinstance(images, Tensor) else picture_list(images)
-        scores = torch.empty(len(listed), device=self.device)
+        scores = torch.empty(len(listed), dtype=torch.float32, device=self.device)
         with torch.inference_mode(), self._own_precision():
             for rows, image_features, text_features in self.encoded(listed, prompts, batch_size):
                 scores[rows] = self.compare(image_features, text_features).float()
@@ -213,7 +216,7 @@ class Scorer(nn.Module, ABC):
         if len(listed) == 0:
             raise FergiRewardError(f"{self.name} got no images to score: give at least one")
         if isinstance(listed, Tensor):
-            check_pixels(listed)
+            listed = checked_pixels(listed)
         if batch_size < 1:
             raise FergiRewardError(f"batch_size must be at least 1, got {batch_size}")
         distinct, index = _distinct(prompt_list(prompts, len(listed)))
@@ -236,7 +239,7 @@ class Scorer(nn.Module, ABC):
 
     @contextmanager
     def _own_precision(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, enabled=False), FastCPUKernels():
+        with torch.autocast(self.device.type, enabled=False), true_float32(), FastCPUKernels():
             yield
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
@@ -14,9 +13,9 @@ from torch.nn.functional import normalize as unit_length
 from fergi_reward.images import Picture, normalize, picture_list, resize_and_crop, resize_and_crop_picture, to_pixels
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
+from fergi_reward.scorers.clip_tokenizer import openai_tokenizer, openai_tokens
 
 if TYPE_CHECKING:
-    from open_clip.tokenizer import SimpleTokenizer
     from transformers import CLIPConfig, PretrainedConfig
 
 
@@ -82,13 +81,12 @@ class CLIPScorer(CLIPImageScorer):
 
         No attention mask is needed: attention is causal, and the text's vector is taken at its first end token.
         """
-        tokens = self.tokens(prompts).to(self.device)
-        return _projected(self.model.text_model(tokens).pooler_output, self.model.text_projection)
+        return _projected(self.model.text_model(self.tokens(prompts)).pooler_output, self.model.text_projection)
 
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token numbers (batch, longest); of long prompts the first 75 and the end token, as `clip.tokenize` cuts."""
         length = self.model.config.text_config.max_position_embeddings
-        tokens = _openai_tokenizer()(list(prompts), context_length=length)
+        tokens = openai_tokens(openai_tokenizer(), prompts, length, self.device)
         return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -126,13 +124,6 @@ class CLIPScorer(CLIPImageScorer):
         return [self.model.vision_model, self.model.text_model]
 
 
-@cache
-def _openai_tokenizer() -> "SimpleTokenizer":
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
-
-
 def config_record(config: "PretrainedConfig") -> dict[str, Any]:
     """A configuration of transformers as JSON, without the version of the library that wrote it."""
     return {name: value for name, value in config.to_diff_dict().items() if name != "transformers_version"}
@@ -146,7 +137,7 @@ def without_positions(key: str) -> str | None:
 def number_positions(tower: nn.Module) -> None:
     """Make the position numbers of a tower that was built on the meta device."""
     embeddings: Any = tower.embeddings
-    embeddings.position_ids = torch.arange(embeddings.position_embedding.num_embeddings)[None]
+    embeddings.position_ids = torch.arange(embeddings.position_embedding.num_embeddings, device="cpu")[None]
 
 
 def _projected(pooled: Tensor, projection: nn.Linear) -> Tensor:

@@ -12,6 +12,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import long_side_to, normalize, pad_to_square, resize, to_pixels
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
+from fergi_reward.scorers.clip_tokenizer import openai_tokens
 
 # Version -> the term's name, the file on the hub. A calibration of v2.0 must never meet scores of v2.1, whose scale is
 # another: so they are two terms. FERGI's column hps_v2 holds v2.0.
@@ -53,7 +54,8 @@ class HPSv2Scorer(Scorer):
         self.antialias = antialias
         self.sizes = config
         self.size: int = config["vision_cfg"]["image_size"]
-        self.tokenizer = SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+        self.length: int = config["text_cfg"]["context_length"]
+        self.tokenizer = SimpleTokenizer()
         model: Any = CLIP(**{**config, **{tower: config[tower] | _BLOCKS for tower in ("vision_cfg", "text_cfg")}})
         # The projections leave their towers: they stay in float32 when the towers do not.
         self.image_projection, model.visual.proj = model.visual.proj, None
@@ -87,7 +89,7 @@ class HPSv2Scorer(Scorer):
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Unit vectors (batch, dim); attention is causal, so what follows the longest text's end token is cut."""
-        tokens = self.tokenizer(list(prompts)).to(self.device)
+        tokens = openai_tokens(self.tokenizer, prompts, self.length, self.device)
         ends = tokens.argmax(dim=-1)
         tokens = tokens[:, : int(ends.max()) + 1]
         length = tokens.shape[1]
@@ -95,7 +97,7 @@ class HPSv2Scorer(Scorer):
         embedded = embedded.to(self.model.token_embedding.weight.dtype)
         mask = nn.Transformer.generate_square_subsequent_mask(length, self.device, embedded.dtype)
         hidden = self.model.ln_final(self.model.transformer(embedded, attn_mask=mask))
-        return _projected(hidden[torch.arange(len(ends)), ends], self.text_projection)
+        return _projected(hidden[torch.arange(len(ends), device=self.device), ends], self.text_projection)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The cosine, (batch,)."""

@@ -18,6 +18,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
+from fergi_reward.scorers.tokens import cut, padded
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer
@@ -136,17 +137,22 @@ class ImageRewardScorer(Scorer):
         return self.text_encoder.read(self.visual_encoder(inputs))
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """Token numbers (batch, 35), padded; what is longer is cut, with one warning."""
+        """Token numbers, padded, and which of them count: (batch, 2, 35). What is longer is cut, with one warning.
+
+        A [PAD] that the prompt itself holds counts, as in the original, whose mask comes from its tokenizer.
+        """
         listed = self.tokenizer(list(prompts)).input_ids
         if any(len(tokens) > MAX_TOKENS for tokens in listed):
             warnings.warn(f"ImageReward reads {MAX_TOKENS} tokens of a prompt; longer ones are cut", stacklevel=1)
-        cut = [tokens if len(tokens) <= MAX_TOKENS else [*tokens[: MAX_TOKENS - 1], tokens[-1]] for tokens in listed]
-        padding = self.tokenizer.pad_token_id
-        return torch.tensor([tokens + [padding] * (MAX_TOKENS - len(tokens)) for tokens in cut], device=self.device)
+        texts = [cut(tokens, MAX_TOKENS) for tokens in listed]
+        tokens = padded(texts, MAX_TOKENS, self.tokenizer.pad_token_id, self.device)
+        counted = padded([[1] * len(text) for text in texts], MAX_TOKENS, 0, self.device)
+        return torch.stack([tokens, counted], dim=1)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The text encoder reads text and image; the head judges the first token's state. (batch,)."""
-        first = self.text_encoder(texts, texts != self.tokenizer.pad_token_id, images)[:, 0]
+        tokens, counted = texts.unbind(dim=1)
+        first = self.text_encoder(tokens, counted.bool(), images)[:, 0]
         values = self.head(first.to(self.head[0].weight.dtype)).squeeze(-1)
         return (at_least_float32(values) - SCORE_MEAN) / SCORE_STD
 

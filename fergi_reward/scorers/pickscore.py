@@ -11,7 +11,8 @@ from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_pict
 from fergi_reward.scorers.base import Option
 from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.clip import CLIPScorer
-from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+from fergi_reward.scorers.clip_tokenizer import scorers_tokenizer, with_special_tokens_in_any_case
+from fergi_reward.scorers.tokens import cut, padded
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPTokenizer
@@ -34,14 +35,14 @@ class PickScorer(CLIPScorer):
 
     def __init__(self, config: "CLIPConfig", tokenizer: "CLIPTokenizer | None" = None) -> None:
         super().__init__(config)
-        self.tokenizer = tokenizer or clip_tokenizer()
+        self.tokenizer = tokenizer or scorers_tokenizer()
 
     @classmethod
     def _sized(cls, checkpoint: Checkpoint, **options: Option) -> Self:
         from transformers import CLIPTokenizer
 
         processor = checkpoint.extra("processor")
-        tokenizer = CLIPTokenizer.from_pretrained(processor) if processor else None
+        tokenizer = with_special_tokens_in_any_case(CLIPTokenizer.from_pretrained(processor)) if processor else None
         return super()._sized(checkpoint, tokenizer=tokenizer, **options)
 
     def preprocess(self, picture: Image.Image) -> Tensor:
@@ -56,9 +57,8 @@ class PickScorer(CLIPScorer):
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token numbers (batch, longest), padded with end tokens, of long prompts the first 75."""
         length = self.model.config.text_config.max_position_embeddings
-        return self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=length, return_tensors="pt"
-        ).input_ids
+        texts = [cut(tokens, length) for tokens in self.tokenizer(list(prompts), verbose=False).input_ids]
+        return padded(texts, max(map(len, texts)), self.tokenizer.pad_token_id, self.device)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """exp(logit_scale) x cosine, (batch,)."""

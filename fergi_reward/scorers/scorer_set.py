@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import RLock
 
 import torch
 
+from fergi_reward.devices import chosen_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.registry import load_scorer
 
 
@@ -16,7 +19,7 @@ class ScorerSet:
     Args:
         scorers: Scorers, or names of scorers that are loaded at first use.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
-        device: Where they are loaded; by default the CPU.
+        device: Where they are loaded; by default the CPU. "cuda" is the GPU that is current where the set is made.
         dtype: Of the towers of those that are loaded; by default float32.
         offload: Park them on the CPU, and move each to `device` only for its turn.
         check: Looks at each before it is used, and raises where it does not fit.
@@ -37,7 +40,9 @@ class ScorerSet:
     ) -> None:
         self.offload = offload
         self._given = tuple(scorers)
-        self._device, self._dtype, self._check = device, dtype, check
+        self._named_device, self._device = device, chosen_device(device)
+        self._dtype, self._check = dtype, check
+        self._turn = RLock()
         self._checkpoints = dict(checkpoints or {})
         if unknown := set(self._checkpoints) - {scorer for scorer in scorers if isinstance(scorer, str)}:
             raise FergiRewardError(
@@ -49,31 +54,53 @@ class ScorerSet:
                 self._take(place, scorer)
 
     def __getstate__(self) -> dict[str, object]:
-        """Scorers that were given by name are pickled as names: who unpickles loads them again."""
+        """Scorers and a GPU that were given by name are pickled as names: who unpickles loads and chooses again.
+
+        A process that is started with a pickle reads it before a launcher's code sets its GPU: it chooses at first use.
+        """
         given = {place: scorer for place, scorer in self._loaded.items() if isinstance(self._given[place], Scorer)}
-        return {**self.__dict__, "_loaded": given}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_turn"}
+        return {**kept, "_loaded": given, "_device": torch.device(self._named_device or "cpu")}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _turn=RLock())
 
     def loaded(self) -> list[Scorer]:
         """All of them; those that were given by name are loaded now."""
-        for place, name in enumerate(self._given):
+        for place in range(len(self._given)):
             if place not in self._loaded:
-                device = "cpu" if self.offload else self._device
-                where = self._checkpoints.get(str(name))
-                self._take(place, load_scorer(str(name), where, device=device, dtype=self._dtype))
+                with loading():
+                    self._load(place)
         return [self._loaded[place] for place in range(len(self._given))]
+
+    def _load(self, place: int) -> None:
+        # Another thread may have done so while this one waited.
+        if place not in self._loaded:
+            name = str(self._given[place])
+            self._device = chosen_device(self._device)
+            device = torch.device("cpu") if self.offload else self._device
+            self._take(place, load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype))
 
     def awake(self) -> Iterator[Scorer]:
         """Each scorer, where it is to score; one that is parked is moved there and, after its turn, back."""
         for scorer in self.loaded():
-            if self.offload:
-                scorer.to(self._device or "cpu")
-            try:
+            if not self.offload:
                 yield scorer
-            finally:
-                if self.offload:
-                    scorer.to("cpu")
+                continue
+            with self._turn:
+                _move(scorer, self._device)
+                try:
+                    yield scorer
+                finally:
+                    _move(scorer, torch.device("cpu"))
 
     def _take(self, place: int, scorer: Scorer) -> None:
         if self._check:
             self._check(scorer)
         self._loaded[place] = scorer
+
+
+def _move(scorer: Scorer, device: torch.device) -> None:
+    """Weights that move in inference mode could not be trained through afterwards."""
+    with torch.inference_mode(False):
+        scorer.to(device)

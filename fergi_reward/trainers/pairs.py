@@ -216,15 +216,13 @@ def frame(picture: Any, height: int, width: int) -> FramedPicture:  # noqa: ANN4
     """A picture resized to cover the size and cut around its centre.
 
     Args:
-        picture: Bytes, a PIL image, or what `datasets` has for an undecoded one: a mapping with `bytes` or `path`.
+        picture: See `images.open_picture`.
         height: Of the result, in pixels.
         width: Likewise.
 
     Raises:
         FergiRewardError: It cannot be read.
     """
-    if isinstance(picture, Mapping):
-        picture = picture["path"] if picture.get("bytes") is None else picture["bytes"]
     image = open_picture(picture).convert("RGB")
     scale = max(height / image.height, width / image.width)
     size = (max(height, round(image.height * scale)), max(width, round(image.width * scale)))
