@@ -6,6 +6,7 @@ width) in [0, 1], RGB. Scorers turn both into the same model input: pictures by 
 original packages do, pixels by the differentiable functions here.
 """
 
+import io
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
