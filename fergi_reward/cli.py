@@ -404,8 +404,8 @@ def best_of(**options: Any) -> None:  # noqa: ANN401 - the options above
     "--videos",
     type=PATH,
     required=True,
-    help="A CSV with the columns video, user, session, image, consent (and kind: reaction or baseline), or the folder "
-    "that holds it as manifest.csv.",
+    help="A CSV with the columns video, user, session, image, consent (and kind, start, end), or the folder that "
+    "holds it as manifest.csv.",
 )
 @click.option(
     "--backend", type=click.Choice(["mediapipe", "pyfeat"]), default="mediapipe", help="What measures the face."
@@ -413,18 +413,39 @@ def best_of(**options: Any) -> None:  # noqa: ANN401 - the options above
 @click.option("--model", type=PATH, help="Of mediapipe.  [default: downloaded once into ~/.cache/fergi_reward]")
 @click.option("--out", type=PATH, default=Path("reactions"), help="The folder of reactions; earlier ones in it stay.")
 @click.option("--keep-video", is_flag=True, help="Copy the videos into it, too; else only action units are written.")
+@click.option("--prune", is_flag=True, help="Delete what the folder has of videos that the manifest does not name.")
+@click.option(
+    "--agreed-again", multiple=True, metavar="USER", help="Somebody who was forgotten and agreed again; repeatable."
+)
 @click.pass_context
-def extract(ctx: click.Context, videos: Path, backend: str, model: Path | None, out: Path, keep_video: bool) -> None:
-    """Measure action units in videos of viewers who agreed; goes on where it was stopped."""
+def extract(
+    ctx: click.Context,
+    videos: Path,
+    backend: str,
+    model: Path | None,
+    out: Path,
+    keep_video: bool,
+    prune: bool,
+    agreed_again: tuple[str, ...],
+) -> None:
+    """Measure action units in videos of viewers who agreed; resumes where it was stopped."""
     from fergi_reward.reactions.backends import load_backend
     from fergi_reward.reactions.extract import extract as run
 
-    done = run(videos, load_backend(backend, model), out, keep_video=keep_video)
-    for video in done.crowded:
-        click.echo(f"several faces in {video}: the largest one was followed", err=True)
+    measure = load_backend(backend, model)
+    done = run(videos, measure, out, keep_video=keep_video, prune=prune, agreed_again=agreed_again)
+    for note in done.notes:
+        click.echo(note, err=True)
     click.echo(f"{done.clips} reactions: {out / 'manifest.csv'}")
     if done.failures:
         click.echo(f"{len(done.failures)} videos gave none: {out / 'errors.csv'}", err=True)
+    if done.forgotten:
+        click.echo(
+            f"{done.forgotten} rows are of people who were forgotten, and were left out: take them out of {videos}, or "
+            "name with --agreed-again who agreed again",
+            err=True,
+        )
+    if done.failures or done.forgotten:
         ctx.exit(3)
 
 
@@ -462,15 +483,26 @@ def map_source(
 @click.argument("user")
 @click.option("--reactions", type=PATH, default=Path("reactions"), help="The folder of reactions.")
 @click.option("--calibrations", type=PATH, default=Path(), help="Where to look for what was fitted with them.")
-def forget(user: str, reactions: Path, calibrations: Path) -> None:
-    """Delete a participant's reactions, and say which calibrations, source maps and predictors had used them."""
+@click.pass_context
+def forget(ctx: click.Context, user: str, reactions: Path, calibrations: Path) -> None:
+    """Delete a participant's reactions and pairs, and name the fits and reports that hold them."""
     from fergi_reward.forget import forget as run
 
     done = run(user, reactions, calibrations)
     click.echo(f"user {user} is deleted from {reactions}: {done.clips} reactions")
-    click.echo("take them out of your own manifest, too, or the next extract measures them again; delete their videos")
-    for path in done.used:
+    click.echo("no extract brings them back; take them out of your own manifest and ratings, and delete their videos")
+    for path, count in done.files.pairs.items():
+        click.echo(f"{count} pairs of theirs are deleted from {path}")
+    for path in done.files.fits:
         click.echo(f"fitted with them: {path}; fit it again without them, or delete it")
+    for path in done.files.others:
+        click.echo(f"names them: {path}; write it again without them, or delete it")
+    for path, reason in done.files.unread.items():
+        click.echo(f"may hold them and cannot be read: {path} ({reason})", err=True)
+    if done.complaint:
+        raise FergiRewardError(done.complaint)
+    if done.files.unread:
+        ctx.exit(3)
 
 
 @main.command()

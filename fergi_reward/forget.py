@@ -1,66 +1,55 @@
-"""`fergi-reward forget`: a participant who withdraws is deleted, and what was fitted with their reactions is named."""
+"""`fergi-reward forget`: a participant who withdraws is deleted, and what cannot be mended is named."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.people_files import PeopleFiles, take_out
 from fergi_reward.reactions.folder import ReactionFolder
-from fergi_reward.reactions.source_map import SourceMap
-
-
-class Fitted(Protocol):
-    """What was fitted on reactions: a calibration, a source map, the record of a predictor."""
-
-    def used(self, user: str, source: str) -> bool:
-        """Whether reactions of a participant, as measured by a source, are among those that it was fitted on."""
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """How many reactions were deleted, and the calibrations, source maps and predictors that had used them."""
+    """What became of a participant.
+
+    Attributes:
+        clips: How many reactions were deleted.
+        files: What was found of them elsewhere.
+        complaint: What else is wrong, for an error after all is done; None where nothing is.
+    """
 
     clips: int
-    used: Sequence[Path]
+    files: PeopleFiles
+    complaint: str | None
 
 
 def forget(user: str, reactions: Path | str, calibrations: Path | str) -> Forgotten:
-    """Delete a participant from a folder of reactions.
+    """Delete a participant from a folder of reactions, then from what was made of it.
+
+    First a tombstone is set, by which neither a later `extract` nor one that is running brings them back; then all of
+    them in the folder is deleted; then other files are looked at. Called again, it looks at all of it again.
 
     Args:
         user: The participant.
         reactions: The folder that `fergi-reward extract` wrote.
-        calibrations: A folder; what was fitted on reactions in it and below it is looked at, hidden folders are not.
+        calibrations: A folder; what was made of reactions in it and below it is looked at, hidden folders are not.
 
     Returns:
-        What was deleted, and what of the same source names this participant.
+        What was deleted, and what else names this participant, or may do so.
 
     Raises:
-        FergiRewardError: The folder holds nothing of them, or something cannot be deleted.
+        FergiRewardError: There is no folder of reactions, or something in it cannot be deleted.
     """
-    folder = ReactionFolder(reactions)
-    sources = {row["source"] for row in folder.rows() if row["user"] == user}
-    used = [path for path, found in _fitted(Path(calibrations)) if any(found.used(user, source) for source in sources)]
-    return Forgotten(folder.forget(user), used)
-
-
-def _fitted(top: Path) -> Iterator[tuple[Path, Fitted]]:
-    """What was fitted on reactions in a folder and below it; other JSON files are passed over."""
-    for place, folders, names in os.walk(top):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for path in (Path(place, name) for name in sorted(names) if name.endswith(".json")):
-            for load in _readers(path):
-                with suppress(FergiRewardError):
-                    yield path, load(path)
-
-
-def _readers(path: Path) -> Sequence[Callable[[Path], Fitted]]:
-    from fergi_reward.predictor import predictor
-
-    if path.name == predictor.RECORD:
-        return [lambda path: predictor.ReactionPredictor.load(path.parent).record]
-    return [Calibration.load, SourceMap.load]
+    erased = ReactionFolder(reactions).forget(user)
+    files, complaint = PeopleFiles(), None
+    try:
+        files = take_out(Path(calibrations), user, erased.sources)
+        if not (erased.clips or erased.failures or files.is_full()):
+            known = ", ".join(erased.others) or "nobody"
+            complaint = (
+                f"{reactions} holds nothing of user {user}, and nothing below {calibrations} does; it knows {known}"
+            )
+    except FergiRewardError as error:
+        complaint = f"user {user} is deleted from {reactions}, but {error}"
+    files.unread |= erased.unread
+    return Forgotten(erased.clips, files, complaint)

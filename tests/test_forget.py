@@ -1,51 +1,52 @@
 """`fergi-reward forget` on folders made by hand."""
 
-import csv
+import json
+import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from fergi_reward import tiny
+from fergi_reward.annotation.dataset import COLUMNS
+from fergi_reward.annotation.pairs import COLUMNS as PAIRS
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import DEGREES, ReactionClip
-from fergi_reward.reactions.clip_file import StoredClip, write_clip
-from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
+from fergi_reward.reactions.clip_file import Origin, StoredClip, write_clip
+from fergi_reward.reactions.folder import CLIP_KEY, MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.reactions.source_map import SourceMap
 
 
-def stored_clip(au4=(0.1, 0.4)):
+def stored_clip(user, source="camera"):
     ones = np.ones(2)
-    clip = ReactionClip(np.array([0.0, 1.0]), np.array([au4]).T, ("au4",), ones, 0 * ones, 5 * ones, DEGREES, "camera")
-    return StoredClip(clip, video_bytes=7, faces=1)
+    clip = ReactionClip(np.array([0.0, 0.1]), np.array([[0.1, 0.4]]).T, ("au4",), ones, 0 * ones, ones, DEGREES, source)
+    digest = user.encode().hex()
+    origin = Origin(
+        user, "1", "cat/1.png", "reaction", "2026-01-31", "a.mp4", "", digest, 0.0, None, source, "camera 1"
+    )
+    return StoredClip(clip, np.array([1, 1]), origin)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Reactions of ann and of ../ann, a name that must not lead out of the folder, with kept videos and a failure."""
+    """Reactions of ann and of ../ann with kept videos, a failure of ann, and what kills left."""
     folder = ReactionFolder(tmp_path / "reactions")
+    folder.videos.mkdir(parents=True)
     rows = []
     for user in ("ann", "../ann"):
-        place = folder.clip(user, "1", "cat/1.png", "reaction")
-        write_clip(folder.path / place, stored_clip())
-        video = folder.path / folder.video(user, "1", "cat/1.png", "reaction", ".mp4")
-        video.parent.mkdir(parents=True)
-        video.write_bytes(b"a face")
-        known = {
-            "user": user,
-            "session": "1",
-            "image": "cat/1.png",
-            "kind": "reaction",
-            "clip": place.as_posix(),
-            "source": "camera",
-        }
-        rows.append(dict.fromkeys(MANIFEST_COLUMNS, "x") | known | {"au4": 0.3})
+        stored = stored_clip(user)
+        write_clip(folder.clips / stored.origin.name, stored)
+        (folder.videos / f"{stored.origin.digest}.mp4").write_bytes(b"a face")
+        known = dict(zip(CLIP_KEY, stored.origin.key, strict=True)) | {"clip": f"clips/{stored.origin.name}"}
+        rows.append(dict.fromkeys(MANIFEST_COLUMNS, "x") | known | {"source": "camera", "au4": 0.3})
     folder.write_rows(rows, ["au4"])
     folder.write_failures([{"user": "ann", "session": "2", "image": "1", "kind": "reaction", "error": "dark"}])
+    for left in (folder.path / ".partial-1.csv", folder.path / ".manifest-1.csv", folder.clips / ".partial-2.parquet"):
+        left.write_text("ann")
     return folder
 
 
@@ -73,23 +74,110 @@ def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         f"user ann is deleted from {folder.path}: 1 reactions",
-        "take them out of your own manifest, too, or the next extract measures them again; delete their videos",
+        "no extract brings them back; take them out of your own manifest and ratings, and delete their videos",
         *(
             f"fitted with them: {path}; fit it again without them, or delete it"
             for path in (mapped, tmp_path / "source_map.json", used)
         ),
     ]
+    kept = stored_clip("../ann").origin
     files = sorted(path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file())
-    assert files == [
-        "clips/user=..%2Fann/session=1,image=cat%2F1.png.parquet",
-        "manifest.csv",
-        "videos/user=..%2Fann/session=1,image=cat%2F1.png.mp4",
-    ]
-    with folder.manifest.open() as file:
-        assert [row["user"] for row in csv.DictReader(file)] == ["../ann"]
-    again = forget("ann", "--reactions", folder.path)
-    assert again.exit_code == 2
-    assert "holds nothing of user ann; it knows ../ann" in again.stderr
+    kept_files = [f"clips/{kept.name}", "forgotten.json", "manifest.csv", f"videos/{kept.digest}.mp4"]
+    assert files == [".lock", *kept_files]
+    assert b"ann" not in (folder.path / "forgotten.json").read_bytes()
+    assert [row["user"] for row in folder.rows()] == ["../ann"]
+    again = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[2:] == result.stdout.splitlines()[2:]  # a second call searches as the first
+
+
+def test_a_person_of_whom_there_is_nothing_is_an_error_that_says_who_there_is(folder, tmp_path):
+    result = forget("an", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert result.exit_code == 2
+    assert "holds nothing of user an, and nothing below" in result.stderr
+    assert "it knows ../ann, ann" in result.stderr
+
+
+def test_a_person_who_has_no_clips_any_more_is_looked_for_all_the_same(folder, tmp_path):
+    folder.delete(folder.clips.glob("*"))
+    folder.manifest.unlink()
+    used = calibration(tmp_path / "used.json", ["ann"])
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert result.exit_code == 0
+    assert f"fitted with them: {used};" in result.stdout
+    assert not folder.errors.exists()
+
+
+def pairs_of(folder, users):
+    """What `annotate` writes: lines of JSON, and a dataset with pictures."""
+    rows = [("a cat", b"1", b"2", 1.0, 0.7, user, "camera") for user in users]
+    pd.DataFrame(rows, columns=COLUMNS).to_parquet(folder / "train.parquet")
+    lines = [dict.fromkeys(PAIRS, 0) | {"user": user, "au_source": "camera"} for user in users]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_pairs_that_annotate_wrote_of_them_are_deleted_and_no_other(folder, tmp_path):
+    pairs_of(tmp_path, ["ann", "bob", "ann"])
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert f"2 pairs of theirs are deleted from {tmp_path / 'pairs.jsonl'}" in result.stdout
+    assert f"2 pairs of theirs are deleted from {tmp_path / 'train.parquet'}" in result.stdout
+    assert pd.read_parquet(tmp_path / "train.parquet")["user"].tolist() == ["bob"]
+    assert [json.loads(line)["user"] for line in (tmp_path / "pairs.jsonl").read_text().splitlines()] == ["bob"]
+
+
+def test_files_that_name_them_and_are_no_fit_of_this_version_are_named(folder, tmp_path):
+    record = json.loads(calibration(tmp_path / "c.json", ["ann"]).read_text())
+    (tmp_path / "c.json").unlink()
+    others = {
+        "old_schema.json": record | {"schema": 99},
+        "no_ending": record | {"schema": 0},
+        "report.json": {"results": [{"per_participant": {"ann": {"correct": 1, "pairs": 2}}}]},
+        "predictor.json": {"schema": 1, "dataset": {"users": ["ann"]}},
+        "huge.json": {"schema": 1, "dataset": {"users": ["ann"]}, "seed": 10**400},
+    }
+    for name, other in others.items():
+        (tmp_path / name).write_text(json.dumps(other))
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert {name for name in others if f"names them: {tmp_path / name};" in result.stdout} == set(others)
+
+
+def test_what_cannot_be_read_is_named_and_nothing_hangs(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "torn.json").write_text('{"users": ["ann"')
+    (tmp_path / "null.json").write_text('{"users": null}')
+    (tmp_path / "digits.json").write_text('{"users": ["ann"], "n": ' + "9" * 5000 + "}")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 half")
+    (folder.clips / "damaged.parquet").write_bytes(b"PAR1 half")
+    folder.manifest.write_text(folder.manifest.read_text() + "ann,1\n")
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert result.exit_code == 3
+    named = {line.split("read: ")[1].split(" (")[0] for line in result.stderr.splitlines() if "may hold them" in line}
+    top = {str(tmp_path / name) for name in ("pipe.json", "torn.json", "digits.json", "torn.parquet")}
+    assert named == top | {str(folder.clips / "damaged.parquet"), str(folder.manifest)}
+    assert not (folder.clips / stored_clip("ann").origin.name).exists()
+
+
+def test_a_folder_of_calibrations_that_is_not_there_is_an_error_after_deleting(folder, tmp_path):
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path / "nope")
+    assert result.exit_code == 2
+    assert "user ann is deleted from" in result.stderr
+    assert "nope is no folder" in result.stderr
+    assert [row["user"] for row in folder.rows()] == ["../ann"]
+
+
+def test_a_typo_in_the_folder_makes_no_folder(tmp_path):
+    result = forget("ann", "--reactions", tmp_path / "reaction")
+    assert result.exit_code == 2
+    assert "is no folder of reactions" in result.stderr
+    assert not (tmp_path / "reaction").exists()
+
+
+def test_a_table_that_was_restored_from_a_copy_brings_nobody_back(folder, tmp_path):
+    copy = folder.manifest.read_bytes()
+    forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    folder.manifest.write_bytes(copy)
+    assert [row["user"] for row in folder.rows()] == ["../ann"]
 
 
 def test_a_predictor_that_was_fitted_with_them_is_named(folder, tmp_path, predictor_for):
@@ -98,15 +186,6 @@ def test_a_predictor_that_was_fitted_with_them_is_named(folder, tmp_path, predic
     result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
     named = f"fitted with them: {tmp_path / 'theirs' / 'predictor.json'}; fit it again without them, or delete it"
     assert [line for line in result.stdout.splitlines() if line.startswith("fitted")] == [named]
-
-
-def test_no_name_leads_out_of_the_folder():
-    folder = ReactionFolder(Path("here"))
-    for user in ("..", "/etc", "a/../../b", ""):
-        assert folder.clip(user, user, user, "reaction").parts[0] == "clips"
-        assert not {"..", "/"} & set(folder.clip(user, user, user, "reaction").parts)
-    assert folder.clip("a", "1,image=2", "3", "reaction") != folder.clip("a", "1", "2,image=3", "reaction")
-    assert folder.clip("a", "1", "2,baseline", "reaction") != folder.clip("a", "1", "2", "baseline")
 
 
 def test_mixed_sources_are_refused(folder):
@@ -118,5 +197,5 @@ def test_mixed_sources_are_refused(folder):
 
 def test_a_damaged_table_is_named(folder):
     folder.manifest.write_text(folder.manifest.read_text() + "ann,1\n")
-    with pytest.raises(FergiRewardError, match=r"manifest.csv, row 4 is damaged"):
+    with pytest.raises(FergiRewardError, match=r"manifest.csv, line 4: the row has 2 cells"):
         folder.rows()

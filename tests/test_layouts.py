@@ -194,8 +194,8 @@ def test_folders_that_cannot_be_used(simulated, camera, ratings, tmp_path):
         ([*lines[:3], lines[3].rsplit(",", 1)[0] + ",-1"], "manifest.csv, row 4: au4 is '-1', must be a number"),
         ([*lines[:3], lines[3].rsplit(",", 1)[0] + ",high"], "row 4: au4 is 'high'"),
         ([*lines[:3], lines[3].replace("camera", "webcam")], "mixes the sources camera and webcam"),
-        ([*lines[:3], "001,1"], "row 4 is damaged"),
-        (["video,user,session,image,consent"], "manifest.csv has no column kind, clip, .*that `fergi-reward extract`"),
+        ([*lines[:3], "001,1"], "line 4: the row has 2 cells"),
+        (["video,user,session,image,consent"], "kind, clip, source missing: give a folder that `fergi-reward extract`"),
     ):
         manifest.write_text("\n".join(content) + "\n")
         with pytest.raises(FergiRewardError, match=message):

@@ -12,6 +12,7 @@ import pandas as pd
 from fergi_reward.files import written_whole
 from fergi_reward.shown_pictures import Key, Picture, picture_bytes, picture_of
 
+COLUMNS = ["caption", "jpg_0", "jpg_1", "label_0", "confidence", "user", "au_source"]
 FILE = Path("data") / "train-00000.parquet"
 
 
@@ -19,10 +20,11 @@ def write_dataset(pairs: pd.DataFrame, pictures: Mapping[Key, Picture], folder: 
     """Write the pairs with the bytes of their pictures.
 
     Args:
-        pairs: As `Annotation.pairs` has them.
+        pairs: As `Outcome.annotation` has them.
         pictures: Of every image in them.
         folder: Gets `data/train-00000.parquet` with the columns `caption`, `jpg_0`, `jpg_1`, `label_0` (1 where the
-            first picture is the better one, else 0) and `confidence`.
+            first picture is the better one, else 0) and `confidence`; and, which no trainer reads, `user` and
+            `au_source`: whose pair it is, so that `forget` finds it.
         seed: Of which picture comes first, so that no trainer learns that it is always the better one.
 
     Raises:
@@ -35,7 +37,9 @@ def write_dataset(pairs: pd.DataFrame, pictures: Mapping[Key, Picture], folder: 
             picture_of(pictures, (str(pair.user), str(pair.session), str(image))) for image in (pair.better, pair.worse)
         )
         sides = (better, worse) if first else (worse, better)
-        rows.append([better.prompt, *map(picture_bytes, sides), float(first), pair.confidence])
-    table = pd.DataFrame(rows, columns=["caption", "jpg_0", "jpg_1", "label_0", "confidence"])
-    with written_whole(Path(folder) / FILE) as temporary:
+        rows.append(
+            [better.prompt, *map(picture_bytes, sides), float(first), pair.confidence, pair.user, pair.au_source]
+        )
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    with written_whole(Path(folder) / FILE, private=True) as temporary:
         table.to_parquet(temporary, index=False)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fergi_reward.annotation.pairs import Annotation, annotate, checked
@@ -31,7 +31,7 @@ class Outcome:
     """What was annotated.
 
     Attributes:
-        annotation: The pairs.
+        annotation: The pairs; `au_source` says what measured the faces.
         rules: By user.
         excluded: Viewers who were not annotated, and why.
         result: How often the annotations agree with the viewers' own ranks; None where these are not known.
@@ -72,6 +72,7 @@ def run(
     known = ranked.without_users(unsteady(ranked)).with_reactions()
     rules = choose_rules(known, kept.users, promised)
     annotation = annotate(kept.images, rules, calibration.fit_for(["au4"]))
+    annotation = replace(annotation, pairs=annotation.pairs.assign(au_source=viewers.measured_by))
     notes = [
         f"nobody {side} is left out as restless: there are no baseline clips of them"
         for side, table in (("to annotate", viewers), ("who ranked", ranked))
@@ -126,9 +127,9 @@ def choose_rules(ranked: PreferenceTable, users: list[str], promised: Promised |
 
 
 def write_pairs(outcome: Outcome, path: Path | str) -> None:
-    """One JSON object a line, with the columns of `Annotation.pairs`."""
+    """One JSON object a line, with the columns of `Outcome.annotation`; for its owner alone, since it is of people."""
     records = outcome.annotation.pairs.to_dict("records")
-    write_text(path, "".join(json.dumps(record) + "\n" for record in records))
+    write_text(path, "".join(json.dumps(record) + "\n" for record in records), private=True)
 
 
 def summary(outcome: Outcome) -> str:

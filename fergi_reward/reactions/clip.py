@@ -14,6 +14,10 @@ Floats = NDArray[np.float64]
 
 MIN_FACE_CONFIDENCE = 0.9
 MIN_VALID_SHARE = 0.8
+ROUNDING = 0.1  # of a frame: time stamps are often rounded to milliseconds
+NEIGHBOURS = 7  # intervals on either side of one that tell the local frame rate
+LONGEST_INTERVAL = 0.5  # seconds; a slower camera misses what faces do
+MOST_INTERVALS = 4  # a longer pause than so many local intervals is a gap: frames are missing
 
 
 @dataclass(frozen=True)
@@ -77,41 +81,107 @@ def check_time(timestamps: Floats, where: str, first: int = 1) -> None:
         )
 
 
-def window_length(timestamps: Floats) -> int:
-    """Frames in the moving mean: a tenth of a second at the clip's own frame rate, at least one frame.
+def local_intervals(timestamps: Floats) -> Floats:
+    """Seconds from frame to frame around each frame: the median of the 15 intervals about it, at most half a second.
 
-    >>> window_length(np.arange(150) / 30)
-    3
-    """
-    if len(timestamps) < 2:
-        return 1
-    frames_per_second = round(1 / float(np.mean(np.diff(timestamps))))
-    return max(1, round(frames_per_second / 10))
-
-
-def activation(intensities: Floats, valid: NDArray[np.bool_], window: int) -> Floats:
-    """How far each action unit rises above where it was when the image appeared.
-
-    The intensity is averaged over a moving window; windows with an invalid frame do not count. The activation is the
-    highest average less the first one.
+    A camera may slow down for good; a median follows it, and a single pause does not move it.
 
     Args:
+        timestamps: Seconds, (T,), rising.
+
+    Returns:
+        (T,); NaN for a single frame.
+    """
+    frames = len(timestamps)
+    if frames < 2:
+        return np.full(frames, np.nan)
+    intervals = np.append(np.diff(timestamps), np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(
+        np.pad(intervals, NEIGHBOURS, constant_values=np.nan), 2 * NEIGHBOURS + 1
+    )
+    middle = (np.isfinite(around).sum(axis=1) - 1) // 2  # the lower one of two
+    medians = np.take_along_axis(np.sort(around, axis=1), middle[:, None], axis=1)[:, 0]
+    return np.minimum(medians, LONGEST_INTERVAL)
+
+
+def gaps(timestamps: Floats) -> NDArray[np.bool_]:
+    """Whether frames are missing after each frame: the next one is later than four local intervals, (T,).
+
+    >>> gaps(np.array([0.0, 0.1, 0.2, 1.2, 1.3])).tolist()
+    [False, False, True, False, False]
+    """
+    intervals = np.append(np.diff(timestamps), 0.0) if len(timestamps) else timestamps
+    return intervals > MOST_INTERVALS * local_intervals(timestamps)
+
+
+def shown_for(timestamps: Floats) -> Floats:
+    """Seconds that each frame stands for: until the next one, but one local interval where frames are missing.
+
+    Args:
+        timestamps: Seconds, (T,), rising.
+
+    Returns:
+        (T,); one for a single frame.
+    """
+    if len(timestamps) < 2:
+        return np.ones(len(timestamps))
+    local = local_intervals(timestamps)
+    intervals = np.where(gaps(timestamps), local, np.append(np.diff(timestamps), local[-1]))
+    return np.minimum(intervals, LONGEST_INTERVAL)
+
+
+def window_lengths(timestamps: Floats) -> NDArray[np.int64]:
+    """Frames in the moving mean from each frame on: a tenth of a second at the local frame rate, at least one, (T,).
+
+    >>> window_lengths(np.arange(4) / 30).tolist()
+    [3, 3, 3, 3]
+    """
+    rates = np.round(1 / np.nan_to_num(local_intervals(timestamps), nan=1.0))
+    return np.maximum(1, np.round(rates / 10)).astype(np.int64)
+
+
+def moving_means(timestamps: Floats, intensities: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """The mean intensities of the window from each frame on.
+
+    Args:
+        timestamps: Seconds, (T,), rising.
         intensities: (T, A), one column an action unit.
         valid: Mask of the frames that count, (T,).
-        window: Frames in the moving mean, at least 1.
+
+    Returns:
+        (T, A); NaN where the window holds an invalid frame, frames are missing in it, or it is longer than the rest.
+    """
+    means, lengths = np.full(intensities.shape, np.nan), window_lengths(timestamps)
+    is_gap = gaps(timestamps)
+    for length in np.unique(lengths):
+        starts = np.flatnonzero(lengths[: max(0, len(lengths) - length + 1)] == length)
+        windows = starts[:, None] + np.arange(length)
+        counts = valid[windows].all(axis=1) & ~is_gap[windows[:, :-1]].any(axis=1)
+        means[starts[counts]] = intensities[windows[counts]].mean(axis=1)
+    return means
+
+
+def activation(timestamps: Floats, intensities: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """How far each action unit rises above where it was when the image appeared.
+
+    The intensity is averaged over a moving window of a tenth of a second; windows with an invalid or a missing frame do
+    not count. The activation is the highest average less the first one.
+
+    Args:
+        timestamps: Seconds, (T,), rising.
+        intensities: (T, A), one column an action unit.
+        valid: Mask of the frames that count, (T,).
 
     Returns:
         (A,), each at least 0; NaN where no window counts.
 
-    >>> activation(np.array([[0.0], [2.0], [1.0]]), np.array([True, True, True]), window=1)
+    >>> activation(np.array([0.0, 0.1, 0.2]), np.array([[0.0], [2.0], [1.0]]), np.array([True, True, True]))
     array([2.])
     """
-    if len(intensities) < window:
+    means = moving_means(timestamps, intensities, valid)
+    means = means[np.isfinite(means).all(axis=1)]
+    if not len(means):
         return np.full(intensities.shape[1], np.nan)
-    frames = np.lib.stride_tricks.sliding_window_view(valid, window).all(axis=-1)
-    if not frames.any():
-        return np.full(intensities.shape[1], np.nan)
-    means = np.lib.stride_tricks.sliding_window_view(intensities, window, axis=0).mean(axis=-1)[frames]
     return means.max(axis=0) - means[0]
 
 
@@ -170,13 +240,21 @@ class ReactionClip:
         """Mask of the frames with a face seen well enough, (T,)."""
         return valid_frames(self.face_confidence, self.pitch, self.yaw, self.frontal)
 
+    def valid_share(self) -> float:
+        """The share of the clip's time in which a face is seen well enough, in [0, 1]; missing frames are not valid."""
+        if len(self.timestamps) < 2:
+            return 0.0
+        seconds, local = shown_for(self.timestamps), local_intervals(self.timestamps)
+        whole = self.timestamps[-1] - self.timestamps[0] + local[-1]
+        return float(seconds[self.valid_frames()].sum() / whole)
+
     def is_valid(self) -> bool:
-        """Whether at least 80 % of the frames are valid, which is what FERGI asks of a clip."""
-        return len(self.timestamps) > 1 and float(self.valid_frames().mean()) >= MIN_VALID_SHARE
+        """Whether a face is seen well enough for at least 80 % of the time, which is what FERGI asks of a clip."""
+        return self.valid_share() >= MIN_VALID_SHARE - ROUNDING / max(1, len(self.timestamps))
 
     def activation(self) -> dict[str, float]:
         """The activation of each action unit; NaN where no window of valid frames exists."""
-        values = activation(self.intensities, self.valid_frames(), window_length(self.timestamps))
+        values = activation(self.timestamps, self.intensities, self.valid_frames())
         return dict(zip(self.action_units, values.tolist(), strict=True))
 
     def valence(self, decay: float) -> float:

@@ -1,16 +1,72 @@
-"""A reaction clip as a Parquet file: a row a frame, pose in degrees, and no picture."""
+"""A reaction clip as a Parquet file: a row a frame, pose in degrees, and no picture; and what it was measured from."""
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fergi_reward.digests import record_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
-from fergi_reward.reactions.clip import DEGREES, ReactionClip
+from fergi_reward.reactions.clip import DEGREES, ReactionClip, shown_for
+from fergi_reward.reactions.video import Window
 
-SCHEMA = 1
+SCHEMA = 2
 KEY = b"fergi_reward"  # of the file's own metadata
-COLUMNS = ("timestamp", "face_confidence", "pitch_degrees", "yaw_degrees")
+COLUMNS = ("timestamp", "face_confidence", "pitch_degrees", "yaw_degrees", "faces")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a clip was measured from, and whose it is.
+
+    Attributes:
+        user: A pseudonym.
+        session: In which session.
+        image: At which image they looked.
+        kind: `reaction` or `baseline`.
+        consent: The day on which they agreed, YYYY-MM-DD.
+        video: Its name in the manifest.
+        place: Digest of where it was, by which a video that is deleted by now is known.
+        digest: SHA-256 of its bytes.
+        start: Of the window, in seconds from the start of the video.
+        end: Of the window; None where it is all of the video.
+        source: The scale of the action units.
+        backend: What measured, with its version.
+    """
+
+    user: str
+    session: str
+    image: str
+    kind: str
+    consent: str
+    video: str
+    place: str
+    digest: str
+    start: float
+    end: float | None
+    source: str
+    backend: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What tells reactions apart."""
+        return self.user, self.session, self.image, self.kind
+
+    @property
+    def window(self) -> Window:
+        """The part of the video."""
+        return Window(self.start, math.inf if self.end is None else self.end)
+
+    @property
+    def name(self) -> str:
+        """Of its file: another one for other content or another owner, and none that a person could be known by."""
+        identity = [*self.key, self.digest, self.start, self.end, self.source, self.backend]
+        return f"{record_digest(identity)}.parquet"
 
 
 @dataclass(frozen=True)
@@ -19,26 +75,42 @@ class StoredClip:
 
     Attributes:
         clip: Its pose is in degrees.
-        video_bytes: Size of the video, so that another one of that name is noticed.
-        faces: The most faces in one frame.
+        faces: How many faces are in each frame, (T,).
+        origin: What it was measured from.
     """
 
     clip: ReactionClip
-    video_bytes: int
-    faces: int
+    faces: NDArray[np.int64]
+    origin: Origin
+
+    def crowded_share(self) -> float:
+        """The share of the time in which there are several faces."""
+        seconds = shown_for(self.clip.timestamps)
+        return float(seconds[self.faces > 1].sum() / seconds.sum())
 
 
 def write_clip(path: Path, stored: StoredClip) -> None:
-    """Write a clip, whole or not at all."""
+    """Write a clip, whole or not at all, for its owner alone to read."""
     import pyarrow as pa
     from pyarrow import parquet
 
     clip = stored.clip
-    arrays = [clip.timestamps, clip.face_confidence, clip.pitch, clip.yaw, *clip.intensities.T]
-    made = {"schema": SCHEMA, "source": clip.source, "video_bytes": stored.video_bytes, "faces": stored.faces}
+    arrays = [clip.timestamps, clip.face_confidence, clip.pitch, clip.yaw, stored.faces, *clip.intensities.T]
+    made = {"schema": SCHEMA, **asdict(stored.origin)}
     table = pa.table(dict(zip([*COLUMNS, *clip.action_units], arrays, strict=True)))
-    with written_whole(path) as temporary:
+    with written_whole(path, private=True) as temporary:
         parquet.write_table(table.replace_schema_metadata({KEY: json.dumps(made)}), temporary)
+
+
+def read_origin(path: Path) -> Origin:
+    """What a clip was measured from, without its frames.
+
+    Raises:
+        FergiRewardError: The clip is missing, damaged, or no such file.
+    """
+    from pyarrow import parquet
+
+    return _origin(path, parquet.read_schema)
 
 
 def read_clip_file(path: Path) -> StoredClip:
@@ -47,18 +119,30 @@ def read_clip_file(path: Path) -> StoredClip:
     Raises:
         FergiRewardError: It is missing, damaged, or no such file.
     """
-    import pyarrow as pa
     from pyarrow import parquet
 
+    origin = _origin(path, parquet.read_schema)
     try:
         table = parquet.read_table(path, partitioning=None)
-        made = json.loads((table.schema.metadata or {})[KEY])
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise FergiRewardError(f"{path} is no reaction clip ({error}): extract it again") from error
-    if made["schema"] != SCHEMA:
-        raise FergiRewardError(f"{path} has schema {made['schema']}, this version reads {SCHEMA}: extract it again")
-    units = tuple(name for name in table.column_names if name not in COLUMNS)
-    timestamps, confidence, pitch, yaw = (table[name].to_numpy() for name in COLUMNS)
-    intensities = table.select(units).to_pandas().to_numpy(dtype=float)
-    clip = ReactionClip(timestamps, intensities, units, confidence, pitch, yaw, DEGREES, made["source"])
-    return StoredClip(clip, made["video_bytes"], made["faces"])
+        timestamps, confidence, pitch, yaw, faces = (table[name].to_numpy() for name in COLUMNS)
+        units = tuple(name for name in table.column_names if name not in COLUMNS)
+        intensities = table.select(units).to_pandas().to_numpy(dtype=float)
+        clip = ReactionClip(timestamps, intensities, units, confidence, pitch, yaw, DEGREES, origin.source)
+    except Exception as error:  # whatever a damaged file makes Parquet do
+        raise _no_clip(path, error) from error
+    return StoredClip(clip, faces, origin)
+
+
+def _origin(path: Path, read_schema: Any) -> Origin:  # noqa: ANN401 - pyarrow has no types
+    try:
+        made = json.loads((read_schema(path).metadata or {})[KEY])
+        schema = made.pop("schema")
+        if schema == SCHEMA:
+            return Origin(**made)
+    except Exception as error:
+        raise _no_clip(path, error) from error
+    raise FergiRewardError(f"{path} has schema {schema}, this version reads {SCHEMA}: extract it again")
+
+
+def _no_clip(path: Path, error: Exception) -> FergiRewardError:
+    return FergiRewardError(f"{path} is no reaction clip ({error}): extract it again")

@@ -1,40 +1,40 @@
-"""`fergi-reward extract`: from videos of faces to reaction clips; goes on where it stopped."""
+"""`fergi-reward extract`: from videos of faces to reaction clips; resumes where it was stopped.
 
+A clip belongs to the content of a video, a window of it, and what measured it; whose reaction it is says the manifest
+of today. So a corrected row moves its clip, and another video under an old name is measured.
+"""
+
+import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.digests import file_digest
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
-from fergi_reward.reactions.backends.base import Backend, assemble
-from fergi_reward.reactions.clip import MIN_VALID_SHARE, ReactionClip, window_length
-from fergi_reward.reactions.clip_file import StoredClip, read_clip_file, write_clip
-from fergi_reward.reactions.folder import CLIP_KEY, ReactionFolder, Row
-from fergi_reward.reactions.manifest import Recording, read_recordings
-from fergi_reward.reactions.video import read_frames
+from fergi_reward.locks import owned
+from fergi_reward.reactions.backends.base import Backend
+from fergi_reward.reactions.clip_file import Origin, StoredClip, read_clip_file, write_clip
+from fergi_reward.reactions.conclusion import Extraction, Results, conclude
+from fergi_reward.reactions.folder import ReactionFolder
+from fergi_reward.reactions.manifest import Recording, by_video, named, read_recordings
+from fergi_reward.reactions.measuring import measured
+from fergi_reward.reactions.stored_clips import StoredClips
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """What came of a run.
-
-    Attributes:
-        clips: How many of the videos asked for have a clip now.
-        failures: A row a video that has none, as `errors.csv` has it.
-        crowded: Videos in which several faces were seen at once.
-    """
-
-    clips: int
-    failures: Sequence[Row]
-    crowded: Sequence[str]
-
-
-def extract(videos: Path | str, backend: Backend, out: Path | str, *, keep_video: bool = False) -> Extraction:
-    """Measure every video that has no clip yet, with a progress bar, and write the tables of the folder.
+def extract(
+    videos: Path | str,
+    backend: Backend,
+    out: Path | str,
+    *,
+    keep_video: bool = False,
+    prune: bool = False,
+    agreed_again: Sequence[str] = (),
+) -> Extraction:
+    """Measure every recording that has no clip yet, with a progress bar, and write the tables of the folder.
 
     Nothing of a video is written but the numbers of its clip, unless it is to be kept.
 
@@ -43,97 +43,145 @@ def extract(videos: Path | str, backend: Backend, out: Path | str, *, keep_video
         backend: What measures.
         out: The folder of reactions; it may hold clips of earlier runs.
         keep_video: Copy the videos into the folder, too.
+        prune: Delete what the folder has of videos that the manifest does not name; by default it stays.
+        agreed_again: People who were forgotten and agreed again.
 
     Raises:
-        FergiRewardError: The manifest cannot be used, consent is missing, or the folder's clips are of another source.
+        FergiRewardError: The manifest cannot be used, consent is missing, the folder cannot be written, another run
+            writes it, or its clips are of another source or an earlier version.
         MissingDependencyError: The backend's package is not installed.
     """
     recordings, folder = read_recordings(videos), ReactionFolder(out)
-    rows: dict[tuple[str, ...], Row] = {tuple(row[name] for name in CLIP_KEY): row for row in folder.rows()}
-    if rows and (source := next(iter(rows.values()))["source"]) != backend.source:
-        raise FergiRewardError(
-            f"{out} holds reactions from {source}, this backend measures {backend.source}, and their scales differ: "
-            "give another --out"
-        )
-    failures = []
-    for recording in tqdm(recordings, desc="extracting", unit="video"):
-        try:
-            rows[recording.key] = _extract_one(recording, backend, folder, keep_video)
-        except MissingDependencyError:
-            raise
-        except FergiRewardError as error:
-            rows.pop(recording.key, None)
-            failures.append(_named(recording) | {"error": str(error)})
-    folder.write_rows(list(rows.values()), backend.action_units)
-    folder.write_failures(failures)
-    extracted = [rows[recording.key] for recording in recordings if recording.key in rows]
-    return Extraction(len(extracted), failures, [str(row["video"]) for row in extracted if int(str(row["faces"])) > 1])
+    with owned(folder.path):
+        _check_folder(folder, backend)
+        with folder.changing() as stones:
+            folder.sweep()
+            for user in agreed_again:
+                stones.lift(user)
+        run = _Run(backend, folder, {row.key for row in recordings})
+        with tqdm(total=len(recordings), desc="extracting", unit="clip") as progress:
+            for rows in by_video(recordings):
+                run.measure(rows, keep_video)
+                progress.update(len(rows))
+        return conclude(folder, recordings, run.results, backend.action_units, prune)
 
 
-def fault(clip: ReactionClip) -> str | None:
-    """Why a clip cannot be used; None where it can."""
-    frames, window, valid = len(clip.timestamps), window_length(clip.timestamps), clip.valid_frames()
-    if frames < 2 or frames < window:
-        return f"the clip has {frames} frames, a moving mean takes {max(2, window)}: record for longer"
-    if not clip.face_confidence.any():
-        return f"no face is seen in any of the {frames} frames"
-    if not clip.is_valid():
-        return f"a face from the front is seen in {valid.mean():.0%} of the frames, needed are {MIN_VALID_SHARE:.0%}"
-    if any(map(np.isnan, clip.activation().values())):
-        return f"there is no stretch of {window} frames with a face from the front"
-    return None
-
-
-def _extract_one(recording: Recording, backend: Backend, folder: ReactionFolder, keep_video: bool) -> Row:
-    """The row of a recording; its clip is read where it is there, and measured where it is not."""
-    place = folder.clip(*recording.key)
-    stored = _stored(folder.path / place, recording, backend)
-    if stored is None:
-        (folder.path / place).unlink(missing_ok=True)
-        stored = _measured(recording, backend)
-        write_clip(folder.path / place, stored)
-    if keep_video and recording.path.exists():
-        with written_whole(folder.path / folder.video(*recording.key, recording.path.suffix)) as temporary:
-            shutil.copyfile(recording.path, temporary)
-    return _row(recording, stored, place)
-
-
-def _stored(path: Path, recording: Recording, backend: Backend) -> StoredClip | None:
-    """The clip of an earlier run, if it is whole and of this backend and video; the video may be deleted by now."""
-    try:
-        stored = read_clip_file(path)
-    except FergiRewardError:  # missing or damaged: to be measured
-        return None
-    is_same_video = not recording.path.exists() or recording.path.stat().st_size == stored.video_bytes
-    return stored if is_same_video and stored.clip.source == backend.source else None
-
-
-def _measured(recording: Recording, backend: Backend) -> StoredClip:
-    """Measure a video.
+def _check_folder(folder: ReactionFolder, backend: Backend) -> None:
+    """Check that a folder's clips may stand beside those of a backend.
 
     Raises:
-        FergiRewardError: It cannot be read, or its clip cannot be used.
+        FergiRewardError: They are on another scale, or of an earlier version.
     """
-    frames = list(backend.measure(read_frames(recording.path)))
-    clip = assemble(frames, backend)
-    if problem := fault(clip):
-        raise FergiRewardError(f"{recording.video}: {problem}")
-    return StoredClip(clip, recording.path.stat().st_size, max(frame.faces for frame in frames))
+    rows, (origins, _) = folder.rows(), folder.origins()
+    if any("backend" not in row for row in rows):
+        raise FergiRewardError(f"an earlier version wrote {folder.path}: extract into another --out")
+    sources = {row["source"] for row in rows} | {origin.source for origin in origins.values()}
+    if others := sorted(sources - {backend.source}):
+        raise FergiRewardError(
+            f"{folder.path} holds reactions from {others[0]}, this backend measures {backend.source}, and their scales "
+            "differ: give another --out"
+        )
 
 
-def _named(recording: Recording) -> dict[str, object]:
-    return {**dict(zip(CLIP_KEY, recording.key, strict=True)), "video": recording.video}
+class _Run:
+    """One run so far.
+
+    Args:
+        backend: What measures.
+        folder: Where clips are and go.
+        keys: Of what is asked for.
+    """
+
+    def __init__(self, backend: Backend, folder: ReactionFolder, keys: Collection[tuple[str, ...]]) -> None:
+        self._backend, self._folder, self._keys = backend, folder, keys
+        self._stored = StoredClips(folder.origins()[0])
+        self.results = Results()
+
+    def measure(self, rows: Sequence[Recording], keep_video: bool) -> None:
+        """Give the recordings of one video their clips: stored ones, or new ones."""
+        path, stones = rows[0].path, self._folder.tombstones()
+        rows = [row for row in rows if not stones.of(row.user)]
+        if not rows:
+            return
+        before, digest = _state(path), _digest(path)
+        if digest:
+            self.results.videos[digest].append(rows[0].video)
+        missing = [row for row in rows if not self._reuse(row, digest)]
+        for row, found in measured(missing, self._backend) if missing else ():
+            if isinstance(found, FergiRewardError):
+                self.results.failures[row.key] = str(found)
+            elif digest is None or _state(path) != before:
+                self.results.failures[row.key] = f"{row.video} changed while it was measured: try again"
+            else:
+                self._store(row, StoredClip(*found, self._origin(row, digest)))
+        if keep_video and digest and any(row.key in self.results.clips for row in rows):
+            self._keep(path, digest, rows[0].user)
+
+    def _origin(self, row: Recording, digest: str) -> Origin:
+        end = None if math.isinf(row.window.end) else row.window.end
+        return Origin(
+            *row.key,
+            consent=row.consent,
+            video=row.video,
+            place=row.place,
+            digest=digest,
+            start=row.window.start,
+            end=end,
+            source=self._backend.source,
+            backend=self._backend.version,
+        )
+
+    def _reuse(self, row: Recording, digest: str | None) -> bool:
+        """Take the stored clip of a recording, under its names of today."""
+        new = self._origin(row, digest or "")
+        path = self._stored.of_content(new) if digest else self._stored.of_deleted(new)
+        if path is None:
+            return False
+        try:
+            stored = read_clip_file(path)
+        except FergiRewardError:  # damaged in its frames: measured again
+            return False
+        old = stored.origin
+        if not digest:
+            new = replace(new, digest=old.digest, place=old.place, backend=old.backend)
+        if old.key not in self._keys:
+            self.results.notes.append(f"{row.video}: its clip was of {named(old.key)}, and is now of {row}")
+        if (new, new.name) == (old, path.name):
+            self.results.clips[row.key] = path
+        else:
+            self._store(row, replace(stored, origin=new))
+        return True
+
+    def _store(self, row: Recording, stored: StoredClip) -> None:
+        """Write a clip, unless its viewer was forgotten meanwhile."""
+        path = self._folder.clips / stored.origin.name
+        with self._folder.changing() as stones:
+            if not stones.of(row.user):
+                write_clip(path, stored)
+                self.results.clips[row.key] = path
+
+    def _keep(self, video: Path, digest: str, user: str) -> None:
+        """Copy a video into the folder, unless its viewer was forgotten meanwhile."""
+        copy = self._folder.videos / f"{digest}{video.suffix[:16]}"
+        with self._folder.changing() as stones:
+            if not stones.of(user) and not copy.exists():
+                self._folder.videos.mkdir(mode=0o700, exist_ok=True)
+                with written_whole(copy, private=True) as temporary:
+                    shutil.copyfile(video, temporary)
 
 
-def _row(recording: Recording, stored: StoredClip, place: Path) -> Row:
-    clip = stored.clip
-    return _named(recording) | {
-        "consent": recording.consent,
-        "clip": place.as_posix(),
-        "source": clip.source,
-        "frames": len(clip.timestamps),
-        "seconds": round(float(clip.timestamps[-1] - clip.timestamps[0]), 3),
-        "valid_share": round(float(clip.valid_frames().mean()), 4),
-        "faces": stored.faces,
-        **clip.activation(),
-    }
+def _state(path: Path) -> tuple[int, ...] | None:
+    """By what it is seen that a file changed."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _digest(path: Path) -> str | None:
+    """Of a video's content; None where it cannot be read, as the measuring will say."""
+    try:
+        return file_digest(path) if path.is_file() else None
+    except (OSError, ValueError):
+        return None

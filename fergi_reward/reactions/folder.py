@@ -1,25 +1,53 @@
-"""A folder of reactions: a table with a row a clip, the clips by viewer, and videos only where they were kept.
+"""A folder of reactions: clips, each with whose it is; a table of them; and videos only where they were kept.
 
-- `manifest.csv`: user, session, image, consent, activations and more, a row a clip.
-- `errors.csv`: the videos of the last run that gave no clip, and why.
-- `clips/user=ann/session=1,image=3.parquet`: a clip; `session=1,image=3,baseline.parquet` the one before the image.
-- `videos/user=ann/session=1,image=3.mp4`: its video, with `--keep-video` alone.
+- `clips/DIGEST.parquet`: a clip, which says itself whose reaction to what it is, and of which video.
+- `manifest.csv`: user, session, image, consent, activations and more, a row a clip: what others read.
+- `errors.csv`: the videos that gave no clip when they were last tried, and why.
+- `videos/DIGEST.mp4`: a video by the digest of its bytes, with `--keep-video` alone.
+- `forgotten.json`: hashes of people who are not to come back.
+
+All of it is for its owner alone: files have the mode 0600, folders 0700.
 """
 
-import csv
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
+from fergi_reward.csv_files import read_rows, write_rows
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import written_whole
+from fergi_reward.files import sweep, written_whole
+from fergi_reward.reactions.clip_file import Origin, read_origin
+from fergi_reward.reactions.tombstones import Tombstones
 
 Row = Mapping[str, object]
-MADE_COLUMNS = ("clip", "source", "frames", "seconds", "valid_share", "faces")
+MADE_COLUMNS = ("clip", "source", "backend", "frames", "seconds", "valid_share", "faces")
 CLIP_KEY = ("user", "session", "image", "kind")
-MANIFEST_COLUMNS = (*CLIP_KEY, "video", "consent", *MADE_COLUMNS)
-ERROR_COLUMNS = (*CLIP_KEY, "video", "error")
+VIDEO_COLUMNS = ("video", "start", "end")
+MANIFEST_COLUMNS = (*CLIP_KEY, *VIDEO_COLUMNS, "consent", *MADE_COLUMNS)
+ERROR_COLUMNS = (*CLIP_KEY, *VIDEO_COLUMNS, "tried", "error", "place")
+_ADVICE = "give a folder that `fergi-reward extract` wrote, or extract again into a new one"
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was deleted of a viewer.
+
+    Attributes:
+        clips: How many clips.
+        failures: How many rows of `errors.csv`.
+        sources: What had measured them, now and when they were forgotten before.
+        others: Who else has clips.
+        unread: By file, why it cannot be said whether it is theirs.
+    """
+
+    clips: int
+    failures: int
+    sources: Sequence[str]
+    others: Sequence[str]
+    unread: dict[Path, str]
 
 
 class ReactionFolder:
@@ -33,24 +61,65 @@ class ReactionFolder:
         self.path = Path(path)
         self.manifest = self.path / "manifest.csv"
         self.errors = self.path / "errors.csv"
+        self.clips = self.path / "clips"
+        self.videos = self.path / "videos"
 
-    def clip(self, user: str, session: str, image: str, kind: str) -> Path:
-        """Where a clip is, relative to the folder. Names are quoted, so that none leads out of it."""
-        name = f"session={_quoted(session)},image={_quoted(image)}{',baseline' * (kind == 'baseline')}.parquet"
-        return Path("clips", f"user={_quoted(user)}", name)
+    @contextmanager
+    def changing(self) -> Iterator[Tombstones]:
+        """Be the only one who changes the folder, for a moment, and know who was forgotten.
 
-    def video(self, user: str, session: str, image: str, kind: str, suffix: str) -> Path:
-        """Where a kept video is, relative to the folder."""
-        clip = self.clip(user, session, image, kind)
-        return Path("videos", *clip.parts[1:]).with_suffix(suffix)
+        `extract` holds this for each clip that it writes and for its tables, not while it measures, so that a person
+        can be forgotten meanwhile.
+
+        Raises:
+            FergiRewardError: The folder cannot be written, or its tombstones not be read.
+        """
+        try:
+            for place in (self.path, self.clips):
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise FergiRewardError(
+                f"cannot write {self.path} ({error.strerror}): choose another place, or make it writable"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self.tombstones()
+        finally:
+            os.close(lock)
+
+    def tombstones(self) -> Tombstones:
+        """Who was forgotten.
+
+        Raises:
+            FergiRewardError: It cannot be read.
+        """
+        return Tombstones(self.path / "forgotten.json")
+
+    def sweep(self) -> None:
+        """Delete what killed runs left half-written."""
+        for place in (self.path, self.clips, self.videos):
+            sweep(place)
+
+    def origins(self) -> tuple[dict[Path, Origin], list[Path]]:
+        """What each clip was measured from, and the clips that cannot be read."""
+        found, damaged = dict[Path, Origin](), []
+        for path in sorted(self.clips.glob("*.parquet")):
+            if path.name.startswith("."):
+                continue  # half-written, by a run that still lives or one that was killed
+            try:
+                found[path] = read_origin(path)
+            except FergiRewardError:
+                damaged.append(path)
+        return found, damaged
 
     def rows(self) -> list[dict[str, str]]:
-        """The rows of the manifest; none where there is no folder yet.
+        """The rows of the manifest, without people who were forgotten; none where there is no folder yet.
 
         Raises:
             FergiRewardError: It cannot be read, or its clips are of several sources.
         """
-        rows = _read(self.manifest, MANIFEST_COLUMNS)
+        rows = self._read(self.manifest, [*CLIP_KEY, "clip", "source"])
         if len(sources := sorted({row["source"] for row in rows})) > 1:
             raise FergiRewardError(
                 f"{self.manifest} mixes the sources {' and '.join(sources)}, whose scales differ: extract all of its "
@@ -60,7 +129,7 @@ class ReactionFolder:
 
     def failures(self) -> list[dict[str, str]]:
         """The rows of `errors.csv`; none where every video gave a clip."""
-        return _read(self.errors, ERROR_COLUMNS)
+        return self._read(self.errors, [*CLIP_KEY, "video", "error"])
 
     def write_rows(self, rows: Sequence[Row], action_units: Sequence[str]) -> None:
         """Write the manifest: its fixed columns, then an activation an action unit."""
@@ -73,60 +142,74 @@ class ReactionFolder:
         else:
             self.errors.unlink(missing_ok=True)
 
-    def forget(self, user: str) -> int:
-        """Delete a viewer: clips, kept videos, and rows of both tables.
-
-        Returns:
-            How many clips the manifest had of them.
+    def forget(self, user: str) -> "Erased":
+        """Set a viewer's tombstone, and delete clips, kept videos, temporary files and rows of theirs.
 
         Raises:
-            FergiRewardError: The folder holds nothing of them.
+            FergiRewardError: There is no folder of reactions, or something cannot be deleted.
         """
-        rows, failures = self.rows(), self.failures()
-        places = [self.path / kind / f"user={_quoted(user)}" for kind in ("clips", "videos")]
+        if not any(place.exists() for place in (self.manifest, self.errors, self.clips)):
+            raise FergiRewardError(f"{self.path} is no folder of reactions: give the one that `extract` wrote")
+        with self.changing() as stones:
+            origins, damaged = self.origins()
+            unread = dict.fromkeys(damaged, "a damaged clip, perhaps of theirs: delete it by hand")
+            mine = {path for path, origin in origins.items() if origin.user == user}
+            stones.add(user, [origins[path].source for path in mine])
+            self.delete(mine)
+            for place in (self.path, self.clips, self.videos):
+                for left in place.glob(".*-*"):  # half-written, by a run that was killed
+                    left.unlink(missing_ok=True)
+            rows = self._without(user, self.manifest, unread)
+            failures = self._without(user, self.errors, unread)
+            stones.add(user, [row["source"] for row in rows])
+            stone = stones.of(user)
+            others = sorted({origin.user for origin in origins.values()} - {user})
+            return Erased(max(len(mine), len(rows)), len(failures), stone.sources if stone else (), others, unread)
+
+    def _without(self, user: str, table: Path, unread: dict[Path, str]) -> list[dict[str, str]]:
+        """Take a viewer out of a table, and give their rows; a damaged table is noted."""
+        try:
+            rows = self._all(table, ["user"])
+        except FergiRewardError as error:
+            unread[table] = f"{error}"
+            return []
         mine = [row for row in rows if row["user"] == user]
-        if not (mine or any(place.exists() for place in places) or any(row["user"] == user for row in failures)):
-            known = ", ".join(sorted({row["user"] for row in rows})) or "nobody"
-            raise FergiRewardError(f"{self.path} holds nothing of user {user}; it knows {known}")
-        for place in filter(Path.exists, places):
-            try:
-                shutil.rmtree(place)
-            except OSError as error:
-                raise FergiRewardError(f"{place} cannot be deleted ({error.strerror}): delete it by hand") from error
         if mine:
-            units = [column for column in mine[0] if column not in MANIFEST_COLUMNS]
-            self.write_rows([row for row in rows if row["user"] != user], units)
-        self.write_failures([row for row in failures if row["user"] != user])
-        return len(mine)
+            _write(table, list(rows[0]), [row for row in rows if row["user"] != user])
+        if len(mine) == len(rows) and table == self.errors:
+            table.unlink(missing_ok=True)  # without rows it would say that something failed
+        return mine
 
+    def delete(self, clips: Iterable[Path]) -> None:
+        """Delete clips, and before them the kept videos that no other clip is of.
 
-def _quoted(text: str) -> str:
-    """A text as a part of a file's name: everything but letters, digits and _.-~ is written as %XX."""
-    return quote(text, safe="")
+        Raises:
+            FergiRewardError: Something cannot be deleted.
+        """
+        gone = set(clips)
+        kept = {origin.digest for path, origin in self.origins()[0].items() if path not in gone}
+        videos = [video for video in self.videos.glob("*") if video.name.partition(".")[0] not in kept]
+        for path in [*(video for video in videos if not video.name.startswith(".")), *sorted(gone)]:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise FergiRewardError(f"{path} cannot be deleted ({error.strerror}): delete it by hand") from error
 
+    def _read(self, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+        """The rows of a table, without people who were forgotten, as one that was restored from a copy may have."""
+        rows, stones = self._all(path, columns), self.tombstones()
+        forgotten = {user for user in {row["user"] for row in rows} if stones.of(user)}
+        return [row for row in rows if row["user"] not in forgotten]
 
-def _read(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-                raise FergiRewardError(
-                    f"{path} has no column {', '.join(missing)}: give a folder that `fergi-reward extract` wrote, or "
-                    "extract again into a new one"
-                )
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FergiRewardError(f"{path} cannot be read ({error}): extract again into a new folder") from error
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise FergiRewardError(f"{path}, row {number} is damaged: extract again into a new folder")
-    return rows
+    def _all(self, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+        if not path.exists():
+            return []
+        try:
+            return [row.cells for row in read_rows(path, columns, carried=True, empty=True)]
+        except FergiRewardError as error:
+            raise FergiRewardError(f"{error}: {_ADVICE}") from error
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    with written_whole(path, private=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        write_rows(file, columns, rows)

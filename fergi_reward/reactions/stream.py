@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fergi_reward.reactions.clip import Floats, window_length
+from fergi_reward.reactions.clip import NEIGHBOURS, Floats, moving_means, window_lengths
 
 
 class ActivationStream:
     """The activation of the frames so far.
 
-    The window follows the frame rate. While a new frame leaves its length as it was, only the newest window is looked
-    at; when the length changes, the frames so far are gone through again.
+    What a window gives may change until the local frame rate of all its frames is known; only such newest windows are
+    looked at again when a frame comes.
 
     Args:
         action_units: How many columns the intensities have.
@@ -21,7 +21,7 @@ class ActivationStream:
         self._timestamps: list[float] = []
         self._intensities: list[Sequence[float]] = []
         self._valid: list[bool] = []
-        self._window = 0
+        self._context = 0  # frames at the front whose windows are settled: they tell the frame rate after them
         self._first = self._highest = np.full(action_units, np.nan)
 
     def add(self, timestamp: float, intensities: Sequence[float], valid: bool) -> Floats:
@@ -38,18 +38,26 @@ class ActivationStream:
         self._timestamps.append(timestamp)
         self._intensities.append(intensities)
         self._valid.append(valid)
-        window, newest = window_length(np.array(self._timestamps)), len(self._valid)
-        starts = [newest - window] if window == self._window else range(newest - window + 1)
-        if window != self._window:
-            self._window = window
-            self._first = self._highest = np.full_like(self._first, np.nan)
-        for start in starts:
-            self._look_at(slice(start, start + window))
-        return self._highest - self._first
+        timestamps = np.array(self._timestamps)
+        means = moving_means(timestamps, np.array(self._intensities, dtype=float), np.array(self._valid))
+        ends = np.arange(len(means)) + window_lengths(timestamps) + 2 * NEIGHBOURS
+        settled = max(self._context, int((ends < len(means)).sum()))
+        self._first, self._highest = self._with(means[self._context : settled])
+        first, highest = self._with(means[settled:])
+        self._forget(settled)
+        return highest - first
 
-    def _look_at(self, window: slice) -> None:
-        if window.start < 0 or not all(self._valid[window]):
-            return
-        mean = np.mean(self._intensities[window], axis=0)
-        self._first = np.where(np.isnan(self._first), mean, self._first)
-        self._highest = np.fmax(self._highest, mean)
+    def _with(self, means: Floats) -> tuple[Floats, Floats]:
+        """The first and the highest mean, with further windows."""
+        counted = means[np.isfinite(means).all(axis=1)]
+        if not len(counted):
+            return self._first, self._highest
+        first = np.where(np.isnan(self._first), counted[0], self._first)
+        return first, np.fmax(self._highest, counted.max(axis=0))
+
+    def _forget(self, settled: int) -> None:
+        """Keep, of the frames whose windows are settled, those that tell the frame rate after them."""
+        dropped = max(0, settled - NEIGHBOURS)
+        self._context = settled - dropped
+        for values in (self._timestamps, self._intensities, self._valid):
+            del values[:dropped]

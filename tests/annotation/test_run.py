@@ -106,7 +106,7 @@ def test_the_command_writes_pairs_and_a_dataset(simulated: Path, tmp_path: Path)
     pairs = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
     assert f"{len(pairs)} of " in result.output
     rows = load_dataset(str(tmp_path / "dataset"), cache_dir=str(tmp_path / "cache"))["train"]
-    assert rows.column_names == ["caption", "jpg_0", "jpg_1", "label_0", "confidence"]
+    assert rows.column_names == ["caption", "jpg_0", "jpg_1", "label_0", "confidence", "user", "au_source"]
     assert set(rows["label_0"]) == {0.0, 1.0}
     for pair, row in zip(pairs, rows, strict=True):
         preferred = row["jpg_0"] if row["label_0"] else row["jpg_1"]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -12,9 +12,10 @@ from fergi_reward.reactions.clip import (
     LANDMARK_RATIOS,
     ReactionClip,
     activation,
+    gaps,
     valence,
     valid_frames,
-    window_length,
+    window_lengths,
 )
 from fergi_reward.reactions.stream import ActivationStream
 
@@ -64,22 +65,64 @@ def test_bounds_of_a_valid_frame_are_included(frontal, confidence, pitch, yaw, i
 
 @pytest.mark.parametrize(("rate", "window"), [(30, 3), (60, 6), (24, 2), (25, 2), (15, 2), (5, 1), (1, 1)])
 def test_the_window_is_a_tenth_of_a_second(rate, window):
-    assert window_length(np.arange(100) / rate) == window
+    assert set(window_lengths(np.arange(100) / rate).tolist()) == {window}
+
+
+def test_the_window_follows_a_camera_that_slows_down():
+    timestamps = np.concatenate([np.arange(60) / 60, 1 + np.arange(20) / 20])
+    lengths = window_lengths(timestamps)
+    assert set(lengths[:50].tolist()) == {6}
+    assert set(lengths[-12:].tolist()) == {2}
+    assert not gaps(timestamps).any()
+
+
+def times(frames, rate=20):
+    """At 20 frames a second the moving mean takes 2."""
+    return np.arange(frames) / rate
 
 
 def test_activation_by_hand():
     # Means over 2 frames: 1, 2, 4, 3.5; the third holds an invalid frame and does not count: max 3.5 less first 1.
     au = np.array([[1.0], [1.0], [3.0], [5.0], [2.0]])
     valid = np.array([True, True, True, True, True])
-    assert activation(au, valid, 2).tolist() == [3.0]
-    assert activation(au, np.array([True, True, False, True, True]), 2).tolist() == [2.5]
-    assert activation(au, np.array([False, True, True, False, True]), 2).tolist() == [0.0]
+    assert activation(times(5), au, valid).tolist() == [3.0]
+    assert activation(times(5), au, np.array([True, True, False, True, True])).tolist() == [2.5]
+    assert activation(times(5), au, np.array([False, True, True, False, True])).tolist() == [0.0]
+
+
+def test_no_mean_spans_missing_frames():
+    # The mean of the frames at 0.1 and 1.1 s would be 5; without it the highest is that of the last two, 3.
+    au = np.array([[0.0], [0.0], [0.0], [10.0], [-4.0], [0.0], [0.0], [6.0]])
+    timestamps = np.array([0.0, 0.05, 0.1, 1.1, 1.15, 1.2, 1.25, 1.3])
+    assert activation(timestamps, au, np.ones(8, dtype=bool)).tolist() == [3.0]
+    assert activation(times(8), au, np.ones(8, dtype=bool)).tolist() == [5.0]
 
 
 def test_no_window_of_valid_frames_gives_nan():
     au = np.ones((4, 1))
-    assert np.isnan(activation(au, np.array([True, False, True, False]), 2)).all()
-    assert np.isnan(activation(au, np.ones(4, dtype=bool), 5)).all()
+    assert np.isnan(activation(times(4), au, np.array([True, False, True, False]))).all()
+    assert np.isnan(activation(np.arange(4) / 60, au, np.ones(4, dtype=bool))).all()
+
+
+def test_three_seconds_without_a_frame_are_not_valid():
+    faces = clip([True] * 73)
+    gap = replace(faces, timestamps=np.where(np.arange(73) < 40, np.arange(73) / 30, 3 + np.arange(73) / 30))
+    assert faces.is_valid()
+    assert gap.valid_frames().all()  # what is seen is seen well
+    assert gap.valid_share() == pytest.approx(73 / 30 / (gap.timestamps[-1] + 1 / 30))
+    assert not gap.is_valid()
+
+
+def test_a_face_is_valid_for_a_share_of_the_time_and_not_of_the_frames():
+    # 2 s at 30 frames a second without a face, then 8 s at 10 with one: 57 % of the frames, 80 % of the time.
+    timestamps = np.concatenate([np.arange(60) / 30, 2 + np.arange(80) / 10])
+    faces = replace(clip([False] * 60 + [True] * 80), timestamps=timestamps)
+    assert faces.valid_share() == pytest.approx(0.8)
+    assert faces.is_valid()
+
+
+def test_frames_that_come_slower_than_twice_a_second_say_too_little():
+    assert not replace(clip([True] * 6), timestamps=np.arange(6.0)).is_valid()
 
 
 @pytest.mark.parametrize(("invalid", "expected"), [(2, True), (3, False)])
@@ -112,13 +155,13 @@ def test_clip_activation_names_its_action_units():
 @given(
     arrays.arrays(float, (12, 2), elements=st.floats(-5, 5)),
     arrays.arrays(bool, 12),
-    st.integers(1, 4),
+    st.sampled_from([5, 10, 20, 30, 40]),
     st.floats(-3, 3),
 )
-def test_activation_is_never_negative_and_ignores_the_level(intensities, valid, window, level):
-    first = activation(intensities, valid, window)
+def test_activation_is_never_negative_and_ignores_the_level(intensities, valid, rate, level):
+    first = activation(times(12, rate), intensities, valid)
     assert np.isnan(first).all() or (first >= 0).all()
-    np.testing.assert_allclose(activation(intensities + level, valid, window), first, atol=1e-12)
+    np.testing.assert_allclose(activation(times(12, rate), intensities + level, valid), first, atol=1e-12)
 
 
 def test_valence_falls_from_zero_towards_minus_one():
@@ -126,15 +169,16 @@ def test_valence_falls_from_zero_towards_minus_one():
     np.testing.assert_allclose(values, [0.0, -0.3296799, -0.5506710, -0.8646647], atol=1e-7)
 
 
+@settings(deadline=None, max_examples=25)
 @given(
-    arrays.arrays(float, (25, 2), elements=st.floats(-5, 5)),
-    arrays.arrays(bool, 25, elements=st.sampled_from([True, True, True, False])),
-    arrays.arrays(float, 25, elements=st.floats(0.01, 0.2)),
+    arrays.arrays(float, (60, 2), elements=st.floats(-5, 5)),
+    arrays.arrays(bool, 60, elements=st.sampled_from([True, True, True, False])),
+    arrays.arrays(float, 60, elements=st.sampled_from([0.01, 0.033, 0.1, 0.7])),
 )
 def test_streaming_gives_what_the_batch_gives_after_every_frame(intensities, valid, intervals):
-    # Intervals of 10 to 200 ms: the frame rate, and with it the window, changes on the way.
-    timestamps, stream = np.cumsum(intervals), ActivationStream(2)
-    for frames in range(1, 26):
+    # The frame rate, and with it the window, changes on the way, and frames are missing.
+    timestamps, stream = np.cumsum(np.repeat(intervals[::10], 10) + intervals / 10), ActivationStream(2)
+    for frames in range(1, 61):
         streamed = stream.add(timestamps[frames - 1], intensities[frames - 1], bool(valid[frames - 1]))
-        whole = activation(intensities[:frames], valid[:frames], window_length(timestamps[:frames]))
+        whole = activation(timestamps[:frames], intensities[:frames], valid[:frames])
         np.testing.assert_allclose(streamed, whole, atol=1e-12)

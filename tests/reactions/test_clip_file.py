@@ -4,20 +4,23 @@ import pytest
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import DEGREES, ReactionClip
-from fergi_reward.reactions.clip_file import StoredClip, read_clip_file, write_clip
+from fergi_reward.reactions.clip_file import Origin, StoredClip, read_clip_file, read_origin, write_clip
 
 
 def stored_clip(au4=(0.1, 0.4)):
     ones = np.ones(2)
     clip = ReactionClip(np.array([0.0, 1.0]), np.array([au4]).T, ("au4",), ones, 0 * ones, 5 * ones, DEGREES, "camera")
-    return StoredClip(clip, video_bytes=7, faces=1)
+    origin = Origin("ann", "1", "cat", "reaction", "2026-01-31", "a.mp4", "00", "11", 0.5, None, "camera", "camera 1")
+    return StoredClip(clip, np.array([1, 2]), origin)
 
 
 def test_a_clip_comes_back_as_it_was_written(tmp_path):
     path = tmp_path / "clip.parquet"
     write_clip(path, stored_clip(au4=(0.1, 1 / 3)))
     back = read_clip_file(path)
-    assert (back.video_bytes, back.faces, back.clip.source, back.clip.frontal) == (7, 1, "camera", DEGREES)
+    assert (back.origin, back.clip.frontal) == (stored_clip().origin, DEGREES)
+    assert read_origin(path) == back.origin
+    assert back.crowded_share() == 0.5
     assert back.clip.intensities.tolist() == [[0.1], [1 / 3]]
     assert back.clip.yaw.tolist() == [5.0, 5.0]
 

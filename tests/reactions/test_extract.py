@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,12 @@ import pytest
 from click.testing import CliRunner
 
 from fergi_reward.cli import main
+from fergi_reward.digests import file_digest
 from fergi_reward.extracted import read_extracted
-from fergi_reward.reactions.clip_file import read_clip_file
+from fergi_reward.reactions.clip_file import read_clip_file, write_clip
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra reactions")
+pytest.importorskip("av", reason="PyAV comes with the extra reactions")
 HEADER = ("video", "user", "session", "image", "consent")
 
 
@@ -42,6 +46,12 @@ def write_manifest(folder, *names):
     return folder
 
 
+def another(source, target):
+    """A video with the same pictures, as another file: an empty box of its own is at its end."""
+    name = target.name.encode()
+    target.write_bytes(source.read_bytes() + (8 + len(name)).to_bytes(4, "big") + b"free" + name)
+
+
 def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -61,12 +71,12 @@ def test_one_bad_video_costs_no_other(videos, face_model, write_video, tmp_path)
     assert f"7 videos gave none: {out / 'errors.csv'}" in result.stderr
     errors = pd.read_csv(out / "errors.csv")
     assert errors["video"].tolist() == list(names[1:])
-    expected = ["damaged", "no face is seen in any of the 95", "has 2 frames, a moving mean takes 3", "43% of the"]
+    expected = ["damaged", "no face is seen in any of the 95", "has 2 frames, a moving mean takes 3", "37% of the"]
     for error, words in zip(errors["error"], [*expected, "missing", "empty", "time must go on"], strict=True):
         assert words in error
     # Numbers and nothing else: no picture, no video.
-    assert files(out) == ["clips/user=bob/session=1,image=0.parquet", "errors.csv", "manifest.csv"]
     (row,) = pd.read_csv(out / "manifest.csv").to_dict("records")
+    assert files(out) == [".lock", row["clip"], "errors.csv", "manifest.csv"]
     clip = read_clip_file(out / row["clip"]).clip
     assert (row["source"], row["frames"], row["valid_share"]) == ("mediapipe-blendshapes", 72, 1.0)
     assert {"au4": row["au4"], "au4_landmarks": row["au4_landmarks"]} == clip.activation()
@@ -76,42 +86,43 @@ def test_one_bad_video_costs_no_other(videos, face_model, write_video, tmp_path)
 def test_a_second_run_measures_only_what_is_new(videos, face_model, tmp_path):
     options = ["--model", face_model, "--out", tmp_path / "out"]
     for name in ("a.mp4", "b.mp4", "c.mp4"):
-        shutil.copy(videos / "single_face.mp4", videos / name)
+        another(videos / "single_face.mp4", videos / name)
     assert extract("--videos", write_manifest(videos, "a.mp4", "b.mp4"), *options).exit_code == 0
     clips = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
     before = pd.read_csv(tmp_path / "out" / "manifest.csv")
     (videos / "a.mp4").unlink()  # measured, so that it is not needed any more
     with (videos / "b.mp4").open("ab") as file:  # another video now: a zero-length box at its end
         file.write(b"\x00\x00\x00\x08free")
+    was_b = before["clip"][1]
     result = extract("--videos", write_manifest(videos, "a.mp4", "b.mp4", "c.mp4"), "--keep-video", *options)
     assert result.exit_code == 0, result.output
-    again = {path.name for path, changed in clips.items() if path.stat().st_mtime_ns != changed}
-    assert again == {"session=1,image=1.parquet"}
+    assert {path.name for path in clips if not path.exists()} == {Path(was_b).name}
+    assert all(path.stat().st_mtime_ns == changed for path, changed in clips.items() if path.exists())
     after = pd.read_csv(tmp_path / "out" / "manifest.csv")
-    pd.testing.assert_frame_equal(after[:2], before)  # to the bit
-    assert files(tmp_path / "out" / "videos") == ["user=ann/session=1,image=1.mp4", "user=bob/session=1,image=2.mp4"]
+    pd.testing.assert_frame_equal(after[:2].drop(columns="clip"), before.drop(columns="clip"))  # to the bit
+    digests = sorted(f"{file_digest(videos / name)}.mp4" for name in ("b.mp4", "c.mp4"))
+    assert files(tmp_path / "out" / "videos") == digests
 
 
 def test_the_face_before_the_image_is_a_clip_of_its_own(videos, face_model, tmp_path):
-    rows = [("single_face.mp4", "ann", 1, "cat.png", "2026-01-31", kind) for kind in ("", "baseline")]
+    times = (("baseline", 0, 0.9), ("", 0.9, 2.3))
+    rows = [("single_face.mp4", "ann", 1, "cat.png", "2026-01-31", *kind) for kind in times]
     with (videos / "manifest.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([(*HEADER, "kind"), *rows])
+        csv.writer(file).writerows([(*HEADER, "kind", "start", "end"), *rows])
     result = extract("--videos", videos, "--model", face_model, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert pd.read_csv(tmp_path / "out" / "manifest.csv")["kind"].tolist() == ["reaction", "baseline"]
-    names = ["session=1,image=cat.png,baseline.parquet", "session=1,image=cat.png.parquet"]
-    assert files(tmp_path / "out" / "clips" / "user=ann") == names
+    assert pd.read_csv(tmp_path / "out" / "manifest.csv")["kind"].tolist() == ["baseline", "reaction"]
     table = read_extracted(tmp_path / "out")
     assert (len(table.images), len(table.baseline), table.au_source) == (1, 1, "mediapipe-blendshapes")
 
 
 def test_a_killed_run_goes_on(videos, face_model, tmp_path):
     for number in range(4):
-        shutil.copy(videos / "single_face.mp4", videos / f"{number}.mp4")
+        another(videos / "single_face.mp4", videos / f"{number}.mp4")
     write_manifest(videos, *(f"{number}.mp4" for number in range(4)))
     options = ["--videos", videos, "--model", face_model, "--out", tmp_path / "out"]
     process = subprocess.Popen([sys.executable, "-m", "fergi_reward", "extract", *options], stderr=subprocess.DEVNULL)
-    while not (before := list((tmp_path / "out").rglob("session*.parquet"))) and process.poll() is None:
+    while not (before := list((tmp_path / "out").glob("clips/[0-9a-f]*.parquet"))) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -122,7 +133,7 @@ def test_a_killed_run_goes_on(videos, face_model, tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "manifest.csv")) == 4
 
 
-def test_the_largest_of_several_faces_is_followed_and_the_user_told(
+def test_the_viewer_is_measured_and_no_bystander_and_the_user_is_told_for_how_long(
     videos, face_videos, face_model, write_video, tmp_path
 ):
     viewer, bystander = (
@@ -134,9 +145,16 @@ def test_the_largest_of_several_faces_is_followed_and_the_user_told(
     alone = np.where(np.arange(1000)[:, None] < 572, crowd, 128).astype(np.uint8)
     write_video(videos / "crowd.mp4", [crowd] * 6)
     write_video(videos / "alone.mp4", [alone] * 6)
-    write_manifest(videos, "crowd.mp4", "alone.mp4")
+    gone = np.where(np.arange(1000)[:, None] < 572, 128, crowd).astype(np.uint8)
+    write_video(videos / "gone.mp4", [crowd] * 3 + [gone] * 6)  # the viewer leaves, a bystander stays
+    write_manifest(videos, "crowd.mp4", "alone.mp4", "gone.mp4")
     result = extract("--videos", videos, "--model", face_model, "--out", tmp_path / "out")
-    assert "several faces in crowd.mp4: the largest one was followed" in result.stderr
+    told = "several faces in crowd.mp4 for 100% of the time: the one that was the largest when one was first seen was"
+    assert f"{told} measured, for 100% of the time, and no other" in result.stderr
+    (failure,) = pd.read_csv(tmp_path / "out" / "errors.csv").to_dict("records")
+    assert failure["video"] == "gone.mp4"
+    assert "is seen from the front for 33% of the time" in failure["error"]
+    assert "another face is not measured" in failure["error"]
     table = pd.read_csv(tmp_path / "out" / "manifest.csv")
     assert table["faces"].tolist() == [2, 1]
     followed, seen_alone = (read_clip_file(tmp_path / "out" / clip).clip for clip in table["clip"])
@@ -147,8 +165,9 @@ def test_the_largest_of_several_faces_is_followed_and_the_user_told(
 def test_a_folder_holds_one_source(videos, face_model, tmp_path):
     options = ["--videos", write_manifest(videos, "single_face.mp4"), "--model", face_model, "--out", tmp_path / "out"]
     assert extract(*options).exit_code == 0
-    manifest = tmp_path / "out" / "manifest.csv"
-    manifest.write_text(manifest.read_text().replace("mediapipe-blendshapes", "pyfeat-v2"))
+    path = next((tmp_path / "out" / "clips").glob("*.parquet"))
+    stored = read_clip_file(path)
+    write_clip(path, replace(stored, origin=replace(stored.origin, source="pyfeat-v2")))
     result = extract(*options)
     assert result.exit_code == 2
     assert "holds reactions from pyfeat-v2, this backend measures mediapipe-blendshapes" in result.stderr

@@ -44,6 +44,10 @@ class Backend(Protocol):
         """The scale of its intensities, one of `reactions.sources`."""
 
     @property
+    def version(self) -> str:
+        """What measures, with its version; another one measures anew."""
+
+    @property
     def action_units(self) -> tuple[str, ...]:
         """Names of its intensities."""
 

@@ -43,6 +43,21 @@ class MediaPipeBackend:
     source = MEDIAPIPE
     action_units = ("au4", "au4_landmarks")
 
+    @property
+    def version(self) -> str:
+        """MediaPipe's.
+
+        Raises:
+            MissingDependencyError: It is not installed.
+            FergiRewardError: It is a version that reports its use to its vendor.
+        """
+        try:
+            version = metadata.version("mediapipe")
+        except metadata.PackageNotFoundError as error:
+            raise MissingDependencyError("mediapipe", "the backend mediapipe", "reactions") from error
+        check_version(version)
+        return f"mediapipe {version}"
+
     def measure(self, frames: Iterable[VideoFrame]) -> Iterator[FaceFrame]:
         """The viewer's face in each frame of one video or camera, as the frames come in.
 
@@ -50,11 +65,9 @@ class MediaPipeBackend:
             MissingDependencyError: MediaPipe is not installed.
             FergiRewardError: It is a version that reports its use to its vendor.
         """
-        try:
-            import mediapipe
-        except ImportError as error:
-            raise MissingDependencyError("mediapipe", "the backend mediapipe", "reactions") from error
-        check_version(metadata.version("mediapipe"))
+        _ = self.version  # checked before it is imported
+        import mediapipe
+
         tracker, milliseconds = ViewerTracker(), -1
         with _landmarker(self.model) as landmarker:
             for frame in frames:
@@ -122,7 +135,7 @@ def _landmarker(model: Path) -> Any:  # noqa: ANN401 - MediaPipe has no types
 def _face_frame(frame: VideoFrame, result: Any, tracker: ViewerTracker) -> FaceFrame:  # noqa: ANN401
     faces = [_in_pixels(landmarks, frame.pixels.shape) for landmarks in result.face_landmarks]
     boxes = np.array([[*face[:, :2].min(axis=0), *face[:, :2].max(axis=0)] for face in faces])
-    chosen = tracker.follow(boxes, frame.timestamp)
+    chosen = tracker.follow(boxes)
     if chosen is None:
         return no_face(frame.timestamp, len(MediaPipeBackend.action_units), len(faces))
     shapes = {shape.category_name: shape.score for shape in result.face_blendshapes[chosen]}

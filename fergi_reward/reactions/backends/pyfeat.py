@@ -1,6 +1,7 @@
 """py-feat's Detectorv2: RetinaFace and a multitask network; probabilities of action units, slower than MediaPipe."""
 
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,11 @@ class PyFeatBackend:
 
     source = PYFEAT
     action_units = tuple(COLUMNS)
+
+    @property
+    def version(self) -> str:
+        """py-feat's."""
+        return f"py-feat {metadata.version('py-feat')}"
 
     def __init__(self) -> None:
         try:
@@ -65,7 +71,7 @@ def face_frame(timestamp: float, faces: "pd.DataFrame", tracker: ViewerTracker) 
     faces = faces[faces["FaceRectX"].notna()]
     corner = faces[["FaceRectX", "FaceRectY"]].to_numpy(dtype=float)
     size = faces[["FaceRectWidth", "FaceRectHeight"]].to_numpy(dtype=float)
-    chosen = tracker.follow(np.hstack([corner, corner + size]), timestamp)
+    chosen = tracker.follow(np.hstack([corner, corner + size]))
     if chosen is None:
         return no_face(timestamp, len(COLUMNS), len(faces))
     face = faces.iloc[chosen]

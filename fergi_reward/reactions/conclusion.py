@@ -1,0 +1,171 @@
+"""The end of an `extract`: its tables, and what of the folder today's manifest has overruled."""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fergi_reward.reactions.clip_file import Origin, StoredClip, read_clip_file
+from fergi_reward.reactions.folder import CLIP_KEY, ReactionFolder, Row
+from fergi_reward.reactions.manifest import Recording
+from fergi_reward.reactions.tombstones import Tombstones
+from fergi_reward.reactions.video import Window
+
+Key = tuple[str, str, str, str]
+
+
+@dataclass
+class Results:
+    """What a run has for the rows that it was asked for.
+
+    Attributes:
+        clips: By the key of a recording, its clip.
+        failures: By the key of a recording, why it has none.
+        videos: By the content of a video, its names in the manifest.
+        notes: What to know, a sentence each.
+    """
+
+    clips: dict[Key, Path] = field(default_factory=dict)
+    failures: dict[Key, str] = field(default_factory=dict)
+    videos: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What came of a run.
+
+    Attributes:
+        clips: How many of the rows asked for have a clip now.
+        failures: A row for each that has none, as `errors.csv` has it.
+        forgotten: How many rows are of people who were forgotten, and left out.
+        notes: What else to know, a sentence each.
+    """
+
+    clips: int
+    failures: Sequence[Row]
+    forgotten: int
+    notes: Sequence[str]
+
+
+def conclude(
+    folder: ReactionFolder, recordings: Sequence[Recording], results: Results, units: Sequence[str], prune: bool
+) -> Extraction:
+    """Write the tables of a folder, and delete the clips that have no place in them any more.
+
+    A clip stays that no row of today names, if today's manifest says nothing of its video nor of its reaction.
+
+    Args:
+        folder: The folder.
+        recordings: What was asked for.
+        results: What came of it.
+        units: The action units that were measured.
+        prune: Delete those that would stay, too.
+    """
+    with folder.changing() as stones:
+        asked = [row for row in recordings if not stones.of(row.user)]
+        origins, damaged = folder.origins()
+        mine = {row.key: path for row in asked if (path := results.clips.get(row.key)) in origins}
+        others = {path: origin for path, origin in origins.items() if path not in mine.values()}
+        staying = [] if prune else _staying(folder, others, recordings, results, stones)
+        stored = {path: read_clip_file(path) for path in [*staying, *mine.values()]}
+        folder.write_rows([_clip_row(path, clip) for path, clip in stored.items()], units)
+        earlier, failed = _failures(folder, recordings, prune), _failed(asked, results)
+        folder.write_failures([*earlier, *failed])
+        folder.delete(others.keys() - set(staying))
+    notes = [*results.notes, *_copies(results), *(f"{path} cannot be read: restore or delete it" for path in damaged)]
+    crowds = (_crowd(row.video, stored[mine[row.key]]) for row in asked if row.key in mine)
+    notes += filter(None, crowds)
+    if removed := len(others) - len(staying):
+        notes.append(f"{removed} reactions of earlier runs were deleted: this manifest has others in their place")
+    if staying or earlier:
+        notes.append(
+            f"{len(staying)} reactions and {len(earlier)} failures of earlier runs stay, of videos that this manifest "
+            "does not name: to delete them add --prune"
+        )
+    return Extraction(len(mine), failed, len(recordings) - len(asked), notes)
+
+
+def _staying(
+    folder: ReactionFolder,
+    others: Mapping[Path, Origin],
+    recordings: Sequence[Recording],
+    results: Results,
+    stones: Tombstones,
+) -> list[Path]:
+    """The clips of which today's manifest says nothing, in the order in which the tables have them so far."""
+    keys = {row.key for row in recordings}
+    gone = {row.place for row in recordings if not row.path.exists()}
+    order = {row["clip"]: number for number, row in enumerate(folder.rows())}
+    found = [
+        path
+        for path, origin in others.items()
+        if origin.digest not in results.videos and origin.place not in gone and origin.key not in keys
+    ]
+    forgotten = {user for user in {others[path].user for path in found} if stones.of(user)}
+    known = [path for path in found if others[path].user not in forgotten]
+    return sorted(known, key=lambda path: (order.get(_clip(path), len(order)), others[path].key))
+
+
+def _failures(folder: ReactionFolder, recordings: Sequence[Recording], prune: bool) -> list[Row]:
+    """The failures of earlier runs of which today's manifest says nothing."""
+    keys, places = {row.key for row in recordings}, {row.place for row in recordings}
+    return [
+        row
+        for row in folder.failures()
+        if not prune and row.get("place") not in places and tuple(row[name] for name in CLIP_KEY) not in keys
+    ]
+
+
+def _failed(asked: Iterable[Recording], results: Results) -> list[Row]:
+    """The rows of today that have no clip."""
+    tried = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return [
+        {**_named(row.key, row.video, row.window), "tried": tried, "error": error, "place": row.place}
+        for row in asked
+        if (error := results.failures.get(row.key))
+    ]
+
+
+def _clip_row(path: Path, stored: StoredClip) -> Row:
+    clip, origin = stored.clip, stored.origin
+    return _named(origin.key, origin.video, origin.window) | {
+        "consent": origin.consent,
+        "clip": _clip(path),
+        "source": origin.source,
+        "backend": origin.backend,
+        "frames": len(clip.timestamps),
+        "seconds": round(float(clip.timestamps[-1] - clip.timestamps[0]), 3),
+        "valid_share": round(clip.valid_share(), 4),
+        "faces": int(stored.faces.max()),
+        **clip.activation(),
+    }
+
+
+def _named(key: Key, video: str, window: Window) -> dict[str, object]:
+    seconds = {} if window == Window() else {"start": window.start, "end": window.end}
+    return {**dict(zip(CLIP_KEY, key, strict=True)), "video": video, **seconds}
+
+
+def _clip(path: Path) -> str:
+    return f"clips/{path.name}"
+
+
+def _crowd(video: str, stored: StoredClip) -> str | None:
+    """For how much of a clip there were several faces, and the viewer's was measured; None where there was one."""
+    if not (share := stored.crowded_share()):
+        return None
+    return (
+        f"several faces in {video} for {share:.0%} of the time: the one that was the largest when one was first seen "
+        f"was measured, for {stored.clip.valid_share():.0%} of the time, and no other"
+    )
+
+
+def _copies(results: Results) -> list[str]:
+    """Videos of the same content under several names."""
+    return [
+        f"{', '.join(names[:-1])} and {names[-1]} are the same video: check that each row has its own"
+        for names in results.videos.values()
+        if len(names) > 1
+    ]
