@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
@@ -24,7 +24,9 @@ from fergi_reward.trainers.dry_run import DryRun, dry_run
 from fergi_reward.trainers.guards import check_held_out
 from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.pipelines import Pipeline, network_name
+from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 
 if TYPE_CHECKING:
     import torch
@@ -109,12 +111,20 @@ class ProgramArguments(PipelineArguments):
     judges: list[str] | None = field(
         default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
     )
+    scorer_dtype: Literal["float32", "bfloat16", "float16"] = option(
+        "float32", "Data type of the towers of all scorers, those of judges too."
+    )
     dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
 
 
 @dataclass(frozen=True)
 class ScriptArguments(ProgramArguments, RewardArguments):
     """The same, and for which reward."""
+
+    scorer_offload: bool = option(
+        False,
+        "Park the reward's scorers on the CPU and move each to the GPU only while it scores; not with gradients.",
+    )
 
     def reward_places(self) -> dict[str, str]:
         """All but the judges'."""
@@ -146,11 +156,14 @@ def train_on_reward(
         FergiRewardError: An option, or what it names, cannot be used.
     """
     script, config = parse_arguments([ScriptArguments, config_class], arguments)
+    if script.scorer_offload and config_class is RewardBackpropConfig:
+        raise FergiRewardError("scorer_offload is on, but the gradient needs the scorers where they are: leave it out")
     prompts = read_prompts(Path(script.prompts))
     if script.dry_run:
         print(rehearse(script, config))
         return
-    reward = load_reward(script)
+    check_can_start(config)
+    reward = load_reward(script, dtype=dtype_named(script.scorer_dtype), offload=script.scorer_offload)
     judges = load_judges(script, reward)
     trainer(config, reward, load_pipeline(script.model), prompts, judges).train()
 
@@ -200,8 +213,24 @@ def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
     asked = _asked(script) if isinstance(script, ScriptArguments) else []
-    names = [] if script.model in TOYS else [*asked, *(script.judges or [])]
-    return dry_run(config, pipeline, [term_name(name) for name in names])
+    if script.model in TOYS:
+        return dry_run(config, pipeline, [])
+    offloaded = asked if isinstance(script, ScriptArguments) and script.scorer_offload else []
+    held = [*([] if offloaded else asked), *(script.judges or [])]
+    return dry_run(
+        config,
+        pipeline,
+        [term_name(name) for name in held],
+        offloaded=[term_name(name) for name in offloaded],
+        scorer_dtype=dtype_named(script.scorer_dtype),
+    )
+
+
+def dtype_named(name: str) -> "torch.dtype":
+    """The dtype that an option names."""
+    import torch
+
+    return getattr(torch, name)
 
 
 def _weighed(script: RewardArguments) -> list[str]:
@@ -221,21 +250,26 @@ def _calibration(script: RewardArguments) -> Calibration:
 
 
 def load_reward(
-    script: RewardArguments, *, on: "torch.device | None" = None, dtype: "torch.dtype | None" = None
+    script: RewardArguments,
+    *,
+    on: "torch.device | None" = None,
+    dtype: "torch.dtype | None" = None,
+    offload: bool = False,
 ) -> CombinedReward:
     """The calibrated reward; published scorers are loaded when they are first asked.
 
     Args:
         script: Names its scorers and its calibration.
         on: Where it scores; by default on this process's device.
-        dtype: Of the towers of published scorers; by default float32.
+        dtype: Of the scorers' towers; by default float32.
+        offload: Whether scorers wait on the CPU for their turn.
     """
     names, on = _weighed(script), on or device()
     places = script.reward_places()
     if script.model in EMOJI and TOWER in _asked(script) and TOWER not in names:
         places[TOWER] = str(emoji.checkpoints()[TOWER])
     return CombinedReward(
-        [load_toy(script.model, name).to(on) for name in names] if script.model in TOYS else names,
+        [load_toy(script.model, name, dtype).to(on) for name in names] if script.model in TOYS else names,
         _calibration(script),
         reaction="predicted" if script.predictor else "none",
         predictor=ReactionPredictor.load(script.predictor) if script.predictor else None,
@@ -244,6 +278,7 @@ def load_reward(
         checkpoints=places,
         device=on,
         dtype=dtype,
+        offload=offload,
         uncertainty_penalty=script.uncertainty_penalty,
     )
 
@@ -256,17 +291,27 @@ def load_judges(script: ProgramArguments, reward: CombinedReward | None) -> dict
     """
     names = {term_name(name): name for name in script.judges or []}
     check_held_out(names, reward)
+    dtype, places = dtype_named(script.scorer_dtype), script.places()
     if script.model in TOYS:
-        return {term: load_toy(script.model, name) for term, name in names.items()}
-    return {term: load_scorer(name, script.places().get(name), device=device()) for term, name in names.items()}
+        return {term: load_toy(script.model, name, dtype) for term, name in names.items()}
+    return {term: load_scorer(name, places.get(name), device=device(), dtype=dtype) for term, name in names.items()}
 
 
-def load_toy(model: str, name: str) -> Scorer:
-    """The scorer that comes with a toy model, of a published one's architecture, on this process's device."""
+def load_toy(model: str, name: str, dtype: "torch.dtype | None" = None) -> Scorer:
+    """The scorer that comes with a toy model, of a published one's architecture, on this process's device.
+
+    Args:
+        model: The toy.
+        name: Of the scorer.
+        dtype: Of its towers; by default float32.
+    """
     scorers = TOYS[model]
     if term_name(name) not in scorers:
         raise FergiRewardError(f"the toy {model} has no scorer {name!r}: choose from {', '.join(scorers)}")
-    return scorers[term_name(name)]().to(device()).requires_grad_(False)
+    scorer = scorers[term_name(name)]()
+    for tower in scorer.towers() if dtype else ():
+        tower.to(dtype)
+    return scorer.to(device()).requires_grad_(False)
 
 
 def device() -> "torch.device":

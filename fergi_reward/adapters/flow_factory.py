@@ -50,14 +50,24 @@ class FlowFactoryReward:
         return CombinedReward.from_pretrained(device=self.device, dtype=self.dtype)
 
     def __call__(
-        self, prompt: Sequence[str], image: Sequence[Tensor] | None = None, **fields: object
+        self,
+        prompt: Sequence[str],
+        image: Sequence[Tensor] | None = None,
+        video: object = None,
+        audio: object = None,
+        condition_images: object = None,
+        condition_videos: object = None,
     ) -> FlowFactoryOutput:
         """Rewards without gradients.
 
         Args:
             prompt: One an image.
             image: Tensors (3, H, W) in [0, 1].
-            fields: Other fields of the samples; not used.
+            video: Not scored; as the rest, named and not caught by `**fields`, for which Flow-Factory would move all
+                that its samples hold, latents too, to the reward's device.
+            audio: Not scored.
+            condition_images: Not used.
+            condition_videos: Not used.
 
         Raises:
             FergiRewardError: The samples are videos, or hold something else than such images.

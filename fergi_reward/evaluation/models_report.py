@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from fergi_reward.evaluation.intervals import counted, is_below
+from fergi_reward.evaluation.intervals import counted
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
+from fergi_reward.evaluation.models_verdict import is_more_alike
 from fergi_reward.report.provenance import place_without_folders, provenance, record_without_folders, without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
@@ -147,7 +148,7 @@ def diversity_table(result: ModelsResult) -> Table:
     rows = []
     for each in result.models:
         if (found := each.diversity) is not None:
-            says = "MORE ALIKE" if is_below(found.ci95, 0) else "no more alike" if found.ci95 else "not known"
+            says = "MORE ALIKE" if is_more_alike(found) else "no more alike" if found.ci95 else "not known"
             numbers = (found.base, found.tuned, found.difference, found.ci95, found.prompts)
             rows.append((each.name, found.scorer, *numbers, says))
     note = "Mean cosine distance of two pictures of one prompt; at 0 all are alike."

@@ -60,7 +60,8 @@ class Diversity:
         base: Of the base model.
         tuned: Of the tuned one.
         difference: Tuned less base.
-        ci95: Of the difference; wholly below 0, the tuned model draws a prompt more alike.
+        ci95: Of the difference; wholly below -5 % of `base`, from 20 prompts on, the tuned model draws a prompt more
+            alike.
     """
 
     scorer: str

@@ -5,6 +5,14 @@ from collections.abc import Sequence
 from fergi_reward.evaluation.intervals import FEW_UNITS, counted, is_above, is_below, shown
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 
+# Of the base model's distance: what a change must at least take from it to be worth a warning.
+LEAST_LOSS = 0.05
+
+
+def is_more_alike(diversity: Diversity) -> bool:
+    """Whether a model's pictures of one prompt are more alike by all of the interval, and by more than a trifle."""
+    return diversity.prompts >= FEW_UNITS and is_below(diversity.ci95, -LEAST_LOSS * diversity.base)
+
 
 def verdict(
     name: str,
@@ -23,7 +31,7 @@ def verdict(
         diversity: Of base and tuned.
     """
     found = _verdict(name, signals, prompts, trained_on)
-    if diversity and is_below(diversity.ci95, 0):
+    if diversity and is_more_alike(diversity):
         found += (
             f" WARNING: its pictures of one prompt are more alike (mean distance {diversity.base:.3f} before, "
             f"{diversity.tuned:.3f} after{shown(diversity.ci95, '; difference {:+.3f} to {:+.3f}')})."

@@ -137,7 +137,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
                 progress.update()
         metrics = self.means(figures) | {f"skipped/{why}": float(self.pairs.skipped[why]) for why in REASONS}
         due = epoch + 1 == config.num_epochs or (epoch + 1) % config.held_out_freq == 0
-        if due and self.accelerator.is_main_process:
+        if due:
             with self.optimisation.averaged():
                 metrics |= self._measure()
         return metrics
@@ -231,13 +231,15 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
     @torch.no_grad()
     def _measure(self) -> dict[str, float]:
         """The figures of the held-out pairs, with the same noise each time."""
-        size, figures = self.config.train_batch_size, list[dict[str, Tensor]]()
-        for start in range(0, len(self.held_out), size):
+        size, mine = self.config.train_batch_size, list[tuple[int, list[dict[str, Tensor]]]]()
+        place = self.accelerator
+        for start in range(place.process_index * size, len(self.held_out), place.num_processes * size):
             # Numbers below 0, which no pair of the training has.
             numbered = [(-1 - row, pair) for row, pair in enumerate(self.held_out[start : start + size], start)]
             if readable := self._readable(numbered):
                 _, of_batch = self._loss(self._batch(readable))
-                figures += [of_batch] * len(readable)
+                mine.append((start, [{name: figure.cpu() for name, figure in of_batch.items()}] * len(readable)))
+        figures = [of_pair for of_batch in self._of_all(mine) for of_pair in of_batch]
         return {f"held_out/{name}": mean.item() for name, mean in mean_of(figures).items()} if figures else {}
 
     def state(self) -> dict[str, Any]:

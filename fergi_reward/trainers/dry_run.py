@@ -45,7 +45,7 @@ from fergi_reward.trainers.weights import TrainedWeights, attach
 META = torch.device("meta")
 # AdamW keeps two moments, training a gradient and the weight itself, in float32 each; an average comes to it.
 BYTES_A_TRAINED_PARAMETER, BYTES_OF_AN_AVERAGE = 16, 4
-# Of the published scorers, in millions; loaded in float32.
+# Of the published scorers, in millions.
 SCORER_PARAMETERS = {
     "image_reward": 447,
     "pickscore": 986,
@@ -104,13 +104,22 @@ class DryRun:
         )
 
 
-def dry_run(config: TrainerConfig, pipeline: Pipeline, scorers: Sequence[str]) -> DryRun:
+def dry_run(
+    config: TrainerConfig,
+    pipeline: Pipeline,
+    scorers: Sequence[str],
+    *,
+    offloaded: Sequence[str] = (),
+    scorer_dtype: torch.dtype = torch.float32,
+) -> DryRun:
     """Take the passes of a run with shapes alone.
 
     Args:
         config: Of a trainer in `TRAINING_MEMORY`.
         pipeline: Whose networks are on the meta device or may be moved there.
         scorers: The names of those that the reward weighs or that judge.
+        offloaded: The names of those of which one at a time is on the device.
+        scorer_dtype: What all of these are loaded in.
     """
     for network in _networks(pipeline):
         network.to(META)
@@ -127,7 +136,12 @@ def dry_run(config: TrainerConfig, pipeline: Pipeline, scorers: Sequence[str]) -
         trained=count,
         weights=_frozen_bytes(pipeline, weights),
         optimizer=count * (BYTES_A_TRAINED_PARAMETER + (BYTES_OF_AN_AVERAGE if config.ema_decay else 0)),
-        scorers=sum(SCORER_PARAMETERS[name] for name in scorers) * 4_000_000,
+        scorers=(
+            sum(map(SCORER_PARAMETERS.__getitem__, scorers))
+            + max(map(SCORER_PARAMETERS.__getitem__, offloaded), default=0)
+        )
+        * 1_000_000
+        * scorer_dtype.itemsize,
         sampling=peak_memory(lambda: _sampling_pass(config, pipeline)),
         training=TRAINING_MEMORY[type(config)](config, pipeline),
         images=config.num_epochs * config.samples_per_epoch,

@@ -8,18 +8,21 @@ Names count finished epochs.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole, write_text
 from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.preflight import check_can_start
 
 WEIGHT_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 STATE_FILE = "trainer_state.pt"
@@ -41,7 +44,9 @@ class Run:
 
     def __init__(self, config: TrainerConfig) -> None:
         from accelerate import Accelerator
+        from accelerate.utils import GradientAccumulationPlugin
 
+        check_can_start(config)
         self.config = config
         self.folder = Path(config.output_dir)
         self.checkpoints = self.folder / "checkpoints"
@@ -56,6 +61,8 @@ class Run:
             mixed_precision=config.mixed_precision,
             log_with=None if config.log_with == "none" else config.log_with,
             project_dir=str(self.folder / "logs"),
+            # The trainers divide themselves; what a launcher asks for would divide their gradients again.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
         _check_processes(self.accelerator.num_processes)
         torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
@@ -84,12 +91,17 @@ class Run:
             raise FergiRewardError(f"resume_from: {given} holds no checkpoint: give a run's folder or a checkpoint's")
         return checkpoint
 
-    def start_trackers(self, finished_epochs: int) -> None:
-        """Open the tracker; what it had beyond `finished_epochs`, from a run that was killed, is dropped."""
-        config = {name: value for name, value in asdict(self.config).items() if value is not None}
+    def start_trackers(self, finished_epochs: int, trained_on: Mapping[str, str]) -> None:
+        """Open the tracker; what it had beyond `finished_epochs`, from a run that was killed, is dropped.
+
+        Args:
+            finished_epochs: Of the run that is resumed.
+            trained_on: What is logged beside the options: model, reward, prompts.
+        """
+        options = {name: value for name, value in asdict(self.config).items() if value is not None}
         # SummaryWriter hides every step from purge_step on, so that a resumed curve has no second branch.
         kwargs = {"tensorboard": {"purge_step": finished_epochs + 1}}
-        self.accelerator.init_trackers(self.config.tracker_project_name, config=config, init_kwargs=kwargs)
+        self.accelerator.init_trackers(self.config.tracker_project_name, {**options, **trained_on}, kwargs)
 
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
         """Add the metrics of the `epoch`-th epoch, counted from 1, to the tracker and to `metrics.jsonl`.
@@ -102,6 +114,12 @@ class Run:
             kept = [line for line in lines if json.loads(line)["epoch"] < epoch]
             line = json.dumps({"epoch": epoch, **metrics})
             write_text(self.metrics_file, "\n".join([*kept, line]) + "\n")
+
+    def log_picture(self, name: str, path: Path, epoch: int) -> None:
+        """Add a picture to the tracker, after so many finished epochs."""
+        for tracker in self.accelerator.trackers:
+            layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images({name: np.asarray(Image.open(path).convert("RGB"))[None]}, step=epoch, **layout)
 
     def save_checkpoint(self, epoch: int, state: dict[str, Any], save_weights: Callable[[Path], None]) -> None:
         """Write `checkpoints/epoch_NNNN`, whole or not at all, and delete the oldest beyond the limit.

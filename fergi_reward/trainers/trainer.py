@@ -1,5 +1,6 @@
 """What all trainers do alike: set up, run epoch after epoch, draw the same pictures, ask judges, save, resume."""
 
+import json
 import math
 import time
 from abc import ABC, abstractmethod
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fergi_reward.digests import record_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
-from fergi_reward.trainers.model_card import write_model_card
+from fergi_reward.trainers.model_card import described, write_model_card
 from fergi_reward.trainers.optimisation import Optimisation
 from fergi_reward.trainers.pipelines import (
     Conditioning,
@@ -36,6 +38,7 @@ from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_nois
 from fergi_reward.trainers.weights import attach, copied, loading_line, overwrite, swapped_in
 
 Config = TypeVar("Config", bound=TrainerConfig)
+Part = TypeVar("Part")
 
 
 class Trainer(ABC, Generic[Config]):
@@ -91,8 +94,12 @@ class Trainer(ABC, Generic[Config]):
         self.optimisation = Optimisation(self.accelerator, self.parameters, config)
         self.guidance = guidance_of(pipeline, config.sample_guidance_scale)
         grid_prompts = self.prompts[: config.grid_num_images]
-        pictures = self.run.folder / "grids"
-        self.grids = Grids(pictures, grid_prompts, lambda: torch.cat(list(self._fixed_pictures("grid", grid_prompts))))
+        self.grids = Grids(
+            self.run.folder / "grids",
+            grid_prompts,
+            lambda: torch.cat(self._of_all([(at, drawn.cpu()) for at, drawn in self._fixed("grid", grid_prompts)])),
+            writes=self.accelerator.is_main_process,
+        )
 
     @abstractmethod
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -114,7 +121,7 @@ class Trainer(ABC, Generic[Config]):
             The folder of the finished weights; the last line in the terminal says how to load them.
         """
         finished = self._resume()
-        self.run.start_trackers(finished)
+        self.run.start_trackers(finished, self._trained_on())
         with self.run.interruptible(self._save_last_epoch):
             if finished == 0:
                 self._draw_grid(0)
@@ -215,20 +222,22 @@ class Trainer(ABC, Generic[Config]):
 
     def _judge(self, finished: int) -> dict[str, float]:
         """Show the judges the fixed pictures, and keep the weights if they have never been happier."""
-        from accelerate.utils import broadcast_object_list
-
-        scores = [self._judged() if self.accelerator.is_main_process else {}]
-        broadcast_object_list(scores)
-        best = self.watch.update(finished, {name: scores[0][name] for name in self.judges})
+        scores = self._judged()
+        best = self.watch.update(finished, {name: scores[name] for name in self.judges})
         if best:
             self.best = copied(self.parameters)
             self._save_best()
-        return judge_metrics(scores[0])
+        return judge_metrics(scores)
 
     def _judged(self) -> dict[str, list[float]]:
         count = self.config.judge_num_images
         prompts = (self.prompts * math.ceil(count / len(self.prompts)))[:count]
-        return judge_pictures(self.judges, self.reward, self._fixed_pictures("judge", prompts), prompts)
+        mine = [
+            (start, judge_pictures(self.judges, self.reward, [pixels], prompts[start : start + len(pixels)]))
+            for start, pixels in self._fixed("judge", prompts)
+        ]
+        parts = self._of_all(mine)
+        return {name: [score for part in parts for score in part[name]] for name in parts[0]}
 
     def _save_best(self) -> None:
         with swapped_in(self.parameters, self.best):
@@ -258,8 +267,7 @@ class Trainer(ABC, Generic[Config]):
         self._say_what_the_judges_liked()
         folder = self.run.folder / self.weights.name
         self._save_weights(folder)
-        if self.accelerator.is_main_process:
-            self.grids.write_before_after(self.weights.reference())
+        self.grids.write_before_after(self.weights.reference())
         self.accelerator.wait_for_everyone()
         self.accelerator.print(f"the result is in {folder}: {loading_line(self.pipeline, self.config, str(folder))}")
         self.accelerator.end_training()
@@ -272,16 +280,41 @@ class Trainer(ABC, Generic[Config]):
             self.accelerator.print(f"the judges liked epoch {best} best: its weights are in {self.run.folder / 'best'}")
 
     def _draw_grid(self, finished: int) -> None:
-        if self.accelerator.is_main_process:
-            self.grids.write(finished)
+        if path := self.grids.write(finished):
+            self.run.log_picture("grid", path, finished)
         self.accelerator.wait_for_everyone()
 
-    def _fixed_pictures(self, purpose: str, prompts: Sequence[str]) -> Iterator[Tensor]:
-        """Prompts drawn with the same seeds whenever it is, batch by batch."""
-        size = self.config.picture_batch_size
-        for start in range(0, len(prompts), size):
+    def _of_all(self, mine: list[tuple[int, Part]]) -> list[Part]:
+        """What all processes made of their batches, in the order of where these start."""
+        from accelerate.utils import gather_object
+
+        return [part for _, part in sorted(gather_object(mine), key=_first)]
+
+    def _trained_on(self) -> dict[str, str]:
+        """What a tracker logs beside the options."""
+        return {
+            "model": self.pipeline.config.get("_name_or_path") or "built in memory",
+            "learned_from": json.dumps(described(self.learned_from)),
+            "prompts": f"{len(self.prompts)} of SHA-256 {record_digest(self.prompts)}",
+            "judges": ", ".join(self.judges),
+        }
+
+    def _fixed(self, purpose: str, prompts: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
+        """Prompts drawn with the same seeds whenever it is: this process's batches, and where each starts.
+
+        The batches are those of one process, shared out, so that no process waits for long and the bits are the same.
+        """
+        size, place = self.config.picture_batch_size, self.accelerator
+        for start in range(place.process_index * size, len(prompts), place.num_processes * size):
             batch = prompts[start : start + size]
-            yield self.draw(batch, [generator(self.config.seed, purpose, start + row) for row in range(len(batch))])
+            yield (
+                start,
+                self.draw(batch, [generator(self.config.seed, purpose, start + row) for row in range(len(batch))]),
+            )
+
+
+def _first(pair: tuple[int, object]) -> int:
+    return pair[0]
 
 
 def mean_of(figures: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from fergi_reward.adapters import (
     VADERLoss,
 )
 from fergi_reward.adapters.refl import PROMPT_BYTES, PromptTokenizer
+from fergi_reward.errors import FergiRewardError
 
 CLIP_STATISTICS = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -38,7 +39,7 @@ def trl_alignprop(reward, images, prompts):
 
 
 def alignprop(reward, images, prompts):
-    loss, rewards = AlignPropLoss(reward)(images, prompts)
+    loss, rewards = AlignPropLoss(reward, image_range=(-1, 1))(images, prompts)
     assert rewards.detach().cpu().numpy().shape == loss.shape == (3,)
     return loss.mean() * 0.5
 
@@ -119,3 +120,21 @@ def test_refl_passes_prompts_whole():
     assert decoded == [*prompts[:2], "x" * PROMPT_BYTES, "é" * (PROMPT_BYTES // 2)]
     cut = PromptTokenizer()("a" + "é" * PROMPT_BYTES)
     assert PromptTokenizer().decode(cut.input_ids, cut.attention_mask) == ["a" + "é" * (PROMPT_BYTES // 2 - 1)]
+
+
+def test_alignprop_is_told_the_range_of_its_images_and_scores_the_same_pictures_in_both(pixels, prompts):
+    def brightness(pixels, prompts):
+        return pixels.mean((1, 2, 3))
+
+    expected = brightness(pixels, prompts)
+    of_today = AlignPropLoss(brightness, image_range=(0, 1))
+    torch.testing.assert_close(of_today(pixels, prompts)[1], expected)
+    before = AlignPropLoss(brightness, image_range=(-1, 1))
+    torch.testing.assert_close(before(signed(pixels), prompts)[1], expected)
+    torch.testing.assert_close(VADERLoss(brightness)(signed(pixels), prompts)[1], expected.mean())
+    with pytest.raises(FergiRewardError, match=r"must lie in \[0, 1\]"):
+        of_today(signed(pixels), prompts)
+    with pytest.raises(FergiRewardError, match=r"image_range is \(0, 255\)"):
+        AlignPropLoss(brightness, image_range=(0, 255))
+    with pytest.raises(TypeError, match="image_range"):
+        AlignPropLoss(brightness)

@@ -114,6 +114,15 @@ def test_collapse_is_a_warning():
     assert "WARNING" not in verdict("m", [], 20, (), replace(collapsed, ci95=(-0.25, 0.01)))
 
 
+def test_a_trifling_loss_of_diversity_is_no_warning_however_sure_it_is():
+    trifle = Diversity("clip", 40, 0.0548, 0.0537, -0.0011, (-0.0015, -0.0007))
+    assert "WARNING" not in verdict("m", [], 40, (), trifle)
+    assert "WARNING" not in verdict("m", [], 40, (), replace(trifle, tuned=0.05, ci95=(-0.009, -0.002)))
+    assert "WARNING" in verdict("m", [], 40, (), replace(trifle, tuned=0.05, ci95=(-0.006, -0.003)))
+    # Of few prompts an interval is too sure of itself.
+    assert "WARNING" not in verdict("m", [], 7, (), Diversity("clip", 7, 0.3, 0.1, -0.2, (-0.25, -0.15)))
+
+
 def compared():
     base = measured("base", {"clip": np.arange(40), "pickscore": np.zeros(40)}, [0.4] * 20, None)
     gains = np.array([5.0, *[1] * 37, np.nan, -3])

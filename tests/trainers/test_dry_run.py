@@ -122,3 +122,15 @@ def test_the_program_prints_it_and_writes_nothing(capsys, monkeypatch, tmp_path)
     printed = capsys.readouterr().out
     assert "optimiser steps       24\nimages to generate    192 on each process" in printed
     assert not folder.exists()
+
+
+def test_scorers_count_in_their_dtype_and_one_at_a_time_where_they_wait_on_the_cpu():
+    config, names = DDPOConfig(), ["image_reward", "pickscore"]
+
+    def scorers(**options):
+        script = ScriptArguments(scorers=names, judges=["clip"], **options)
+        return rehearse(script, config).scorers
+
+    assert scorers() == (447 + 986 + 428) * 4_000_000
+    assert scorers(scorer_dtype="bfloat16") == (447 + 986 + 428) * 2_000_000
+    assert scorers(scorer_dtype="float16", scorer_offload=True) == (986 + 428) * 2_000_000

@@ -1,0 +1,66 @@
+"""What a run needs of its machine and of the program that launched it, checked before anything is loaded."""
+
+import os
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.config import TrainerConfig
+
+# The packages of which one writes for a tracker.
+TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "none": ()}
+
+
+def check_can_start(config: TrainerConfig) -> None:
+    """Refuse a run that would go another way than its options say.
+
+    Raises:
+        FergiRewardError: The tracker is not installed, accelerate was launched with other options, or the device
+            cannot compute in the precision.
+    """
+    if problems := [*_tracker(config), *_launcher(config), *_device(config)]:
+        raise FergiRewardError("; ".join(problems))
+
+
+def _tracker(config: TrainerConfig) -> Iterator[str]:
+    packages = TRACKERS[config.log_with]
+    if packages and not any(_is_installed(package) for package in packages):
+        yield (
+            f"log_with is {config.log_with}, but the package {packages[0]} is not installed: "
+            f"pip install {packages[0]}, or give log_with another"
+        )
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a distribution of that name is there; a folder of that name, as wandb leaves one, is none."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def _launcher(config: TrainerConfig) -> Iterator[str]:
+    """What `accelerate launch` hands down by the environment; its precision "no" is also what it says unasked."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked not in ("no", config.mixed_precision):
+        yield (
+            f"accelerate was launched with mixed_precision {asked} (ACCELERATE_MIXED_PRECISION), but the option "
+            f"mixed_precision is {config.mixed_precision}: give both the same"
+        )
+    steps = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if steps not in ("1", str(config.train_gradient_accumulation_steps)):
+        yield (
+            f"accelerate was launched with gradient_accumulation_steps {steps} "
+            "(ACCELERATE_GRADIENT_ACCUMULATION_STEPS), but the option train_gradient_accumulation_steps is "
+            f"{config.train_gradient_accumulation_steps}: give both the same"
+        )
+
+
+def _device(config: TrainerConfig) -> Iterator[str]:
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    # The first to ask fixes the state for the whole process: it must ask as the trainer's Accelerator would.
+    kind = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device.type
+    if config.mixed_precision == "fp16" and kind == "cpu":
+        yield "mixed_precision is fp16, which needs a GPU, and this process computes on the CPU: give bf16 or no"

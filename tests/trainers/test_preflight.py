@@ -1,0 +1,72 @@
+"""A run that would go another way than its options say is refused before anything is loaded."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers import preflight
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.preflight import check_can_start
+from fergi_reward.trainers.run import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def no_tracker(monkeypatch):
+    monkeypatch.setitem(preflight.TRACKERS, "wandb", ("no-such-tracker",))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "options", "said"),
+    [
+        ("ACCELERATE_MIXED_PRECISION", "bf16", {}, "mixed_precision bf16 .* is no: give both the same"),
+        ("ACCELERATE_MIXED_PRECISION", "fp8", {"mixed_precision": "bf16"}, "mixed_precision fp8 .* is bf16"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", {}, "gradient_accumulation_steps 4 .* is 1: give both"),
+        ("ACCELERATE_USE_CPU", "1", {"mixed_precision": "fp16"}, "fp16, which needs a GPU"),
+    ],
+)
+def test_a_launcher_or_a_device_that_contradicts_the_options_is_refused_by_name(
+    monkeypatch, variable, value, options, said
+):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(FergiRewardError, match=said):
+        check_can_start(TrainerConfig(log_with="none", **options))
+
+
+def test_a_launcher_that_says_the_same_changes_no_gradient(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    options = {"mixed_precision": "bf16", "train_gradient_accumulation_steps": 4, "log_with": "none"}
+    run = Run(TrainerConfig(output_dir=str(tmp_path), **options))
+    assert run.accelerator.gradient_accumulation_steps == 1
+
+
+def test_a_launcher_that_was_asked_nothing_contradicts_nothing(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    check_can_start(TrainerConfig(log_with="none", mixed_precision="bf16"))
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_the_model_is_loaded(no_tracker, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "no-such-tracker").mkdir()  # as wandb leaves a folder of its name
+    arguments = ["--model", "no/such-model", "--log_with", "wandb", "--prompts", f"{ROOT}/configs/prompts/everyday.txt"]
+    with pytest.raises(FergiRewardError, match="log_with is wandb, but the package no-such-tracker is not installed"):
+        runpy.run_path(str(ROOT / "training" / "ddpo.py"))["main"](arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["no-such-tracker"]
+
+
+def test_a_tracker_gets_the_model_the_reward_the_prompts_and_the_pictures(backprop_trainer_of):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = backprop_trainer_of(log_with="tensorboard", grid_num_images=2)
+    trainer.train()
+    logs = trainer.run.folder / "logs"
+    seen = [EventAccumulator(str(path.parent)).Reload() for path in logs.rglob("events.out*")]
+    pictures = [event.step for events in seen if "grid" in events.Tags()["images"] for event in events.Images("grid")]
+    assert pictures == [0, 1]
+    (options,) = (path.read_text() for path in logs.rglob("hparams.yml"))
+    assert 'learned_from: \'{"name"' in options
+    assert "model: built in memory" in options and "prompts: 2 of SHA-256" in options
