@@ -138,6 +138,8 @@ def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
         (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
         (7, "got int"),
+        ({"bytes": None, "path": None}, r"'bytes' or its place in 'path', got \['bytes', 'path'\] with neither"),
+        (io.BufferedReader(io.BytesIO()), r"got BufferedReader: of an open file give what read\(\) returns"),
     ],
 )
 def test_what_is_no_picture_is_refused(picture: object, message: str) -> None:
@@ -151,6 +153,26 @@ def test_one_picture_is_a_list_of_one_and_an_array_of_four_dimensions_a_batch() 
     assert len(picture_list(np.zeros((2, 4, 4, 3), np.uint8))) == 2
 
 
+def test_a_buffer_and_a_row_of_datasets_are_pictures(tmp_path: Path) -> None:
+    path, buffer = saved(noise(8, 6), tmp_path / "a.png"), io.BytesIO()
+    noise(8, 6).save(buffer, "PNG")  # which leaves the buffer at its end
+    for picture in (buffer, {"bytes": buffer.getvalue(), "path": None}, {"bytes": None, "path": str(path)}):
+        assert picture_list(picture) == [picture]
+        for _ in range(2):
+            assert open_picture(picture).tobytes() == noise(8, 6).tobytes()
+
+
+@pytest.mark.parametrize("outside", [1.0000001, float(torch.tensor(1, dtype=torch.bfloat16) + 2**-7), -0.004])
+def test_what_rounding_left_outside_of_the_range_is_cut_off(outside: float) -> None:
+    pixels = torch.tensor([outside, 0.0, 1.0, 0.5]).view(1, 1, 2, 2).repeat(1, 3, 1, 1).requires_grad_()
+    kept = checked_pixels(pixels)
+    assert kept.flatten()[:4].tolist() == [min(max(outside, 0.0), 1.0), 0.0, 1.0, 0.5]
+    kept.sum().backward()
+    assert pixels.grad.flatten()[:4].tolist() == [0, 1, 1, 1]
+    inside = torch.rand(1, 3, 2, 2)
+    assert checked_pixels(inside) is inside
+
+
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
@@ -161,6 +183,7 @@ def test_one_picture_is_a_list_of_one_and_an_array_of_four_dimensions_a_batch() 
         (torch.zeros(0, 3, 4, 4), r"got \(0, 3, 4, 4\)"),
         (torch.full((1, 3, 4, 4), -0.5), "got -0.5 to -0.5"),
         (torch.full((1, 3, 4, 4), 255.0), "got 255 to 255"),
+        (torch.full((1, 3, 4, 4), 1.0079), "got 1.0079"),
         (torch.full((1, 3, 4, 4), math.nan), "NaN"),
         (torch.full((1, 3, 4, 4), math.inf), "got inf"),
     ],

@@ -28,7 +28,8 @@ from fergi_reward.scorers.image_reward import linear_head
 if TYPE_CHECKING:
     from transformers import CLIPVisionConfig
 
-_CLIP = Checkpoint(CLIPScorer.default_checkpoint, CLIPScorer.revision)
+_FILES = f"aesthetic-model.pth of trl-lib/ddpo-aesthetic-predictor, and {CLIPScorer.files}"
+_CLIP = Checkpoint(CLIPScorer.default_checkpoint, CLIPScorer.revision, needs=f"aesthetic needs {_FILES}")
 
 
 class AestheticScorer(CLIPImageScorer):
@@ -43,6 +44,7 @@ class AestheticScorer(CLIPImageScorer):
 
     name = "aesthetic"
     license = "Apache-2.0"
+    files = _FILES
     default_checkpoint = "trl-lib/ddpo-aesthetic-predictor"
     revision = "cf4bd10345610935a80a5d3be9a3133c50f121e4"
 

@@ -38,9 +38,11 @@ class Scorer(nn.Module, ABC):
         higher_is_better: Whether people prefer the higher score.
         is_differentiable: Whether gradients reach the pixels.
         sizes: Of the model, and what else the weights alone do not say, such as its activations: JSON.
-        license: Of the checkpoint.
+        license: Of the checkpoint, as its publishers state it.
+        files: All that is needed, and of which repositories of the hub.
         default_checkpoint: Its place on the hub.
         revision: The commit of `default_checkpoint` that the scores were checked against.
+        other_places: Where its files may lie on this machine under another name.
 
     The towers run in the dtype they were given; the last projection, the normalisation and the score in float32 at
     least (float64 if the model is). What a program sets for its own work changes nothing: autocast, TF32, another
@@ -52,6 +54,8 @@ class Scorer(nn.Module, ABC):
     is_differentiable: ClassVar[bool] = True
     sizes: Mapping[str, Any]
     license: ClassVar[str]
+    files: ClassVar[str]
+    other_places: ClassVar[tuple[Checkpoint, ...]] = ()
     default_checkpoint: ClassVar[str]
     revision: ClassVar[str]
 
@@ -77,9 +81,7 @@ class Scorer(nn.Module, ABC):
         Raises:
             FergiRewardError: The files are missing, unreadable or belong to another model.
         """
-        place = checkpoint or cls.default_checkpoint
-        pinned = cls.revision if place == cls.default_checkpoint else None
-        files = Checkpoint(place, revision or pinned)
+        files = cls._checkpoint(checkpoint, revision)
         with loading():
             with torch.device("meta"):
                 scorer = cls._sized(files, **options).to(torch.promote_types(dtype, torch.float32))
@@ -87,6 +89,13 @@ class Scorer(nn.Module, ABC):
                     tower.to(dtype)
             scorer._fill(files)
             return scorer.requires_grad_(False).eval().to(device or "cpu")
+
+    @classmethod
+    def _checkpoint(cls, place: str | Path | None = None, revision: str | None = None) -> Checkpoint:
+        needs = f"{cls.name} needs {cls.files}"
+        if place in (None, cls.default_checkpoint) and revision in (None, cls.revision):
+            return Checkpoint(cls.default_checkpoint, cls.revision, cls.other_places, needs)
+        return Checkpoint(place or cls.default_checkpoint, revision, needs=needs)
 
     @classmethod
     @abstractmethod

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pickle
 import re
 import zipfile
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from fergi_reward.errors import FergiRewardError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# The oldest repositories have no owner in their names.
+_CACHED_ID = re.compile(rf"[\w.-]+|{_HUB_ID.pattern}")
 _SHOWN = 5
 # In so many parts a file is cast; each part takes unpickling its table of contents again.
 _PARTS = 16
@@ -29,10 +32,14 @@ class Checkpoint:
     Attributes:
         place: A folder that exists, or a hub id such as "yuvalkirstain/PickScore_v1".
         revision: Commit, branch or tag on the hub.
+        others: Where the same files may lie on this machine under another name; looked at before the hub is asked.
+        needs: All the files that are needed, for errors.
     """
 
     place: str | Path
     revision: str | None = None
+    others: tuple["Checkpoint", ...] = ()
+    needs: str = "it needs the hub's layout"
 
     def file(self, name: str) -> Path:
         """A file; from the hub it is downloaded once, then cached (HF_HUB_OFFLINE is honoured).
@@ -43,11 +50,39 @@ class Checkpoint:
         if Path(self.place).is_dir():
             path = Path(self.place) / name
             if not path.is_file():
-                raise FergiRewardError(f"the checkpoint folder {self.place} has no {name}: it needs the hub's layout")
+                raise FergiRewardError(f"the checkpoint folder {self.place} has no {name}: {self.needs}")
             return path
         if not _HUB_ID.fullmatch(str(self.place)):
             raise FergiRewardError(f"the checkpoint {self.place} is neither a folder nor a hub id such as owner/name")
-        return _from_hub(str(self.place), name, self.revision)
+        if self.others:
+            for place in (self, *self.others):
+                if found := place.here(name):
+                    return found
+        return self._from_hub(name)
+
+    def here(self, name: str) -> Path | None:
+        """A file where it lies on this machine, in the folder or in the cache of the hub; no network is asked."""
+        from huggingface_hub import try_to_load_from_cache
+
+        folder = Path(os.path.expanduser(self.place))  # noqa: PTH111 - Path's own fails where there is no home
+        if folder.is_dir() or not _CACHED_ID.fullmatch(str(self.place)):
+            return folder / name if (folder / name).is_file() else None
+        cached = try_to_load_from_cache(str(self.place), name, revision=self.revision)
+        return Path(cached) if isinstance(cached, str) else None
+
+    def _from_hub(self, name: str) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            with _without_warnings():
+                return Path(hf_hub_download(str(self.place), name, revision=self.revision))
+        except (OSError, ValueError) as error:  # every error of the hub is one of the two
+            looked = ", ".join(dict.fromkeys(str(other.place) for other in self.others))
+            raise FergiRewardError(
+                f"cannot get {name} of {self.place} from the hub ({_why_no_hub(error)})"
+                f"{f', nor is it on this machine under {looked}' if looked else ''}: connect to it once, or name a "
+                f"folder that holds the files as the checkpoint; {self.needs}"
+            ) from error
 
     def extra(self, name: str) -> Path | None:
         """A file or folder that the hub does not have but a local folder may bring."""
@@ -137,19 +172,6 @@ def _check_fit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], se
     if any(problems.values()):
         found = "; ".join(f"{kind}: {_shortened(names)}" for kind, names in problems.items() if names)
         raise FergiRewardError(f"{sentence} ({found}): is it another?")
-
-
-def _from_hub(repository: str, filename: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        with _without_warnings():
-            return Path(hf_hub_download(repository, filename, revision=revision))
-    except (OSError, ValueError) as error:  # every error of the hub is one of the two
-        raise FergiRewardError(
-            f"cannot get {filename} of {repository} from the hub ({_why_no_hub(error)}): "
-            f"connect to it once, or name a folder that holds the files as the checkpoint"
-        ) from error
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class CLIPScorer(CLIPImageScorer):
 
     name = "clip"
     license = "MIT"
+    files = "config.json and model.safetensors of openai/clip-vit-large-patch14"
     default_checkpoint = "openai/clip-vit-large-patch14"
     revision = "32bd64288804d66eefd0ccbe215aa642df71cc41"
 

@@ -42,6 +42,7 @@ class HPSv2Scorer(Scorer):
 
     name = "hps_v2"
     license = "Apache-2.0"
+    files = "HPS_v2_compressed.pt (hps_v2) or HPS_v2.1_compressed.pt (hps_v2.1) of xswu/HPSv2"
     default_checkpoint = "xswu/HPSv2"
     revision = "697403c78157020a1ae59d23f111aa58ced35b0a"
 

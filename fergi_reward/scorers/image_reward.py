@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 MAX_TOKENS = 35
 # Of the head's output over the training set, by which the original standardises it.
 SCORE_MEAN, SCORE_STD = 0.16717362830052426, 1.0333394966054072
-_TOKENIZER = Checkpoint("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594")
+# Where the original package keeps its checkpoint; it leaves the vocabulary to transformers, under BERT's older name.
+_ORIGINAL = Checkpoint("~/.cache/ImageReward")
+_FILES = "ImageReward.pt and med_config.json of THUDM/ImageReward, and vocab.txt of google-bert/bert-base-uncased"
+_TOKENIZER = Checkpoint(
+    "google-bert/bert-base-uncased",
+    "86b5e0934494bd15c9632b12f734a8a67f723594",
+    (Checkpoint("google-bert/bert-base-uncased"), Checkpoint("bert-base-uncased"), _ORIGINAL),
+    f"image_reward needs {_FILES}",
+)
 
 # The official checkpoint's names of the weights -> this module's, by replacing parts in this order.
 _RENAMED = {
@@ -83,6 +91,9 @@ class ImageRewardScorer(Scorer):
     license = "Apache-2.0"
     default_checkpoint = "THUDM/ImageReward"
     revision = "5736be03b2652728fb87788c9797b0570450ab72"
+    files = _FILES
+    # The repository has moved to another owner.
+    other_places = (Checkpoint("zai-org/ImageReward", revision), Checkpoint("zai-org/ImageReward"), _ORIGINAL)
 
     def __init__(self, vision: VisionSizes, text: TextSizes, tokenizer: "BertTokenizer") -> None:
         from timm.models.vision_transformer import VisionTransformer

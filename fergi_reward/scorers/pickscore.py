@@ -29,7 +29,8 @@ class PickScorer(CLIPScorer):
     """
 
     name = "pickscore"
-    license = "MIT"
+    license = "none stated (its code: MIT)"
+    files = "config.json and model.safetensors of yuvalkirstain/PickScore_v1"
     default_checkpoint = "yuvalkirstain/PickScore_v1"
     revision = "a4e4367c6dfa7288a00c550414478f865b875800"
 

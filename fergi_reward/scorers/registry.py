@@ -55,7 +55,7 @@ def term_name(name: str) -> str:
 
 
 def scorer_table() -> list[dict[str, str]]:
-    """A row for each name that `load_scorer` knows: name, term, license, checkpoint and pinned revision."""
+    """A row for each name that `load_scorer` knows: name, term, license, checkpoint, pinned revision, files."""
     return [
         {
             "name": name,
@@ -63,6 +63,7 @@ def scorer_table() -> list[dict[str, str]]:
             "license": _class(entry).license,
             "checkpoint": _class(entry).default_checkpoint,
             "revision": _class(entry).revision,
+            "files": _class(entry).files,
         }
         for name, entry in _SCORERS.items()
     ]

@@ -143,7 +143,8 @@ def test_an_autocast_around_the_call_changes_nothing(scorer: Scorer) -> None:
 def test_what_a_scorer_says_of_itself(scorer: Scorer) -> None:
     assert scorer.higher_is_better
     assert scorer.is_differentiable
-    assert scorer.license in ("MIT", "Apache-2.0")
+    assert scorer.license in ("MIT", "Apache-2.0", "none stated (its code: MIT)")
+    assert scorer.files
     assert len(scorer.revision) == 40
 
 
