@@ -141,7 +141,7 @@ def calibrate(
     from fergi_reward.calibration import report as reports
     from fergi_reward.calibration.protocols import calibrate as run
     from fergi_reward.csv_numbers import BadRows
-    from fergi_reward.layouts import read_preferences
+    from fergi_reward.layouts import check_still_there, read_preferences
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.report.markdown import markdown_table
     from fergi_reward.report.write import write_report
@@ -155,6 +155,7 @@ def calibrate(
     columns, units = _listed(scorers), _listed(aus and aus.lower())
     evaluation = run(preferences, protocol, scorers=columns, aus=units, seed=seed, command=command)
     evaluation.calibration.save(out)
+    check_still_there(preferences, data, out)
     table = markdown_table(reports.results_table(evaluation))
     click.echo(f"{reports.summary(evaluation)}\n\n{table}\n")
     click.echo(f"calibration: {out}")
@@ -243,7 +244,7 @@ def annotate(
     from fergi_reward.annotation.dataset import write_dataset
     from fergi_reward.annotation.run import Promised, on_one_scale, run, summary, write_pairs
     from fergi_reward.calibration.calibration import Calibration
-    from fergi_reward.layouts import read_preferences, read_reactions
+    from fergi_reward.layouts import check_still_there, read_preferences, read_reactions
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.reactions.table import ReactionTable
     from fergi_reward.shown_pictures import read_pictures
@@ -263,6 +264,7 @@ def annotate(
     if dataset:
         write_dataset(outcome.annotation.pairs, pictures, dataset, seed)
         click.echo(f"dataset: {dataset}")
+    check_still_there(viewers, reactions or data, dataset or out)
 
 
 @main.command("fit-predictor")
@@ -301,7 +303,7 @@ def fit_predictor(
 ) -> None:
     """Fit what predicts the reaction to a picture that nobody looks at, and say whether it is any good."""
     from fergi_reward.devices import named_device
-    from fergi_reward.layouts import read_reactions
+    from fergi_reward.layouts import check_still_there, read_reactions
     from fergi_reward.predictor.run import fit_predictor as run
     from fergi_reward.predictor.run import summary
     from fergi_reward.scorers.pickscore import PickScorer
@@ -316,6 +318,7 @@ def fit_predictor(
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
     predictor = run(table, pictures, tower, decay=decay, seed=seed, batch_size=batch_size, command=command)
     predictor.save(out)
+    check_still_there(table, reactions, out)
     click.echo(f"{summary(predictor)}\npredictor: {out}")
 
 
@@ -470,12 +473,14 @@ def map_source(
     out: Path,
 ) -> None:
     """Fit a map of AU4 from the scale of one source to that of another."""
-    from fergi_reward.layouts import read_reactions
+    from fergi_reward.layouts import check_still_there, read_reactions
     from fergi_reward.reactions.source_map_fit import fit_paired, fit_unpaired, summary
 
     sides = read_reactions(origin, from_source), read_reactions(target, to_source)
     fitted = fit_unpaired(*sides, unpaired) if unpaired else fit_paired(*sides)
     fitted.source_map.save(out)
+    for side, folder in zip(sides, (origin, target), strict=True):
+        check_still_there(side, folder, out)
     click.echo(f"{summary(fitted)}\n\nmap: {out}")
 
 

@@ -67,6 +67,26 @@ def read_preferences(
     return read_rated(folder, ratings)
 
 
+def check_still_there(table: ReactionTable, folder: Path | None, out: Path) -> None:
+    """Check that nobody was forgotten while something was made of their reactions; to be called when it is written.
+
+    Args:
+        table: What was read.
+        folder: From where; only a folder of `extract` knows who was forgotten.
+        out: What was made of it, for the message.
+
+    Raises:
+        FergiRewardError: Somebody was.
+    """
+    if folder is None or not is_extracted(folder):
+        return
+    stones = ReactionFolder(folder).tombstones()
+    if gone := [user for user in table.users if stones.of(user)]:
+        raise FergiRewardError(
+            f"{', '.join(gone)} withdrew while {out} was made of {folder}: delete {out} and run this again"
+        )
+
+
 def _located(folder: Path | str | None) -> Path:
     """A folder in FERGI's layout, by default FERGI.
 

@@ -15,6 +15,7 @@ from fergi_reward.annotation.pairs import COLUMNS as PAIRS
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.layouts import check_still_there, read_reactions
 from fergi_reward.reactions.clip import DEGREES, ReactionClip
 from fergi_reward.reactions.clip_file import Origin, StoredClip, write_clip
 from fergi_reward.reactions.folder import CLIP_KEY, MANIFEST_COLUMNS, ReactionFolder
@@ -171,6 +172,18 @@ def test_a_typo_in_the_folder_makes_no_folder(tmp_path):
     assert result.exit_code == 2
     assert "is no folder of reactions" in result.stderr
     assert not (tmp_path / "reaction").exists()
+
+
+def test_what_was_made_of_somebody_who_withdrew_meanwhile_is_named(write_extracted, tmp_path):
+    rows = pd.DataFrame({"user": ["ann", "bob"], "session": "1", "image": "1", "au4": 0.3})
+    folder = write_extracted(tmp_path / "reactions", rows, "camera")
+    table = read_reactions(folder)  # as calibrate, annotate, fit-predictor and map-source begin
+    check_still_there(table, folder, tmp_path / "out.json")
+    forget("ann", "--reactions", folder, "--calibrations", tmp_path)  # sees no out.json yet
+    with pytest.raises(
+        FergiRewardError, match=r"ann withdrew while .*out.json was made of .*: delete .*out.json and run"
+    ):
+        check_still_there(table, folder, tmp_path / "out.json")
 
 
 def test_a_table_that_was_restored_from_a_copy_brings_nobody_back(folder, tmp_path):
