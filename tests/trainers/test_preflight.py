@@ -49,12 +49,15 @@ def test_a_launcher_that_was_asked_nothing_contradicts_nothing(monkeypatch):
     check_can_start(TrainerConfig(log_with="none", mixed_precision="bf16"))
 
 
-def test_a_tracker_that_is_not_installed_is_refused_before_the_model_is_loaded(no_tracker, monkeypatch, tmp_path):
+@pytest.mark.parametrize("program", ["ddpo", "diffusion_dpo"])
+def test_a_tracker_that_is_not_installed_is_refused_before_the_model_is_loaded(
+    no_tracker, monkeypatch, tmp_path, program
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no-such-tracker").mkdir()  # as wandb leaves a folder of its name
     arguments = ["--model", "no/such-model", "--log_with", "wandb", "--prompts", f"{ROOT}/configs/prompts/everyday.txt"]
     with pytest.raises(FergiRewardError, match="log_with is wandb, but the package no-such-tracker is not installed"):
-        runpy.run_path(str(ROOT / "training" / "ddpo.py"))["main"](arguments)
+        runpy.run_path(str(ROOT / "training" / f"{program}.py"))["main"](arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["no-such-tracker"]
 
 
