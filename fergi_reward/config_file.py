@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.yaml_files import read_yaml
 
 
 class Names(click.ParamType):
@@ -28,8 +28,8 @@ def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> No
     if path is None:
         return
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        values = read_yaml(path) or {}
+    except (OSError, ValueError) as error:
         raise FergiRewardError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise FergiRewardError(f"{path} should hold the command's options as `key: value` lines, got {values!r}")

@@ -4,7 +4,6 @@ FERGI (Feng, Ma & de Sa, arXiv 2312.03187; github.com/ShuangquanFeng/FERGI) hold
 participant frame by frame, and `preparation/`, the activations, ratings, ranks and scores made from them.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.csv_files import Column
 from fergi_reward.csv_numbers import BadRows, read_numbers
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.json_files import read_json
 from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
 from fergi_reward.reactions.sources import FERGI, SIMULATED
 from fergi_reward.reactions.table import KEY
@@ -194,10 +194,10 @@ def _read_lists(folder: Path, name: str) -> Lists:
     path = folder / "preparation" / f"{name}.json"
     where = path.relative_to(folder).as_posix()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except OSError as error:
         raise FergiRewardError(f"{where}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FergiRewardError(f"{where}: is not JSON ({error})") from error
     if not isinstance(value, dict) or not value:
         raise FergiRewardError(f"{where}: should map participants to lists of numbers, and does not")

@@ -1,12 +1,12 @@
 """Reading a JSON file, and checking what it holds before dataclasses are made of it."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.json_files import read_json
 
 
 def read_record(path: Path | str, what: str, schema: int, advice: str) -> dict[str, Any]:
@@ -22,12 +22,12 @@ def read_record(path: Path | str, what: str, schema: int, advice: str) -> dict[s
         FergiRewardError: The file cannot be read, is not JSON, or is of another schema.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = read_json(Path(path))
     except OSError as error:
         raise FergiRewardError(
             f"{what} {path} cannot be read ({error.strerror}): give another place, or {advice}"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FergiRewardError(f"{what} {path} is not JSON ({error}): {advice}") from error
     found = record.get("schema") if isinstance(record, dict) else None
     if found != schema:
@@ -48,16 +48,21 @@ def checked(record: object, kinds: Mapping[str, str], where: str, advice: str) -
         FergiRewardError: It is not so; all that is wrong is named.
     """
     if not isinstance(record, dict):
-        raise FergiRewardError(f"{where} should be a mapping, is {record!r}: {advice}")
+        raise FergiRewardError(f"{where} should be a mapping, is {_shown(record)}: {advice}")
     wrong = [f"lacks {name}" for name in kinds if name not in record]
     wrong += [f"has unknown {name}" for name in record if name not in kinds]
     for name, kind in kinds.items():
         words, fits = _KINDS[kind]
         if name in record and not fits(record[name]):
-            wrong.append(f"{name} is {record[name]!r}, must be {words}")
+            wrong.append(f"{name} is {_shown(record[name])}, must be {words}")
     if wrong:
         raise FergiRewardError(f"{where}: {', '.join(wrong)}: {advice}")
     return dict(record)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _is_number(value: object) -> bool:
@@ -82,6 +87,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "interval": ("two finite numbers or null", _is_interval),
     "records": ("a list that is not empty", lambda value: isinstance(value, list) and bool(value)),
     "texts": ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(x, str) for x in value)),
+    "size": ("a whole number from 1 to 65536", lambda value: type(value) is int and 0 < value <= 1 << 16),
     "points": (
         "a list of two finite numbers each",
         lambda value: isinstance(value, list) and all(map(_is_point, value)),

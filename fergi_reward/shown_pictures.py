@@ -1,6 +1,5 @@
 """The pictures that viewers were shown: listed in a CSV, or where FERGI's raw data has them."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from fergi_reward.csv_files import read_rows
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.json_files import read_json
 
 COLUMNS = ("user", "session", "image", "file", "prompt")
 SESSION_FILE = "data.json"
@@ -86,7 +86,7 @@ def _of_folder(folder: Path) -> Iterator[tuple[Key, Picture]]:
 
 def _prompt(path: Path) -> str:
     try:
-        session = json.loads(path.read_text(encoding="utf-8"))
+        session = read_json(path)
     except (OSError, ValueError) as error:
         raise FergiRewardError(
             f"{path} cannot be read ({error}): the prompt of the pictures beside it is in it"

@@ -14,6 +14,8 @@ from fergi_reward.files import write_json
 from fergi_reward.json_records import checked, read_record
 
 SCHEMA = 2
+# A sum of terms within these is finite in float32 for every score up to 1e12.
+SMALLEST, LARGEST = 1e-9, 1e6
 SHIPPED = "fergi-ir50-bradley-terry.json"
 AGAIN = "calibrate again"
 VALENCE_TRANSFORM = "exp(-decay * activation) - 1"
@@ -47,6 +49,15 @@ class Term:
     decay: float | None = None
 
 
+def _beyond(term: Term) -> str | None:
+    """Which number of a term no score can have led to; None where all is well."""
+    bounds = {"mean": (0.0, LARGEST), "std": (SMALLEST, LARGEST), "weight": (0.0, LARGEST), "decay": (0.0, LARGEST)}
+    for name, (low, high) in bounds.items():
+        if not low <= abs(value := getattr(term, name) or low) <= high:
+            return f"{name} of {term.name} is {value:g}, its size must be from {low:g} to {high:g}"
+    return None
+
+
 @dataclass(frozen=True)
 class Fit:
     """The weights for one set of terms, and how they did on participants they were not fitted on.
@@ -71,6 +82,8 @@ class Fit:
         for term in self.terms:
             if term.std <= 0:
                 raise FergiRewardError(f"std of {term.name} is {term.std}, it must be above 0")
+            if wrong := _beyond(term):
+                raise FergiRewardError(f"{wrong}: rewards would not be finite numbers of float32; calibrate again")
             if is_action_unit(term.name) and not (term.decay and term.decay > 0):
                 raise FergiRewardError(f"decay of {term.name} is {term.decay}, for an action unit it must be above 0")
             if term.decay is not None and not is_action_unit(term.name):

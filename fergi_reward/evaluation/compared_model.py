@@ -1,7 +1,6 @@
 """A model to compare: where it is, what is in its folder, and what its card says that it was trained on."""
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.json_files import parse_json
+from fergi_reward.ordinary_files import read_bytes
+from fergi_reward.yaml_files import parse_yaml
 
 # A whole pipeline, a LoRA adapter, or only the network that denoises, as full fine-tuning leaves it.
 ModelKind = Literal["pipeline", "adapter", "network"]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHTS = (".safetensors", ".bin")
 OURS = "fergi-reward"
+MAX_CARD_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -119,16 +120,28 @@ def read_card(folder: Path) -> Card | None:
     path = folder / "README.md"
     if not path.is_file():
         return None
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = _text(path)
     front = text.removeprefix("---\n").partition("\n---\n")[0]
     found = re.search(r"^```json\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     try:
-        matter, learned_from = yaml.safe_load(front), json.loads(found[1] if found else "null")
-    except (yaml.YAMLError, json.JSONDecodeError):
+        matter, learned_from = parse_yaml(front), parse_json(found[1] if found else "null")
+    except ValueError:
         return None
-    if not isinstance(matter, dict) or OURS not in (matter.get("tags") or ()) or not isinstance(learned_from, dict):
+    if not isinstance(matter, dict) or OURS not in _tags(matter) or not isinstance(learned_from, dict):
         return None
     return Card(str(matter.get("base_model")), learned_from)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, MAX_CARD_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise FergiRewardError(f"the card {path} cannot be read ({error.strerror or error}): mend it") from error
+
+
+def _tags(matter: Mapping[str, Any]) -> list[Any]:
+    tags = matter.get("tags")
+    return tags if isinstance(tags, list) else []
 
 
 def base_doubt(model: ComparedModel, base: str) -> str | None:

@@ -157,7 +157,8 @@ class ReactionPredictor(nn.Module):
         made = read_record(place / RECORD, "predictor", SCHEMA, AGAIN)
         record = _record({name: value for name, value in made.items() if name not in ("schema", "fingerprint")}, place)
         with torch.inference_mode(False):
-            heads = Heads(record.sizes)
+            with torch.device("meta"):  # nothing is allocated before the file is known to have these sizes
+                heads = Heads(record.sizes)
             load_weights(heads, place / WEIGHTS)
         predictor = cls(record, heads.requires_grad_(False))
         if predictor.fingerprint != made.get("fingerprint"):
@@ -168,7 +169,7 @@ class ReactionPredictor(nn.Module):
 _KINDS: dict[type, dict[str, str]] = {
     PredictorRecord: {"au_source": "text", "decay": "number", "tower": "text", "sizes": "record", "dataset": "record"}
     | {"held_out": "record", "residuals": "record", "seed": "number", "command": "text", "library_version": "text"},
-    HeadSizes: {"width": "count", "components": "count", "hidden": "count", "members": "count"},
+    HeadSizes: {"width": "size", "components": "size", "hidden": "size", "members": "size"},
     HeldOutFigures: {"images": "number", "correct": "number", "pairs": "number", "accuracy": "number"}
     | {"ci95": "interval", "rank_correlation": "number", "coverage": "records"},
     Residuals: {"noise": "number", "quantiles": "records"},

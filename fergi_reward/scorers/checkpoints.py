@@ -1,21 +1,20 @@
 """Checkpoints: a folder or the hub -> weights, without executing what is in them, and complete or not at all."""
 
-import json
 import logging
 import os
 import pickle
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from fergi_reward import json_files
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.tensor_files import read_tensors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # The oldest repositories have no owner in their names.
@@ -97,9 +96,10 @@ def read_json(path: Path) -> dict[str, Any]:
         FergiRewardError: It is not one.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FergiRewardError(f"{path} is not JSON ({error}): download it again") from error
+        value = json_files.read_json(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FergiRewardError(f"{path} is not JSON ({why}): download it again") from error
     if not isinstance(value, dict):
         raise FergiRewardError(f"{path} must hold a JSON object, got {type(value).__name__}")
     return value
@@ -113,20 +113,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         FergiRewardError: It is damaged, not a checkpoint, or a pickle with more than tensors in it.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # Only the zip format (PyTorch 1.6 and later) can be mapped.
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        return read_tensors(path)
+    except (OSError, ValueError) as error:
         raise FergiRewardError(f"cannot read the checkpoint {path}: {_why_unreadable(path, error)}") from error
-    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise FergiRewardError(f"the checkpoint {path} holds something else than named tensors: is it another file?")
-    return weights
 
 
 def load_weights(module: nn.Module, path: Path, rename: Callable[[str], str | None] = str) -> None:
@@ -197,16 +187,17 @@ def _why_no_hub(error: Exception) -> str:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror or error)
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "it is a web page; download the file itself"
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer; fetch the file itself (git lfs pull)"
-    if isinstance(error, pickle.UnpicklingError):
+    if isinstance(error.__cause__, pickle.UnpicklingError):
         return "it is damaged, or a pickle with more than tensors in it, which is never executed"
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    return f"it is damaged or cut short ({reason}); download it again"
+    return f"it is damaged, cut short or another file ({error}); download it again"
 
 
 def _shortened(keys: Iterable[str]) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.interrupts import Interrupted, raised
+from fergi_reward.yaml_files import read_yaml
 
 NAMES = ("scorers", "judges")
 
@@ -43,6 +45,7 @@ def parse_arguments(dataclasses: Sequence[type["DataclassInstance"]], arguments:
 
     if arguments and arguments[-1] == "--config":
         raise FergiRewardError("--config names no file: give a YAML file")
+    _check_config(arguments)
     parser = Parser(list(dataclasses), allow_abbrev=False)  # type: ignore[arg-type]  # a NewType of Any there
     try:
         values, unknown = parser.parse_args_and_config(list(arguments), return_remaining_strings=True)
@@ -51,6 +54,17 @@ def parse_arguments(dataclasses: Sequence[type["DataclassInstance"]], arguments:
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise FergiRewardError(f"cannot read the configuration: {' '.join(str(error).split())}") from error
     return _build(dataclasses, vars(values), [text for text in unknown if text.startswith("--")] or unknown[:1])
+
+
+def _check_config(arguments: Sequence[str]) -> None:
+    """Refuse a file that TRL's own reader would choke on."""
+    if "--config" in arguments:
+        path = Path(arguments[arguments.index("--config") + 1])
+        try:
+            read_yaml(path)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise FergiRewardError(f"cannot read the configuration: {path}: {why}") from error
 
 
 def _build(

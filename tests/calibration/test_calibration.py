@@ -79,7 +79,7 @@ FAULTS = {
     "missing key in a term": (removed, "fit 1, term 1: lacks mean"),
     "nan": (
         lambda record: record["fits"][0]["terms"][0].update(weight=float("nan")),
-        "weight is nan, must be",
+        "NaN is no JSON number",
     ),
     "infinity": (
         lambda record: record["fits"][0].update(ci95=[0.5, float("inf")]),

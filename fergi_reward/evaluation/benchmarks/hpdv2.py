@@ -5,7 +5,6 @@ On the hub (`zhwang/HPDv2`, described in its README and in that of github.com/tg
 `test.tar.gz` as `test/NAME`; a folder may have them unpacked.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.place import Place
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, Judged, Ranking, usable_rankings
 from fergi_reward.evaluation.preferences_result import PublishedFigure
+from fergi_reward.json_files import read_json
 
 HUB_ID = "zhwang/HPDv2"
 SOURCE = "README of github.com/tgxs002/HPSv2"
@@ -77,8 +77,8 @@ def as_published(judged: Judged, tuning: Judged) -> float:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        entries = read_json(path)
+    except (OSError, ValueError) as error:
         raise FergiRewardError(f"{path} is not JSON ({error}): download it again") from error
     if not isinstance(entries, list) or not entries:
         raise FergiRewardError(f"{path} should hold a list of rankings, and does not: is it another file?")
@@ -89,7 +89,7 @@ def _ranking(entry: dict[str, Any], path: Path) -> Ranking:
     try:
         prompt, names, ranks = entry["prompt"] or "", entry["image_path"], entry["rank"]
         return Ranking(str(prompt), tuple(map(str, names)), tuple(map(float, ranks)))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FergiRewardError(
             f"{path}: a ranking needs prompt, image_path and rank (numbers), got {str(entry)[:80]!r}"
         ) from error

@@ -84,7 +84,7 @@ def _metadata(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path, columns=COLUMNS)
         return table.fillna({"prompt": ""}).astype({"image_path": str, "prompt": str, "rank": float})
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:  # pyarrow's are of these
+    except Exception as error:  # of pyarrow, pandas and numpy, for whatever the file holds
         raise FergiRewardError(
             f"{path} cannot be read as a table with the columns {', '.join(COLUMNS)} ({error})"
         ) from error
