@@ -47,16 +47,17 @@ class Heads(nn.Module):
 
     Args:
         sizes: Of the ensemble; all weights are zero until they are fitted or loaded.
+        device: Where they are; "meta" allocates nothing until they are loaded.
     """
 
     centre: Tensor
     basis: Tensor
 
-    def __init__(self, sizes: HeadSizes) -> None:
+    def __init__(self, sizes: HeadSizes, device: str = "cpu") -> None:
         super().__init__()
         self.sizes = sizes
         inputs = 2 * sizes.components
-        zeros = partial(torch.zeros, dtype=torch.float32, device="cpu")
+        zeros = partial(torch.zeros, dtype=torch.float32, device=device)
         self.register_buffer("centre", zeros(2, 1, sizes.width))
         self.register_buffer("basis", zeros(2, sizes.width, sizes.components))
         self.into = nn.Parameter(zeros(sizes.members, inputs, sizes.hidden))

@@ -157,8 +157,7 @@ class ReactionPredictor(nn.Module):
         made = read_record(place / RECORD, "predictor", SCHEMA, AGAIN)
         record = _record({name: value for name, value in made.items() if name not in ("schema", "fingerprint")}, place)
         with torch.inference_mode(False):
-            with torch.device("meta"):  # nothing is allocated before the file is known to have these sizes
-                heads = Heads(record.sizes)
+            heads = Heads(record.sizes, device="meta")  # nothing is allocated before the file is known to fit
             load_weights(heads, place / WEIGHTS)
         predictor = cls(record, heads.requires_grad_(False))
         if predictor.fingerprint != made.get("fingerprint"):
