@@ -1,6 +1,5 @@
 """`fergi-reward best-of`: from options to a folder of chosen pictures; goes on where it was killed."""
 
-import csv
 import json
 import re
 import warnings
@@ -14,6 +13,7 @@ from PIL import Image
 
 from fergi_reward.best_of import Candidates, draw_candidates
 from fergi_reward.bulk.journal import Journal
+from fergi_reward.csv_files import csv_line
 from fergi_reward.devices import named_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
@@ -176,14 +176,14 @@ def _write_table(path: Path, prompts: Sequence[str], entries: Sequence[dict[str,
     """A row a candidate."""
     terms = list(entries[0]["terms"])
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["picture", "prompt", "candidate", "seed", "chosen", "reward", *terms])
+        file.write(csv_line(["picture", "prompt", "candidate", "seed", "chosen", "reward", *terms]))
         for number, (prompt, entry) in enumerate(zip(prompts, entries, strict=True)):
             best = max(entry["scores"])
             chosen = entry["scores"].index(best)
             columns = zip(entry["seeds"], entry["scores"], *(entry["terms"][name] for name in terms), strict=True)
             for place, (seed, *values) in enumerate(columns):
-                writer.writerow([picture_name(number, prompt), prompt, place, seed, place == chosen, *values])
+                cells = [picture_name(number, prompt), prompt, place, seed, place == chosen, *values]
+                file.write(csv_line(cells))
 
 
 def _write_overview(out: Path, prompts: Sequence[str], entries: Sequence[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ import click
 from fergi_reward.config_file import NAMES, read_config
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.interrupts import Interrupted, raised
+from fergi_reward.terminal import for_terminal, one_line
 from fergi_reward.version import __version__
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ class UserMistake(click.ClickException):
     """A mistake of the user's: one sentence, exit status 2."""
 
     exit_code = 2
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a text; no name or prompt in it reaches the terminal as a command."""
+    click.echo(for_terminal(str(text)), err=err)
 
 
 # Commands that go on where they were stopped; the others begin again.
@@ -36,10 +42,10 @@ class Commands(click.Group):
             with raised():
                 return super().invoke(ctx)
         except FergiRewardError as error:
-            raise UserMistake(str(error)) from error
+            raise UserMistake(one_line(str(error))) from error
         except Interrupted as interrupted:
             resumes = ", it resumes" if ctx.invoked_subcommand in RESUMING else ""
-            click.echo(f"Error: {interrupted}: run the same command again{resumes}", err=True)
+            say(f"Error: {interrupted}: run the same command again{resumes}", err=True)
             ctx.exit(interrupted.exit_status)
 
 
@@ -150,17 +156,17 @@ def calibrate(
     if source_map:
         preferences = preferences.mapped(SourceMap.load(source_map))
     for row in preferences.left_out:
-        click.echo(f"left out: {row}", err=True)
+        say(f"left out: {row}", err=True)
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
     columns, units = _listed(scorers), _listed(aus and aus.lower())
     evaluation = run(preferences, protocol, scorers=columns, aus=units, seed=seed, command=command)
     evaluation.calibration.save(out)
     check_still_there(preferences, data, out)
     table = markdown_table(reports.results_table(evaluation))
-    click.echo(f"{reports.summary(evaluation)}\n\n{table}\n")
-    click.echo(f"calibration: {out}")
+    say(f"{reports.summary(evaluation)}\n\n{table}\n")
+    say(f"calibration: {out}")
     if report is not None:
-        click.echo(write_report(reports.calibration_report(evaluation), report))
+        say(write_report(reports.calibration_report(evaluation), report))
 
 
 def _print_and_write(report: "Report", folder: Path) -> None:
@@ -168,8 +174,8 @@ def _print_and_write(report: "Report", folder: Path) -> None:
     from fergi_reward.report.markdown import printed
     from fergi_reward.report.write import write_report
 
-    click.echo(printed(report))
-    click.echo(write_report(report, folder))
+    say(printed(report))
+    say(write_report(report, folder))
 
 
 def _listed(names: str | None) -> list[str] | None:
@@ -184,6 +190,7 @@ def _listed(names: str | None) -> list[str] | None:
 @skip_bad
 def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
     """Compute the activation of every action unit of every valid clip from the frames."""
+    from fergi_reward.csv_files import disarmed
     from fergi_reward.csv_numbers import BadRows
     from fergi_reward.fergi import activations_from_frames, locate, read_images
     from fergi_reward.files import written_whole
@@ -192,10 +199,10 @@ def activations(data: Path | None, out: Path, skip_bad: bool) -> None:
     folder = locate(data)
     table = activations_from_frames(folder, read_images(folder, bad), bad)
     with written_whole(out) as path:
-        table.to_csv(path, index=False)
+        table.assign(user=table["user"].map(disarmed)).to_csv(path, index=False)
     for row in bad.found:
-        click.echo(f"left out: {row}", err=True)
-    click.echo(f"{len(table)} valid clips: {out}")
+        say(f"left out: {row}", err=True)
+    say(f"{len(table)} valid clips: {out}")
 
 
 @main.command()
@@ -260,10 +267,10 @@ def annotate(
     promised = None if target_accuracy is None else Promised(target_accuracy, confidence)
     outcome = run(ranked, viewers, weights, promised)
     write_pairs(outcome, out)
-    click.echo(f"{summary(outcome)}\npairs: {out}")
+    say(f"{summary(outcome)}\npairs: {out}")
     if dataset:
         write_dataset(outcome.annotation.pairs, pictures, dataset, seed)
-        click.echo(f"dataset: {dataset}")
+        say(f"dataset: {dataset}")
     check_still_there(viewers, reactions or data, dataset or out)
 
 
@@ -319,7 +326,7 @@ def fit_predictor(
     predictor = run(table, pictures, tower, decay=decay, seed=seed, batch_size=batch_size, command=command)
     predictor.save(out)
     check_still_there(table, reactions, out)
-    click.echo(f"{summary(predictor)}\npredictor: {out}")
+    say(f"{summary(predictor)}\npredictor: {out}")
 
 
 @main.command()
@@ -356,9 +363,9 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
     outcome = run(BulkOptions(**options))
     if outcome is None:  # another process writes the table
         return
-    click.echo(f"scores of {outcome.scored} images: {options['out']}")
+    say(f"scores of {outcome.scored} images: {options['out']}")
     if outcome.failed:
-        click.echo(f"{outcome.failed} images could not be scored: {errors_file(options['out'])}", err=True)
+        say(f"{outcome.failed} images could not be scored: {errors_file(options['out'])}", err=True)
         ctx.exit(3)
 
 
@@ -395,10 +402,10 @@ def best_of(**options: Any) -> None:  # noqa: ANN401 - the options above
 
     done = run(BestOfOptions(**options))
     out, n = options["out"], options["n"]
-    click.echo(
+    say(
         f"mean reward over {done.prompts} prompts: {done.single:.3f} of one picture, {done.best:.3f} of the best of {n}"
     )
-    click.echo(f"pictures: {out / 'best'}; all scores: {out / 'scores.csv'}; look at {out / 'best_and_worst.png'}")
+    say(f"pictures: {out / 'best'}; all scores: {out / 'scores.csv'}; look at {out / 'best_and_worst.png'}")
 
 
 @main.command()
@@ -438,12 +445,12 @@ def extract(
     measure = load_backend(backend, model)
     done = run(videos, measure, out, keep_video=keep_video, prune=prune, agreed_again=agreed_again)
     for note in done.notes:
-        click.echo(note, err=True)
-    click.echo(f"{done.clips} reactions: {out / 'manifest.csv'}")
+        say(note, err=True)
+    say(f"{done.clips} reactions: {out / 'manifest.csv'}")
     if done.failures:
-        click.echo(f"{len(done.failures)} videos gave none: {out / 'errors.csv'}", err=True)
+        say(f"{len(done.failures)} videos gave none: {out / 'errors.csv'}", err=True)
     if done.forgotten:
-        click.echo(
+        say(
             f"{done.forgotten} rows are of people who were forgotten, and were left out: take them out of {videos}, or "
             "name with --agreed-again who agreed again",
             err=True,
@@ -481,7 +488,7 @@ def map_source(
     fitted.source_map.save(out)
     for side, folder in zip(sides, (origin, target), strict=True):
         check_still_there(side, folder, out)
-    click.echo(f"{summary(fitted)}\n\nmap: {out}")
+    say(f"{summary(fitted)}\n\nmap: {out}")
 
 
 @main.command()
@@ -494,16 +501,16 @@ def forget(ctx: click.Context, user: str, reactions: Path, calibrations: Path) -
     from fergi_reward.forget import forget as run
 
     done = run(user, reactions, calibrations)
-    click.echo(f"user {user} is deleted from {reactions}: {done.clips} reactions")
-    click.echo("no extract brings them back; take them out of your own manifest and ratings, and delete their videos")
+    say(f"user {user} is deleted from {reactions}: {done.clips} reactions")
+    say("no extract brings them back; take them out of your own manifest and ratings, and delete their videos")
     for path, count in done.files.pairs.items():
-        click.echo(f"{count} pairs of theirs are deleted from {path}")
+        say(f"{count} pairs of theirs are deleted from {path}")
     for path in done.files.fits:
-        click.echo(f"fitted with them: {path}; fit it again without them, or delete it")
+        say(f"fitted with them: {path}; fit it again without them, or delete it")
     for path in done.files.others:
-        click.echo(f"names them: {path}; write it again without them, or delete it")
+        say(f"names them: {path}; write it again without them, or delete it")
     for path, reason in done.files.unread.items():
-        click.echo(f"may hold them and cannot be read: {path} ({reason})", err=True)
+        say(f"may hold them and cannot be read: {path} ({reason})", err=True)
     if done.complaint:
         raise FergiRewardError(done.complaint)
     if done.files.unread:
@@ -517,7 +524,7 @@ def scorers() -> None:
 
     from fergi_reward.scorers.registry import scorer_table
 
-    click.echo(tabulate(scorer_table(), headers="keys", tablefmt="github"))
+    say(tabulate(scorer_table(), headers="keys", tablefmt="github"))
 
 
 @main.group()
@@ -624,7 +631,7 @@ def fetch(to: Path | None) -> None:
 
     folder = to or default_folder()
     run(folder)
-    click.echo(f"FERGI is in {folder}")
+    say(f"FERGI is in {folder}")
 
 
 @data.command()
@@ -645,4 +652,4 @@ def simulate(out: Path, participants: int, sessions: int, seed: int, emoji: bool
         from fergi_reward.simulated_fergi import write_simulated_fergi
 
         write_simulated_fergi(out, participants=participants, sessions=sessions, seed=seed)
-    click.echo(f"a simulated FERGI, {participants} participants with {sessions} sessions each, is in {out}")
+    say(f"a simulated FERGI, {participants} participants with {sessions} sessions each, is in {out}")

@@ -35,6 +35,15 @@ def test_help(command):
     assert "Usage: " in result.output
 
 
+def test_names_in_messages_cannot_drive_the_terminal(tmp_path):
+    """Colours, titles, cursor moves and new lines in the names of files and columns."""
+    for text in ("image,promp\x1b[31mt\n0.png,x\n", 'image,prompt,"\x1b]0;title\x07\n"\n0.png,x\n'):
+        (tmp_path / "\x1b[2Jm.csv").write_text(text)
+        result = run("score", "--images", tmp_path / "\x1b[2Jm.csv", "--out", tmp_path / "s.csv")
+        assert "\\x1b[2Jm.csv" in mistake(result)
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", result.stdout + result.stderr)
+
+
 def commands(group=main, prefix=""):
     """All commands by name, those of groups as well."""
     found = {}

@@ -13,6 +13,7 @@ import yaml
 
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.interrupts import Interrupted, raised
+from fergi_reward.terminal import one_line
 from fergi_reward.yaml_files import read_yaml
 
 NAMES = ("scorers", "judges")
@@ -100,7 +101,7 @@ def one_sentence_for_mistakes() -> Iterator[None]:
         with raised():
             yield
     except FergiRewardError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)

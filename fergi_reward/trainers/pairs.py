@@ -21,7 +21,7 @@ from fergi_reward.trainers.row_order import row_order
 
 COLUMNS = ("caption", "jpg_0", "jpg_1", "label_0")
 # Why a row is skipped.
-REASONS = TIES, UNLABELLED, DAMAGED = "ties", "unlabelled", "damaged"
+REASONS = TIES, UNLABELLED, DAMAGED, UNCAPTIONED = "ties", "unlabelled", "damaged", "uncaptioned"
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,10 @@ class Pairs:
 
 
 def read_row(row: Mapping[str, Any]) -> Pair | str:
-    """A pair, or why the row is none: a tie, or not labelled.
+    """A pair, or why the row is none: a tie, not labelled, or without a caption (null, NaN or blank).
 
     Raises:
-        FergiRewardError: A label or confidence outside [0, 1].
+        FergiRewardError: A label or confidence outside [0, 1], or a caption that is no text.
 
     Example:
         >>> read_row({"caption": "a cat", "jpg_0": b"0", "jpg_1": b"1", "label_0": 0})
@@ -191,8 +191,13 @@ def read_row(row: Mapping[str, Any]) -> Pair | str:
         return UNLABELLED
     if label not in (0, 1):
         return TIES
+    caption = row["caption"]
+    if caption is None or caption != caption or (isinstance(caption, str) and not caption.strip()):
+        return UNCAPTIONED
+    if not isinstance(caption, str):
+        raise FergiRewardError(f"a pair has the caption {caption!r}: it must be a text")
     better, worse = (row["jpg_0"], row["jpg_1"]) if label == 1 else (row["jpg_1"], row["jpg_0"])
-    return Pair(str(row["caption"]), better, worse, confidence)
+    return Pair(caption, better, worse, confidence)
 
 
 def _number(value: Any, name: str) -> float | None:  # noqa: ANN401

@@ -4,6 +4,7 @@ import platform
 import re
 import shlex
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.report.markdown import markdown_table
+from fergi_reward.report.markdown import markdown, markdown_table
 from fergi_reward.report.plots import draw
 from fergi_reward.report.provenance import provenance, without_folders
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
@@ -48,6 +49,27 @@ def test_links_in_markdown_lead_somewhere(folder):
     links = re.findall(r"\]\(([^)]+)\)", (folder / "report.md").read_text())
     assert len(links) == 5
     assert all((folder / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<img src=x onerror=y>", "&lt;img src=x onerror=y>"),
+        ("[a](http://b) ![c](d)", r"[a\](http://b) ![c\](d)"),
+        ("**bold** & \\[x", r"\*\*bold\*\* &amp; \\[x"),
+        ("a\n\n# heading", "a  # heading"),
+        ("[0.1, 0.2]", "[0.1, 0.2]"),
+        ("# heading", r"\# heading"),
+        ("image_reward, `--data [x]`, p < 0.05", "image_reward, `--data [x]`, p &lt; 0.05"),
+        ("x``<b>`y``<i>`", r"x\`\`&lt;b>\`y\`\`&lt;i>\`"),
+    ],
+)
+def test_names_and_prompts_are_no_html_and_no_markdown(report, text, shown):
+    changed = replace(report, title=text, verdict=[text], notes=[text])
+    written = markdown(replace(changed, sections=[Section(text, [text], [Table(text, [Column(text)], [[text]])])]))
+    assert written.startswith(f"# {shown}\n\n{shown}\n\n## {shown}\n\n{shown}\n\n**{shown}**")
+    assert f"\n- {shown}\n" in written
+    assert f"| {shown}" in written
 
 
 def test_two_runs_write_the_same_bytes(report, folder, tmp_path):

@@ -8,7 +8,17 @@ import torch
 from PIL import Image
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.pairs import TIES, UNLABELLED, Pair, Pairs, PairTable, frame, load_table, read_row
+from fergi_reward.trainers.pairs import (
+    TIES,
+    UNCAPTIONED,
+    UNLABELLED,
+    Pair,
+    Pairs,
+    PairTable,
+    frame,
+    load_table,
+    read_row,
+)
 
 ROWS = 23
 
@@ -47,6 +57,15 @@ def pairs_of(rows, seed=0):
 def test_the_label_says_which_picture_is_better(label, better, worse):
     read = read_row({"caption": "a cat", "jpg_0": b"first", "jpg_1": b"second", "label_0": label, "confidence": 0.7})
     assert read == Pair("a cat", better, worse, 0.7)
+
+
+@pytest.mark.parametrize("caption", [None, float("nan"), " "])
+def test_a_pair_without_a_caption_is_skipped_and_counted_not_trained_as_none(caption):
+    pairs = pairs_of([row(0), row(1) | {"caption": caption}])
+    assert {pair.caption for pair in pairs.take(4)} == {"0"}
+    assert pairs.skipped[UNCAPTIONED] >= 1
+    with pytest.raises(FergiRewardError, match="has the caption 7: it must be a text"):
+        read_row(row(0) | {"caption": 7})
 
 
 @pytest.mark.parametrize(("label", "reason"), [(0.5, TIES), (None, UNLABELLED), (float("nan"), UNLABELLED)])
