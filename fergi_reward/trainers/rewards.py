@@ -153,8 +153,8 @@ def _tensor(name: str, value: object) -> Tensor:
         if isinstance(value, list | tuple) and value and all(isinstance(one, Tensor) for one in value):
             value = torch.stack(list(value))
         numbers = value if isinstance(value, Tensor) else torch.from_numpy(_array(value))
-        if numbers.is_complex():
-            raise TypeError("complex numbers have no order")
+        if numbers.is_complex() or numbers.layout != torch.strided:
+            raise TypeError("complex numbers have no order, and sparse ones no rows")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise FergiRewardError(
             f"the reward's {name} is {_shortened(value)}: it must be one number an image (a tensor, an array or a list)"
@@ -166,7 +166,7 @@ def _array(value: object) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{array.dtype} is no number")
-    return array.astype(np.float64)
+    return np.ma.filled(np.ma.asarray(value).astype(np.float64), np.nan)  # what is masked is no number
 
 
 def _shortened(value: object) -> str:

@@ -64,6 +64,8 @@ def test_terms_are_kept_by_name():
         (torch.tensor([torch.inf, 0.0]), "inf for image 0 of its batch, prompt 'a cat'"),
         (np.array([0.0, np.nan]), "nan for image 1"),
         ([1e39, 0.0], "inf for image 0"),
+        (np.ma.array([0.0, 1.0], mask=[False, True]), "nan for image 1"),
+        (torch.zeros(2).to_sparse(), "one number an image"),
         ([1.0], r"shape \(1,\)"),
         (3.0, r"shape \(\)"),
         ([[1.0], [2.0]], r"shape \(2, 1\)"),
