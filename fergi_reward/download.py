@@ -1,5 +1,7 @@
 """Downloading one file; a broken download goes on where it stopped."""
 
+import os
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,6 +13,14 @@ from tqdm import tqdm
 from fergi_reward.errors import FergiRewardError
 
 CHUNK = 1 << 18
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: below the home folder, or the one for temporary files for a user who has none."""
+    try:
+        return Path.home() / ".cache" / "fergi_reward"
+    except RuntimeError:  # no HOME, and no entry for this uid
+        return Path(tempfile.gettempdir()) / f"fergi_reward-{os.getuid()}"
 
 
 def download(url: str, path: Path, what: str) -> None:
@@ -25,8 +35,11 @@ def download(url: str, path: Path, what: str) -> None:
         FergiRewardError: There is no way to it, or the connection ended early.
     """
     part = path.with_name(path.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.exists() else 0
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        have = part.stat().st_size if part.exists() else 0
+    except OSError as error:
+        raise FergiRewardError(f"cannot write {path} ({error.strerror}): choose another place") from error
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:

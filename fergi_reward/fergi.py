@@ -17,6 +17,7 @@ from tqdm import tqdm
 from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.csv_files import Column
 from fergi_reward.csv_numbers import BadRows, read_numbers
+from fergi_reward.download import cache_folder
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.json_files import read_json
 from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
@@ -55,7 +56,7 @@ FRAME_RULES = [Column(column) for column in FRAME_COLUMNS]
 
 def default_folder() -> Path:
     """Where `fergi-reward data fetch` puts FERGI."""
-    return Path.home() / ".cache" / "fergi_reward" / "fergi"
+    return cache_folder() / "fergi"
 
 
 def locate(folder: Path | str | None = None) -> Path:

@@ -12,6 +12,8 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 
 COMMIT = "de2e7fe9a73d6c249de569cea09d4d5999e2e264"
+# The largest file of FERGI has under 3 MB.
+MAX_MEMBER = 1 << 26
 ARCHIVE = f"https://github.com/ShuangquanFeng/FERGI/archive/{COMMIT}.tar.gz"
 
 
@@ -67,6 +69,10 @@ def _extract(archive: Path, folder: Path, expected: dict[str, str]) -> None:
                 source = tar.extractfile(member) if path in missing and member.isfile() else None
                 if source is None:
                     continue
+                if member.size > MAX_MEMBER:
+                    raise FergiRewardError(
+                        f"{archive}: {path} has {member.size:,} bytes and may have {MAX_MEMBER:,}: delete it, try again"
+                    )
                 content = source.read()
                 found = hashlib.sha256(content).hexdigest()
                 if found != missing[path]:

@@ -1,6 +1,8 @@
+import gzip
 import hashlib
 import http.server
 import io
+import os
 import tarfile
 import threading
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.fergi import default_folder
 from fergi_reward.fergi_fetch import fetch, manifest
 
 FILES = {"preparation/valid_sessions.json": b"{}", "data/001/clip.csv": bytes(range(256)) * 2000}
@@ -147,3 +150,21 @@ def test_the_manifest_is_that_of_the_data(fergi):
     assert sum(path.startswith("data/") for path in expected) == 5760
     for path in list(expected)[::200]:
         assert hashlib.sha256((Path(fergi) / path).read_bytes()).hexdigest() == expected[path]
+
+
+def test_a_member_far_larger_than_any_file_of_fergi_is_refused_before_it_is_read(tmp_path):
+    member = tarfile.TarInfo("FERGI-commit/data/001/clip.csv")
+    member.size = 6 << 30
+    (tmp_path / "fergi.tar.gz").write_bytes(gzip.compress(member.tobuf() + bytes(1024)))
+    with pytest.raises(FergiRewardError, match=r"clip.csv has 6,442,450,944 bytes and may have"):
+        fetch(tmp_path / "fergi", expected=EXPECTED)
+    assert not list((tmp_path / "fergi").rglob("*.csv"))
+
+
+def test_a_user_without_a_home_folder_has_a_cache_and_a_read_only_one_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc/nope")
+    with pytest.raises(FergiRewardError, match="cannot write /proc/nope"):
+        fetch(default_folder(), url="http://127.0.0.1:9/none")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_123_456)  # without an entry
+    assert default_folder().parent.name == "fergi_reward-4123456"

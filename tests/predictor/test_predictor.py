@@ -100,7 +100,7 @@ def other_weights(folder):
     [
         (edited("schema", 2), "has schema 2, this version reads 1"),
         (edited("decay", "fast"), "decay is 'fast', must be a finite number"),
-        (edited("accuracy", float("nan")), "held_out: accuracy is nan"),
+        (edited("accuracy", float("nan")), "NaN is no JSON number"),
         (edited("ci95", [0.6, 0.7]), "do not belong together, or were changed"),
         (edited("colour", "red"), "has unknown colour"),
         (other_weights, "do not belong together, or were changed"),

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from fergi_reward.download import download
+from fergi_reward.download import cache_folder, download
 from fergi_reward.errors import FergiRewardError
 
 URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
@@ -19,7 +19,7 @@ def landmarker_model(given: Path | str | None = None) -> Path:
     Raises:
         FergiRewardError: It is missing and cannot be downloaded, or is another file.
     """
-    path = Path(given) if given else Path.home() / ".cache" / "fergi_reward" / "face_landmarker.task"
+    path = Path(given) if given else cache_folder() / "face_landmarker.task"
     if given is None and not path.exists():
         download(URL, path, "the face landmarker")
     try:
