@@ -3,7 +3,7 @@
 python eval/fuzz.py [CASES [OUT.json]]
 
 Pictures of each format that Pillow writes, checkpoints, a calibration, rankings and a card are cut, their bits flipped,
-their bytes replaced and their beginnings exchanged, from a fixed seed. Counted are successes, clean refusals, tracebacks
+their bytes replaced and their beginnings exchanged, from a fixed seed. Counted are successes, refusals, tracebacks
 (any other exception) and hangs (more than 20 s); the last two should be 0.
 """
 
@@ -129,7 +129,7 @@ def run(cases: int) -> dict[str, Counter[str]]:
     return found
 
 
-def main(cases: int = 6000, out: Path | None = None) -> None:
+def main(cases: int, out: Path | None) -> None:
     """Print a line a kind, and write all of it as JSON if a file is named."""
     found = run(cases)
     for kind, outcomes in found.items():
@@ -140,4 +140,4 @@ def main(cases: int = 6000, out: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*[int(text) for text in sys.argv[1:2]], *map(Path, sys.argv[2:3]))
+    main(int(sys.argv[1]) if sys.argv[1:] else 6000, Path(sys.argv[2]) if sys.argv[2:] else None)
