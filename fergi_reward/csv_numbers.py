@@ -74,12 +74,12 @@ def read_numbers(
     """
     nothing = Numbers(np.empty((0, len(columns))), np.empty(0, dtype=np.int64))
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")  # not at U+2028 and the like
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         bad.add(name, f"cannot be read ({reason})")
         return nothing
-    header = _cells(lines[0]) if lines else []
+    header = _cells(lines[0])
     for column in columns:
         if header.count(column.name) != 1:
             what = (
