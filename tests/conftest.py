@@ -125,6 +125,31 @@ def predictor_for() -> "Callable[..., ReactionPredictor]":
     return make
 
 
+@pytest.fixture(scope="session")
+def rewriter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a chat model with random weights that knows a dozen words."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    from fergi_reward import tiny
+
+    words_known = ["[PAD]", "[EOS]", "[UNK]", "a", "red", "blue", "green", "cat", "house", "chair", "lake", "on", "by"]
+    folder = tmp_path_factory.mktemp("rewriter")
+    words = Tokenizer(WordLevel({word: number for number, word in enumerate(words_known)}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+    names = {"pad_token": "[PAD]", "eos_token": "[EOS]", "unk_token": "[UNK]", "chat_template": template}
+    PreTrainedTokenizerFast(tokenizer_object=words, **names).save_pretrained(folder)
+    with tiny.seeded(0):
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64}
+        ends = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+        Qwen2ForCausalLM(Qwen2Config(vocab_size=len(words_known), **sizes, **heads, **ends)).save_pretrained(folder)
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses the data, so that `-m "not fergi"` deselects it."""
     for item in items:

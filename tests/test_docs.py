@@ -1,14 +1,55 @@
-"""What README and docs point to is there."""
+"""What README and docs point to is there, and what they tell to type works as it stands there.
 
+Every block runs, page by page and from top to bottom, in a folder with what a reader would bring. Of what a block says
+only names of the hub and of GPUs are replaced, and a toy draws in few steps. Whatever cannot run is in one of two
+tables, with its reason.
+"""
+
+import ast
+import io
 import re
+import shlex
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import click
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from accelerate.state import AcceleratorState
+from click.testing import CliRunner
+from PIL import Image
+
+from fergi_reward import CombinedReward, adapters, emoji, tiny
+from fergi_reward.cli import main
+from fergi_reward.fergi import read_fergi
+from fergi_reward.scorers.hps import HPSv2Scorer
+from fergi_reward.scorers.image_reward import ImageRewardScorer
+from fergi_reward.scorers.pickscore import PickScorer
 
 ROOT = Path(__file__).parents[1]
 TO_BE_WRITTEN = re.compile(r"NAME|HOST")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*DOCS, ROOT / "CONTRIBUTING.md"]
 OURS = re.compile(r"(?<![\w/.])(?:training|eval|configs|docs|tests|fergi_reward)/[\w/]*\w\.(?:py|yaml|txt|md|png)")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+SHELL = ("fergi-reward", "accelerate", "python", "make", "pip")
+
+# The options of these are checked; why they are not run.
+PARSED = {
+    "extract": "videos of faces and their model: tests/reactions/test_extract.py",
+    "fit-predictor": "many reactions, half a minute: tests/predictor/test_run.py",
+    "map-source": "two folders of reactions: tests/reactions/test_source_map_fit.py",
+    "evaluate": "FERGI, a benchmark from the hub, trained adapters: tests/evaluation",
+    "annotate --reactions": "FERGI: tests/annotation/test_run.py",
+}
+# Nothing of these is run here: what they install or make is what the tests run in.
+NOT_RUN = ("make demo", "make test", "pip install -e")
+# What a block is about that no reader has beside a camera.
+NEEDS_A_CAMERA = "backend.measure(camera())"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -18,3 +59,133 @@ def test_links_and_files_that_are_named_exist(page):
     missing = [link for link in links if not (page.parent / link).exists()]
     missing += [name for name in OURS.findall(text) if not TO_BE_WRITTEN.search(name) and not (ROOT / name).exists()]
     assert not missing
+
+
+@pytest.fixture
+def readers_folder(tmp_path, monkeypatch, simulated, write_extracted, predictor_for):
+    """A folder with what readers bring: pictures, a manifest, ratings, reactions and a predictor."""
+    monkeypatch.chdir(tmp_path)
+    for scorer in (ImageRewardScorer, PickScorer, HPSv2Scorer):
+        folder = emoji.checkpoints()["hps_v2" if scorer is HPSv2Scorer else scorer.name]
+        monkeypatch.setattr(scorer, "default_checkpoint", str(folder))
+    names, draws = ["cat_1.png", "cat_2.png"], np.random.default_rng(0)
+    images = read_fergi(simulated).images.astype({"user": str, "session": str, "image": str})
+    images["image"] = images["user"] + "_" + images["session"] + "_" + images["image"] + ".png"
+    for name in [*names, *images["image"]]:
+        Image.fromarray(draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(name)
+    pd.DataFrame({"image": names, "prompt": "a red cat"}).to_csv("manifest.csv", index=False)
+    Path("prompts.txt").write_text("a red cat\n")
+    people = dict(zip(images["user"].unique(), ["ann", "bob", "cem", "dee"], strict=True))
+    images = images.assign(user=images["user"].map(people))
+    ratings = images[["user", "session", "image", "rank"]].assign(prompt="a red cat")
+    ratings.to_csv("ratings.csv", index=False)
+    images.to_csv("my_ratings.csv", index=False)
+    seen = images[images["au4"].notna()]
+    write_extracted(Path("reactions"), seen, "mediapipe-blendshapes")
+    write_extracted(Path("new_people"), seen.assign(user="new " + seen["user"]), "mediapipe-blendshapes")
+    predictor_for(PickScorer.from_pretrained(emoji.checkpoints()["pickscore"]), au_source="fergi-ir50").save(
+        "predictor"
+    )
+    yield tmp_path
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def replaced(rewriter, tmp_path_factory):
+    """Names of the hub and of GPUs, and what stands for them here."""
+    pipeline = tmp_path_factory.mktemp("toy") / "sd15"
+    tiny.stable_diffusion().save_pretrained(pipeline)
+    names = {'"stable-diffusion-v1-5/stable-diffusion-v1-5"': repr(str(pipeline)), '"cuda"': '"cpu"'}
+    names |= {" stable-diffusion-v1-5/stable-diffusion-v1-5 ": " tiny --steps 4 "}
+    on_cpu = "reward_funcs=reward, args=__import__('trl').GRPOConfig('grpo', use_cpu=True, bf16=False), "
+    names |= {"reward_funcs=reward, ": on_cpu}
+    return names | {'"Qwen/Qwen2.5-0.5B-Instruct"': repr(str(rewriter))}
+
+
+def host_names():
+    """What scripts have at the place where lines of docs/ADAPTERS.md are pasted."""
+    device = torch.device("cpu")
+    pixels, prompts = torch.rand(2, 3, 32, 32), ["a cat", "a dog"]
+    accelerator = SimpleNamespace(device=device)
+    names = {"device": device, "accelerator": accelerator, "self": SimpleNamespace(accelerator=accelerator)}
+    names |= {"DDPOTrainer": lambda *_: None, "config": None, "prompt_function": None, "pipeline": None}
+    return names | {"images": pixels, "prompts": prompts, "reward_losses": [], "CombinedReward": CombinedReward}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeypatch):
+    namespace = {"__name__": "__main__"} | (host_names() if page.name == "ADAPTERS.md" else {})
+    flow_factory = ModuleType("flow_factory.rewards")
+    flow_factory.PointwiseRewardModel = type("PointwiseRewardModel", (), {})
+    monkeypatch.setitem(sys.modules, "flow_factory.rewards", flow_factory)
+    for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for name, toy in replaced.items():
+            text = text.replace(name, toy)
+        if language == "python":
+            run_python(text, namespace)
+        elif text.startswith(SHELL):
+            for command in commands(text):
+                run_command(command)
+        else:
+            assert language == "" and re.match(r"\||[a-z]+(,[a-z]+)+\n", text), f"nobody runs this:\n{text}"
+
+
+def run_python(text, namespace):
+    if NEEDS_A_CAMERA in text:
+        text = "".join(ast.unparse(node) + "\n" for node in ast.parse(text).body if isinstance(node, ast.ImportFrom))
+    if "output.terms" in text:  # which says that it is that of a reward
+        namespace["output"] = namespace["reward"].score(namespace["images"], namespace["prompts"])
+    with redirect_stdout(io.StringIO()):
+        exec(compile(text, "a block", "exec"), namespace)
+
+
+def commands(text):
+    """Each command of a block as its words."""
+    lines = re.findall(r"""(?:"[^"]*"|[^"\n])+""", text.replace("\\\n", " "))
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def run_command(words):
+    if " ".join(words).startswith(NOT_RUN):
+        return
+    if words[:2] == ["python", "-c"]:
+        exec(words[2], {})
+    elif words[:2] == ["accelerate", "launch"]:
+        parse_training(words[2:])
+    else:
+        assert words[0] == "fergi-reward", words
+        if " ".join(words[1:]).startswith(tuple(PARSED)):
+            parse(words[1:])
+        else:
+            result = CliRunner().invoke(main, words[1:])
+            assert result.exit_code == 0, (words, result.output)
+
+
+def parse(words):
+    """Every option exists and takes such a value; places that must exist may be missing here."""
+    command, context = main, click.Context(main)
+    while isinstance(command, click.Group):
+        found, words = command.get_command(context, words[0]), words[1:]
+        assert found is not None, words
+        command, context = found, click.Context(found, parent=context)
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
+
+
+def parse_training(words):
+    """The program and its configuration are there, and every option beside it is one of the program's."""
+    from fergi_reward.trainers.ddpo import DDPOConfig
+    from fergi_reward.training_program import ScriptArguments
+
+    assert words[0] == "training/ddpo.py" and (ROOT / words[words.index("--config") + 1]).is_file()
+    known = {"config"} | set(ScriptArguments.__dataclass_fields__) | set(DDPOConfig.__dataclass_fields__)
+    assert {word[2:] for word in words if word.startswith("--")} <= known
+
+
+def test_every_adapter_is_in_the_table_and_has_lines_to_paste():
+    text = (ROOT / "docs" / "ADAPTERS.md").read_text(encoding="utf-8")
+    rows, blocks = re.findall(r"^\| .*", text, re.M), re.findall(r"```python\n(.*?)```", text, re.S)
+    for name in vars(adapters):
+        if name[0].isupper():
+            assert sum(f"`{name}`" in row for row in rows) == 1
+            assert any(name in block for block in blocks)

@@ -10,10 +10,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
@@ -23,7 +19,6 @@ from fergi_reward.reward import RewardOutput
 from fergi_reward.trainers.seeds import seed_of
 
 ROOT = Path(__file__).parents[1]
-WORDS = ["[PAD]", "[EOS]", "[UNK]", "a", "red", "blue", "green", "cat", "house", "chair", "lake", "on", "by"]
 QUICK = {"num_inference_steps": 2}
 
 
@@ -142,23 +137,6 @@ def test_mistakes(pipeline):
         PromptReward(pipeline, brightness, renderings=0)
     with pytest.raises(FergiRewardError, match="takes no steps"):  # a mistake, and not a picture that failed
         PromptReward(pipeline, brightness, steps=2)(["x"], ["a cat"], original_prompt=["a cat"])
-
-
-@pytest.fixture(scope="module")
-def rewriter(tmp_path_factory):
-    """The folder of a chat model with random weights that knows a dozen words."""
-    folder = tmp_path_factory.mktemp("rewriter")
-    words = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    words.pre_tokenizer = Whitespace()
-    template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-    names = {"pad_token": "[PAD]", "eos_token": "[EOS]", "unk_token": "[UNK]", "chat_template": template}
-    PreTrainedTokenizerFast(tokenizer_object=words, **names).save_pretrained(folder)
-    with tiny.seeded(0):
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-        heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64}
-        ends = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
-        Qwen2ForCausalLM(Qwen2Config(vocab_size=len(WORDS), **sizes, **heads, **ends)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

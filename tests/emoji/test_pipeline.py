@@ -31,8 +31,8 @@ def test_the_flow_pipeline_reads_a_caption_and_nothing_beside() -> None:
     encoded = encode_prompts(pipeline, CAPTIONS)
     # Every caption has eight tokens, its ends counted; no zeros stand for T5.
     assert encoded.prompt_embeds.shape == (32, 8, 256)
-    lengths = {len(emoji_tokenizer()(scene.caption).input_ids) for scene in SCENES}
-    assert lengths == {8}
+    tokenizer = emoji_tokenizer()
+    assert {len(tokenizer(scene.caption).input_ids) for scene in SCENES} == {8}
 
 
 def test_captions_are_cut_into_tokens_as_by_clip() -> None:

@@ -11,7 +11,8 @@ JUDGED = {"judges/clip_mean": 0.3, "judges/clip_std": 0.1}
 def height_of(folder, lines):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     write_reward_curve(folder / "metrics.jsonl", folder / "curve.png")
-    return Image.open(folder / "curve.png").height
+    with Image.open(folder / "curve.png") as picture:
+        return picture.height
 
 
 def test_judges_that_are_asked_now_and_then_get_a_panel(tmp_path):
