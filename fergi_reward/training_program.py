@@ -27,6 +27,7 @@ from fergi_reward.trainers.pipelines import Pipeline, network_name
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
+from fergi_reward.trainers.run import check_output
 
 if TYPE_CHECKING:
     import torch
@@ -163,6 +164,7 @@ def train_on_reward(
         print(rehearse(script, config))
         return
     check_can_start(config)
+    check_output(config)
     reward = load_reward(script, dtype=dtype_named(script.scorer_dtype), offload=script.scorer_offload)
     judges = load_judges(script, reward)
     trainer(config, reward, load_pipeline(script.model), prompts, judges).train()

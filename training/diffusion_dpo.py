@@ -14,6 +14,7 @@ from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arg
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.pairs import load_table
 from fergi_reward.trainers.preflight import check_can_start
+from fergi_reward.trainers.run import check_output
 from fergi_reward.training_program import PairArguments, load_judges, load_pipeline, rehearse
 
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str]) -> None:
         print(rehearse(script, config))
         return
     check_can_start(config)
+    check_output(config)
     pairs = load_table(script.pairs, split=script.pairs_split, streaming=script.streaming)
     held_out = load_table(script.held_out, split=script.held_out_split, streaming=True) if script.held_out else None
     judges = load_judges(script, None)

@@ -27,7 +27,7 @@ class Card:
 
     Attributes:
         base_model: What was fine-tuned: a hub id, a folder of whoever trained it, or words.
-        learned_from: The reward or the pairs.
+        learned_from: The reward or the pairs of the last epochs; what other epochs learned from is listed `before`.
     """
 
     base_model: str
@@ -35,10 +35,22 @@ class Card:
 
     @property
     def terms(self) -> tuple[str, ...] | None:
-        """Terms of the reward; none for pairs, which no scorer here made as far as the card says; None: not known."""
-        if "terms" in self.learned_from:
-            return tuple(self.learned_from["terms"])
-        return () if "pairs" in self.learned_from else None
+        """Terms of all rewards that the weights have seen; none for pairs, which no scorer here made as far as it says.
+
+        None: of some of them it is not known.
+        """
+        return self.known_terms if all("terms" in one or "pairs" in one for one in self._stretches) else None
+
+    @property
+    def known_terms(self) -> tuple[str, ...]:
+        """The terms that the card names, whatever else was trained on."""
+        return tuple(dict.fromkeys(name for one in self._stretches for name in one.get("terms", ())))
+
+    @property
+    def _stretches(self) -> list[Mapping[str, Any]]:
+        before = self.learned_from.get("before")
+        told = before if isinstance(before, list) else []
+        return [*(one for one in told if isinstance(one, Mapping)), self.learned_from]
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,8 @@ def tuned_model(text: str, trained_on: tuple[str, ...] | None) -> ComparedModel:
     parts = [part for part in path.parts if part not in (path.anchor, "..")]
     card = read_card(path)
     terms = card.terms if card else None
+    if terms is None and card and trained_on is not None:
+        terms = tuple(dict.fromkeys([*card.known_terms, *trained_on]))
     return ComparedModel(name or "/".join(parts[-2:]), place, _kind(path), card, trained_on if terms is None else terms)
 
 

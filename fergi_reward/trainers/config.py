@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+# What a run learns from, by the names that `allow_changes` takes; see `identity`.
+PARTS = ("model", "reward", "calibration", "predictor", "prompts", "pairs", "judges")
 
 
 def option(default: T, help: str) -> T:
@@ -68,6 +70,9 @@ class TrainerConfig(CheckedOptions):
     resume_from: str | None = option(
         None, "A checkpoint to go on from (…/checkpoints/epoch_0010), or a run's folder for its newest one."
     )
+    allow_changes: str | None = option(
+        None, "What may differ from the checkpoint's, with commas between: " + ", ".join(PARTS) + "."
+    )
     log_with: Literal["tensorboard", "wandb", "none"] = option("tensorboard", "Where metrics are logged to.")
     tracker_project_name: str = option("fergi_reward", "Name of the project in the tracker.")
     grid_freq: int = option(10, "Draw the fixed prompts every this many epochs; 0: only before and after training.")
@@ -104,6 +109,11 @@ class TrainerConfig(CheckedOptions):
     )
 
     @property
+    def allowed_changes(self) -> list[str]:
+        """The parts that `allow_changes` names."""
+        return [name.strip() for name in (self.allow_changes or "").split(",") if name.strip()]
+
+    @property
     def picture_batch_size(self) -> int:
         """Images drawn at a time where nothing is trained."""
         return self.train_batch_size
@@ -137,6 +147,10 @@ class TrainerConfig(CheckedOptions):
         for name in ("train_adam_beta1", "train_adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, must be at least 0 and below 1")
+        if unknown := [name for name in self.allowed_changes if name not in PARTS]:
+            found.append(f"allow_changes names {', '.join(unknown)}, must be of {', '.join(PARTS)}")
+        if self.allow_changes and self.resume_from is None:
+            found.append(f"allow_changes is {self.allow_changes!r} without resume_from: nothing is resumed")
         return found
 
 

@@ -5,7 +5,7 @@ better it is than the last ones of its prompt; the rest is in `policy_gradient`.
 DDPOConfig, which TRL no longer has.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import option
+from fergi_reward.trainers.identity import REWARDING
 from fergi_reward.trainers.pipelines import Pipeline
 from fergi_reward.trainers.policy_gradient import PolicyGradientConfig, PolicyGradientTrainer
 from fergi_reward.trainers.rewards import Reward
@@ -61,7 +62,8 @@ class DDPOTrainer(PolicyGradientTrainer[DDPOConfig]):
         """The remembered rewards too."""
         return super().state() | {"stat_tracker": self.tracker.state_dict()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """The remembered rewards too."""
-        super().load_state(state)
-        self.tracker.load_state_dict(state["stat_tracker"])
+    def load_state(self, state: dict[str, Any], changed: Set[str]) -> None:
+        """The remembered rewards too, unless another reward gave them."""
+        super().load_state(state, changed)
+        if not REWARDING & changed:
+            self.tracker.load_state_dict(state["stat_tracker"])

@@ -5,7 +5,7 @@ denoise the preferred picture better than the model that it came from does, by m
 A pair counts by how sure it is (conservative DPO), so that pairs annotated from faces count for what they are worth.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,11 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
 
     @property
     def learned_from(self) -> object:
+        """The table of pairs."""
+        return self.pairs.table
+
+    @property
+    def learned_pairs(self) -> PairTable | None:
         """The table of pairs."""
         return self.pairs.table
 
@@ -246,7 +251,10 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         """Where in the table it is, too."""
         return super().state() | {"pairs": self.pairs.state_dict()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Where in the table it was, too."""
-        super().load_state(state)
-        self.pairs.load_state_dict(state["pairs"])
+    def load_state(self, state: dict[str, Any], changed: Set[str]) -> None:
+        """Where in the table it was, too; another table is read from its beginning."""
+        super().load_state(state, changed)
+        if "pairs" in changed:
+            self.pairs.taken = state["pairs"]["taken"]
+        else:
+            self.pairs.load_state_dict(state["pairs"])

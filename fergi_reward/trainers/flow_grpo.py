@@ -10,7 +10,7 @@ Each prompt is drawn several times, and a picture counts for how much better it 
   anew, and moves the velocity there towards good pictures and away from bad ones. Sampling needs no noise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -171,9 +171,9 @@ class FlowGRPOTrainer(PolicyGradientTrainer[FlowGRPOConfig]):
         """The old policy too."""
         return super().state() | {"old": self.old}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any], changed: Set[str]) -> None:
         """The old policy too."""
-        super().load_state(state)
+        super().load_state(state, changed)
         for old, value in zip(self.old, state["old"], strict=True):
             old.copy_(value)
 

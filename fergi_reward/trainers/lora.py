@@ -76,7 +76,9 @@ def save_lora(pipeline: Pipeline, folder: Path) -> None:
     name, network = network_name(pipeline), network_of(pipeline)
     config = network.peft_config[ADAPTER]
     layers = get_peft_model_state_dict(network, adapter_name=ADAPTER)
-    metadata = {**config.to_dict(), "lora_alpha": config.r}
+    told = {**config.to_dict(), "lora_alpha": config.r}
+    # A set has another order in each process: equal adapters are to have equal bytes.
+    metadata = {key: sorted(value) if isinstance(value, set) else value for key, value in told.items()}
     pipeline.save_lora_weights(
         folder,
         **{f"{name}_lora_layers": _second_factors_times(layers, lora_scale(pipeline))},
@@ -88,9 +90,9 @@ def load_lora(pipeline: Pipeline, folder: Path) -> None:
     """Read the adapter in `folder` into the one that `add_lora` attached.
 
     Raises:
-        FergiRewardError: Its file is missing or damaged.
+        FergiRewardError: Its file is missing or damaged, or holds other tensors than that adapter has.
     """
-    from peft import set_peft_model_state_dict
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -102,8 +104,29 @@ def load_lora(pipeline: Pipeline, folder: Path) -> None:
             f"{folder / WEIGHTS_FILE} is missing or damaged ({error}): resume an older one"
         ) from error
     layers = {name.removeprefix(prefix): value for name, value in state.items()}
+    expected = get_peft_model_state_dict(network_of(pipeline), adapter_name=ADAPTER)
+    if wrong := _differences(layers, expected):
+        raise FergiRewardError(
+            f"{folder / WEIGHTS_FILE} is not of the adapter that is trained: {'; '.join(wrong)}; resume another"
+        )
     layers = _second_factors_times(layers, 1 / lora_scale(pipeline))
     set_peft_model_state_dict(network_of(pipeline), layers, adapter_name=ADAPTER)
+
+
+def _differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """A clause for each way in which tensors are not those expected, with the first name of each."""
+    common = sorted(set(found) & set(expected))
+    kinds = {
+        "it lacks": sorted(set(expected) - set(found)),
+        "it has besides": sorted(set(found) - set(expected)),
+        "of another shape": [name for name in common if found[name].shape != expected[name].shape],
+        "not finite": [name for name in common if not torch.isfinite(found[name]).all()],
+    }
+    return [f"{kind} {names[0]}{_and_more(names)}" for kind, names in kinds.items() if names]
+
+
+def _and_more(names: list[str]) -> str:
+    return f" and {len(names) - 1} more" if names[1:] else ""
 
 
 def lora_scale(pipeline: Pipeline) -> float:

@@ -1,7 +1,8 @@
 """The README.md of trained weights: what made them, in the form that diffusers and the hub read."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ Fine-tuned by `{trainer}` of fergi_reward {version}.
 ```python
 {imports}
 
-pipeline = DiffusionPipeline.from_pretrained("{base_model}")
+pipeline = DiffusionPipeline.from_pretrained({base_literal})
 {loading}
 ```
 
@@ -44,7 +45,7 @@ the model it came from, and at a judge that it was not trained on.
 
 
 def write_model_card(
-    folder: Path, trainer: str, config: TrainerConfig, learned_from: object, pipeline: Pipeline
+    folder: Path, trainer: str, config: TrainerConfig, seen: Sequence[Mapping[str, Any]], pipeline: Pipeline
 ) -> None:
     """Write README.md into the folder of trained weights.
 
@@ -52,11 +53,13 @@ def write_model_card(
         folder: Holds the weights.
         trainer: Name of the trainer.
         config: Its options.
-        learned_from: The reward or the pairs: what can `describe` itself is described, another is named.
+        seen: What the weights learned from, stretch by stretch: the reward or the pairs in words, `model`, `prompts`
+            and the first and last of the `epochs`. The last stretch is the card's; the others are listed `before` it.
         pipeline: What was fine-tuned.
     """
     full = config.full_finetuning
-    base_model = pipeline.config.get("_name_or_path") or "a pipeline built in memory"
+    base_model = _printable(pipeline.config.get("_name_or_path") or "a pipeline built in memory")
+    learned_from = {**seen[-1], **({"before": list(seen[:-1])} if seen[:-1] else {})}
     front_matter = {
         "base_model": base_model,
         "library_name": "diffusers",
@@ -65,20 +68,20 @@ def write_model_card(
     }
     loaded = ["DiffusionPipeline", *([type(network_of(pipeline)).__name__] if full else [])]
     card = CARD.format(
-        front_matter=yaml.safe_dump(front_matter, sort_keys=False),
+        front_matter=yaml.safe_dump(front_matter, sort_keys=False, width=math.inf),
         title=f"The {network_name(pipeline)} of" if full else "A LoRA adapter for",
         base_model=base_model,
+        base_literal=json.dumps(base_model),
         imports=f"from diffusers import {', '.join(loaded)}",
         loading=loading_line(pipeline, config, "path/of/this/folder"),
         trainer=trainer,
         version=fergi_reward.__version__,
-        learned_from=json.dumps(described(learned_from), indent=2),
+        learned_from=json.dumps(learned_from, indent=2),
         configuration=yaml.safe_dump(asdict(config), sort_keys=False),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def described(learned_from: object) -> Mapping[str, Any]:
-    """What it says of itself, or its name."""
-    describe = getattr(learned_from, "describe", None)
-    return describe() if describe else {"name": getattr(learned_from, "__qualname__", type(learned_from).__qualname__)}
+def _printable(name: object) -> str:
+    """On one line, in characters that every reader of the card takes."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(name))

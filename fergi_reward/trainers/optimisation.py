@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ema import EMA
 
@@ -24,12 +25,16 @@ class Optimisation:
         accelerator: Of the run.
         parameters: What is trained.
         config: The options.
+
+    Attributes:
+        updates: Begun in this process: while it stays, so do the weights.
     """
 
     def __init__(self, accelerator: "Accelerator", parameters: Sequence[nn.Parameter], config: TrainerConfig) -> None:
         self.accelerator, self.parameters = accelerator, parameters
-        self.max_grad_norm = config.train_max_grad_norm
-        self.optimizer = accelerator.prepare(_adamw(parameters, config))
+        self.max_grad_norm, self.updates = config.train_max_grad_norm, 0
+        self._options = _adamw_options(config)
+        self.optimizer = accelerator.prepare(torch.optim.AdamW(parameters, **self._options))
         self.ema = EMA(parameters, config.ema_decay) if config.ema_decay else None
 
     def step(self) -> Tensor:
@@ -38,6 +43,7 @@ class Optimisation:
         One exchange an update costs less than wrapping the network would, and leaves it free to be called any number
         of times before the backward pass.
         """
+        self.updates += 1
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if self.accelerator.num_processes > 1:
             for bucket in _buckets(gradients):
@@ -63,12 +69,26 @@ class Optimisation:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to what `state_dict` returned."""
+        """Go back to what `state_dict` returned; the optimiser's options are those of this run, not the saved ones.
+
+        Raises:
+            FergiRewardError: It belongs to other parameters.
+        """
+        shapes = [tuple(parameter.shape) for parameter in self.parameters]
+        moments = state["optimizer"]["state"]
+        saved = [tuple(moments[number]["exp_avg"].shape) for number in sorted(moments)]
+        if saved and saved != shapes:  # none before the first update
+            raise FergiRewardError(
+                f"the optimiser's state is of {len(saved)} other parameters than the {len(shapes)} that are trained: "
+                "resume another checkpoint"
+            )
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler:
+        for group in self.optimizer.param_groups:
+            group.update(self._options)
+        if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        if self.ema and state["ema"]:
-            self.ema.load_state_dict(state["ema"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"] or {"steps": 0, "averages": self.parameters})
 
     def _average(self, gradients: Sequence[Tensor]) -> None:
         flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
@@ -89,11 +109,10 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _adamw(parameters: Sequence[nn.Parameter], config: TrainerConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        parameters,
-        lr=config.train_learning_rate,
-        betas=(config.train_adam_beta1, config.train_adam_beta2),
-        weight_decay=config.train_adam_weight_decay,
-        eps=config.train_adam_epsilon,
-    )
+def _adamw_options(config: TrainerConfig) -> dict[str, Any]:
+    return {
+        "lr": config.train_learning_rate,
+        "betas": (config.train_adam_beta1, config.train_adam_beta2),
+        "weight_decay": config.train_adam_weight_decay,
+        "eps": config.train_adam_epsilon,
+    }

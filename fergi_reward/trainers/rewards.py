@@ -99,10 +99,10 @@ class RewardQueue:
         """Use the queue; its thread ends with the block."""
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        """Let the thread finish what it is at."""
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        """Let the thread finish what it is at; a run that is to end now does not wait for it."""
         if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=kind is None or issubclass(kind, Exception), cancel_futures=True)
 
     def put(self, pixels: Tensor, prompts: list[str]) -> None:
         """Score a batch, now or soon; an error of the one before is raised here."""

@@ -4,8 +4,9 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,14 +14,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fergi_reward.digests import record_digest
+from fergi_reward.digests import record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole
+from fergi_reward.interrupts import raised
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
-from fergi_reward.trainers.model_card import described, write_model_card
+from fergi_reward.trainers.identity import JUDGING, Identity, as_record, described, identity_of, model_part
+from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.optimisation import Optimisation
+from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.pipelines import (
     Conditioning,
     Pipeline,
@@ -32,7 +36,7 @@ from fergi_reward.trainers.pipelines import (
     schedule_of,
 )
 from fergi_reward.trainers.rewards import Reward
-from fergi_reward.trainers.run import Run
+from fergi_reward.trainers.run import STATE_FILE, Run
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_noise
 from fergi_reward.trainers.weights import attach, copied, loading_line, overwrite, swapped_in
@@ -81,11 +85,15 @@ class Trainer(ABC, Generic[Config]):
             raise FergiRewardError("stop_when_judge_falls needs a judge: name one that the reward does not weigh")
         self.watch = JudgeWatch(config.judge_patience, config.judge_tolerance)
         self.best: list[Tensor] = []
-        self._last_epoch: tuple[int, list[Tensor], dict[str, Any]] | None = None
+        self._last_epoch: tuple[int, list[Tensor], dict[str, Any], int] | None = None
+        self.finished = 0
+        # What the weights learned from before the checkpoint that is resumed, stretch by stretch.
+        self._seen: list[dict[str, Any]] = []
         self.config, self.reward, self.pipeline, self.prompts = config, reward, pipeline, list(prompts)
         self.run = Run(config)
         self.checkpoint = self.run.resume_checkpoint()
         self.accelerator = self.run.accelerator
+        self._model = model_part(pipeline)
         self.schedule = schedule_of(pipeline, config.sample_num_steps, self.accelerator.device)
         self.weights = attach(pipeline, config, self.accelerator.device, self.run.weight_dtype)
         self.parameters = self.weights.parameters
@@ -114,15 +122,27 @@ class Trainer(ABC, Generic[Config]):
         """What the model card describes: anything that can `describe` itself, or has a name."""
         return self.reward
 
+    @cached_property
+    def identity(self) -> Identity:
+        """All that the run depends on, by content; a resumed run must find the same."""
+        return identity_of(
+            model=self._model, prompts=self.prompts, judges=self.judges, reward=self.reward, pairs=self.learned_pairs
+        )
+
+    @property
+    def learned_pairs(self) -> PairTable | None:
+        """The pairs of a trainer that learns from some."""
+        return None
+
     def train(self) -> Path:
         """Run all epochs that are left, or until the judges have fallen.
 
         Returns:
             The folder of the finished weights; the last line in the terminal says how to load them.
         """
-        finished = self._resume()
-        self.run.start_trackers(finished, self._trained_on())
-        with self.run.interruptible(self._save_last_epoch):
+        with raised(), self.run.owned(), self.run.interruptible(self._save_last_epoch):
+            finished = self._resume()
+            self.run.start_trackers(finished, self._trained_on())
             if finished == 0:
                 self._draw_grid(0)
                 if self.judges:
@@ -174,14 +194,20 @@ class Trainer(ABC, Generic[Config]):
         judged = {"watch": self.watch.state_dict(), "best": self.best}
         return {**self.optimisation.state_dict(), **judged, "trained": self.weights.rounded_by_saving()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned; the weights were loaded before."""
+    def load_state(self, state: dict[str, Any], changed: Set[str]) -> None:
+        """Go back to what `state` returned; the weights were loaded before.
+
+        Args:
+            state: Of a checkpoint.
+            changed: Parts of the identity that are not what they were: what they make worthless is dropped.
+        """
         if state["trained"]:
             overwrite(self.parameters, state["trained"])
         self.optimisation.load_state_dict(state)
-        # Other judges than before start anew: their scores cannot be compared.
-        if set(state["watch"]["first"]) == set(self.judges) and state["best"]:
-            self.watch.load_state_dict(state["watch"])
+        # Other pictures or judges than before start anew: their scores cannot be compared.
+        watched = state["watch"]
+        if len(watched["best"]) == self.config.judge_num_images and state["best"] and not JUDGING & changed:
+            self.watch.load_state_dict(watched)
             self.best = [value.to(self.accelerator.device) for value in state["best"]]
             self._save_best()
 
@@ -189,7 +215,7 @@ class Trainer(ABC, Generic[Config]):
         started = time.perf_counter()
         metrics = self.epoch(epoch)
         metrics["seconds"] = time.perf_counter() - started
-        finished = epoch + 1
+        self.finished = finished = epoch + 1
         if self.judges and (finished == self.config.num_epochs or finished % self.config.judge_freq == 0):
             with self.optimisation.averaged():
                 metrics |= self._judge(finished)
@@ -198,10 +224,11 @@ class Trainer(ABC, Generic[Config]):
             f"epoch {finished}/{self.config.num_epochs}: {self.summary(metrics)}, {metrics['seconds']:.1f} s"
         )
         last = finished == self.config.num_epochs or self._must_stop()
-        if self.weights.are_few:
-            self._last_epoch = (finished, copied(self.parameters), deepcopy(self.state()))
+        few = self.weights.are_few
+        state = deepcopy(self.state()) if few else self.state()
+        self._last_epoch = (finished, copied(self.parameters) if few else [], state, self.optimisation.updates)
         if last or finished % self.config.save_freq == 0:
-            self.run.save_checkpoint(finished, self.state(), self.weights.save)
+            self._save_checkpoint(finished, state)
             self.accelerator.wait_for_everyone()
         if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
             with self.optimisation.averaged():
@@ -210,12 +237,46 @@ class Trainer(ABC, Generic[Config]):
     def _save_last_epoch(self) -> None:
         """Write a checkpoint of the end of the last whole epoch: what an interrupted one did cannot be resumed.
 
-        No process waits for another here, since some may have ended already.
+        No process waits for another here, since some may have ended already. Of a whole network there is no copy: it
+        can be written until the first update of the next epoch.
         """
         if self._last_epoch:
-            finished, values, state = self._last_epoch
-            overwrite(self.parameters, values)
-            self.run.save_checkpoint(finished, state, self.weights.save)
+            finished, values, state, updates = self._last_epoch
+            if values:
+                overwrite(self.parameters, values)
+            elif updates != self.optimisation.updates:
+                return
+            self._save_checkpoint(finished, state)
+
+    def _save_checkpoint(self, finished: int, state: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            told = {
+                "trainer": type(self).__name__,
+                "identity": as_record(self.identity),
+                "seen": self._history(finished),
+            }
+            weights = {"weights": self._weights_digest()}
+            self.run.save_checkpoint(finished, {**told, **weights, **state}, self.weights.save)
+
+    def _weights_digest(self) -> str:
+        """By which a checkpoint's weights are known to be those that the rest of its state belongs to."""
+        return tensors_digest({str(number): value for number, value in enumerate(self.parameters)})
+
+    def _history(self, finished: int) -> list[dict[str, Any]]:
+        """What the weights learned from, stretch by stretch of epochs, the last one last."""
+        parts = {key: str(part) for key, part in self.identity.items() if key != "judges"}
+        now, before = {**described(self.learned_from), "learned_from": parts}, list(self._seen)
+        first = before[-1]["epochs"][1] + 1 if before else 1
+        if before and before[-1] == {**now, "epochs": before[-1]["epochs"]}:
+            first = before.pop()["epochs"][0]
+        finished = max(1, finished)
+        stretches = [*before, {**now, "epochs": [first, finished]}]
+        started = [stretch for stretch in stretches if stretch["epochs"][0] <= finished]
+        return [
+            {**stretch, "epochs": [start, min(end, finished)]}
+            for stretch in started
+            for start, end in [stretch["epochs"]]
+        ]
 
     def _must_stop(self) -> bool:
         return self.config.stop_when_judge_falls and self.watch.fallen
@@ -241,23 +302,39 @@ class Trainer(ABC, Generic[Config]):
 
     def _save_best(self) -> None:
         with swapped_in(self.parameters, self.best):
-            self._save_weights(self.run.folder / "best")
+            self._save_weights(self.run.folder / "best", self.watch.best_epoch or 0)
 
-    def _save_weights(self, path: Path) -> None:
+    def _save_weights(self, path: Path, finished: int) -> None:
         if self.accelerator.is_main_process:
             with folder_written_whole(path) as folder:
                 self.weights.save(folder)
-                write_model_card(folder, type(self).__name__, self.config, self.learned_from, self.pipeline)
+                write_model_card(folder, type(self).__name__, self.config, self._history(finished), self.pipeline)
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> int:
         """Go back to where the checkpoint was written, if there is one; returns the finished epochs."""
+        identity = self.identity  # read before the first epoch: what cannot be read ends the run here
         if self.checkpoint is None:
             return 0
-        state = self.run.load_state(self.checkpoint)
+        state, changed = self.run.load_state(self.checkpoint, type(self).__name__, identity)
         self.weights.load(self.checkpoint)
-        self.load_state(state)
-        return state["epoch"]
+        try:
+            self._seen = state["seen"]
+            self.load_state(state, changed)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, FergiRewardError):
+                raise
+            reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+            raise FergiRewardError(
+                f"the state in {self.checkpoint} is damaged ({reason}): resume an older one"
+            ) from error
+        if self._weights_digest() != state["weights"]:
+            raise FergiRewardError(
+                f"the weights in {self.checkpoint} are not those that its {STATE_FILE} belongs to: resume another"
+            )
+        self.run.abandon_after(state["epoch"])
+        self.finished = state["epoch"]
+        return self.finished
 
     def _finish(self) -> None:
         if self._must_stop():
@@ -266,7 +343,7 @@ class Trainer(ABC, Generic[Config]):
             overwrite(self.parameters, self.optimisation.ema.averages)
         self._say_what_the_judges_liked()
         folder = self.run.folder / self.weights.name
-        self._save_weights(folder)
+        self._save_weights(folder, self.finished)
         self.grids.write_before_after(self.weights.reference())
         self.accelerator.wait_for_everyone()
         self.accelerator.print(f"the result is in {folder}: {loading_line(self.pipeline, self.config, str(folder))}")

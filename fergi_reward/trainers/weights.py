@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.interrupts import deferred
 from fergi_reward.precision import cast
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
@@ -160,11 +161,12 @@ def loading_line(pipeline: Pipeline, config: TrainerConfig, folder: str) -> str:
 def swapped_in(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Iterator[None]:
     """Other values of the parameters, inside the block."""
     own = copied(parameters)
-    overwrite(parameters, values)
     try:
+        overwrite(parameters, values)
         yield
     finally:
-        overwrite(parameters, own)
+        with deferred():  # a signal must not leave half of them
+            overwrite(parameters, own)
 
 
 def copied(parameters: Sequence[nn.Parameter]) -> list[Tensor]:

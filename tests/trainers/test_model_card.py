@@ -18,7 +18,7 @@ def test_the_hub_reads_what_the_card_says(tmp_path, pipeline):
     calibration = Calibration.shipped()
     reward = CombinedReward([tiny.image_reward(), tiny.pickscore(), tiny.hps()], calibration, uncertainty_penalty=0.5)
     config = RewardBackpropConfig(reward_margin=2.0)
-    write_model_card(tmp_path, "RewardBackpropTrainer", config, reward, pipeline)
+    write_model_card(tmp_path, "RewardBackpropTrainer", config, [reward.describe()], pipeline)
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.library_name == "diffusers"
     assert "lora" in card.data.tags

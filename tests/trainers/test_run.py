@@ -13,7 +13,8 @@ def run_in(folder, **options):
 
 
 def checkpoint(run, epoch):
-    run.save_checkpoint(epoch, {"value": epoch * 10}, lambda folder: (folder / "adapter").write_text(str(epoch)))
+    state = {"trainer": "T", "identity": {}, "seen": [], "weights": "", "value": epoch * 10}
+    run.save_checkpoint(epoch, state, lambda folder: (folder / "adapter").write_text(str(epoch)))
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
@@ -30,7 +31,7 @@ def test_resuming_from_a_run_takes_its_newest_checkpoint(tmp_path):
     run = run_in(tmp_path / "second", resume_from=str(first.folder))
     newest = run.resume_checkpoint()
     assert newest == first.checkpoints / "epoch_0010"
-    assert run.load_state(newest)["value"] == 100
+    assert run.load_state(newest, "T", {})[0]["value"] == 100
     older = run_in(tmp_path / "second", resume_from=str(first.checkpoints / "epoch_0009")).resume_checkpoint()
     assert older == first.checkpoints / "epoch_0009"
 
@@ -80,10 +81,10 @@ def test_resuming_says_what_changed(tmp_path, capsys):
     first = run_in(tmp_path, seed=1)
     checkpoint(first, 3)
     options = {"seed": 2, "num_epochs": 7, "resume_from": str(tmp_path)}
-    run_in(tmp_path, **options).load_state(first.checkpoints / "epoch_0003")
-    assert capsys.readouterr().out == "resuming with changed options: seed 1 -> 2\n"
-    with pytest.raises(FergiRewardError, match="another adapter: seed 1 -> 2, lora_rank 4 -> 8"):
-        run_in(tmp_path, **options, lora_rank=8).load_state(first.checkpoints / "epoch_0003")
+    run_in(tmp_path, **options).load_state(first.checkpoints / "epoch_0003", "T", {})
+    assert capsys.readouterr().out == "resuming with changes: seed 1 -> 2\n"
+    with pytest.raises(FergiRewardError, match="other weights to train: lora_rank 4 -> 8"):
+        run_in(tmp_path, **options, lora_rank=8).load_state(first.checkpoints / "epoch_0003", "T", {})
 
 
 def test_resuming_from_nothing(tmp_path):
@@ -104,4 +105,4 @@ def test_a_damaged_state_is_named(tmp_path):
     state = run.checkpoints / "epoch_0001" / "trainer_state.pt"
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(FergiRewardError, match=r"epoch_0001/trainer_state.pt is damaged"):
-        run.load_state(run.checkpoints / "epoch_0001")
+        run.load_state(run.checkpoints / "epoch_0001", "T", {})

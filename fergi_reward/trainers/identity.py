@@ -1,0 +1,204 @@
+"""What a training run learns from, by content: a resumed run must find the same, or be told that it may differ.
+
+Each part has a name for people and a digest. Rewards, judges and pairs may be anything that the trainers take: those
+that tell their digests (`fingerprints`, `weights_digest`) are known by these, a plain callable by its qualified name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+
+from torch import Tensor, nn
+
+from fergi_reward.digests import record_digest, tensors_digest
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.pairs import PairTable
+from fergi_reward.trainers.pipelines import Pipeline
+
+# Rewards and what they were made of: remembered rewards are those of these.
+REWARDING = {"reward", "calibration", "predictor"}
+# Where pictures of the held-out judges come from: their scores before and after can be compared only if these stay.
+JUDGING = {"model", "prompts", "judges"}
+# Rows of a table whose pictures are read for its digest, and of a stream, which cannot be read twice.
+PICTURED_ROWS, STREAMED_ROWS = 1000, 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a run depends on.
+
+    Attributes:
+        name: For people.
+        digest: SHA-256 of its content.
+    """
+
+    name: str
+    digest: str
+
+    def __str__(self) -> str:
+        """The name, and enough of the digest to tell two of one name apart."""
+        return f"{self.name} ({self.digest[:8]})"
+
+
+Identity = Mapping[str, Part]
+
+
+def identity_of(
+    *,
+    model: Part,
+    prompts: Sequence[str],
+    judges: Mapping[str, object],
+    reward: object | None = None,
+    pairs: PairTable | None = None,
+) -> dict[str, Part]:
+    """The parts of a run.
+
+    Args:
+        model: As `model_part` tells it, before anything is attached to the pipeline.
+        prompts: In their order: numbers drawn from a seed choose among them.
+        judges: By name.
+        reward: What is followed, if anything is.
+        pairs: What is learned from, if there are any.
+    """
+    digests = {name: _digest(judge) for name, judge in sorted(judges.items())}
+    found = {
+        "model": model,
+        "prompts": Part(f"{len(prompts)} prompts", record_digest(list(prompts))),
+        "judges": Part(", ".join(digests) or "none", record_digest(digests)),
+    }
+    if reward is not None:
+        found |= _reward_parts(reward)
+    if pairs is not None:
+        found["pairs"] = pairs_part(pairs)
+    return found
+
+
+def model_part(pipeline: Pipeline) -> Part:
+    """All weights of a pipeline, as loaded, and the settings of its networks and of its scheduler.
+
+    About a second for each gigabyte.
+    """
+    made_of = {}
+    for name, component in sorted(pipeline.components.items()):
+        settings = getattr(component, "config", None)
+        weights = tensors_digest(component.state_dict()) if isinstance(component, nn.Module) else ""
+        # diffusers' settings; those of transformers hold the version that read them.
+        known = settings if isinstance(settings, Mapping) else {}
+        told = {key: repr(value) for key, value in known.items() if not key.startswith("_")}
+        if weights or told:
+            made_of[name] = [weights, told]
+    return Part(str(pipeline.config.get("_name_or_path") or type(pipeline).__name__), record_digest(made_of))
+
+
+def pairs_part(table: PairTable) -> Part:
+    """Captions, labels and confidences of all rows, and the pictures of up to a thousand of them, evenly spread.
+
+    Of a stream, its first rows.
+    """
+    rows, digest = table.rows, sha256()
+    if not hasattr(rows, "__len__"):
+        beginning = rows.state_dict()
+        for row in islice(iter(rows), STREAMED_ROWS):
+            digest.update(_row_digest(row).encode())
+        rows.load_state_dict(beginning)
+        return Part(f"{table.name}, streamed", digest.hexdigest())
+    texts = ["caption", "label_0", "confidence"]
+    listed = rows.select_columns([name for name in texts if name in rows.column_names]) if _is_dataset(rows) else rows
+    for row in listed:
+        digest.update(record_digest([repr(row.get(name)) for name in texts]).encode())
+    for number in range(0, len(rows), -(-len(rows) // PICTURED_ROWS) or 1):
+        digest.update(_row_digest(rows[number]).encode())
+    return Part(f"{table.name}, {len(rows)} rows", digest.hexdigest())
+
+
+def changes(before: Mapping[str, Mapping[str, str]], now: Identity) -> dict[str, tuple[str, str]]:
+    """What is not as it was: by part, both values in words."""
+    told = {name: Part(**part) for name, part in before.items()}
+    nothing = Part("none", "")
+    pairs = {name: (told.get(name, nothing), now.get(name, nothing)) for name in {**told, **now}}
+    return {name: (str(old), str(new)) for name, (old, new) in pairs.items() if old.digest != new.digest}
+
+
+def check_changes(place: object, found: Mapping[str, tuple[str, str]], allowed: Iterable[str]) -> None:
+    """Refuse changes that were not asked for.
+
+    Raises:
+        FergiRewardError: One of them is not in `allowed`.
+    """
+    refused = [name for name in found if name not in set(allowed)]
+    if refused:
+        what = "; ".join(f"{name} was {found[name][0]}, now {found[name][1]}" for name in refused)
+        raise FergiRewardError(
+            f"cannot resume {place} with something else to learn from: {what}; give what it was, or go on with "
+            f"--allow_changes {','.join(sorted(found))}"
+        )
+
+
+def as_record(identity: Identity) -> dict[str, dict[str, str]]:
+    """For a checkpoint."""
+    return {name: asdict(part) for name, part in identity.items()}
+
+
+def described(learned_from: object) -> dict[str, Any]:
+    """What a reward or a table of pairs says of itself, or its name."""
+    describe = getattr(learned_from, "describe", None)
+    return dict(describe()) if describe else {"name": _name(learned_from).rpartition(":")[2]}
+
+
+def _reward_parts(reward: object) -> dict[str, Part]:
+    """A `CombinedReward` is told apart from its calibration and its predictor; others are one part."""
+    if not hasattr(reward, "fingerprints"):
+        return {"reward": Part(_name(reward).rpartition(":")[2], _digest(reward))}
+    digests, told = dict(reward.fingerprints()), described(reward)
+    calibration, predictor = digests.pop("calibration"), digests.pop("predictor", None)
+    reaction = dict(told["reaction"])
+    pessimism = reaction.pop("pessimism", None)
+    made_of = [digests, told["uncertainty_penalty"], reaction["mode"], list(told["terms"])]
+    name = " + ".join(told["terms"])
+    if told["uncertainty_penalty"]:
+        name += f", uncertainty_penalty {told['uncertainty_penalty']}"
+    found = {
+        "reward": Part(name, record_digest(made_of)),
+        "calibration": Part(str(told["calibration"]["protocol"]), str(calibration)),
+    }
+    if predictor:
+        found["predictor"] = Part(f"pessimism {pessimism}", record_digest([predictor, pessimism]))
+    return found
+
+
+def _digest(asked: object) -> str:
+    """Of a reward or judge: its weights, where it has any."""
+    if hasattr(asked, "weights_digest"):
+        return str(asked.weights_digest())
+    weights = tensors_digest(asked.state_dict()) if isinstance(asked, nn.Module) else ""
+    return record_digest([_name(asked), weights])
+
+
+def _name(asked: object) -> str:
+    while isinstance(asked, partial):
+        asked = asked.func
+    named = asked if hasattr(asked, "__qualname__") else type(asked)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def _is_dataset(rows: object) -> bool:
+    return hasattr(rows, "select_columns")
+
+
+def _row_digest(row: Mapping[str, Any]) -> str:
+    """Of all that a pair is read from."""
+    texts = [repr(row.get(name)) for name in ("caption", "label_0", "confidence")]
+    return record_digest([*texts, *(sha256(_picture_bytes(row.get(name))).hexdigest() for name in ("jpg_0", "jpg_1"))])
+
+
+def _picture_bytes(picture: object) -> bytes:
+    if isinstance(picture, Mapping):
+        picture = picture.get("bytes") or picture.get("path")
+    if isinstance(picture, Tensor):
+        picture = picture.numpy()
+    if hasattr(picture, "tobytes"):
+        return bytes(picture.tobytes())
+    return picture if isinstance(picture, bytes) else repr(picture).encode()
