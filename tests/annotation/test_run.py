@@ -131,7 +131,7 @@ def test_a_mistake_is_one_sentence_and_status_2(simulated: Path, options: list[s
 def test_a_table_of_pictures_that_lacks_one(tmp_path: Path, simulated: Path) -> None:
     calibration, listed = tmp_path / "calibration.json", tmp_path / "images.csv"
     replace(Calibration.shipped(), au_source="simulated").save(calibration)
-    listed.write_text("user,session,image,file,prompt\n")
+    listed.write_text("user,session,image,file,prompt\nnobody,1,1,a.png,a cat\n")
     options = ["--data", str(simulated), "--calibration", str(calibration), "--out", str(tmp_path / "pairs.jsonl")]
     options += ["--images", str(listed), "--dataset", str(tmp_path / "dataset")]
     result = CliRunner().invoke(main, ["annotate", *options])
