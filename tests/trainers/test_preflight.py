@@ -4,12 +4,14 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers import preflight
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.run import Run
+from fergi_reward.training_program import ScriptArguments, dtype_named, load_judges, load_reward
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,3 +75,16 @@ def test_a_tracker_gets_the_model_the_reward_the_prompts_and_the_pictures(backpr
     (options,) = (path.read_text() for path in logs.rglob("hparams.yml"))
     assert 'learned_from: \'{"name"' in options
     assert "model: built in memory" in options and "prompts: 2 of SHA-256" in options
+
+
+def test_scorers_that_gradients_go_through_cannot_wait_on_the_cpu(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(FergiRewardError, match="scorer_offload is on, but the gradient needs the scorers"):
+        runpy.run_path("training/reward_backprop.py")["main"](["--model", "no/such", "--scorer_offload", "True"])
+
+
+def test_reward_and_judges_are_loaded_in_the_dtype_of_scorers():
+    script = ScriptArguments(model="tiny", scorers=["pickscore"], judges=["clip"], scorer_dtype="bfloat16")
+    reward = load_reward(script, dtype=dtype_named(script.scorer_dtype))
+    for scorer in (*reward.scorers, *load_judges(script, reward).values()):
+        assert next(scorer.towers()[0].parameters()).dtype == torch.bfloat16
