@@ -1,6 +1,6 @@
 """Best-of-n: draw n pictures of a prompt and keep the one that the reward likes best. Nothing is trained."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.rendering import render
+from fergi_reward.scorers.base import chunks
 from fergi_reward.trainers.rewards import Reward, evaluate
 from fergi_reward.trainers.seeds import seed_of
 
@@ -95,8 +96,8 @@ def best_of_n(
     """
     if not prompts:
         raise FergiRewardError("there is no prompt to draw: give at least one")
-    numbered = dict(enumerate(prompts))
-    found = list(draw_candidates(pipe, numbered, reward, n, seed=seed, batch_size=batch_size, **call))
+    wanted = wanted_candidates(prompts, n, seed, batch_size)
+    found = list(draw_candidates(pipe, wanted, reward, range(len(prompts)), **call))
     return BestOfN(
         prompts=list(prompts),
         pixels=torch.stack([candidates.best for candidates in found]),
@@ -107,44 +108,73 @@ def best_of_n(
     )
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A picture to draw.
+
+    Attributes:
+        number: Of its prompt.
+        prompt: What to draw.
+        seed: Of its noise.
+    """
+
+    number: int
+    prompt: str
+    seed: int
+
+
+def wanted_candidates(prompts: Sequence[str], n: int, seed: int, batch_size: int) -> list[list[Wanted]]:
+    """The batches of n candidates for each prompt; one may hold pictures of several prompts.
+
+    Args:
+        prompts: What to draw.
+        n: Candidates a prompt.
+        seed: As for `best_of_n`.
+        batch_size: Pictures at a time.
+
+    Raises:
+        FergiRewardError: n or the batch size is below 1.
+    """
+    if n < 1 or batch_size < 1:
+        raise FergiRewardError(f"n is {n} and batch_size {batch_size}: both must be at least 1")
+    wanted = [
+        Wanted(number, prompt, seed_of(seed, "candidate", number, place))
+        for number, prompt in enumerate(prompts)
+        for place in range(n)
+    ]
+    return [list(batch) for batch in chunks(wanted, batch_size)]
+
+
 def draw_candidates(
     pipe: Any,  # noqa: ANN401
-    prompts: Mapping[int, str],
+    batches: Sequence[Sequence[Wanted]],
     reward: Reward,
-    n: int,
-    *,
-    seed: int = 0,
-    batch_size: int = 8,
+    left: Collection[int],
     **call: Any,  # noqa: ANN401
 ) -> Iterator[Candidates]:
     """As `best_of_n`, prompt by prompt as they are ready, with a progress bar.
 
     Args:
         pipe: As there.
-        prompts: By a number of each, which its candidates' seeds depend on.
+        batches: All of them, from `wanted_candidates`.
         reward: As there.
-        n: As there.
-        seed: As there.
-        batch_size: As there; a batch may hold pictures of several prompts.
+        left: The prompts that are asked for, by their numbers. Batches are drawn whole, as if all were: the last bits
+            of a picture depend on the batch that it is drawn in.
         call: As there.
 
     Raises:
-        FergiRewardError: n or the batch size is below 1, or a reward is not finite.
+        FergiRewardError: A reward is not finite.
     """
-    if n < 1 or batch_size < 1:
-        raise FergiRewardError(f"n is {n} and batch_size {batch_size}: both must be at least 1")
-    wanted = [
-        (number, prompt, seed_of(seed, "candidate", number, place))
-        for number, prompt in prompts.items()
-        for place in range(n)
-    ]
-    for number, group in groupby(_scored(pipe, wanted, reward, batch_size, call), attrgetter("number")):
+    needed = [batch for batch in batches if any(each.number in left for each in batch)]
+    for number, group in groupby(_scored(pipe, needed, reward, call), attrgetter("wanted.number")):
         pictures = list(group)
+        if number not in left:
+            continue
         scores = torch.stack([picture.score for picture in pictures])
         yield Candidates(
             number,
-            prompts[number],
-            [picture.seed for picture in pictures],
+            pictures[0].wanted.prompt,
+            [picture.wanted.seed for picture in pictures],
             scores,
             {name: torch.stack([picture.terms[name] for picture in pictures]) for name in pictures[0].terms},
             best=pictures[int(scores.argmax())].pixels,
@@ -154,8 +184,7 @@ def draw_candidates(
 
 @dataclass(frozen=True)
 class _Picture:
-    number: int
-    seed: int
+    wanted: Wanted
     score: Tensor
     terms: dict[str, Tensor]
     pixels: Tensor
@@ -163,21 +192,19 @@ class _Picture:
 
 def _scored(
     pipe: Any,  # noqa: ANN401
-    wanted: Sequence[tuple[int, str, int]],
+    batches: Sequence[Sequence[Wanted]],
     reward: Reward,
-    batch_size: int,
     call: Mapping[str, Any],
 ) -> Iterator[_Picture]:
-    """Pictures of (number, prompt, seed), drawn and scored batch by batch."""
-    with tqdm(total=len(wanted), desc="drawing and scoring", unit="picture") as bar:
-        for start in range(0, len(wanted), batch_size):
-            numbers, prompts, seeds = map(list, zip(*wanted[start : start + batch_size], strict=True))
+    """Pictures, drawn and scored batch by batch."""
+    with tqdm(total=sum(map(len, batches)), desc="drawing and scoring", unit="picture") as bar:
+        for batch in batches:
+            prompts = [each.prompt for each in batch]
             with torch.no_grad():
-                pixels = render(pipe, prompts, seeds, **call)
+                pixels = render(pipe, prompts, [each.seed for each in batch], **call)
                 rewards = evaluate(reward, pixels, prompts)
             scores, pixels = rewards.total.cpu(), pixels.cpu()
             terms = {name: values.cpu() for name, values in rewards.terms.items()}
-            bar.update(len(prompts))
-            for row, (number, seed) in enumerate(zip(numbers, seeds, strict=True)):
-                of_row = {name: values[row] for name, values in terms.items()}
-                yield _Picture(number, seed, scores[row], of_row, pixels[row])
+            bar.update(len(batch))
+            for row, wanted in enumerate(batch):
+                yield _Picture(wanted, scores[row], {name: values[row] for name, values in terms.items()}, pixels[row])

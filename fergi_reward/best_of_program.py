@@ -1,27 +1,31 @@
 """`fergi-reward best-of`: from options to a folder of chosen pictures; goes on where it was killed."""
 
-import json
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from fergi_reward.best_of import Candidates, draw_candidates
-from fergi_reward.bulk.journal import Journal
+from fergi_reward.best_of import Candidates, Wanted, draw_candidates, wanted_candidates
+from fergi_reward.bulk.batch_scores import machine
 from fergi_reward.csv_files import csv_line
 from fergi_reward.devices import named_device
+from fergi_reward.drawn_files import drawn_file, forget_files
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.locks import owned
 from fergi_reward.prompts import read_prompts
+from fergi_reward.reward import CombinedReward
+from fergi_reward.store import FileDigests, Store, key_of
 from fergi_reward.trainers.pipelines import Pipeline
 from fergi_reward.trainers.samples import write_grid
 from fergi_reward.training_program import RewardArguments, device, load_any_pipeline, load_reward
+from fergi_reward.weights_content import content_of
 
 # In the overview: more make a picture that no viewer opens.
 GRID_PROMPTS = 16
@@ -82,38 +86,72 @@ def run(options: BestOfOptions) -> Outcome:
     Raises:
         FergiRewardError: An option, the prompts, the pipeline, the adapter or a scorer cannot be used.
     """
-    prompts = read_prompts(options.prompts)
-    journal = Journal(options.out / ".journal", _noted(options, prompts))
-    done = journal.done()
-    left = {number: prompt for number, prompt in enumerate(prompts) if number not in done}
-    if left:
-        _draw(options, left, journal)
-    entries = [entry for _, entry in journal.merged()]
-    _write_table(options.out / "scores.csv", prompts, entries)
-    _write_overview(options.out, prompts[:GRID_PROMPTS], entries)
+    with owned(options.out):
+        prompts = read_prompts(options.prompts)
+        batches = wanted_candidates(prompts, options.n, options.seed, options.batch_size)
+        place, dtype = checked_device(options.device), getattr(torch, options.dtype)
+        reward = load_reward(options.reward_arguments(), on=place, dtype=dtype)
+        store = Store(options.out / ".journal")
+        keys = _keys(options, batches, reward.fingerprints(), FileDigests(store))
+        left = {number: key for number, key in keys.items() if not _is_there(options.out, store, key)}
+        if left:
+            _draw(options, batches, reward, store, left)
+        entries = [store.get(key) for key in keys.values()]
+        pictures = [options.out / file["file"] for entry in entries for file in entry["files"]]
+        forget_files(store, options.out, keys.values(), pictures)
+        return _written(options.out, prompts, entries)
+
+
+def _written(out: Path, prompts: Sequence[str], entries: Sequence[dict[str, Any]]) -> Outcome:
+    _write_table(out / "scores.csv", prompts, entries)
+    _write_overview(out, prompts[:GRID_PROMPTS], entries)
     scores = torch.tensor([entry["scores"] for entry in entries])
     return Outcome(len(prompts), scores.mean().item(), scores.amax(dim=1).mean().item())
 
 
-def _noted(options: BestOfOptions, prompts: list[str]) -> dict[str, object]:
-    """What the pictures and scores depend on."""
-    free = ("out", "batch_size", "device", "prompts")
-    kept = {name: str(value) for name, value in asdict(options).items() if name not in free}
-    return {**kept, "prompts": prompts}
+def _keys(
+    options: BestOfOptions,
+    batches: Sequence[Sequence[Wanted]],
+    fingerprints: Mapping[str, str],
+    digests: FileDigests,
+) -> dict[int, str]:
+    """By the number of each prompt, the key of all that its pictures and scores depend on."""
+    place = checked_device(options.device)
+
+    def load() -> Pipeline:
+        return load_any_pipeline(options.pipeline, getattr(torch, options.dtype))
+
+    weights = [content_of(str(place), digests, load) for place in (options.pipeline, options.lora) if place is not None]
+    context = key_of(weights, dict(fingerprints), options.dtype, options.call(), machine(place))
+    drawn_in: dict[int, list[str]] = {}
+    for batch in batches:
+        content = key_of([[wanted.prompt, wanted.seed] for wanted in batch])
+        for number in dict.fromkeys(wanted.number for wanted in batch):
+            drawn_in.setdefault(number, []).append(content)
+    names = {wanted.number: picture_name(wanted.number, wanted.prompt) for batch in batches for wanted in batch}
+    return {number: key_of("best of", context, options.n, names[number], drawn_in[number]) for number in drawn_in}
 
 
-def _draw(options: BestOfOptions, prompts: dict[int, str], journal: Journal) -> None:
-    place, dtype = checked_device(options.device), getattr(torch, options.dtype)
-    reward = load_reward(options.reward_arguments(), on=place, dtype=dtype)
-    pipeline = load_any_pipeline(options.pipeline, dtype).to(place)
+def _is_there(out: Path, store: Store, key: str) -> bool:
+    """Whether a prompt's pictures are in their files, as they were drawn."""
+    entry, digests = store.get(key), FileDigests(store)
+    files = [(out / file["file"], file["digest"]) for file in entry["files"]] if entry else []
+    return entry is not None and all(path.is_file() and digests(path) == digest for path, digest in files)
+
+
+def _draw(
+    options: BestOfOptions,
+    batches: Sequence[Sequence[Wanted]],
+    reward: CombinedReward,
+    store: Store,
+    left: Mapping[int, str],
+) -> None:
+    pipeline = load_any_pipeline(options.pipeline, getattr(torch, options.dtype)).to(checked_device(options.device))
     if options.lora:
         load_adapter(pipeline, options.lora)
-    settings = {"seed": options.seed, "batch_size": options.batch_size, **options.call()}
-    with journal.append_to(0) as file:
-        for candidates in draw_candidates(pipeline, prompts, reward, options.n, **settings):
-            _write_pictures(options.out, candidates)
-            file.write(json.dumps([candidates.number, _entry(candidates)]) + "\n")
-            file.flush()
+    for candidates in draw_candidates(pipeline, batches, reward, left, **options.call()):
+        files = _write_pictures(options.out, candidates)
+        store.add({left[candidates.number]: _entry(candidates) | {"files": files}})
 
 
 def checked_device(name: str | None) -> torch.device:
@@ -160,11 +198,15 @@ def picture_name(number: int, prompt: str) -> str:
     return f"{number + 1:04d}_{words}.png"
 
 
-def _write_pictures(out: Path, candidates: Candidates) -> None:
+def _write_pictures(out: Path, candidates: Candidates) -> list[dict[str, str]]:
+    files = []
     for kind, pixels in ((BEST, candidates.best), (WORST, candidates.worst)):
         array = (pixels.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        with written_whole(out / kind / picture_name(candidates.number, candidates.prompt)) as temporary:
+        path = out / kind / picture_name(candidates.number, candidates.prompt)
+        with written_whole(path) as temporary:
             Image.fromarray(array).save(temporary)
+        files.append(drawn_file(out, path))
+    return files
 
 
 def _entry(candidates: Candidates) -> dict[str, Any]:

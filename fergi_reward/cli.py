@@ -364,6 +364,8 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
     if outcome is None:  # another process writes the table
         return
     say(f"scores of {outcome.scored} images: {options['out']}")
+    if outcome.kept:
+        say(f"{outcome.kept} of its rows were kept from a run that did not end, the others were scored now")
     if outcome.failed:
         say(f"{outcome.failed} images could not be scored: {errors_file(options['out'])}", err=True)
         ctx.exit(3)

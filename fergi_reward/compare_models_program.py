@@ -1,7 +1,5 @@
 """`fergi-reward evaluate models`: from options to pictures, scores and a comparison; goes on where it was killed."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,33 +9,35 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from tqdm import tqdm
 
 from fergi_reward import emoji
 from fergi_reward.best_of_program import checked_device, load_adapter
-from fergi_reward.bulk.job import ScoringOptions, this_process
-from fergi_reward.bulk.scoring import Score, Share
+from fergi_reward.bulk.batch_scores import BatchScores, machine
+from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
+from fergi_reward.bulk.scoring import Share
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import SCENES
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tuned_model
-from fergi_reward.evaluation.diversity import EMBEDDERS, distances_within
-from fergi_reward.evaluation.model_pictures import ModelPictures, shots_of
+from fergi_reward.evaluation.diversity import EMBEDDERS, distance_within
+from fergi_reward.evaluation.model_pictures import ModelPictures, Shot, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
 from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
-from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores, scoring_with
+from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
-from fergi_reward.files import write_json
 from fergi_reward.images import Picture, open_picture, to_pixels
 from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import Scorer, chunks
 from fergi_reward.scorers.registry import term_name
+from fergi_reward.store import FileDigests, Store, key_of
 from fergi_reward.trainers.pipelines import Pipeline, network_of
 from fergi_reward.training_program import EMOJI, TOYS, load_any_pipeline, load_toy
+from fergi_reward.weights_content import content_of
 
 BASE = "base"
 NO_SCORER = "none"
@@ -138,6 +138,11 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
     Raises:
         FergiRewardError: An option, the prompts, a model, a scorer or a calibration cannot be used.
     """
+    with owned_by_one_run(options.out):
+        return _compared(options, command)
+
+
+def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | None:
     prompts = read_prompts(options.prompts)
     models = options.models()
     terms = [term_name(name) for name in options.scorer_names]
@@ -145,12 +150,13 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before anything is drawn
     judged = options.base in EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
     shots = shots_of(prompts, options.samples, options.seed)
-    pictures = [ModelPictures(options.out / model.folder, shots) for model in models]
-    notes = _draw(options, models, pictures, prompts)
+    pictures = [_pictures(options, model, shots) for model in models]
+    notes = _draw(options, models, pictures)
 
     load = cache(options.load_scorers)
+    scoring = cache(partial(_scoring, load, options.batch_size, judged))
     measured = [
-        _measured(options, model, of_model, load, judged) for model, of_model in zip(models, pictures, strict=True)
+        _measured(options, model, of_model, scoring, load) for model, of_model in zip(models, pictures, strict=True)
     ]
     if this_process()[0].rank:
         return None
@@ -180,38 +186,32 @@ def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward
 
 
 def _draw(
-    options: CompareModelsOptions,
-    models: Sequence[ComparedModel],
-    pictures: Sequence[ModelPictures],
-    prompts: Sequence[str],
+    options: CompareModelsOptions, models: Sequence[ComparedModel], pictures: Sequence[ModelPictures]
 ) -> list[str]:
     """Draw what is left; what speaks against a base model, in sentences."""
     share, wait = this_process()
-    for model, of_model in zip(models, pictures, strict=True):
-        of_model.check(_depends_on(options, model, prompts))
-    wait()  # a process that is ahead must not draw before the others have looked
     called = str(emoji.DATA / "pipeline") if options.base == "emoji" else options.base  # as its cards call it
     doubts = [base_doubt(model, called) for model in models]
-    sizes = (options.batch_size, share)
     for model, of_model in zip(models[1:], pictures[1:], strict=True):
-        if of_model.left(*sizes):
+        if of_model.left(share):
             load_model(options, model)  # what cannot be loaded shows before hours of drawing
     for model, of_model in zip(models, pictures, strict=True):
-        of_model.draw(partial(load_model, options, model), options.batch_size, options.call(), share)
+        of_model.draw(partial(load_model, options, model), options.call(), share)
     wait()
+    for of_model in pictures:
+        of_model.store.read()
     return [doubt for doubt in doubts if doubt]
 
 
-def _depends_on(options: CompareModelsOptions, model: ComparedModel, prompts: Sequence[str]) -> dict[str, object]:
-    """What a model's pictures depend on; not on how many there are."""
-    return {
-        "model": model.fingerprint or model.place,
-        "base": options.base,
-        "prompts": hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
-        "seed": options.seed,
-        "dtype": options.dtype,
-        "call": options.call(),
-    }
+def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequence[Shot]) -> ModelPictures:
+    """Where a model's pictures are, with what they depend on by content; not on how many there are."""
+    folder = options.out / model.folder
+    store = Store(folder / ".drawn")
+    digests, load = FileDigests(store), partial(load_model, options, model)
+    weights = content_of(model.place, digests, load)
+    base = [] if model.kind == "pipeline" else content_of(options.base, digests, load)
+    context = key_of(model.kind, weights, base, options.dtype, options.call(), machine(checked_device(options.device)))
+    return ModelPictures(folder, shots, store, context, options.batch_size)
 
 
 def load_model(options: CompareModelsOptions, model: ComparedModel) -> Pipeline:
@@ -247,30 +247,25 @@ def _measured(
     options: CompareModelsOptions,
     model: ComparedModel,
     pictures: ModelPictures,
+    scoring: Callable[[Share], BatchScores],
     load: Callable[[Share], Mapping[str, Scorer]],
-    judged: bool,
 ) -> Measured | None:
     """Scores and distances of a model's pictures; None on all processes but the first."""
-    drawn = (pictures.folder / "drawn.json").read_text(encoding="utf-8")
-    kept = ("scorers", "checkpoints", "dtype", "samples")
-    noted = {"drawn": drawn} | {name: str(getattr(options, name)) for name in kept}
-    columns = [*options.scorer_names, *(EMOJI_JUDGES if judged else ())]
-    scoring = partial(_scoring, load, options.batch_size, judged)
-    table = kept_scores(pictures.folder, pictures.rows, pictures.rows, scoring, columns, noted, options)
+    share = this_process()[0]
+    columns = scoring(share).names
+    table = kept_scores(pictures.folder, pictures.rows, len(pictures.shots), scoring, columns, options)
     if table is None:
         return None
     scores = table.set_index("image")[columns].reindex([shot.file for shot in pictures.shots])
-    return Measured(model, scores, _distances(options, pictures, load, noted))
+    distances = _distances(options, pictures, scoring(share).context, load(share))
+    pictures.keep([*distances])
+    known = np.array(list(distances.values()), dtype=np.float64) if distances else None
+    return Measured(model, scores, known)
 
 
-def _scoring(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, judged: bool, share: Share) -> Score:
-    """The function that scores a batch with every scorer, and with the emoji world's judge where that was asked."""
-    score = scoring_with(load, batch_size, share)
-
-    def both(pictures: list[Picture], prompts: list[str]) -> dict[str, Sequence[float]]:
-        return {**score(pictures, prompts), **(_judged(pictures, prompts) if judged else {})}
-
-    return both
+def _scoring(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, judged: bool, share: Share) -> BatchScores:
+    """What scores, with the emoji world's judge where that was asked."""
+    return BatchScores(load(share), batch_size, _judged, EMOJI_JUDGES if judged else ())
 
 
 def _judged(pictures: Sequence[Picture], prompts: Sequence[str]) -> dict[str, list[float]]:
@@ -288,23 +283,21 @@ def _embedder(options: CompareModelsOptions) -> str | None:
 
 
 def _distances(
-    options: CompareModelsOptions,
-    pictures: ModelPictures,
-    load: Callable[[Share], Mapping[str, Scorer]],
-    noted: Mapping[str, str],
-) -> NDArray[np.float64] | None:
-    """Mean pairwise distance within each prompt, kept in `diversity.json`."""
+    options: CompareModelsOptions, pictures: ModelPictures, context: str, scorers: Mapping[str, Scorer]
+) -> dict[str, float | None]:
+    """Mean pairwise distance within each prompt, by its key in the store."""
     name = _embedder(options)
+    found: dict[str, float | None] = {}
     if name is None:
-        return None
-    path, depends_on = pictures.folder / "diversity.json", {**noted, "scorer": name}
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if kept.get("depends_on") != depends_on or None in kept["distances"]:  # what was broken may have been drawn again
-        paths = [pictures.path(shot) for shot in pictures.shots]
-        found = distances_within(load(this_process()[0])[name], paths, options.samples)
-        kept = {"depends_on": depends_on, "distances": found}
-        write_json(path, kept)
-    return np.array(kept["distances"], dtype=np.float64)
+        return found
+    for shots in tqdm(list(chunks(pictures.shots, options.samples)), desc="embedding", unit="prompt"):
+        paths = [pictures.path(shot) for shot in shots]
+        key = key_of("distance", context, name, shots[0].number, [pictures.digest(path) for path in paths])
+        found[key] = pictures.store.get(key)
+        if found[key] is None and (distance := distance_within(scorers[name], paths)) is not None:
+            pictures.store.add({key: distance})
+            found[key] = distance
+    return found
 
 
 def _with_totals(measured: Measured, names: Sequence[str], rewards: Mapping[str, CombinedReward]) -> Measured:

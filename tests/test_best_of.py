@@ -1,4 +1,5 @@
 import csv
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import save_file
 
 from fergi_reward import emoji, tiny
 from fergi_reward.best_of import best_of_n
@@ -15,8 +17,10 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import to_pixels
+from fergi_reward.locks import owned
 from fergi_reward.rendering import render
 from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.trainers.lora import add_lora, save_lora
 
 PROMPTS = ["a apple on a green background", "a cat on a red background", "a house on a white background"]
@@ -116,19 +120,109 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(prompts, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-m", "fergi_reward", "best-of", "--prompts", str(prompts), *OPTIONS]
     process = subprocess.Popen([*command, "--out", str(killed)], stderr=subprocess.DEVNULL)
-    while not any(path.stat().st_size for path in killed.glob(".journal/*.jsonl")) and process.poll() is None:
+    while not any(path.stat().st_size for path in killed.glob(".journal/*.lines")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "scores.csv").exists()
     assert best_of("--prompts", prompts, *OPTIONS, "--out", killed).exit_code == 0
     assert best_of("--prompts", prompts, *OPTIONS, "--out", whole).exit_code == 0
-    for ours, theirs in zip(rows_of(killed), rows_of(whole), strict=True):
-        assert float(ours.pop("reward")) == pytest.approx(float(theirs.pop("reward")), abs=1e-3)
-        assert (ours["picture"], ours["seed"], ours["chosen"]) == (theirs["picture"], theirs["seed"], theirs["chosen"])
-    other = best_of("--prompts", prompts, *OPTIONS, "--out", killed, "--seed", "1")
-    assert other.exit_code == 2
-    assert "holds scores of a run with other options" in other.stderr
+    assert contents(killed) == contents(whole)
+
+
+def contents(folder):
+    """All that is to be seen in a folder of results."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0][0] != "."]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def other_calibration(world):
+    text = (world / "weights.json").read_text()
+    (world / "weights.json").write_text(text.replace('"weight": 0.', '"weight": -1.'))
+
+
+def other_adapter(world):
+    shutil.rmtree(world / "lora")
+    save_adapter(world / "lora", 0.2)
+
+
+def other_pipeline(world):
+    pipeline = emoji.load_pipeline()
+    for parameter in pipeline.unet.parameters():
+        parameter.data *= 0.97
+    pipeline.save_pretrained(world / "pipeline")
+
+
+def other_checkpoint(world):
+    scorer = load_scorer("pickscore", world / "pickscore")
+    scorer.model.logit_scale.data += 0.1
+    save_file(scorer.model.state_dict(), world / "pickscore" / "model.safetensors")
+
+
+def other_prompts(world):
+    first, *_ = (world / "prompts.txt").read_text().splitlines()
+    (world / "prompts.txt").write_text("\n".join([first, "a dog on a red background"]))
+
+
+def deleted_and_altered(world):
+    pictures = sorted((world / "out" / "best").iterdir())
+    pictures[0].unlink()
+    Image.new("RGB", (32, 32)).save(pictures[1])
+
+
+def save_adapter(folder, size):
+    pipeline = emoji.load_pipeline()
+    for parameter in add_lora(pipeline, rank=2, alpha=2, seed=0):
+        parameter.data += size
+    save_lora(pipeline, folder)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """All that `best-of` is given, in one folder, and what it then makes of it in `out`."""
+    world = tmp_path_factory.mktemp("inputs")
+    shutil.copytree(emoji.DATA / "pipeline", world / "pipeline")
+    shutil.copytree(emoji.checkpoints()["pickscore"], world / "pickscore")
+    shutil.copy(emoji.CALIBRATION, world / "weights.json")
+    save_adapter(world / "lora", 0.1)
+    (world / "prompts.txt").write_text("\n".join(PROMPTS))
+    assert draw(world, world / "out").exit_code == 0
+    return world
+
+
+def draw(world, out):
+    given = {name: world / file for name, file in [("--model", "pipeline"), ("--lora", "lora")]}
+    given |= {"--prompts": world / "prompts.txt", "--calibration": world / "weights.json", "--out": out}
+    given |= {"--scorers": "pickscore", "--checkpoint": f"pickscore={world / 'pickscore'}"}
+    options = [text for pair in given.items() for text in pair]
+    return best_of(*options, "--n", 2, "--steps", 1, "--guidance-scale", 1, "--batch-size", 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [other_calibration, other_adapter, other_pipeline, other_checkpoint, other_prompts, deleted_and_altered],
+    ids=lambda change: change.__name__,
+)
+def test_what_is_under_the_same_path_is_known_by_its_content(inputs, tmp_path, change):
+    world = shutil.copytree(inputs, tmp_path / "world")
+    before = contents(world / "out")
+    change(world)
+    assert draw(world, world / "out").exit_code == 0
+    assert draw(world, tmp_path / "whole").exit_code == 0
+    assert contents(world / "out") == contents(tmp_path / "whole")
+    assert (contents(world / "out") == before) == (change is deleted_and_altered)
+
+
+def test_nothing_is_drawn_twice(inputs, tmp_path, monkeypatch):
+    world = shutil.copytree(inputs, tmp_path / "world")
+    monkeypatch.setattr("fergi_reward.best_of_program._draw", None)
+    assert draw(world, world / "out").exit_code == 0
+
+
+def test_a_second_run_on_one_output_is_refused(inputs):
+    with owned(inputs / "out"):
+        refused = draw(inputs, inputs / "out")
+    assert refused.exit_code == 2 and "is writing" in refused.stderr
 
 
 def test_an_adapter_changes_the_pictures_and_one_of_another_model_is_refused(prompts, tmp_path):

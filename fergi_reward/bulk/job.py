@@ -2,20 +2,22 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from fergi_reward.bulk.journal import Journal
 from fergi_reward.bulk.manifest import Row
-from fergi_reward.bulk.results import Outcome, write_results
-from fergi_reward.bulk.scoring import Engine, Score, Share, in_this_process, score_rows
+from fergi_reward.bulk.results import Further, Outcome, write_results
+from fergi_reward.bulk.scoring import Engine, Load, RowKeys, Share, in_this_process, score_rows
 from fergi_reward.devices import named_device
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.locks import owned
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.store import Store
 
 
 @dataclass(frozen=True)
@@ -68,44 +70,64 @@ class ScoringOptions:
 def score_into(
     out: Path,
     rows: Callable[[], Iterator[Row]],
-    index: Callable[[], Iterator[Row]],
-    score: Callable[[Share], Score],
+    total: int,
+    load: Load,
     columns: Sequence[str],
-    noted: Mapping[str, str],
     options: ScoringOptions,
+    *,
+    further: Further | None = None,
     engine: Engine = in_this_process,
+    keep: bool = False,
 ) -> Outcome | None:
     """Score every row that is left, and write the table when all of them are there.
 
     Args:
-        out: A `.parquet` or `.csv` file.
+        out: A `.parquet` or `.csv` file; who calls this owns it.
         rows: Streams the rows anew at every call.
-        index: The same rows; their pictures are not looked at.
-        score: What scores, for this process.
-        columns: Names of the scores.
-        noted: What the scores depend on: a journal of something else is not gone on with.
+        total: How many rows there are.
+        load: Loads what scores, for this process.
+        columns: Names of the scores, then of what `further` gives.
         options: How the scorers are run.
-        engine: Where they are run.
+        further: As in `write_results`.
+        engine: Where the scorers are run.
+        keep: The scores of these rows stay in the store, for a run with other pictures or prompts.
 
     Returns:
         How many rows were scored and how many could not be; None on all processes but the first.
     """
-    total = sum(1 for _ in index())
     share, wait = this_process()
-    scored = engine(score, options.workers, share)
-    journal = journal_of(out, noted)
-    score_rows(rows, scored, journal, total=total, batch_size=options.batch_size, share=share)
+    with engine(load, options.workers, share) as running:
+        keys = RowKeys(Store(store_folder(out)), running.context)
+        kept = score_rows(rows, running, keys, total=total, batch_size=options.batch_size, share=share)
     wait()
-    return write_results(index(), columns, journal, out) if share.rank == 0 else None
+    if share.rank:
+        return None
+    keys.store.read()
+    outcome = replace(write_results(rows(), columns, keys, out, further), kept=kept)
+    if keep:
+        paths = (row.source for row in rows() if isinstance(row.source, Path))
+        keys.store.keep([*map(keys.of, rows()), *keys.digests.keys(paths)])
+    else:
+        keys.store.delete()
+    return outcome
 
 
-def journal_of(out: Path, noted: Mapping[str, str]) -> Journal:
-    """What was scored so far of a table.
+def store_folder(out: Path) -> Path:
+    """Where the scores of a table are kept while it is not complete."""
+    return out.with_name(f".{out.name}.journal")
+
+
+@contextmanager
+def owned_by_one_run(out: Path) -> Iterator[None]:
+    """The first of the processes of this run owns `out`; the others begin when it does.
 
     Raises:
-        FergiRewardError: It is that of something else.
+        FergiRewardError: Another run writes it.
     """
-    return Journal(out.with_name(f".{out.name}.journal"), noted)
+    share, wait = this_process()
+    with nullcontext() if share.rank else owned(out):
+        wait()
+        yield
 
 
 def this_process() -> tuple[Share, Callable[[], None]]:

@@ -1,7 +1,7 @@
 """`score --engine ray`: batches through workers on a Ray cluster, by Ray Data.
 
 One task on this machine streams the batches, a pool of workers scores them with the function that scores in one
-process, and what they find goes into the journal here, as it arrives. A worker that dies is started again, with its
+process, and what they find goes into the store here, as it arrives. A worker that dies is started again, with its
 batches.
 """
 
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fergi_reward.bulk.journal import Entries
-from fergi_reward.bulk.scoring import Batch, Score, Scored, Share, scored_batches
+from fergi_reward.bulk.batch_scores import BatchScores
+from fergi_reward.bulk.scoring import Batch, Found, Load, Running, Share, scored_batches
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.scorers.base import T
 
 if TYPE_CHECKING:
     from ray.data import DataContext, Dataset
@@ -30,16 +31,17 @@ if TYPE_CHECKING:
 BATCHES_PER_TASK = 8
 
 
-def on_ray(score: Callable[[Share], Score], workers: int, share: Share) -> Scored:
+@contextmanager
+def on_ray(load: Load, workers: int, share: Share) -> Iterator[Running]:
     """Score on the Ray cluster of RAY_ADDRESS, else of this machine, else on one started for this.
 
     Args:
-        score: What makes numbers of pictures and prompts; loaded once by each worker.
+        load: Loads the scorers, once in each worker.
         workers: Threads in each worker that decode the next images meanwhile.
         share: That of the only process: the workers share the batches.
 
     Raises:
-        FergiRewardError: There are several processes, or there is no Ray.
+        FergiRewardError: There are several processes, there is no Ray, or it cannot go on.
     """
     if share.processes > 1:
         raise FergiRewardError(
@@ -47,27 +49,19 @@ def on_ray(score: Callable[[Share], Score], workers: int, share: Share) -> Score
             "without accelerate launch or torchrun"
         )
     try:
-        import ray.data  # noqa: F401
+        from ray.data.exceptions import ExecutionTimeoutError
+        from ray.exceptions import ActorDiedError, RayError
     except ImportError as error:
         raise MissingDependencyError("ray", "--engine ray", "ray") from error
-    return lambda batches: _scored(batches, score, workers)
-
-
-def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Score], workers: int) -> Iterator[Entries]:
-    from ray.data.exceptions import ExecutionTimeoutError
-    from ray.exceptions import ActorDiedError, RayError
-
     with _cluster(), _quiet_data() as context:
         try:
-            for block in _dataset(batches, score, workers).iter_batches(batch_size=None, prefetch_batches=0):
-                for pickled in block["entries"]:
-                    yield _checked(pickle.loads(pickled))
+            pool = _pool()
+            yield Running(_context(load, pool), lambda batches: _scored(batches, load, workers, pool))
         except ActorDiedError as error:
-            raise FergiRewardError(
-                f"no worker can start on Ray ({str(error).strip().splitlines()[-1]}): every node needs this version of "
-                "fergi-reward with the extra ray"
-            ) from error
+            raise _no_worker(error) from error
         except RayError as error:
+            if "ModuleNotFoundError" in str(error):
+                raise _no_worker(error) from error
             raise FergiRewardError(
                 f"Ray could not go on ({str(error).strip().splitlines()[-1]}): what is scored is kept, run this again"
             ) from error
@@ -79,18 +73,48 @@ def _scored(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Sco
             ) from error
 
 
-def _dataset(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Score], workers: int) -> "Dataset":
-    """The entries to come, a batch a row, in the order in which they are found."""
+def _no_worker(error: Exception) -> FergiRewardError:
+    return FergiRewardError(
+        f"no worker can start on Ray ({str(error).strip().splitlines()[-1]}): every node needs this version of "
+        "fergi-reward with the extra ray"
+    )
+
+
+def _context(load: Load, pool: "_Pool") -> str:
+    """What the scores of a worker depend on: one worker loads the scorers, to say it."""
+    import ray
+
+    asked = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_calls=1)(_loaded_context)
+    (context,) = _checked(ray.get(asked.remote(load, torch.get_num_threads(), Path.cwd())))
+    return str(context)
+
+
+def _loaded_context(load: Load, threads: int, folder: Path) -> "tuple[str] | str":
+    """The context, or as an error would be tried again, the sentence of one."""
+    try:
+        return (_loaded(load, threads, folder).context,)
+    except FergiRewardError as error:
+        return str(error)
+
+
+def _scored(batches: Callable[[], Iterator[Batch]], load: Load, workers: int, pool: "_Pool") -> Iterator[Found]:
+    """What comes of each batch, in the order in which they are done."""
+    for block in _dataset(batches, load, workers, pool).iter_batches(batch_size=None, prefetch_batches=0):
+        for pickled in block["found"]:
+            yield _checked(pickle.loads(pickled))
+
+
+def _dataset(batches: Callable[[], Iterator[Batch]], load: Load, workers: int, pool: "_Pool") -> "Dataset":
+    """What is to come, a batch a row."""
     import ray
 
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    pool = _pool()
     return (
         ray.data.from_items([0], override_num_blocks=1)
         .map_batches(_Reader(batches), num_cpus=0, label_selector=here)
         .map_batches(
             _Worker,
-            fn_constructor_args=(score, workers, torch.get_num_threads(), Path.cwd()),
+            fn_constructor_args=(load, workers, torch.get_num_threads(), Path.cwd()),
             batch_size=BATCHES_PER_TASK,
             compute=ray.data.ActorPoolStrategy(size=pool.size),
             num_gpus=pool.gpus,
@@ -99,8 +123,8 @@ def _dataset(batches: Callable[[], Iterator[Batch]], score: Callable[[Share], Sc
     )
 
 
-def _checked(found: Entries | str) -> Entries:
-    """The entries of a batch, unless they are why a worker cannot work."""
+def _checked(found: T | str) -> T:
+    """What a worker found, unless it is why it cannot work."""
     if isinstance(found, str):
         raise FergiRewardError(found)
     return found
@@ -122,34 +146,36 @@ class _Worker:
     """Loads the scorers when its first batch comes, and scores.
 
     Args:
-        score: What makes numbers of pictures and prompts.
+        load: Loads the scorers.
         workers: Threads that decode.
         threads: Threads that compute, as many as in the process that asks: the last bit of a score depends on it.
         folder: Where the command was given, for relative paths.
     """
 
-    def __init__(self, score: Callable[[Share], Score], workers: int, threads: int, folder: Path) -> None:
-        self.load, self.workers, self.threads, self.folder = score, workers, threads, folder
-        self.score: Score | None = None
+    def __init__(self, load: Load, workers: int, threads: int, folder: Path) -> None:
+        self.load, self.workers, self.threads, self.folder = load, workers, threads, folder
+        self.scores: BatchScores | None = None
 
     def __call__(self, block: Mapping[str, Any]) -> Iterator[dict[str, list[bytes]]]:
-        """The entries of each batch or, as an error would be tried again, the sentence of one."""
+        """What comes of each batch or, as an error would be tried again, the sentence of one."""
         try:
-            self.score = self.score or self._loaded()
-            for entries in scored_batches(map(pickle.loads, block["batch"]), self.score, self.workers):
-                yield {"entries": [pickle.dumps(entries)]}
+            self.scores = self.scores or _loaded(self.load, self.threads, self.folder)
+            for found in scored_batches(map(pickle.loads, block["batch"]), self.scores, self.workers):
+                yield {"found": [pickle.dumps(found)]}
         except FergiRewardError as error:
-            yield {"entries": [pickle.dumps(str(error))]}
+            yield {"found": [pickle.dumps(str(error))]}
 
-    def _loaded(self) -> Score:
-        torch.set_num_threads(self.threads)
-        try:
-            os.chdir(self.folder)
-        except OSError as error:
-            raise FergiRewardError(
-                f"a worker on Ray cannot enter {self.folder} ({error}): every node needs the pictures at the same place"
-            ) from error
-        return self.load(Share())
+
+def _loaded(load: Load, threads: int, folder: Path) -> BatchScores:
+    """The scorers of a worker."""
+    torch.set_num_threads(threads)
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise FergiRewardError(
+            f"a worker on Ray cannot enter {folder} ({error}): every node needs the pictures at the same place"
+        ) from error
+    return load(Share())
 
 
 @dataclass(frozen=True)

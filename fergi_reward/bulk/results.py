@@ -1,31 +1,40 @@
-"""The journal -> one table, in the order of the manifest, and what could not be scored beside it."""
+"""A store of scores -> one table, in the order of the manifest, and what could not be scored beside it."""
 
-import shutil
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fergi_reward.bulk.journal import Journal
 from fergi_reward.bulk.manifest import Row
+from fergi_reward.bulk.scoring import RowKeys, error_key
 from fergi_reward.csv_files import csv_line
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 
 HELD_ROWS = 10_000
 Write = Callable[[Mapping[str, Any]], None]
+# Rows with their scores by name -> what is added to each row.
+Further = Callable[[Sequence[dict[str, Any]]], dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many images were scored, and how many could not be."""
+    """What came of a run.
+
+    Attributes:
+        scored: Images with scores.
+        failed: Images without.
+        kept: Rows whose scores an earlier run had found; of several processes, those of the first.
+    """
 
     scored: int
     failed: int
+    kept: int = 0
 
 
 def errors_file(out: Path) -> Path:
@@ -33,24 +42,28 @@ def errors_file(out: Path) -> Path:
     return out.with_suffix(".errors.csv")
 
 
-def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal, out: Path) -> Outcome:
-    """Merge the journal into the output and its `errors_file`, and delete it.
+def write_results(
+    rows: Iterable[Row], columns: Sequence[str], keys: RowKeys, out: Path, further: Further | None = None
+) -> Outcome:
+    """Write the table and its `errors_file`.
 
     Args:
         rows: The manifest again.
-        columns: Names of the scores.
-        journal: Every row of it.
+        columns: Names of the scores in the store, then of what `further` gives.
+        keys: Where the scores of every row are.
         out: A `.parquet` or `.csv` file: `image`, `prompt`, what the manifest carries, and a column per score.
+        further: What follows from the scores.
 
     Returns:
         The counts; where every image was scored there is no `errors_file`.
 
     Raises:
-        FergiRewardError: The journal lacks a row, or a file cannot be written.
+        FergiRewardError: A picture has changed since it was scored, or a file cannot be written.
     """
-    errors, rows = errors_file(out), iter(rows)
-    first = list(islice(rows, 1))
+    errors, stream = errors_file(out), iter(rows)
+    first = list(islice(stream, 1))
     texts = ["image", "prompt", *(first[0].carried if first else ())]
+    stream = chain(first, stream)
     scored = failed = 0
     with (
         written_whole(out) as table,
@@ -59,26 +72,42 @@ def write_results(rows: Iterable[Row], columns: Sequence[str], journal: Journal,
         file.open("w", encoding="utf-8", newline="") as lines,
     ):
         lines.write(csv_line([*texts, "error"]))
-        for row, entry in _paired(chain(first, rows), journal):
-            known = {"image": row.image, "prompt": row.prompt, **row.carried}
-            if "error" in entry:
-                lines.write(csv_line([*known.values(), entry["error"]]))
-                failed += 1
-            else:
-                write(known | entry["scores"])
-                scored += 1
+        while part := list(islice(stream, HELD_ROWS)):
+            for found in _completed([_row(row, columns, keys) for row in part], columns, further):
+                if "error" in found:
+                    lines.write(csv_line([*(found[name] for name in texts), found["error"]]))
+                    failed += 1
+                else:
+                    write(found)
+                    scored += 1
     if not failed:
         errors.unlink()
-    shutil.rmtree(journal.folder)
     return Outcome(scored, failed)
 
 
-def _paired(rows: Iterable[Row], journal: Journal) -> Iterator[tuple[Row, dict[str, Any]]]:
-    """Each row with its entry; both come in the order of the numbers."""
-    for row, found in zip_longest(rows, journal.merged()):
-        if row is None or found is None or row.number != found[0]:
-            raise FergiRewardError(f"the journal in {journal.folder} is not that of these rows: run this again")
-        yield row, found[1]
+def _row(row: Row, columns: Sequence[str], keys: RowKeys) -> dict[str, Any]:
+    """A row of the table, or with its `error`."""
+    key, named = keys.of(row), {"image": row.image, "prompt": row.prompt, **row.carried}
+    scores = keys.store.get(key)
+    if scores is not None:
+        return named | dict(zip(columns, scores, strict=False))
+    error = keys.store.get(error_key(key))
+    if error is None:
+        raise FergiRewardError(f"{row.image} has changed since it was scored: run this again, the other rows are kept")
+    return named | {"error": error}
+
+
+def _completed(
+    found: list[dict[str, Any]], columns: Sequence[str], further: Further | None
+) -> Iterator[dict[str, Any]]:
+    """The rows with what follows from their scores, which must be finite too."""
+    good = [row for row in found if "error" not in row]
+    added = further(good) if further and good else {}
+    for place, row in enumerate(good):
+        row.update({name: values[place] for name, values in added.items()})
+    for row in found:
+        wrong = [name for name in columns if not math.isfinite(row.get(name, 0))]
+        yield row | {"error": f"{wrong[0]} gave {row[wrong[0]]}"} if wrong else row
 
 
 def table_writer(path: Path, texts: Sequence[str], scores: Sequence[str]) -> AbstractContextManager[Write]:

@@ -1,21 +1,21 @@
 """`fergi-reward score`: from options to a table of scores, on one process or several."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from fergi_reward.bulk.job import ScoringOptions, score_into
+from fergi_reward.bulk.batch_scores import BatchScores
+from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, score_into
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
-from fergi_reward.bulk.results import Outcome
+from fergi_reward.bulk.results import Further, Outcome
 from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.images import Picture
 from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
-from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import term_name
 
 
@@ -60,10 +60,17 @@ def run(options: BulkOptions) -> Outcome | None:
     Raises:
         FergiRewardError: An option, the manifest, a checkpoint or the calibration cannot be used.
     """
-    kept = ("images", "prompts", "scorers", "checkpoints", "calibration", "dtype")
-    noted = {name: str(value) for name, value in asdict(options).items() if name in kept}
-    scoring, engine = partial(_scoring, options), _engine(options.engine)
-    return score_into(options.out, options.rows, options.rows, scoring, options.columns(), noted, options, engine)
+    further = _rewards_of(options.calibration, options.scorer_names) if options.calibration is not None else None
+    with owned_by_one_run(options.out):
+        total, engine = sum(1 for _ in options.rows()), _engine(options.engine)
+        load = partial(_load, options)
+        return score_into(
+            options.out, options.rows, total, load, options.columns(), options, further=further, engine=engine
+        )
+
+
+def _load(options: BulkOptions, share: Share) -> BatchScores:
+    return BatchScores(options.load_scorers(share), options.batch_size)
 
 
 def _engine(name: str) -> Engine:
@@ -75,39 +82,14 @@ def _engine(name: str) -> Engine:
     return on_ray
 
 
-def _scoring(options: BulkOptions, share: Share) -> "_Scoring":
-    """The function that scores a batch: the scorers, and the reward of those that the calibration weighs."""
-    calibration = None if options.calibration is None else Calibration.named(options.calibration)
-    weighed = [name for name in options.scorer_names if calibration and term_name(name) in calibration.scorers]
-    if calibration and weighed:
-        calibration.fit_for([term_name(name) for name in weighed])  # a missing fit shows before gigabytes are loaded
-    scorers = options.load_scorers(share)
-    reward = CombinedReward([scorers[name] for name in weighed], calibration) if calibration else None
-    return _Scoring(scorers, weighed, reward, options.batch_size)
+def _rewards_of(calibration: Path, scorers: Sequence[str]) -> Further:
+    """The function that gives the reward of those scorers that the calibration weighs."""
+    weights = Calibration.named(calibration)
+    columns = {term_name(name): name for name in scorers if term_name(name) in weights.scorers}
+    reward = CombinedReward(list(columns), weights)  # a missing fit shows before gigabytes are loaded
 
+    def rewards(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+        terms = {term: torch.tensor([row[name] for row in rows]) for term, name in columns.items()}
+        return {"reward": reward.combine(terms, [row["prompt"] for row in rows]).total.tolist()}
 
-@dataclass(frozen=True)
-class _Scoring:
-    """Scores a batch of pictures with every scorer, by name, and adds the reward of those that are weighed."""
-
-    scorers: Mapping[str, Scorer]
-    weighed: Sequence[str]
-    reward: CombinedReward | None
-    batch_size: int
-
-    def __call__(self, pictures: list[Picture], prompts: list[str]) -> dict[str, list[float]]:
-        scores = {
-            name: scorer.score(pictures, prompts, batch_size=self.batch_size) for name, scorer in self.scorers.items()
-        }
-        columns = {name: values.tolist() for name, values in scores.items()}
-        if self.reward is not None:
-            terms = {term_name(name): scores[name] for name in self.weighed}
-            columns["reward"] = _rewards(self.reward, terms, prompts)
-        return columns
-
-
-def _rewards(reward: CombinedReward, terms: Mapping[str, torch.Tensor], prompts: list[str]) -> list[float]:
-    """The rewards; NaN where a score is not finite, which the entry of that row then says."""
-    finite = torch.stack([values.isfinite() for values in terms.values()]).all(dim=0)
-    clean = {name: values.where(finite, 0) for name, values in terms.items()}
-    return reward.combine(clean, prompts).total.where(finite, torch.nan).tolist()
+    return rewards

@@ -1,128 +1,244 @@
-"""Rows -> entries of the journal: decode ahead, score batch by batch, note what cannot be scored."""
+"""Rows -> scores in a store: decode ahead, score batch by batch, note what cannot be scored."""
 
+import hashlib
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from tqdm import tqdm
 
-from fergi_reward.bulk.journal import Entries, Entry, Journal
+from fergi_reward.bulk.batch_scores import BatchScores, filled
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, open_picture
 from fergi_reward.picture_files import Room
+from fergi_reward.store import FileDigests, Store, digested, key_of, stamp
 
 Batch = list[Row]
-# Pictures and their prompts -> columns of numbers, one a picture.
-Score = Callable[[list[Picture], list[str]], Mapping[str, Sequence[float]]]
-# The batches that are left, read anew at every call -> their entries, a batch each, in any order.
-Scored = Callable[[Callable[[], Iterator[Batch]]], Iterator[Entries]]
-# Decoded, or where it is if memory holds enough of them already; or why it cannot be scored.
-Found = Picture | FergiRewardError
 
 
 @dataclass(frozen=True)
 class Share:
-    """A process's part: every so many-th batch, so that batches, and scores to the bit, are those of one process."""
+    """A process's part: every so many-th row."""
 
     rank: int = 0
     processes: int = 1
 
-    def has(self, number: int, batch_size: int) -> bool:
-        """Whether the row of this number is in it."""
-        return number // batch_size % self.processes == self.rank
+    def has(self, row: Row) -> bool:
+        """Whether the row is in it."""
+        return row.number % self.processes == self.rank
 
 
-# What scores, how many threads decode, and the share of this process -> where batches are scored.
-Engine = Callable[[Callable[[Share], Score], int, Share], Scored]
+@dataclass(frozen=True)
+class Found:
+    """What came of a batch.
+
+    Attributes:
+        rows: How many rows it had.
+        values: For the store.
+    """
+
+    rows: int
+    values: dict[str, Any]
 
 
-def in_this_process(score: Callable[[Share], Score], workers: int, share: Share) -> Scored:
-    """Score in this process; what `score` gives is loaded now.
+@dataclass(frozen=True)
+class Running:
+    """Scorers that are loaded.
+
+    Attributes:
+        context: As in `BatchScores`.
+        scored: The batches, read anew at every call -> what came of each, in any order.
+    """
+
+    context: str
+    scored: Callable[[Callable[[], Iterator[Batch]]], Iterator[Found]]
+
+
+# Loads the scorers of a process.
+Load = Callable[[Share], BatchScores]
+# What loads, how many threads decode, and the share of this process -> where batches are scored.
+Engine = Callable[[Load, int, Share], AbstractContextManager[Running]]
+
+
+@contextmanager
+def in_this_process(load: Load, workers: int, share: Share) -> Iterator[Running]:
+    """Score in this process.
 
     Args:
-        score: What makes numbers of pictures and prompts.
+        load: Loads the scorers.
         workers: Threads that decode the next images meanwhile.
         share: This process's part.
     """
-    loaded = score(share)
-    return lambda batches: scored_batches(batches(), loaded, workers)
+    scores = load(share)
+    yield Running(scores.context, lambda batches: scored_batches(batches(), scores, workers))
+
+
+@dataclass(frozen=True)
+class RowKeys:
+    """The keys of rows in a store.
+
+    Attributes:
+        store: Of their scores.
+        context: As in `BatchScores`.
+    """
+
+    store: Store
+    context: str
+    digests: FileDigests = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digests", FileDigests(self.store))
+
+    def of(self, row: Row) -> str:
+        """The key of a row's scores."""
+        return _key(self.context, self._picture(row), row.prompt)
+
+    def done(self, row: Row) -> bool:
+        """Whether the row's scores are known."""
+        return len(self.store) > 0 and self.of(row) in self.store
+
+    def _picture(self, row: Row) -> str:
+        try:
+            return hashlib.sha256(row.source).hexdigest() if isinstance(row.source, bytes) else self.digests(row.source)
+        except (OSError, ValueError):
+            return _unreadable(row)
+
+
+def error_key(key: str) -> str:
+    """Where it is kept why a row has no scores: it is tried again at every run."""
+    return f"{key}!"
 
 
 def score_rows(
-    rows: Callable[[], Iterator[Row]], scored: Scored, journal: Journal, *, total: int, batch_size: int, share: Share
-) -> None:
-    """Score the rows that the journal does not hold yet, with a progress bar.
+    rows: Callable[[], Iterator[Row]], running: Running, keys: RowKeys, *, total: int, batch_size: int, share: Share
+) -> int:
+    """Score the rows of this process that the store does not hold yet, with a progress bar.
 
     Args:
         rows: Streams the rows anew, in order, at every call.
-        scored: Where they are scored.
-        journal: Where results go, batch by batch.
+        running: Where they are scored.
+        keys: Where results go, batch by batch.
         total: How many rows there are, for the bar.
         batch_size: Images at a time.
         share: This process's part.
+
+    Returns:
+        How many of its rows the store held already.
     """
-    done = journal.done()
-    mine, already = (sum(share.has(number, batch_size) for number in numbers) for numbers in (range(total), done))
-    with (
-        journal.appending(share.rank) as append,
-        tqdm(total=mine, initial=already, desc="scoring", unit="image", disable=share.rank != 0) as bar,
-    ):
-        for entries in scored(partial(_batches, rows, batch_size, share, done)):
-            append(entries)
-            bar.update(len(entries))
+    kept = sum(keys.done(row) for row in rows() if share.has(row)) if len(keys.store) else 0
+    mine = len(range(share.rank, total, share.processes))
+    with tqdm(total=mine, initial=kept, desc="scoring", unit="image", disable=share.rank != 0) as bar:
+        for found in running.scored(partial(_left, rows, keys, batch_size, share)):
+            keys.store.add(found.values)
+            bar.update(found.rows)
+    return kept
 
 
-def _batches(rows: Callable[[], Iterator[Row]], size: int, share: Share, done: Container[int]) -> Iterator[Batch]:
-    """This share's batches, without the rows that are done."""
-    stream = rows()
-    while batch := list(islice(stream, size)):
-        left = [row for row in batch if share.has(row.number, size) and row.number not in done]
-        if left:
-            yield left
+def _left(rows: Callable[[], Iterator[Row]], keys: RowKeys, size: int, share: Share) -> Iterator[Batch]:
+    """Batches of this share's rows, without those that are done."""
+    left = (row for row in rows() if share.has(row) and not keys.done(row))
+    while batch := list(islice(left, size)):
+        yield batch
 
 
-def scored_batches(batches: Iterable[Batch], score: Score, workers: int) -> Iterator[Entries]:
-    """The entries of each batch; while one is scored, `workers` threads decode the next."""
+def scored_batches(batches: Iterable[Batch], scores: BatchScores, workers: int) -> Iterator[Found]:
+    """What comes of each batch; while one is scored, `workers` threads decode the next."""
     with ThreadPoolExecutor(workers) as pool:
-        for batch, pictures in _decoded(batches, pool):
-            numbers = [row.number for row in batch]
-            yield list(zip(numbers, _score_batch(batch, pictures, score), strict=True))
+        for batch in _opened(batches, pool):
+            good = [one for one in batch if one.picture is not None]
+            values: dict[str, Any] = {
+                error_key(one.key(scores.context)): one.error for one in batch if one.picture is None
+            }
+            for one in batch:
+                values |= one.noted
+            for one, found in zip(good, _scored(good, scores), strict=True):
+                key = one.key(scores.context)
+                values[error_key(key) if isinstance(found, str) else key] = found
+            yield Found(len(batch), values)
 
 
-def _decoded(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[tuple[Batch, list[Found]]]:
+@dataclass(frozen=True)
+class _Opened:
+    """A row with its picture or why it has none, and the digest of the picture's bytes."""
+
+    row: Row
+    digest: str
+    picture: Picture | None = None
+    error: str = ""
+    noted: dict[str, str] = field(default_factory=dict)
+
+    def key(self, context: str) -> str:
+        return _key(context, self.digest, self.row.prompt)
+
+
+def _opened(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[list[_Opened]]:
     """Batches with their pictures; while one is scored, the next is decoded."""
-    waiting: tuple[Batch, list[Future[Found]]] | None = None
+    waiting: list[Future[_Opened]] = []
     for batch in batches:
         room = Room()
-        following = batch, [pool.submit(_open, row, room) for row in batch]
+        following = [pool.submit(_open, row, room) for row in batch]
         if waiting:
-            yield waiting[0], [picture.result() for picture in waiting[1]]
+            yield [one.result() for one in waiting]
         waiting = following
     if waiting:
-        yield waiting[0], [picture.result() for picture in waiting[1]]
+        yield [one.result() for one in waiting]
 
 
-def _open(row: Row, room: Room) -> Found:
-    """The picture, decoded if there is room for it; else each scorer decodes it when its turn comes."""
+def _open(row: Row, room: Room) -> _Opened:
+    """Decode a picture; its digest is that of the bytes that were decoded.
+
+    Where there is no room for it, each scorer decodes it when its turn comes.
+    """
+    digest, noted = _unreadable(row), dict[str, str]()
     try:
-        image = open_picture(row.source)
-        return image if room.has(image) else row.source
+        row.prompt.encode()
+        if isinstance(row.source, bytes):
+            digest = hashlib.sha256(row.source).hexdigest()
+            picture = open_picture(row.source)
+            return _Opened(row, digest, picture if room.has(picture) else row.source)
+        if row.source.is_file():
+            before = stamp(row.source)
+            digest, noted = digested(row.source)
+            picture = open_picture(row.source)
+            if stamp(row.source) != before:
+                raise FergiRewardError(f"{row.source} changed while it was read: run this again")
+            return _Opened(row, digest, picture if room.has(picture) else row.source, noted=noted)
+        raise FergiRewardError(f"there is no file {row.source}")
+    except UnicodeEncodeError:
+        return _Opened(row, digest, error="the prompt holds half a character (a lone surrogate): write it anew")
+    except (FergiRewardError, OSError, ValueError) as error:
+        return _Opened(row, digest, error=str(error), noted=noted)
+
+
+def _scored(good: list[_Opened], scores: BatchScores) -> list[list[float] | str]:
+    """The scores of each picture, or why it has none; a batch that fails is tried picture by picture."""
+    if not good:
+        return []
+    full = filled(good, scores.batch_size)
+    try:
+        columns = scores([one.picture for one in full if one.picture is not None], [one.row.prompt for one in full])
     except FergiRewardError as error:
-        return error
+        if len(good) == 1:
+            return [str(error)]
+        return [found for one in good for found in _scored([one], scores)]
+    rows = zip(*columns.values(), strict=True)
+    return [_finite(dict(zip(columns, values, strict=True))) for values, _ in zip(rows, good, strict=False)]
 
 
-def _score_batch(batch: Batch, pictures: list[Found], score: Score) -> list[Entry]:
-    """An entry a row: its scores, or why it has none."""
-    entries: list[Entry] = [{"error": str(picture)} for picture in pictures]
-    good = [(place, picture) for place, picture in enumerate(pictures) if not isinstance(picture, FergiRewardError)]
-    if good:
-        columns = score([picture for _, picture in good], [batch[place].prompt for place, _ in good])
-        for number, (place, _) in enumerate(good):
-            scores = {name: float(values[number]) for name, values in columns.items()}
-            wrong = [name for name, value in scores.items() if not math.isfinite(value)]
-            entries[place] = {"error": f"{wrong[0]} gave {scores[wrong[0]]}"} if wrong else {"scores": scores}
-    return entries
+def _finite(values: dict[str, float]) -> list[float] | str:
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
+    return f"{wrong[0]} gave {values[wrong[0]]}" if wrong else list(values.values())
+
+
+def _key(context: str, digest: str, prompt: str) -> str:
+    return key_of("scores", context, digest, prompt)
+
+
+def _unreadable(row: Row) -> str:
+    return f"unreadable {row.image}"

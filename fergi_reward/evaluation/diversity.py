@@ -6,10 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from tqdm import tqdm
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.scorers.base import Scorer, chunks
+from fergi_reward.scorers.base import Scorer
 
 # Scorers with one vector an image, the one that is asked first ahead: CLIP's knows no human preference.
 EMBEDDERS = ("clip", "pickscore", "hps_v2", "hps_v2.1", "aesthetic")
@@ -32,23 +31,17 @@ def mean_pairwise_distance(embeddings: Tensor) -> float:
     return float((1 - (unit[first] * unit[second]).sum(-1)).mean())
 
 
-def distances_within(scorer: Scorer, paths: Sequence[Path], samples: int) -> list[float | None]:
-    """The mean pairwise distance within each prompt.
+@torch.inference_mode()
+def distance_within(scorer: Scorer, paths: Sequence[Path]) -> float | None:
+    """The mean pairwise distance of the pictures of a prompt, which are embedded at a time.
 
     Args:
         scorer: One of `EMBEDDERS`.
-        paths: Pictures, `samples` of each prompt after each other.
-        samples: Of each prompt, at least 2; so many are embedded at a time.
+        paths: At least 2 pictures.
 
     Returns:
-        One a prompt; None where a picture of it cannot be read.
+        None where one of them cannot be read.
     """
-    prompts = tqdm(list(chunks(paths, samples)), desc="embedding", unit="prompt")
-    return [_distance(scorer, of_prompt) for of_prompt in prompts]
-
-
-@torch.inference_mode()
-def _distance(scorer: Scorer, paths: Sequence[Path]) -> float | None:
     try:
         ((_, embeddings, _),) = scorer.encoded(paths, "", len(paths))
     except FergiRewardError:  # that it cannot be read is counted where it is scored

@@ -1,6 +1,5 @@
-"""The pictures of one model on disk, which are their own cache: what is there is not drawn again."""
+"""The pictures of one model on disk; what is there, as it was drawn with these weights, is not drawn again."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ from tqdm import tqdm
 
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import Share
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json, written_whole
+from fergi_reward.drawn_files import drawn_file, forget_files
+from fergi_reward.files import written_whole
 from fergi_reward.images import checked_pixels
 from fergi_reward.rendering import render
 from fergi_reward.scorers.base import chunks
+from fergi_reward.store import FileDigests, Store, key_of
 from fergi_reward.trainers.seeds import seed_of
 
 
@@ -63,10 +63,16 @@ class ModelPictures:
     Attributes:
         folder: Of all that belongs to the model.
         shots: The same for every model.
+        store: What is in the pictures' files, by what they were drawn with.
+        context: Digest of all that pictures depend on but their batch: weights, call, precision and machine.
+        batch_size: Pictures at a time.
     """
 
     folder: Path
     shots: Sequence[Shot]
+    store: Store
+    context: str
+    batch_size: int
 
     def path(self, shot: Shot) -> Path:
         """Its file."""
@@ -76,52 +82,60 @@ class ModelPictures:
         """The rows to score."""
         return (Row(shot.number, shot.file, self.path(shot), shot.prompt) for shot in self.shots)
 
-    def left(self, batch_size: int, share: Share) -> list[Sequence[Shot]]:
-        """Batches of this process that are not drawn whole; drawn again whole, since bits depend on the batch."""
-        batches = list(chunks(self.shots, batch_size))[share.rank :: share.processes]
-        return [batch for batch in batches if not all(self.path(shot).is_file() for shot in batch)]
+    def batches(self) -> list[dict[str, Shot]]:
+        """All batches, each shot by its key; a picture's last bits depend on the batch that it is drawn in."""
+        found = []
+        for batch in chunks(self.shots, self.batch_size):
+            content = key_of("batch", self.context, [[shot.prompt, shot.seed] for shot in batch])
+            found.append({key_of("picture", content, place): shot for place, shot in enumerate(batch)})
+        return found
 
-    def check(self, depends_on: Mapping[str, object]) -> None:
-        """Note what the pictures depend on.
+    def left(self, share: Share) -> list[dict[str, Shot]]:
+        """Batches of this process that are not there as they were drawn."""
+        return [batch for batch in self.batches()[share.rank :: share.processes] if not self._is_there(batch)]
 
-        Raises:
-            FergiRewardError: There are pictures of something else.
-        """
-        note = self.folder / "drawn.json"
-        if (
-            note.is_file()
-            and json.loads(note.read_text(encoding="utf-8")) != depends_on
-            and any(self.path(shot).is_file() for shot in self.shots)
-        ):
-            raise FergiRewardError(
-                f"{self.folder} holds pictures of other weights or options: delete it, or give another --out"
-            )
-        write_json(note, depends_on)
+    def _is_there(self, batch: Mapping[str, Shot]) -> bool:
+        drawn = ((self.store.get(key), self.path(shot)) for key, shot in batch.items())
+        return all(found and path.is_file() and self.digest(path) == found["digest"] for found, path in drawn)
 
-    def draw(self, load: Callable[[], Any], batch_size: int, call: Mapping[str, Any], share: Share) -> None:
+    def digest(self, path: Path) -> str:
+        """Of a picture's file."""
+        return FileDigests(self.store)(path)
+
+    def draw(self, load: Callable[[], Any], call: Mapping[str, Any], share: Share) -> None:
         """Draw what is left of this process's part, with a progress bar.
 
         Args:
             load: Gives the pipeline; not called where nothing is left.
-            batch_size: Pictures at a time.
             call: Arguments of the pipeline's call.
             share: This process's part.
 
         Raises:
             FergiRewardError: The pipeline draws what is no picture.
         """
-        left = self.left(batch_size, share)
+        left = self.left(share)
         if not left:
             return
         pipeline = load()
         with tqdm(total=sum(map(len, left)), desc=f"drawing {self.folder.name}", unit="picture") as bar:
             for batch in left:
+                shots = list(batch.values())
                 with torch.no_grad():
-                    pixels = render(pipeline, [shot.prompt for shot in batch], [shot.seed for shot in batch], **call)
+                    pixels = render(pipeline, [shot.prompt for shot in shots], [shot.seed for shot in shots], **call)
                 pixels = checked_pixels(pixels)
-                for shot, picture in zip(batch, pixels.cpu(), strict=True):
+                for shot, picture in zip(shots, pixels.cpu(), strict=True):
                     _write(self.path(shot), picture)
+                self.store.add({key: drawn_file(self.folder, self.path(shot)) for key, shot in batch.items()})
                 bar.update(len(batch))
+
+    def keep(self, further: Sequence[str]) -> None:
+        """Forget what is no part of this comparison, pictures of other prompts included.
+
+        Args:
+            further: Keys of what else is to stay in the store.
+        """
+        keys = [key for batch in self.batches() for key in batch]
+        forget_files(self.store, self.folder, [*keys, *further], map(self.path, self.shots))
 
 
 def _write(path: Path, pixels: Tensor) -> None:

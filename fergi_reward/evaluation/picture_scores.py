@@ -1,29 +1,22 @@
 """Every picture through every scorer, once: a table that is kept and used again."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from fergi_reward.bulk.job import ScoringOptions, journal_of, score_into, this_process
+from fergi_reward.bulk.batch_scores import BatchScores
+from fergi_reward.bulk.job import ScoringOptions, score_into
 from fergi_reward.bulk.manifest import Row
-from fergi_reward.bulk.results import errors_file
-from fergi_reward.bulk.scoring import Score, Share
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.bulk.scoring import Load, Share
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
-from fergi_reward.files import write_json
-from fergi_reward.images import Picture
 from fergi_reward.report.provenance import place_without_folders
-from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import scorer_table
 
 
 def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> pd.DataFrame | None:
-    """The scores of a benchmark's pictures, computed where `out` does not have them yet.
+    """The scores of a benchmark's pictures, computed where the store in `out` does not have them yet.
 
     Args:
         benchmark: The pictures and their prompts.
@@ -35,36 +28,32 @@ def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> 
         the first.
 
     Raises:
-        FergiRewardError: A scorer cannot be loaded, or `out` holds other scores.
+        FergiRewardError: A scorer cannot be loaded.
     """
-    columns = options.scorer_names
-    scoring = partial(scoring_with, options.load_scorers, options.batch_size)
-    table = kept_scores(out, benchmark.rows, benchmark.index, scoring, columns, _noted(benchmark, options), options)
+    columns, total = options.scorer_names, len(benchmark.numbers)
+    table = kept_scores(out, benchmark.rows, total, partial(_load, options), columns, options)
     if table is None:
         return None
     numbers = [benchmark.numbers[key] for key in zip(table["image"], table["prompt"], strict=True)]
-    return table[columns].set_axis(numbers).reindex(range(len(benchmark.numbers)))
+    return table[columns].set_axis(numbers).reindex(range(total))
 
 
 def kept_scores(
     out: Path,
     rows: Callable[[], Iterator[Row]],
-    index: Callable[[], Iterator[Row]],
-    scoring: Callable[[Share], Score],
+    total: int,
+    load: Load,
     columns: list[str],
-    noted: Mapping[str, str],
     options: ScoringOptions,
 ) -> pd.DataFrame | None:
-    """The scores in `out`, computed where not all of them are there yet; a run that was killed goes on.
+    """Scores that stay in the folder `out`, so that only what is new or has changed is scored.
 
     Args:
-        out: A folder for `scores.parquet`, what could not be scored (`scores.errors.csv`), and a note of what the
-            scores depend on, `scores.json`.
+        out: A folder for `scores.parquet`, what could not be scored (`scores.errors.csv`), and the store of both.
         rows: Streams the rows anew at every call.
-        index: The same rows; their pictures are not looked at.
-        scoring: What scores, for a process.
+        total: How many rows there are.
+        load: Loads what scores, for a process.
         columns: Names of the scores.
-        noted: What the scores depend on.
         options: How the scorers are run.
 
     Returns:
@@ -72,43 +61,16 @@ def kept_scores(
         first.
 
     Raises:
-        FergiRewardError: A scorer cannot be loaded, or `out` holds other scores.
+        FergiRewardError: A scorer cannot be loaded.
     """
-    path, note = out / "scores.parquet", out / "scores.json"
-    kept = path.is_file() and note.is_file()
-    if kept and json.loads(note.read_text(encoding="utf-8")) != noted:
-        raise FergiRewardError(f"{path} holds scores of a run with other options: delete it, or give another --out")
-    if not kept or errors_file(path).is_file():
-        if kept:  # what could not be read then may be there now
-            _take_over(path, index, columns, noted, options.batch_size)
-        if score_into(path, rows, index, scoring, columns, noted, options) is None:
-            return None
-        write_json(note, noted)
-    elif this_process()[0].rank:
+    path = out / "scores.parquet"
+    if score_into(path, rows, total, load, columns, options, keep=True) is None:
         return None
     return pd.read_parquet(path).astype(dict.fromkeys(columns, float))
 
 
-def _take_over(
-    path: Path, index: Callable[[], Iterator[Row]], columns: list[str], noted: Mapping[str, str], batch_size: int
-) -> None:
-    """Put the whole batches of a table into its journal, so that only the others are scored, as if for the first time.
-
-    In a batch with others a score may have another last bit than alone.
-    """
-    share, wait = this_process()
-    journal = journal_of(path, noted) if share.rank == 0 else None
-    if journal and not journal.done():
-        table = pd.read_parquet(path)
-        keys = zip(table["image"], table["prompt"], strict=True)
-        known = dict(zip(keys, table[columns].to_dict("records"), strict=True))
-        rows = index()
-        with journal.appending(share.rank) as append:
-            while batch := list(islice(rows, batch_size)):
-                scores = [known.get((row.image, row.prompt)) for row in batch]
-                if None not in scores:
-                    append([(row.number, {"scores": found}) for row, found in zip(batch, scores, strict=True)])
-    wait()
+def _load(options: ScoringOptions, share: Share) -> BatchScores:
+    return BatchScores(options.load_scorers(share), options.batch_size)
 
 
 def checkpoints_of(options: ScoringOptions) -> dict[str, str]:
@@ -116,22 +78,3 @@ def checkpoints_of(options: ScoringOptions) -> dict[str, str]:
     pinned = {row["name"]: f"{row['checkpoint']} at {row['revision']}" for row in scorer_table()}
     given = {name: place_without_folders(place) for name, place in (text.split("=", 1) for text in options.checkpoints)}
     return {name: given.get(name, pinned[name]) for name in options.scorer_names}
-
-
-def _noted(benchmark: Benchmark, options: ScoringOptions) -> dict[str, str]:
-    """What the scores depend on."""
-    pictures = hashlib.sha256("\n".join(map(str, benchmark.numbers)).encode()).hexdigest()
-    noted = {"dataset": benchmark.name, "place": benchmark.place, "pictures": pictures}
-    return noted | {name: str(getattr(options, name)) for name in ("scorers", "checkpoints", "dtype")}
-
-
-def scoring_with(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, share: Share) -> Score:
-    """The function that scores a batch with every scorer; what `load` gives is loaded now."""
-    scorers = load(share)
-
-    def score(pictures: list[Picture], prompts: list[str]) -> dict[str, list[float]]:
-        return {
-            name: scorer.score(pictures, prompts, batch_size=batch_size).tolist() for name, scorer in scorers.items()
-        }
-
-    return score

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from fergi_reward.bulk.job import ScoringOptions, this_process
+from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.agreement import margin_correlation, same_order
@@ -66,7 +66,9 @@ def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | Non
             options.data, options.scorer_names, calibrations, skip_bad=options.skip_bad
         )
     else:
-        found = benchmark_margins(BENCHMARKS[options.dataset](options.data), options, calibrations, options.out)
+        with owned_by_one_run(options.out):
+            benchmark = BENCHMARKS[options.dataset](options.data)
+            found = benchmark_margins(benchmark, options, calibrations, options.out)
     if found is None:
         return None
     checkpoints = {} if options.dataset == FERGI else checkpoints_of(options)

@@ -37,6 +37,8 @@ class Scorer(nn.Module, ABC):
         name: The term's name in tables, calibrations and rewards.
         higher_is_better: Whether people prefer the higher score.
         is_differentiable: Whether gradients reach the pixels.
+        full_length: Whether prompts are padded to the longest that the model reads. Else to the longest of a call: that
+            is faster, and the last bits of a prompt's features depend on the prompts beside it.
         sizes: Of the model, and what else the weights alone do not say, such as its activations: JSON.
         license: Of the checkpoint, as its publishers state it.
         files: All that is needed, and of which repositories of the hub.
@@ -52,6 +54,7 @@ class Scorer(nn.Module, ABC):
     name: str
     higher_is_better: ClassVar[bool] = True
     is_differentiable: ClassVar[bool] = True
+    full_length: bool = False
     sizes: Mapping[str, Any]
     license: ClassVar[str]
     files: ClassVar[str]
@@ -138,7 +141,7 @@ class Scorer(nn.Module, ABC):
         options = {name: value for name, value in vars(self).items() if isinstance(value, bool | int | float | str)}
         made_of = {
             "class": type(self).__name__,
-            "options": {name: value for name, value in options.items() if name != "training"},
+            "options": {name: value for name, value in options.items() if name not in ("training", "full_length")},
             "sizes": self.sizes,
             "tokenizer": _tokenizer_record(getattr(self, "tokenizer", None)),
             "weights": tensors_digest(self.state_dict()),

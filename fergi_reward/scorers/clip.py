@@ -88,7 +88,7 @@ class CLIPScorer(CLIPImageScorer):
         """Token numbers (batch, longest); of long prompts the first 75 and the end token, as `clip.tokenize` cuts."""
         length = self.model.config.text_config.max_position_embeddings
         tokens = openai_tokens(openai_tokenizer(), prompts, length, self.device)
-        return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
+        return tokens if self.full_length else tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The cosine, (batch,)."""

@@ -92,7 +92,8 @@ class HPSv2Scorer(Scorer):
         """Unit vectors (batch, dim); attention is causal, so what follows the longest text's end token is cut."""
         tokens = openai_tokens(self.tokenizer, prompts, self.length, self.device)
         ends = tokens.argmax(dim=-1)
-        tokens = tokens[:, : int(ends.max()) + 1]
+        if not self.full_length:
+            tokens = tokens[:, : int(ends.max()) + 1]
         length = tokens.shape[1]
         embedded = self.model.token_embedding(tokens) + self.model.positional_embedding[:length]
         embedded = embedded.to(self.model.token_embedding.weight.dtype)

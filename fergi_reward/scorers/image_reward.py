@@ -163,7 +163,8 @@ class ImageRewardScorer(Scorer):
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The text encoder reads text and image; the head judges the first token's state. (batch,)."""
         tokens, counted = texts.unbind(dim=1)
-        first = self.text_encoder(tokens, counted.bool(), images)[:, 0]
+        length = tokens.shape[1] if self.full_length else int(counted.sum(dim=1).max())
+        first = self.text_encoder(tokens[:, :length], counted[:, :length].bool(), images)[:, 0]
         values = self.head(first.to(self.head[0].weight.dtype)).squeeze(-1)
         return (at_least_float32(values) - SCORE_MEAN) / SCORE_STD
 
@@ -213,11 +214,10 @@ class _TextEncoder(nn.Module):
         return torch.stack([layer.crossattention.keys_values(patches) for layer in self.layers], dim=1)
 
     def forward(self, tokens: Tensor, attended: Tensor, images: Tensor) -> Tensor:
-        """(batch, length) token numbers, which of them count, what `read` gave -> states (batch, longest, width)."""
-        longest = int(attended.sum(dim=1).max())
-        embedded = self.word_embeddings(tokens[:, :longest]) + self.position_embeddings.weight[:longest]
+        """(batch, length) token numbers, which of them count, what `read` gave -> states (batch, length, width)."""
+        embedded = self.word_embeddings(tokens) + self.position_embeddings.weight[: tokens.shape[1]]
         hidden = self.norm(embedded)
-        mask = attended[:, None, None, :longest]
+        mask = attended[:, None, None]
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden, mask, images[:, number])
         return hidden

@@ -59,7 +59,8 @@ class PickScorer(CLIPScorer):
         """Token numbers (batch, longest), padded with end tokens, of long prompts the first 75."""
         length = self.model.config.text_config.max_position_embeddings
         texts = [cut(tokens, length) for tokens in self.tokenizer(list(prompts), verbose=False).input_ids]
-        return padded(texts, max(map(len, texts)), self.tokenizer.pad_token_id, self.device)
+        longest = length if self.full_length else max(map(len, texts))
+        return padded(texts, longest, self.tokenizer.pad_token_id, self.device)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """exp(logit_scale) x cosine, (batch,)."""

@@ -90,7 +90,8 @@ def start(folder, out, engine, **environment):
 
 
 def journaled(folder, out):
-    return sum(path.read_text().count("\n") for path in (folder / f".{out}.journal").glob("*.jsonl"))
+    files = (folder / f".{out}.journal").glob("*.lines")
+    return sum(path.read_bytes().count(b" [") for path in files)  # lists of scores, a row each
 
 
 def wait_for_scores(process, folder, out, more_than):
@@ -169,19 +170,22 @@ def test_more_threads_than_any_node_has_cpus(cluster, within):
 
 
 def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):
-    (tmp_path / "only_here.py").write_text("def score(share): ...")
+    (tmp_path / "only_here.py").write_text("def load(share): ...")
     monkeypatch.syspath_prepend(tmp_path)
-    scored = on_ray(importlib.import_module("only_here").score, 1, Share())
-    with pytest.raises(FergiRewardError, match=r"no worker can start on Ray \(ModuleNotFoundError: No module named"):
-        next(scored(lambda: iter([])))
+    load = importlib.import_module("only_here").load
+    with (
+        pytest.raises(FergiRewardError, match=r"no worker can start on Ray \(ModuleNotFoundError: No module named"),
+        on_ray(load, 1, Share()),
+    ):
+        pass
 
 
 def test_several_processes_are_refused():
     with pytest.raises(FergiRewardError, match="got 2 processes: start it once, without accelerate launch"):
-        on_ray(lambda share: None, 1, Share(0, 2))
+        on_ray(lambda share: None, 1, Share(0, 2)).__enter__()
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"fergi-reward\[ray\]"):
-        on_ray(lambda share: None, 1, Share())
+        on_ray(lambda share: None, 1, Share()).__enter__()

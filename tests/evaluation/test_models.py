@@ -99,17 +99,21 @@ def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path
     (out / "moved-lora" / "pictures" / "0001_02.png").unlink()
     shutil.rmtree(out / "still")
     assert results(*options, out=out) == record
-    (out / "base" / "pictures" / "0001_01.png").write_bytes(b"broken")
-    for kept in ("scores.parquet", "diversity.json"):
-        (out / "base" / kept).unlink()
-    broken = results(*options, out=out)
-    assert [(one["what"], one["count"]) for one in broken["exclusions"]] == [("pictures of base", 1)]
-    assert (out / "base" / "scores.errors.csv").is_file() and "base/scores.errors.csv" in str(broken["exclusions"])
-    assert broken["models"][0]["signals"][0]["pairs"] == 9 and broken["models"][0]["diversity"]["prompts"] == 4
-    (out / "base" / "pictures" / "0001_01.png").unlink()  # drawn again, it counts again
+    (out / "base" / "pictures" / "0001_01.png").write_bytes(b"broken")  # drawn again
     assert results(*options, out=out) == record
-    refused = evaluate(*options, "--seed", 1, "--out", out)
-    assert refused.exit_code == 2 and "holds pictures of other weights or options" in refused.stderr
+    # Other weights in the same folder, other prompts, another seed: as in a folder where nothing was.
+    shutil.copytree(folder / "moved", tmp_path / "moved")
+    options = [*QUICK, "--prompts", tmp_path / "prompts.txt", "--tuned", tmp_path / "moved" / "lora"]
+    (tmp_path / "prompts.txt").write_text("\n".join(CAPTIONS))
+    results(*options, out=out)
+    shutil.rmtree(tmp_path / "moved")
+    adapter(tmp_path / "moved" / "lora", emoji.load_pipeline(), 0.2)
+    (tmp_path / "prompts.txt").write_text("\n".join([*CAPTIONS[:2], CAPTIONS[0]]))
+    assert results(*options, "--seed", 1, out=out) == results(*options, "--seed", 1, out=tmp_path / "whole")
+    drawn = [
+        sorted(path.name for path in (place / "base" / "pictures").iterdir()) for place in (out, tmp_path / "whole")
+    ]
+    assert drawn[0] == drawn[1]
 
 
 def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.protocols import calibrate
 from fergi_reward.cli import main
@@ -130,20 +131,23 @@ def test_rankings(request, name, pairs, lost, tied, tmp_path):
     assert any("there are no intervals" in note for note in record["notes"])
 
 
-def test_a_picture_that_is_put_back_counts_and_whole_scores_are_used_again(hpdv2_folder, exhibits, tmp_path):
+def test_a_picture_that_is_put_back_counts_and_the_others_scores_are_used_again(
+    hpdv2_folder, exhibits, tmp_path, monkeypatch
+):
+    scored, plain = [], BatchScores.__call__
+    monkeypatch.setattr(BatchScores, "__call__", lambda *given: scored.append(given) or plain(*given))
     options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore", TOY[1], "--batch-size", 4]
     assert results(*options, out=tmp_path / "out")[0]["data"]["pairs"] == 35
     (hpdv2_folder / "test" / "00001_2.jpg").write_bytes(exhibits[1].pictures[2])
-    table = pd.read_parquet(tmp_path / "out" / "scores.parquet").assign(pickscore=lambda rows: rows["pickscore"] + 100)
-    table.to_parquet(tmp_path / "out" / "scores.parquet")  # to see that they are not computed again
+    scored.clear()
     record, _ = results(*options, out=tmp_path / "out")
-    scored = pd.read_parquet(tmp_path / "out" / "scores.parquet")["pickscore"]
-    assert len(scored) == len(table) + 1 and (scored < 60).sum() == 4  # the batch that lacked it
+    assert len(scored) == 1
     assert record["data"]["pairs"] == 39 and ("pairs", "with such a picture") not in excluded(record)
     assert not (tmp_path / "out" / "scores.errors.csv").exists()
-    # Now all of them are there: without the pictures the same comes out.
-    shutil.rmtree(hpdv2_folder / "test")
-    assert results(*options, out=tmp_path / "out")[0] | {"provenance": {}} == record | {"provenance": {}}
+    whole, _ = results(*options, out=tmp_path / "whole")
+    assert whole | {"provenance": {}, "command": ""} == record | {"provenance": {}, "command": ""}
+    table = "scores.parquet"
+    assert (tmp_path / "out" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
 
 
 def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, two_processes, tmp_path):
@@ -151,19 +155,19 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_
     options += ["--batch-size", "4", "--out", str(tmp_path / "two")]
     journal = tmp_path / "two" / ".scores.parquet.journal"
     process = subprocess.Popen([sys.executable, "-m", "fergi_reward", *options], stderr=subprocess.DEVNULL)
-    while not any(path.stat().st_size for path in journal.glob("*.jsonl")) and process.poll() is None:
+    while not any(path.stat().st_size for path in journal.glob("*.lines")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "two" / "scores.parquet").exists()
     process = two_processes(["-m", "fergi_reward", *options])
-    ranks = set()
+    files = set()
     while process.poll() is None:
-        ranks |= {path.stem[-1] for path in journal.glob("*.jsonl")}
+        files |= {path.name for path in journal.glob("*.lines")}
         time.sleep(0.01)
     stdout, stderr = process.communicate()
     assert process.returncode == 0 and stdout.count("# Preferences on Pick-a-Pic v2") == 1, stderr
-    assert ranks == {"0", "1"}
+    assert len(files) > 2  # of the run that was killed, and of each process
     options[-1] = str(tmp_path / "one")
     assert CliRunner().invoke(main, options).exit_code == 0
     one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))

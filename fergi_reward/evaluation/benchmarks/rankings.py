@@ -91,10 +91,6 @@ class Benchmark:
                 yield Row(following, image, source, prompt)
                 following += 1
 
-    def index(self) -> Iterator[Row]:
-        """The same rows without their pictures."""
-        return (Row(number, image, b"", prompt) for (image, prompt), number in self.numbers.items())
-
 
 def usable_rankings(found: Iterable[Ranking]) -> tuple[list[Ranking], list[Exclusion]]:
     """The rankings that say something, and how many do not, by reason."""

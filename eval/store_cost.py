@@ -1,0 +1,86 @@
+"""What it costs `score` to know rows by their content: made pictures through a toy scorer, with and without the store.
+
+Without: the batches are scored in the same way, nothing is hashed, looked up or written. Prints medians in seconds.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fergi_reward import emoji
+from fergi_reward.bulk.batch_scores import BatchScores
+from fergi_reward.bulk.manifest import Row
+from fergi_reward.bulk.results import write_results
+from fergi_reward.bulk.scoring import RowKeys, Share, in_this_process, score_rows
+from fergi_reward.images import open_picture
+from fergi_reward.scorers.base import chunks
+from fergi_reward.store import Store
+
+BATCH = 8
+
+
+def main() -> None:
+    """Print the medians and what the store adds, in percent."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = _rows(folder, options.pictures)
+        scores = BatchScores(dict(zip(emoji.checkpoints(), emoji.load_scorers(), strict=True)), BATCH)
+        ways = {"without": lambda: _without(rows, scores), "with": lambda: _with(rows, scores, folder)}
+        taken = {way: [_seconds(ways[way]) for _ in range(options.rounds)] for way in ways}
+    plain, stored = median(taken["without"]), median(taken["with"])
+    print(
+        f"{options.pictures} pictures: {plain:.2f} s without, {stored:.2f} s with: {100 * (stored / plain - 1):+.1f} %"
+    )
+
+
+def _rows(folder: Path, count: int) -> list[Row]:
+    draws, rows = np.random.default_rng(0), []
+    for number in range(count):
+        coarse = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        path = folder / f"{number}.png"
+        Image.fromarray(coarse).resize((512, 512), Image.Resampling.BICUBIC).save(path)
+        rows.append(Row(number, path.name, path, f"a cat, number {number}"))
+    return rows
+
+
+def _without(rows: list[Row], scores: BatchScores) -> None:
+    with ThreadPoolExecutor(1) as pool:  # the next batch is decoded meanwhile, as there
+        waiting: list[Future[Image.Image]] = []
+        for batch in [*chunks(rows, BATCH), []]:
+            following = [pool.submit(open_picture, row.source) for row in batch]
+            if waiting:
+                prompts = [f"{number}" for number in range(BATCH)] if not batch else [row.prompt for row in batch]
+                scores([one.result() for one in waiting], prompts)
+            waiting = following
+
+
+def _with(rows: list[Row], scores: BatchScores, folder: Path) -> None:
+    store = Store(folder / "store")
+    keys, share = RowKeys(store, scores.context), Share()
+    with in_this_process(lambda _: scores, 1, share) as running:
+        score_rows(lambda: iter(rows), running, keys, total=len(rows), batch_size=BATCH, share=share)
+    write_results(rows, scores.names, keys, folder / "scores.csv")
+    store.delete()
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""`score`, stopped in the middle, then asked for something else: the table is that of an unbroken run, to the bit."""
+
+import csv
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from fergi_reward import emoji
+from fergi_reward.bulk.batch_scores import BatchScores
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.cli import main
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.locks import owned
+from fergi_reward.scorers.registry import load_scorer
+
+ROWS, STOPPED_AFTER = 20, 8
+
+
+class Killed(Exception):
+    """As a signal would end the run."""
+
+
+@pytest.fixture(scope="module")
+def scorers():
+    """Loaded once; a run puts nothing into them."""
+    return {name: load_scorer(name, folder) for name, folder in emoji.checkpoints().items()}
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, scorers):
+    """A manifest of 20 pictures, entered; scorers come from `loaded`, which a test may change."""
+    draws = np.random.default_rng(0)
+    for number in range(ROWS + 1):
+        size = (20 + number, 40 - number, 3)
+        Image.fromarray(draws.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    write_manifest(tmp_path, [(f"{number}.png", f"a cat {'and a dog ' * (number % 5)}") for number in range(ROWS)])
+    shutil.copy(emoji.CALIBRATION, tmp_path / "weights.json")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fergi_reward.bulk.job.load_scorer", lambda name, *_, **__: scorers[name])
+    return tmp_path
+
+
+def write_manifest(folder, rows):
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "prompt"), *rows])
+
+
+def manifest(folder):
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
+def score(out="scores.csv", *options, scorers="pickscore,hps_v2"):
+    arguments = ["score", "--images", "manifest.csv", "--scorers", scorers, "--batch-size", "4", "--out", out]
+    return CliRunner().invoke(main, [*arguments, "--calibration", "weights.json", *options])
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Counts the batches that are scored; when it is told to, the run is killed at one."""
+    plain, counted = BatchScores.__call__, {"batches": 0, "kill at": None}
+
+    def call(self, pictures, prompts):
+        if counted["batches"] == counted["kill at"]:
+            raise Killed
+        counted["batches"] += 1
+        return plain(self, pictures, prompts)
+
+    monkeypatch.setattr(BatchScores, "__call__", call)
+    return counted
+
+
+def stop(asked, *options):
+    asked |= {"batches": 0, "kill at": STOPPED_AFTER // 4}
+    result = score("scores.csv", *options)
+    assert isinstance(result.exception, Killed)
+    asked |= {"batches": 0, "kill at": None}
+
+
+def insert(folder):
+    write_manifest(folder, [(f"{ROWS}.png", "a new one"), *manifest(folder)])
+
+
+def insert_in_the_middle(folder):
+    rows = manifest(folder)
+    write_manifest(folder, [*rows[:3], (f"{ROWS}.png", rows[0][1]), *rows[3:]])
+
+
+def reverse(folder):
+    write_manifest(folder, manifest(folder)[::-1])
+
+
+def shorten(folder):
+    write_manifest(folder, manifest(folder)[: STOPPED_AFTER - 3])
+
+
+def repeat(folder):
+    write_manifest(folder, [*manifest(folder), *manifest(folder)[:5]])
+
+
+def rename(folder):
+    for number in range(ROWS):
+        (folder / f"{number}.png").rename(folder / f"new {number}.png")
+    write_manifest(folder, [(f"new {image}", prompt) for image, prompt in manifest(folder)])
+
+
+def overwrite(folder):
+    shutil.copy(folder / f"{ROWS}.png", folder / "2.png")
+
+
+def exchange(folder):
+    (folder / "1.png").rename(folder / "x.png")
+    (folder / "2.png").rename(folder / "1.png")
+    (folder / "x.png").rename(folder / "2.png")
+
+
+def other_prompts(folder):
+    write_manifest(
+        folder, [(image, "a dog") if image == "1.png" else (image, text) for image, text in manifest(folder)]
+    )
+
+
+def new_calibration(folder):
+    text = (folder / "weights.json").read_text()
+    (folder / "weights.json").write_text(text.replace('"weight": 0.', '"weight": 1.'))
+    assert Calibration.load(folder / "weights.json").fingerprint() != Calibration.load(emoji.CALIBRATION).fingerprint()
+
+
+def damage(folder):
+    for path in (folder / ".scores.csv.journal").glob("*.lines"):
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([b"\0" * 60, b"\n", *lines[1:-1], lines[-1][:-9]]))
+
+
+# A change, and how many of the 20 rows are then scored; 8 were scored before. Batches hold 4.
+CHANGES = [
+    (lambda folder: None, 12),
+    (insert, 13),
+    (insert_in_the_middle, 13),
+    (reverse, 12),
+    (shorten, 0),
+    (repeat, 12),
+    (rename, 12),
+    (overwrite, 13),
+    (exchange, 14),
+    (other_prompts, 13),
+    (new_calibration, 12),
+    (damage, 14),
+]
+
+
+@pytest.mark.parametrize(("change", "left"), CHANGES, ids=lambda value: getattr(value, "__name__", None))
+def test_after_a_change_each_row_has_its_own_scores_and_what_is_as_it_was_is_kept(world, asked, change, left):
+    stop(asked)
+    change(world)
+    result = score()
+    assert result.exit_code == 0, result.output
+    assert asked["batches"] == -(-left // 4)
+    assert score("whole.csv").exit_code == 0
+    assert (world / "scores.csv").read_bytes() == (world / "whole.csv").read_bytes()
+    assert pd.read_csv(world / "scores.csv")["image"].tolist() == [image for image, _ in manifest(world)]
+    assert not list(world.glob(".*"))
+
+
+def test_how_many_rows_were_kept_is_told(world, asked):
+    stop(asked)
+    assert "8 of its rows were kept" in score().stdout
+    assert "kept" not in score().stdout  # the journal went with the end of the run
+
+
+def test_with_another_batch_size_all_are_new(world, asked):
+    stop(asked)
+    assert score("scores.csv", "--batch-size", "3").exit_code == 0
+    assert asked["batches"] == -(-ROWS // 3)
+    assert score("whole.csv", "--batch-size", "3").exit_code == 0
+    assert (world / "scores.csv").read_bytes() == (world / "whole.csv").read_bytes()
+
+
+def test_another_checkpoint_in_the_same_folder_is_seen(world, asked, scorers, monkeypatch):
+    stop(asked)
+    other = scorers | {"pickscore": load_scorer("pickscore", emoji.checkpoints()["pickscore"])}
+    with_other = next(iter(other["pickscore"].parameters()))
+    with_other.data += 0.01
+    monkeypatch.setattr("fergi_reward.bulk.job.load_scorer", lambda name, *_, **__: other[name])
+    assert score().exit_code == 0
+    assert asked["batches"] == ROWS // 4
+    assert score("whole.csv").exit_code == 0
+    assert (world / "scores.csv").read_bytes() == (world / "whole.csv").read_bytes()
+
+
+def test_a_picture_that_could_not_be_read_is_tried_again(world, asked):
+    whole = (world / "1.png").read_bytes()
+    (world / "1.png").write_bytes(whole[:100])
+    (world / "2.png").rename(world / "away.png")
+    assert score("first.csv").exit_code == 3
+    stop(asked)
+    (world / "1.png").write_bytes(whole)
+    (world / "away.png").rename(world / "2.png")
+    assert score().exit_code == 0
+    assert len(pd.read_csv(world / "scores.csv")) == ROWS
+    assert not (world / "scores.errors.csv").exists()
+
+
+def test_a_picture_that_a_scorer_cannot_take_costs_its_own_row_alone(world, scorers, monkeypatch):
+    plain = scorers["hps_v2"].preprocess
+
+    def preprocess(picture):
+        if picture.size == Image.open(world / "5.png").size:
+            raise FergiRewardError("not this one")
+        return plain(picture)
+
+    score("whole.csv")
+    monkeypatch.setattr(scorers["hps_v2"], "preprocess", preprocess)
+    assert score().exit_code == 3
+    whole = pd.read_csv(world / "whole.csv")
+    pd.testing.assert_frame_equal(
+        pd.read_csv(world / "scores.csv"), whole[whole["image"] != "5.png"].reset_index(drop=True), rtol=0, atol=0
+    )
+    assert pd.read_csv(world / "scores.errors.csv")["error"].tolist() == ["not this one"]
+
+
+def test_a_second_run_on_one_output_is_refused_in_one_sentence(world):
+    with owned(world / "scores.csv"):
+        result = score()
+    assert result.exit_code == 2
+    assert "is writing scores.csv" in result.stderr
+    assert "Traceback" not in result.stderr
