@@ -58,12 +58,11 @@ def _rows(folder: Path, count: int) -> list[Row]:
 
 def _without(rows: list[Row], scores: BatchScores) -> None:
     with ThreadPoolExecutor(1) as pool:  # the next batch is decoded meanwhile, as there
-        waiting: list[Future[Image.Image]] = []
+        waiting: list[tuple[Future[Image.Image], str]] = []
         for batch in [*chunks(rows, BATCH), []]:
-            following = [pool.submit(open_picture, row.source) for row in batch]
+            following = [(pool.submit(open_picture, row.source), row.prompt) for row in batch]
             if waiting:
-                prompts = [f"{number}" for number in range(BATCH)] if not batch else [row.prompt for row in batch]
-                scores([one.result() for one in waiting], prompts)
+                scores([picture.result() for picture, _ in waiting], [prompt for _, prompt in waiting])
             waiting = following
 
 
