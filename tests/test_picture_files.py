@@ -3,17 +3,19 @@
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fergi_reward import picture_files
+from fergi_reward import picture_files, tiny
+from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import scored_batches
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import open_picture
+from fergi_reward.images import Picture, open_picture
 from fergi_reward.picture_files import FORMATS, SUFFIXES
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
@@ -107,12 +109,15 @@ def test_of_a_batch_only_so_many_bytes_are_decoded_ahead(tmp_path: Path, monkeyp
     rows = [Row(number, name, tmp_path / name, "a") for number, name in enumerate(names)]
     held = []
 
-    def score(pictures: list, prompts: list) -> dict[str, list[float]]:
-        held.append([isinstance(picture, Image.Image) for picture in pictures])
-        return {"red": [open_picture(picture).getpixel((0, 0))[0] for picture in pictures]}
+    class Reds(BatchScores):
+        def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> dict[str, list[float]]:
+            held.append([isinstance(picture, Image.Image) for picture in pictures])
+            return {"red": [open_picture(picture).getpixel((0, 0))[0] for picture in pictures]}
 
     monkeypatch.setattr(picture_files, "HELD_BYTES", 1000)  # two of 400 each
-    (entries,) = scored_batches([rows], score, workers=1)
+    (found,) = scored_batches([rows], Reds({"clip": tiny.clip()}, batch_size=5), workers=1)
     assert held == [[True, True, False, False, False]]
-    assert ["scores" if "scores" in entry else "error" for _, entry in entries].index("error") == 3
-    assert [entry["scores"]["red"] for _, entry in entries if "scores" in entry] == [255] * 5
+    assert len([error for error in found.values.values() if isinstance(error, str) and "torn.png" in error]) == 1
+    assert [scores for scores in found.values.values() if isinstance(scores, list)] == [
+        [255]
+    ]  # of one picture and prompt
