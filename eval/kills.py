@@ -158,7 +158,7 @@ SUBJECTS = {
         ],
     ),
     "best-of": Subject(
-        f"best-of --prompts prompts.txt --pipeline emoji --n 4 --steps 2 {PICKSCORE}",
+        f"best-of --prompts prompts.txt --model emoji --n 4 --steps 2 {PICKSCORE}",
         "best",
         _make,
         [
@@ -170,7 +170,7 @@ SUBJECTS = {
         ],
     ),
     "models": Subject(
-        "evaluate models --base emoji --tuned copy --trained-on none --samples 2 --steps 2 --scorers pickscore "
+        "evaluate models --model emoji --tuned copy --trained-on none --samples 2 --steps 2 --scorers pickscore "
         "--prompts prompts.txt --out OUT",
         "models",
         _make,
