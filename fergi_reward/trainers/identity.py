@@ -77,10 +77,7 @@ def identity_of(
 
 
 def model_part(pipeline: Pipeline) -> Part:
-    """All weights of a pipeline, as loaded, and the settings of its networks and of its scheduler.
-
-    About a second for each gigabyte.
-    """
+    """All weights of a pipeline, as loaded, and the settings of its networks and of its scheduler."""
     made_of = {}
     for name, component in sorted(pipeline.components.items()):
         settings = getattr(component, "config", None)

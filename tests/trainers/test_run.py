@@ -1,9 +1,12 @@
 import json
+import os
+import signal
 
 import pytest
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole
+from fergi_reward.interrupts import Interrupted, raised
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.run import Run
 
@@ -106,3 +109,42 @@ def test_a_damaged_state_is_named(tmp_path):
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(FergiRewardError, match=r"epoch_0001/trainer_state.pt is damaged"):
         run.load_state(run.checkpoints / "epoch_0001", "T", {})
+
+
+def test_an_abandoned_branch_is_moved_aside_and_neither_resumed_nor_counted(tmp_path):
+    run = run_in(tmp_path, num_checkpoint_limit=2)
+    for epoch in (1, 9, 10):
+        checkpoint(run, epoch)
+    run.abandon_after(9)
+    checkpoint(run, 11)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["epoch_0009", "epoch_0011"]
+    assert [path.name for path in (tmp_path / "abandoned").iterdir()] == ["epoch_0010"]
+    assert run_in(tmp_path, resume_from=str(tmp_path)).resume_checkpoint() == run.checkpoints / "epoch_0011"
+
+
+def test_a_run_that_resumes_another_does_not_mix_with_a_third(tmp_path):
+    for name in ("first", "third"):
+        checkpoint(run_in(tmp_path / name), 3)
+    with pytest.raises(FergiRewardError, match=r"third holds another run than .*first"):
+        run_in(tmp_path / "third", resume_from=str(tmp_path / "first")).resume_checkpoint()
+
+
+def test_two_trainings_into_one_folder_are_refused(tmp_path):
+    run = run_in(tmp_path)
+    with run.owned(), pytest.raises(FergiRewardError, match="another run"), run_in(tmp_path).owned():
+        pass
+
+
+def test_metrics_are_json_and_a_torn_line_ends_no_run(tmp_path):
+    run = run_in(tmp_path)
+    run.log(1, {"loss": float("nan")})
+    run.metrics_file.write_text(run.metrics_file.read_text() + '{"epoch": 2, "lo')
+    run.log(2, {"loss": 0.5})
+    assert run.metrics_file.read_text() == '{"epoch": 1, "loss": null}\n{"epoch": 2, "loss": 0.5}\n'
+
+
+def test_a_signal_leaves_the_last_whole_epoch_and_says_how_to_resume(tmp_path, capsys):
+    run = run_in(tmp_path)
+    with pytest.raises(Interrupted), raised(), run.interruptible(lambda: checkpoint(run, 4)):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert f"stopped by SIGTERM; resume with --resume_from {run.checkpoints / 'epoch_0004'}" in capsys.readouterr().out
