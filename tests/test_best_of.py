@@ -243,7 +243,7 @@ def test_an_adapter_changes_the_pictures_and_one_of_another_model_is_refused(pro
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--prompts", "nowhere.txt"], "cannot read the prompts in nowhere.txt"),
+        (["--prompts", "nowhere.txt"], "nowhere.txt cannot be read"),
         (["--lora", "nowhere"], "the adapter nowhere does not exist"),
         (["--device", "nonsense"], "--device nonsense cannot be used"),
         (["--checkpoint", "clip"], "checkpoints holds 'clip', must be NAME=FOLDER"),

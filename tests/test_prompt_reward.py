@@ -214,7 +214,7 @@ def test_the_program(rewriter, tmp_path, fresh_accelerator, monkeypatch):
         (["--renderings", 0], "renderings is 0, must be at least 1"),
         (["--num_generation", 4], "did you mean 'num_generations'"),
         (["--num_generations", 1], "at least 2 generations"),
-        (["--prompts", "nowhere.txt"], "cannot read the prompts in nowhere.txt"),
+        (["--prompts", "nowhere.txt"], "nowhere.txt cannot be read"),
         (["--rewriter", "configs"], "cannot train the rewriter 'configs'"),
     ],
 )

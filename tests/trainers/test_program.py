@@ -121,7 +121,7 @@ def test_two_processes_do_what_one_does(finished, forked, tmp_path):
     [
         ("ddpo", ["--num_epoch", "3"], "error: unknown option 'num_epoch': did you mean 'num_epochs'?"),
         ("ddpo", ["--judges", "clip", "pickscore"], "error: pickscore cannot judge what it rewards"),
-        ("reward_backprop", ["--prompts", "nowhere.txt"], "error: cannot read the prompts in nowhere.txt"),
+        ("reward_backprop", ["--prompts", "nowhere.txt"], "error: nowhere.txt cannot be read"),
         ("diffusion_dpo", ["--beta", "0"], "error: DiffusionDPOConfig: beta is 0.0, must be above 0"),
         ("diffusion_dpo", ["--calibration", "mine.json"], "error: unknown option 'calibration'"),
     ],
