@@ -49,6 +49,7 @@ def on_ray(load: Load, workers: int, share: Share) -> Iterator[Running]:
             "without accelerate launch or torchrun"
         )
     try:
+        import ray  # noqa: F401 - also where its modules are in memory already
         from ray.data.exceptions import ExecutionTimeoutError
         from ray.exceptions import ActorDiedError, RayError
     except ImportError as error:
