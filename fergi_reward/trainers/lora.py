@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.tensor_files import read_tensors
 from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of, networks_beside
 
 ADAPTER = "reward"
@@ -93,13 +94,11 @@ def load_lora(pipeline: Pipeline, folder: Path) -> None:
         FergiRewardError: Its file is missing or damaged, or holds other tensors than that adapter has.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     prefix = f"{network_name(pipeline)}."
     try:
-        state = load_file(folder / WEIGHTS_FILE)
-    except (OSError, SafetensorError) as error:
+        state = read_tensors(folder / WEIGHTS_FILE)
+    except (OSError, ValueError) as error:
         raise FergiRewardError(
             f"{folder / WEIGHTS_FILE} is missing or damaged ({error}): resume an older one"
         ) from error

@@ -23,6 +23,7 @@ from fergi_reward import interrupts
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole, sweep, write_text
 from fergi_reward.locks import owned
+from fergi_reward.tensor_files import read_state
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.identity import Identity, changes, check_changes
 from fergi_reward.trainers.preflight import check_can_start
@@ -277,9 +278,9 @@ def _lost_another(error: RuntimeError) -> bool:
 def _read_state(file: Path) -> dict[str, Any]:
     """A state with all that `LAYOUT` names."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch, pickle and zipfile raise for a damaged file
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        state = read_state(file)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise FergiRewardError(f"{file} is damaged ({reason}): resume an older one") from error
     written = state.get("format", 1) if isinstance(state, dict) else None
     if written in (1, *range(FORMAT + 1, 1000)):
