@@ -41,7 +41,7 @@ def adapter(folder, pipeline, size, base_model=None):
     if base_model:
         pipeline.register_to_config(_name_or_path=base_model)
     reward = CombinedReward(["pickscore"], Calibration.load(emoji.CALIBRATION))
-    write_model_card(folder, "DDPOTrainer", DDPOConfig(output_dir=str(folder)), reward, pipeline)
+    write_model_card(folder, "DDPOTrainer", DDPOConfig(output_dir=str(folder)), [reward.describe()], pipeline)
     return folder
 
 
