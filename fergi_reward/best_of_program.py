@@ -38,7 +38,7 @@ class BestOfOptions:
     """What `fergi-reward best-of` is asked for; see its help."""
 
     prompts: Path
-    pipeline: str
+    model: str
     n: int
     out: Path
     seed: int
@@ -56,7 +56,7 @@ class BestOfOptions:
         """What names the reward."""
         names = [name.strip() for name in self.scorers.split(",")] if self.scorers else None
         return RewardArguments(
-            model=self.pipeline, scorers=names, checkpoints=list(self.checkpoints), calibration=self.calibration
+            model=self.model, scorers=names, checkpoints=list(self.checkpoints), calibration=self.calibration
         )
 
     def call(self) -> dict[str, Any]:
@@ -119,9 +119,9 @@ def _keys(
     place = checked_device(options.device)
 
     def load() -> Pipeline:
-        return load_any_pipeline(options.pipeline, getattr(torch, options.dtype))
+        return load_any_pipeline(options.model, getattr(torch, options.dtype))
 
-    weights = [content_of(str(place), digests, load) for place in (options.pipeline, options.lora) if place is not None]
+    weights = [content_of(str(place), digests, load) for place in (options.model, options.lora) if place is not None]
     context = key_of(weights, dict(fingerprints), options.dtype, options.call(), machine(place))
     drawn_in: dict[int, list[str]] = {}
     for batch in batches:
@@ -146,7 +146,7 @@ def _draw(
     store: Store,
     left: Mapping[int, str],
 ) -> None:
-    pipeline = load_any_pipeline(options.pipeline, getattr(torch, options.dtype)).to(checked_device(options.device))
+    pipeline = load_any_pipeline(options.model, getattr(torch, options.dtype)).to(checked_device(options.device))
     if options.lora:
         load_adapter(pipeline, options.lora)
     for candidates in draw_candidates(pipeline, batches, reward, left, **options.call()):

@@ -376,7 +376,6 @@ def score(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the opt
 @click.option("--prompts", type=PATH, required=True, help="A text file of prompts, one a line.")
 @click.option(
     "--model",
-    "pipeline",
     default="stable-diffusion-v1-5/stable-diffusion-v1-5",
     help=f"What draws: a hub id, a folder, or a toy with toy scorers: {TOYS}.",
 )
@@ -570,7 +569,6 @@ def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
 @config
 @click.option(
     "--model",
-    "base",
     default="stable-diffusion-v1-5/stable-diffusion-v1-5",
     help=f"The model before tuning: a hub id, a folder, or a toy with toy scorers: {TOYS}.",
 )
@@ -612,7 +610,7 @@ def models(**options: Any) -> None:  # noqa: ANN401 - the options above
     from fergi_reward.compare_models_program import CompareModelsOptions, run, scorers_for
     from fergi_reward.evaluation.models_report import models_report
 
-    options["scorers"] = options["scorers"] or scorers_for(options["base"])
+    options["scorers"] = options["scorers"] or scorers_for(options["model"])
     result = run(CompareModelsOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
     if result is not None:  # else another process prints it
         _print_and_write(models_report(result, options["out"]), options["out"])

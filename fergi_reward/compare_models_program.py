@@ -47,20 +47,20 @@ SCORERS = ("image_reward", "pickscore", "hps_v2", "clip", "aesthetic")
 EMOJI_JUDGES = ("judge_psnr", "judge_right_scene")
 
 
-def scorers_for(base: str) -> str:
+def scorers_for(model: str) -> str:
     """The scorers that are asked by default, with commas between: of a toy, all that it has.
 
     >>> scorers_for("emoji"), scorers_for("org/model")
     ('image_reward,pickscore,hps_v2', 'image_reward,pickscore,hps_v2,clip,aesthetic')
     """
-    return ",".join(TOYS.get(base, SCORERS))
+    return ",".join(TOYS.get(model, SCORERS))
 
 
 @dataclass(frozen=True)
 class CompareModelsOptions(ScoringOptions):
     """What `fergi-reward evaluate models` is asked for; see its help."""
 
-    base: str
+    model: str
     tuned: Sequence[str]
     prompts: Path
     samples: int
@@ -74,8 +74,8 @@ class CompareModelsOptions(ScoringOptions):
     def problems(self) -> list[str]:
         """What is wrong with them."""
         problems = [*super().problems(), *name_problems(self.calibrations)]
-        if self.base in TOYS and self.checkpoints:
-            problems.append(f"--checkpoint {self.checkpoints[0]} has no use: the toy {self.base} has its own scorers")
+        if self.model in TOYS and self.checkpoints:
+            problems.append(f"--checkpoint {self.checkpoints[0]} has no use: the toy {self.model} has its own scorers")
         return problems
 
     def models(self) -> list[ComparedModel]:
@@ -86,7 +86,7 @@ class CompareModelsOptions(ScoringOptions):
         """
         trained_on = self._trained_on()
         models = [
-            ComparedModel(BASE, self.base, "pipeline"),
+            ComparedModel(BASE, self.model, "pipeline"),
             *(tuned_model(text, trained_on) for text in self.tuned),
         ]
         for folder, count in Counter(model.folder for model in models).items():
@@ -109,18 +109,18 @@ class CompareModelsOptions(ScoringOptions):
 
     def load_scorers(self, share: Share) -> dict[str, Scorer]:
         """Those of a toy where the base model is one."""
-        if self.base not in TOYS:
+        if self.model not in TOYS:
             return super().load_scorers(share)
-        return {name: load_toy(self.base, name) for name in self.scorer_names}
+        return {name: load_toy(self.model, name) for name in self.scorer_names}
 
     def checkpoints_by_name(self) -> dict[str, str]:
         """That of each scorer; a toy's own where the base model is one."""
-        toy = dict.fromkeys(self.scorer_names, f"of the toy {self.base}")
-        return toy if self.base in TOYS else checkpoints_of(self)
+        toy = dict.fromkeys(self.scorer_names, f"of the toy {self.model}")
+        return toy if self.model in TOYS else checkpoints_of(self)
 
     def calibrations_by_name(self) -> dict[str, Calibration]:
         """Those asked for; by default the shipped one, or the emoji world's."""
-        if self.calibrations or self.base not in EMOJI:
+        if self.calibrations or self.model not in EMOJI:
             return named_calibrations(self.calibrations or ("shipped",))
         return {"toy": Calibration.load(emoji.CALIBRATION)}
 
@@ -148,7 +148,7 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
     terms = [term_name(name) for name in options.scorer_names]
     calibrations = options.calibrations_by_name()
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before anything is drawn
-    judged = options.base in EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
+    judged = options.model in EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
     shots = shots_of(prompts, options.samples, options.seed)
     pictures = [_pictures(options, model, shots) for model in models]
     notes = _draw(options, models, pictures)
@@ -190,7 +190,7 @@ def _draw(
 ) -> list[str]:
     """Draw what is left; what speaks against a base model, in sentences."""
     share, wait = this_process()
-    called = str(emoji.DATA / "pipeline") if options.base == "emoji" else options.base  # as its cards call it
+    called = str(emoji.DATA / "pipeline") if options.model == "emoji" else options.model  # as its cards call it
     doubts = [base_doubt(model, called) for model in models]
     for model, of_model in zip(models[1:], pictures[1:], strict=True):
         if of_model.left(share):
@@ -209,7 +209,7 @@ def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequen
     store = Store(folder / ".drawn")
     digests, load = FileDigests(store), partial(load_model, options, model)
     weights = content_of(model.place, digests, load)
-    base = [] if model.kind == "pipeline" else content_of(options.base, digests, load)
+    base = [] if model.kind == "pipeline" else content_of(options.model, digests, load)
     context = key_of(model.kind, weights, base, options.dtype, options.call(), machine(checked_device(options.device)))
     return ModelPictures(folder, shots, store, context, options.batch_size)
 
@@ -220,7 +220,7 @@ def load_model(options: CompareModelsOptions, model: ComparedModel) -> Pipeline:
     Raises:
         FergiRewardError: It cannot be loaded, or its weights are another base model's.
     """
-    place = model.place if model.kind == "pipeline" else options.base
+    place = model.place if model.kind == "pipeline" else options.model
     pipeline = load_any_pipeline(place, getattr(torch, options.dtype))
     if model.kind == "adapter":
         load_adapter(pipeline, Path(model.place))

@@ -60,6 +60,7 @@ def test_one_thing_has_one_name_and_one_default_in_all_commands():
     }
     assert not [name for name, options in every.items() if {"--base", "--pipeline"} & set(options)]
     for name in ("best-of", "evaluate models"):
+        assert every[name]["--model"].name == "model"
         assert sorted(re.findall(r"emoji\w*|tiny\w*", every[name]["--model"].help)) == sorted(TOYS)
     helps = {options["--device"].help for options in every.values() if "--device" in options}
     assert helps == {"Such as cuda.  [default: this process's GPU, else the CPU]"}
