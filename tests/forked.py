@@ -6,13 +6,16 @@ They are forked from a process that imported it once and did nothing else, so ea
 
 import os
 import runpy
+import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
+from weakref import finalize
 
 IMPORTED = [
     "fergi_reward.cli",
@@ -53,9 +56,10 @@ class Forked:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._logs = TemporaryDirectory()
+        self._logs = Path(mkdtemp())
+        finalize(self, shutil.rmtree, self._logs)
         variables = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", **(environment or {})}
-        everywhere = [str(part) for part in command], str(cwd or Path.cwd()), self._logs.name
+        everywhere = [str(part) for part in command], str(cwd or Path.cwd()), str(self._logs)
         self.processes = [
             context().Process(target=_run, args=(*everywhere, variables | place), daemon=True)
             for place in _places(processes)
@@ -74,6 +78,12 @@ class Forked:
         for process in self.processes:
             process.join()
 
+    def kill_once(self, begun: Callable[[], object]) -> None:
+        """Kill all as soon as `begun` gives something true, or the first process has ended."""
+        while not begun() and self.poll() is None:
+            time.sleep(0.01)
+        self.kill()
+
     def wait(self) -> int:
         """Wait for all, not long for others once one has failed; the highest status."""
         running = {process.sentinel: process for process in self.processes}
@@ -90,12 +100,12 @@ class Forked:
     @property
     def stdout(self) -> str:
         """What all wrote to their standard output so far."""
-        return Path(self._logs.name, "stdout").read_text()
+        return (self._logs / "stdout").read_text()
 
     @property
     def stderr(self) -> str:
         """What all wrote to their standard error so far."""
-        return Path(self._logs.name, "stderr").read_text()
+        return (self._logs / "stderr").read_text()
 
 
 def context() -> ForkServerContext:

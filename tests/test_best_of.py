@@ -1,9 +1,5 @@
 import csv
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
@@ -116,14 +112,10 @@ def test_the_command_writes_pictures_scores_and_an_overview(prompts, reward, tmp
         assert picture.width == 4 * 224
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(prompts, tmp_path):
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(prompts, forked, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "fergi_reward", "best-of", "--prompts", str(prompts), *OPTIONS]
-    process = subprocess.Popen([*command, "--out", str(killed)], stderr=subprocess.DEVNULL)
-    while not any(path.stat().st_size for path in killed.glob(".journal/*.lines")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    begun = forked(["-m", "fergi_reward", "best-of", "--prompts", prompts, *OPTIONS, "--out", killed])
+    begun.kill_once(lambda: any(path.stat().st_size for path in killed.glob(".journal/*.lines")))
     assert not (killed / "scores.csv").exists()
     assert best_of("--prompts", prompts, *OPTIONS, "--out", killed).exit_code == 0
     assert best_of("--prompts", prompts, *OPTIONS, "--out", whole).exit_code == 0

@@ -1,10 +1,8 @@
 """`fergi-reward score` on the small reference checkpoints and pictures."""
 
 import csv
-import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
@@ -88,19 +86,16 @@ def command(manifest, options, out):
     return ["-m", "fergi_reward", "score", "--images", str(manifest), *options, "--out", str(out)]
 
 
-def test_a_killed_run_goes_on_without_scoring_anything_twice(manifest, options, tmp_path):
+def test_a_killed_run_goes_on_without_scoring_anything_twice(manifest, options, forked, tmp_path):
     out = tmp_path / "scores.csv"
     journal = tmp_path / ".scores.csv.journal"
-    process = subprocess.Popen([sys.executable, *command(manifest, options, out)], stderr=subprocess.DEVNULL)
-    while not any(path.stat().st_size for path in journal.glob("*.lines")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    begun = forked(command(manifest, options, out))
+    begun.kill_once(lambda: any(path.stat().st_size for path in journal.glob("*.lines")))
     before = sum(path.read_bytes().count(b" [") for path in journal.glob("*.lines"))  # lists of scores
     assert 0 < before < 24
     assert not out.exists()
-    finished = subprocess.run([sys.executable, *command(manifest, options, out)], capture_output=True, text=True)
-    assert finished.returncode == 3
+    finished = forked(command(manifest, options, out))
+    assert finished.wait() == 3
     assert f"{before}/24" in finished.stderr  # the bar starts where the other run stopped
     whole = tmp_path / "whole.csv"
     score("--images", manifest, *options, "--out", whole)

@@ -2,10 +2,6 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -143,21 +139,14 @@ def test_by_default_some_scorers_are_not_in_the_default_reward(tmp_path):
     assert "from 1 prompt nothing follows" in model["verdict"]  # more prompts are all that it lacks
 
 
-def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the last bits of a picture hang on how many threads draw it
+def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, forked, tmp_path):
     options = ["evaluate", "models", *QUICK, "--prompts", folder / "prompts.txt", "--tuned", folder / "moved" / "lora"]
-    options = [*map(str, options), "--scorers", "pickscore", "--out"]
-    alone = [sys.executable, "-m", "fergi_reward", *options]
-    process = subprocess.Popen([*alone, str(tmp_path / "two")], stderr=subprocess.DEVNULL)
-    while not list((tmp_path / "two").glob("base/pictures/0*.png")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = ["-m", "fergi_reward", *options, "--scorers", "pickscore", "--out"]
+    forked([*command, tmp_path / "two"]).kill_once(lambda: list((tmp_path / "two").glob("base/pictures/0*.png")))
     assert not (tmp_path / "two" / "report.json").exists()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "fergi_reward"]
-    run = subprocess.run([*launch, *options, str(tmp_path / "two")], capture_output=True, text=True)
-    assert run.returncode == 0 and run.stdout.count("# Tuned models against emoji") == 1, run.stderr
-    assert subprocess.run([*alone, str(tmp_path / "one")], capture_output=True).returncode == 0
+    run = forked([*command, tmp_path / "two"], 2)
+    assert run.wait() == 0 and run.stdout.count("# Tuned models against emoji") == 1, run.stderr
+    assert forked([*command, tmp_path / "one"]).wait() == 0  # with one thread too: the last bits hang on it
     one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))
     known = {"command": "", "provenance": {}}
     assert one | known == two | known

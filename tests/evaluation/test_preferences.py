@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -150,23 +147,19 @@ def test_a_picture_that_is_put_back_counts_and_the_others_scores_are_used_again(
     assert (tmp_path / "out" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
 
 
-def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, two_processes, tmp_path):
+def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, forked, tmp_path):
     options = ["evaluate", "preferences", "--dataset", "pickapic", "--data", str(pickapic_folder), *TOY]
     options += ["--batch-size", "4", "--out", str(tmp_path / "two")]
     journal = tmp_path / "two" / ".scores.parquet.journal"
-    process = subprocess.Popen([sys.executable, "-m", "fergi_reward", *options], stderr=subprocess.DEVNULL)
-    while not any(path.stat().st_size for path in journal.glob("*.lines")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    begun = forked(["-m", "fergi_reward", *options])
+    begun.kill_once(lambda: any(path.stat().st_size for path in journal.glob("*.lines")))
     assert not (tmp_path / "two" / "scores.parquet").exists()
-    process = two_processes(["-m", "fergi_reward", *options])
+    run = forked(["-m", "fergi_reward", *options], 2)
     files = set()
-    while process.poll() is None:
+    while run.poll() is None:
         files |= {path.name for path in journal.glob("*.lines")}
         time.sleep(0.01)
-    stdout, stderr = process.communicate()
-    assert process.returncode == 0 and stdout.count("# Preferences on Pick-a-Pic v2") == 1, stderr
+    assert run.wait() == 0 and run.stdout.count("# Preferences on Pick-a-Pic v2") == 1, run.stderr
     assert len(files) > 2  # of the run that was killed, and of each process
     options[-1] = str(tmp_path / "one")
     assert CliRunner().invoke(main, options).exit_code == 0

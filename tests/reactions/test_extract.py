@@ -2,10 +2,6 @@
 
 import csv
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,16 +112,15 @@ def test_the_face_before_the_image_is_a_clip_of_its_own(videos, face_model, tmp_
     assert (len(table.images), len(table.baseline), table.au_source) == (1, 1, "mediapipe-blendshapes")
 
 
-def test_a_killed_run_goes_on(videos, face_model, tmp_path):
+def test_a_killed_run_goes_on(videos, face_model, forked, tmp_path):
     for number in range(4):
         another(videos / "single_face.mp4", videos / f"{number}.mp4")
     write_manifest(videos, *(f"{number}.mp4" for number in range(4)))
     options = ["--videos", videos, "--model", face_model, "--out", tmp_path / "out"]
-    process = subprocess.Popen([sys.executable, "-m", "fergi_reward", "extract", *options], stderr=subprocess.DEVNULL)
-    while not (before := list((tmp_path / "out").glob("clips/[0-9a-f]*.parquet"))) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    measured = (tmp_path / "out").glob
+    forked(["-m", "fergi_reward", "extract", *options]).kill_once(lambda: list(measured("clips/[0-9a-f]*.parquet")))
+    before = list(measured("clips/[0-9a-f]*.parquet"))
+    assert before
     times = [path.stat().st_mtime_ns for path in before]
     assert not (tmp_path / "out" / "manifest.csv").exists()
     assert extract(*options).exit_code == 0
