@@ -2,18 +2,19 @@
 
 For each subject so many times, with a fixed seed; each time with the next change of the subject's inputs. Prints how
 many tries were killed before their end, and how many files of results differ from an unbroken run's: 0 is right.
-A further subject is an entry in `SUBJECTS`.
+A further subject is an entry in `SUBJECTS`. Commands are forked from a process that has imported what takes seconds.
 """
 
 import argparse
+import os
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ from fergi_reward import emoji
 
 PICTURES = 160
 PICKSCORE = "--scorers pickscore --checkpoint pickscore=pickscore --calibration weights.json --out OUT"
+IMPORTED = [
+    "fergi_reward.best_of_program",
+    "fergi_reward.bulk.run",
+    "fergi_reward.compare_models_program",
+    "fergi_reward.scorers.pickscore",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
+    "transformers.models.clip.tokenization_clip",
+    "peft",
+]
 Change = Callable[[Path], None]
 
 
@@ -50,45 +60,59 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20)
     options = parser.parse_args()
     for name in options.subjects.split(","):
-        draws = random.Random(f"14 {name}")
-        found = [_tried(SUBJECTS[name], number, draws) for number in range(options.times)]
-        killed, differing = (sum(column) for column in zip(*found, strict=True))
-        print(f"{name}: {options.times} tries, {killed} killed before the end, {differing} files differ", flush=True)
+        _tried(SUBJECTS[name], options.times, name)
 
 
-def _tried(subject: Subject, number: int, draws: random.Random) -> tuple[bool, int]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        subject.make(folder)
-        took = _run(subject, folder, "first" + subject.out)
-        killed = _killed(subject, folder, draws.uniform(0.3, 1.0) * took)
-        subject.changes[number % len(subject.changes)](folder)
-        _run(subject, folder, subject.out)
-        _run(subject, folder, "whole" + subject.out)
-        return killed, _differing(folder / subject.out, folder / ("whole" + subject.out))
+def _tried(subject: Subject, times: int, name: str) -> None:
+    draws, killed, differing = random.Random(f"14 {name}"), 0, 0
+    with tempfile.TemporaryDirectory() as place:
+        subject.make(Path(place))
+        took = _run(subject, Path(place), subject.out)
+    for number in range(times):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            subject.make(folder)
+            killed += _killed(subject, folder, draws.uniform(0.1, 0.9) * took)
+            subject.changes[number % len(subject.changes)](folder)
+            _run(subject, folder, subject.out)
+            took = _run(subject, folder, "whole" + subject.out)
+            differing += _differing(folder / subject.out, folder / ("whole" + subject.out))
+        print(f"{name}: {number + 1} tries, {killed} killed before the end, {differing} files differ", flush=True)
 
 
-def _command(subject: Subject, out: str) -> list[str]:
-    return [sys.executable, "-m", "fergi_reward", *(out if word == "OUT" else word for word in subject.command.split())]
+def _started(subject: Subject, folder: Path, out: str) -> ForkServerProcess:
+    forks = get_context("forkserver")
+    forks.set_forkserver_preload(IMPORTED)
+    command = [out if word == "OUT" else word for word in subject.command.split()]
+    process = forks.Process(target=_child, args=(command, str(folder)))
+    process.start()
+    return process
+
+
+def _child(command: list[str], folder: str) -> None:
+    from fergi_reward.cli import main
+
+    os.chdir(folder)
+    for descriptor in (1, 2):
+        os.dup2(os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    main(command, "fergi-reward")
 
 
 def _run(subject: Subject, folder: Path, out: str) -> float:
     start = time.perf_counter()
-    done = subprocess.run(_command(subject, out), cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"status {done.returncode}: {done.stderr[-2000:]}")
+    process = _started(subject, folder, out)
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"status {process.exitcode}: {(folder / 'log').read_text()[-2000:]}")
     return time.perf_counter() - start
 
 
 def _killed(subject: Subject, folder: Path, after: float) -> bool:
-    process = subprocess.Popen(
-        _command(subject, subject.out), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    return process.wait() < 0
+    process = _started(subject, folder, subject.out)
+    process.join(after)
+    process.kill()
+    process.join()
+    return process.exitcode != 0
 
 
 def _differing(ours: Path, theirs: Path) -> int:
@@ -131,11 +155,23 @@ def _other_calibration(folder: Path) -> None:
     path.write_text(path.read_text().replace('"weight": 0.', '"weight": 1.'))
 
 
-def _other_checkpoint(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
+def _other_weights(name: str) -> Change:
+    def changed(folder: Path) -> None:
+        from safetensors.torch import load_file, save_file
 
-    path = folder / "pickscore" / "model.safetensors"
-    save_file({name: value * 1.01 for name, value in load_file(path).items()}, path)
+        path = folder / name
+        save_file({name: value * 1.01 for name, value in load_file(path).items()}, path)
+
+    return changed
+
+
+def _other_picture(folder: Path) -> None:
+    """What was drawn already is altered by hand, in part."""
+    for number, path in enumerate(sorted(folder.glob("[bm]*/**/0*.png"))):
+        if number % 2:
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-20])
 
 
 def _overwrite(folder: Path) -> None:
@@ -154,7 +190,7 @@ SUBJECTS = {
             _lines("manifest.csv", lambda lines: [line.replace("cat 3", "dog") for line in lines]),
             _overwrite,
             _other_calibration,
-            _other_checkpoint,
+            _other_weights("pickscore/model.safetensors"),
         ],
     ),
     "best-of": Subject(
@@ -166,7 +202,8 @@ SUBJECTS = {
             _lines("prompts.txt", lambda lines: lines[::-1]),
             _lines("prompts.txt", lambda lines: lines[:4]),
             _other_calibration,
-            _other_checkpoint,
+            _other_weights("pickscore/model.safetensors"),
+            _other_picture,
         ],
     ),
     "models": Subject(
@@ -178,6 +215,8 @@ SUBJECTS = {
             _lines("prompts.txt", lambda lines: ["a cat on a blue background", *lines]),
             _lines("prompts.txt", lambda lines: lines[::-1]),
             _lines("prompts.txt", lambda lines: lines[:6]),
+            _other_weights("copy/unet/diffusion_pytorch_model.safetensors"),
+            _other_picture,
         ],
     ),
 }

@@ -95,11 +95,11 @@ def score_into(
     Returns:
         How many rows were scored and how many could not be; None on all processes but the first.
     """
-    share, wait = this_process()
+    share, _ = this_process()
     with engine(load, options.workers, share) as running:
         keys = RowKeys(Store(store_folder(out)), running.context)
         kept = score_rows(rows, running, keys, total=total, batch_size=options.batch_size, share=share)
-    wait()
+    kept = _summed(kept, share)
     if share.rank:
         return None
     keys.store.read()
@@ -110,6 +110,15 @@ def score_into(
     else:
         keys.store.delete()
     return outcome
+
+
+def _summed(count: int, share: Share) -> int:
+    """The sum over all processes, which wait for each other here."""
+    if share.processes == 1:
+        return count
+    from accelerate.utils import gather_object
+
+    return int(sum(gather_object([count])))
 
 
 def store_folder(out: Path) -> Path:

@@ -29,7 +29,7 @@ class Outcome:
     Attributes:
         scored: Images with scores.
         failed: Images without.
-        kept: Rows whose scores an earlier run had found; of several processes, those of the first.
+        kept: Rows whose scores an earlier run had found.
     """
 
     scored: int

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -159,6 +160,7 @@ def scored_batches(batches: Iterable[Batch], scores: BatchScores, workers: int) 
                 values |= one.noted
             for one, found in zip(good, _scored(good, scores), strict=True):
                 key = one.key(scores.context)
+                found = one.changed() or found
                 values[error_key(key) if isinstance(found, str) else key] = found
             yield Found(len(batch), values)
 
@@ -172,6 +174,13 @@ class _Opened:
     picture: Picture | None = None
     error: str = ""
     noted: dict[str, str] = field(default_factory=dict)
+    stamp: str = ""
+
+    def changed(self) -> str:
+        """What is wrong where the scorers decoded another picture than the one of the digest."""
+        if not isinstance(self.picture, Path) or (self.picture.is_file() and stamp(self.picture) == self.stamp):
+            return ""
+        return _changed(self.picture)
 
     def key(self, context: str) -> str:
         return _key(context, self.digest, self.row.prompt)
@@ -207,8 +216,8 @@ def _open(row: Row, room: Room) -> _Opened:
             digest, noted = digested(row.source)
             picture = open_picture(row.source)
             if stamp(row.source) != before:
-                raise FergiRewardError(f"{row.source} changed while it was read: run this again")
-            return _Opened(row, digest, picture if room.has(picture) else row.source, noted=noted)
+                raise FergiRewardError(_changed(row.source))
+            return _Opened(row, digest, picture if room.has(picture) else row.source, noted=noted, stamp=before)
         raise FergiRewardError(f"there is no file {row.source}")
     except UnicodeEncodeError:
         return _Opened(row, digest, error="the prompt holds half a character (a lone surrogate): write it anew")
@@ -238,6 +247,10 @@ def _finite(values: dict[str, float]) -> list[float] | str:
 
 def _key(context: str, digest: str, prompt: str) -> str:
     return key_of("scores", context, digest, prompt)
+
+
+def _changed(path: Path) -> str:
+    return f"{path} changed while it was read: run this again"
 
 
 def _unreadable(row: Row) -> str:

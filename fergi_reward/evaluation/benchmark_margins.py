@@ -37,8 +37,7 @@ def benchmark_margins(
         None on all processes but the first.
 
     Raises:
-        FergiRewardError: A scorer cannot be loaded, a calibration lacks a fit, `out` holds other scores, or no pair is
-            left.
+        FergiRewardError: A scorer cannot be loaded, a calibration lacks a fit, or no pair is left.
     """
     terms = [term_name(name) for name in options.scorer_names]
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before gigabytes are loaded

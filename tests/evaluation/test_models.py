@@ -13,6 +13,7 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli import main
 from fergi_reward.emoji.pictures import HELD_OUT
 from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.locks import owned
 from fergi_reward.prompts import read_prompts
 from fergi_reward.rendering import render
 from fergi_reward.reward import CombinedReward
@@ -152,6 +153,13 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, f
     assert one | known == two | known
     for path in (tmp_path / "one").rglob("pictures/*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_a_second_run_on_one_folder_is_refused(folder, tmp_path):
+    options = [*QUICK, "--prompts", folder / "prompts.txt", "--tuned", folder / "moved" / "lora"]
+    with owned(tmp_path / "out"):
+        run = evaluate(*options, "--out", tmp_path / "out")
+    assert run.exit_code == 2 and "another run" in run.stderr and list(tmp_path.glob("out/*")) == []
 
 
 def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():

@@ -16,6 +16,7 @@ from fergi_reward.calibration.protocols import calibrate
 from fergi_reward.cli import main
 from fergi_reward.emoji import CALIBRATION, checkpoints
 from fergi_reward.fergi import read_fergi
+from fergi_reward.locks import owned
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
 
@@ -186,6 +187,12 @@ def test_mistakes_are_one_sentence(options, message, tmp_path, monkeypatch):
     result = evaluate(*options)
     assert result.exit_code == 2, result.output
     assert message in result.stderr and "Traceback" not in result.output
+
+
+def test_a_second_run_on_one_folder_is_refused(hpdv2_folder, tmp_path):
+    with owned(tmp_path / "out"):
+        run = evaluate("--dataset", "hpdv2", "--data", hpdv2_folder, *TOY, "--out", tmp_path / "out")
+    assert run.exit_code == 2 and "another run" in run.stderr and list(tmp_path.glob("out/*")) == []
 
 
 def test_one_prompt_and_a_checkpoint_that_is_none(hpdv2_folder, tmp_path):
