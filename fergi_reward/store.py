@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import finalize
 
 from fergi_reward.digests import file_digest, record_digest
 from fergi_reward.errors import FergiRewardError
@@ -84,6 +85,7 @@ class Store:
             if self._file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._file = self._new_path().open("xb")
+                finalize(self, self._file.close)  # a run that fails keeps no file open
             self._file.write(b"".join(_line(key, text) for key, text in texts.items()))
             self._file.flush()
         except OSError as error:

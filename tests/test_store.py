@@ -1,8 +1,10 @@
 """The store of what a run found: appended to, damaged, shared, compacted."""
 
+import gc
 import os
 import pickle
 import time
+import warnings
 
 import pytest
 
@@ -68,6 +70,16 @@ def test_each_process_has_a_file_of_its_own(folder):
     first.read()
     assert first.get("b") == 2
     assert len(list(folder.glob("*.lines"))) == 3
+
+
+def test_a_run_that_fails_leaves_no_file_open(folder):
+    store = Store(folder)
+    store.add({"a": 1})
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        del store
+        gc.collect()
+    assert not [each for each in found if each.category is ResourceWarning and str(folder) in str(each.message)]
 
 
 def test_it_grows_no_larger_than_the_work(folder):
