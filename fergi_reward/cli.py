@@ -425,6 +425,7 @@ def best_of(**options: Any) -> None:  # noqa: ANN401 - the options above
 @click.option("--out", type=PATH, default=Path("reactions"), help="The folder of reactions; earlier ones in it stay.")
 @click.option("--keep-video", is_flag=True, help="Copy the videos into it, too; else only action units are written.")
 @click.option("--prune", is_flag=True, help="Delete what the folder has of videos that the manifest does not name.")
+@click.option("--corrected", is_flag=True, help="Rows of deleted videos have new names: their clips take them.")
 @click.option(
     "--agreed-again", multiple=True, metavar="USER", help="Somebody who was forgotten and agreed again; repeatable."
 )
@@ -437,6 +438,7 @@ def extract(
     out: Path,
     keep_video: bool,
     prune: bool,
+    corrected: bool,
     agreed_again: tuple[str, ...],
 ) -> None:
     """Measure action units in videos of viewers who agreed; resumes where it was stopped."""
@@ -444,7 +446,7 @@ def extract(
     from fergi_reward.reactions.extract import extract as run
 
     measure = load_backend(backend, model)
-    done = run(videos, measure, out, keep_video=keep_video, prune=prune, agreed_again=agreed_again)
+    done = run(videos, measure, out, keep_video=keep_video, prune=prune, corrected=corrected, agreed_again=agreed_again)
     for note in done.notes:
         say(note, err=True)
     say(f"{done.clips} reactions: {out / 'manifest.csv'}")

@@ -2,21 +2,26 @@
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from fergi_reward.annotation.dataset import COLUMNS as DATASET_COLUMNS
 from fergi_reward.annotation.pairs import COLUMNS as PAIR_COLUMNS
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.csv_files import read_rows
 from fergi_reward.files import write_text, written_whole
+from fergi_reward.json_files import MAX_BYTES, parse_json
+from fergi_reward.ordinary_files import read_bytes
 from fergi_reward.reactions.source_map import SourceMap
 
-# A larger file of JSON is not looked at, and named.
-LARGEST = 1 << 27
+# Bytes in which the header of a CSV file ends.
+HEADER = 1 << 16
 # Keys whose value, or one of whose values or keys, is a person, in files that are not known otherwise.
 PEOPLE = {"user", "users", "from_users", "to_users", "per_participant", "participant", "excluded"}
 
@@ -34,7 +39,7 @@ class PeopleFiles:
 
     Attributes:
         fits: Calibrations, source maps and predictors that were fitted with them.
-        others: Other files that name them, such as reports.
+        others: Other files that name them, such as reports and CSV files, and folders that are called after them.
         pairs: By file, how many pairs of theirs were deleted.
         unread: By file, why it cannot be said whether it holds them.
     """
@@ -49,23 +54,23 @@ class PeopleFiles:
         return bool(self.fits or self.others or self.pairs)
 
 
-def take_out(top: Path, user: str, sources: Sequence[str]) -> PeopleFiles:
-    """Delete a person's pairs below a folder, and find what else names them.
+def take_out(tops: Sequence[Path], beside: Path, user: str, sources: Sequence[str]) -> PeopleFiles:
+    """Delete a person's pairs below folders, and find what else names them.
 
-    Files are known by what is in them, whatever they are called. Hidden folders are not looked at.
+    Files are known by what is in them, whatever they are called. Hidden folders and links to folders are not looked at.
 
     Args:
-        top: The folder.
+        tops: The folders.
+        beside: A further folder; what is in folders of it is not looked at.
         user: The person.
         sources: What measured them: pairs and fits of other sources are of other people. None: all are theirs.
-
-    Raises:
-        FergiRewardError: `top` is no folder.
     """
-    if not top.is_dir():
-        raise FergiRewardError(f"{top} is no folder: give the one where calibrations, reports and pairs are")
-    found = PeopleFiles()
-    for path in _files(top, found.unread):
+    found, seen = PeopleFiles(), set[str]()
+    deep = (path for top in tops for path in _files(top, user, found))
+    for path in chain(deep, _files(beside, user, found, is_flat=True)):
+        if (real := os.path.realpath(path)) in seen:
+            continue
+        seen.add(real)
         try:
             _look(path, user, sources, found)
         except Exception as error:  # whatever a damaged file makes its reader do: it is named
@@ -73,43 +78,62 @@ def take_out(top: Path, user: str, sources: Sequence[str]) -> PeopleFiles:
     return found
 
 
-def _files(top: Path, unread: dict[Path, str]) -> Iterator[Path]:
+def _files(top: Path, user: str, found: PeopleFiles, is_flat: bool = False) -> Iterator[Path]:
     """Ordinary files in a folder and below it; folders that cannot be opened are noted."""
 
     def note(error: OSError) -> None:
-        unread[Path(error.filename)] = str(error.strerror)
+        found.unread[Path(error.filename)] = str(error.strerror)
 
     for place, folders, names in os.walk(top, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not (is_flat or name.startswith(".")))
+        found.others += [Path(place, name) for name in folders if unquote(name) == f"user={user}"]
         for path in (Path(place, name) for name in sorted(names)):
             try:
                 mode = path.stat().st_mode
             except OSError as error:
                 if not path.is_symlink():
-                    unread[path] = str(error.strerror)
+                    found.unread[path] = str(error.strerror)
                 continue
             if stat.S_ISREG(mode):
                 yield path
-            elif path.suffix in (".json", ".jsonl", ".parquet"):
-                unread[path] = "no ordinary file"
+            elif path.suffix in (".json", ".jsonl", ".parquet", ".csv"):
+                found.unread[path] = "no ordinary file"
 
 
 def _look(path: Path, user: str, sources: Sequence[str], found: PeopleFiles) -> None:
     """Look at one file."""
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(HEADER)
     if start.startswith(b"PAR1"):
         _look_at_table(path, user, sources, found)
-        return
-    if not start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
-        return
-    if path.stat().st_size > LARGEST:
-        raise FergiRewardError(f"larger than {LARGEST >> 20} MB")
-    content = path.read_bytes()
+    elif start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
+        _look_at_json(path, user, sources, found)
+    elif _has_people(start):
+        _look_at_csv(path, user, found)
+
+
+def _has_people(start: bytes) -> bool:
+    """Whether a file begins as a CSV file with a column of users, also one that a spreadsheet wrote its own way."""
+    header = start.replace(b"\0", b"").splitlines()[:1]
+    return any(cell.strip(b" \"'\xef\xbb\xbf\xff\xfe") == b"user" for cell in re.split(b"[,;\t]", b"".join(header)))
+
+
+def _look_at_csv(path: Path, user: str, found: PeopleFiles) -> None:
+    """A CSV file that somebody else may have written: it is named, whoever's it is."""
+    content = read_bytes(path, MAX_BYTES)
+    written = user.replace('"', '""')
+    if any(written.encode(code, "replace") in content for code in ("utf-8", "latin-1", "utf-16-le", "utf-16-be")):
+        rows = read_rows(path, ["user"], carried=True, empty=True)
+        found.others += [path] * any(row["user"] == user for row in rows)
+
+
+def _look_at_json(path: Path, user: str, sources: Sequence[str], found: PeopleFiles) -> None:
+    """A record, or lines of records."""
+    content = read_bytes(path, MAX_BYTES)
     if not any(json.dumps(user, ensure_ascii=way).encode(errors="surrogatepass") in content for way in (True, False)):
         return
     try:
-        record = json.loads(content)
+        record = parse_json(content)
     except ValueError:
         _look_at_lines(path, content, user, sources, found)
     else:
@@ -160,7 +184,7 @@ def _look_at_lines(path: Path, content: bytes, user: str, sources: Sequence[str]
         ValueError: The file is no JSON at all.
     """
     lines = content.decode().splitlines(keepends=True)
-    records = [json.loads(line) if line.strip() else None for line in lines]
+    records = [parse_json(line) if line.strip() else None for line in lines]
     theirs = [isinstance(record, dict) and record.get("user") == user for record in records]
     if not any(theirs):
         return

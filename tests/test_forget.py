@@ -83,9 +83,10 @@ def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path
     ]
     kept = stored_clip("../ann").origin
     files = sorted(path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file())
-    kept_files = [f"clips/{kept.name}", "forgotten.json", "manifest.csv", f"videos/{kept.digest}.mp4"]
+    (stone,) = folder.forgotten.iterdir()
+    kept_files = [f"clips/{kept.name}", f"forgotten/{stone.name}", "manifest.csv", f"videos/{kept.digest}.mp4"]
     assert files == [".lock", *kept_files]
-    assert b"ann" not in (folder.path / "forgotten.json").read_bytes()
+    assert b"ann" not in stone.read_bytes()
     assert [row["user"] for row in folder.rows()] == ["../ann"]
     again = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
     assert again.exit_code == 0
@@ -134,7 +135,6 @@ def test_files_that_name_them_and_are_no_fit_of_this_version_are_named(folder, t
         "no_ending": record | {"schema": 0},
         "report.json": {"results": [{"per_participant": {"ann": {"correct": 1, "pairs": 2}}}]},
         "predictor.json": {"schema": 1, "dataset": {"users": ["ann"]}},
-        "huge.json": {"schema": 1, "dataset": {"users": ["ann"]}, "seed": 10**400},
     }
     for name, other in others.items():
         (tmp_path / name).write_text(json.dumps(other))
@@ -148,15 +148,88 @@ def test_what_cannot_be_read_is_named_and_nothing_hangs(folder, tmp_path):
     (tmp_path / "torn.json").write_text('{"users": ["ann"')
     (tmp_path / "null.json").write_text('{"users": null}')
     (tmp_path / "digits.json").write_text('{"users": ["ann"], "n": ' + "9" * 5000 + "}")
+    (tmp_path / "semicolons.csv").write_text("user;rank\nann;1\n")
+    (tmp_path / "of_bob.csv").write_text("user;rank\nbob;1\n")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 half")
     (folder.clips / "damaged.parquet").write_bytes(b"PAR1 half")
     folder.manifest.write_text(folder.manifest.read_text() + "ann,1\n")
     result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
     assert result.exit_code == 3
     named = {line.split("read: ")[1].split(" (")[0] for line in result.stderr.splitlines() if "may hold them" in line}
-    top = {str(tmp_path / name) for name in ("pipe.json", "torn.json", "digits.json", "torn.parquet")}
+    top = {str(tmp_path / name) for name in ("pipe.json", "torn.json", "digits.json", "semicolons.csv", "torn.parquet")}
     assert named == top | {str(folder.clips / "damaged.parquet"), str(folder.manifest)}
     assert not (folder.clips / stored_clip("ann").origin.name).exists()
+
+
+def damaged_tombstone(folder):
+    folder.forgotten.mkdir()
+    (folder.forgotten / "1.json").write_text('{"schema": 1, "salt": ')
+
+
+def tombstones_are_a_file(folder):
+    folder.forgotten.write_text("")
+
+
+@pytest.mark.parametrize("damage", [damaged_tombstone, tombstones_are_a_file])
+def test_damaged_tombstones_hinder_no_deleting(folder, tmp_path, damage):
+    damage(folder)
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert result.exit_code == 2
+    assert f"user ann is deleted from {folder.path}, but" in result.stderr
+    assert f"{folder.forgotten}" in result.stderr
+    assert [origin.user for origin in folder.origins()[0].values()] == ["../ann"]
+    assert "ann,1," not in folder.manifest.read_text().replace("../ann", "")
+    with pytest.raises(FergiRewardError, match=r"forgotten.*: restore it from a copy, or delete it"):
+        folder.rows()  # nothing is measured or made of the others: somebody else may have been forgotten
+    if folder.forgotten.is_dir():
+        (folder.forgotten / "1.json").unlink()
+        assert folder.tombstones().of("ann")
+
+
+def test_a_clip_that_cannot_be_deleted_hinders_no_other(folder, tmp_path):
+    first = min(folder.videos.glob("616e6e.*"))
+    first.unlink()
+    (folder.clips / stored_clip("ann").origin.name).rename(tmp_path / "clip")
+    pairs_of(tmp_path, ["ann", "bob"])
+    stuck = folder.clips / ".partial-stuck"
+    (stuck / "in").mkdir(parents=True)
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert result.exit_code == 2
+    assert f"{stuck} cannot be deleted (Directory not empty): delete it by hand" in result.stderr
+    assert folder.tombstones().of("ann")
+    assert pd.read_parquet(tmp_path / "train.parquet")["user"].tolist() == ["bob"]
+
+
+def test_tables_that_name_them_are_named_where_they_are_searched_and_beside_the_folder(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    columns = {
+        tmp_path / "elsewhere" / "ratings.csv": "user,session,image,rank",
+        tmp_path / "elsewhere" / "shown": "user,session,image,file,prompt",
+        tmp_path / "manifest.csv": "video,user,session,image,consent",  # beside the folder
+        folder.path / "errors of monday.csv": "user,session,image,kind,video,error",
+    }
+    for path, header in columns.items():
+        values = {name: "ann" if name == "user" else "1" for name in header.split(",")}
+        path.write_text("\ufeff" + header + "\r\n" + ",".join(values.values()) + "\r\n", newline="")
+    (tmp_path / "of_bob.csv").write_text("user,image\nbob,ann\n")
+    (tmp_path / "no_users.csv").write_text("image,prompt\nann,ann\n")
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path / "elsewhere")
+    assert result.exit_code == 0, result.output
+    named = {line.removeprefix("names them: ").split(";")[0] for line in result.stdout.splitlines() if "names" in line}
+    assert named == set(map(str, columns))
+    assert all(path.exists() for path in columns)
+
+
+def test_what_an_earlier_version_wrote_of_them_is_deleted(folder, tmp_path):
+    for place in (folder.clips, folder.videos):
+        for user in ("user=ann", "user=..%2Fann"):
+            (place / user).mkdir()
+            (place / user / "session=1,image=3.x").write_bytes(b"1")
+    (tmp_path / "copy" / "user=ann").mkdir(parents=True)
+    result = forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in folder.path.rglob("user=*")] == ["user=..%2Fann"] * 2
+    assert f"names them: {tmp_path / 'copy' / 'user=ann'};" in result.stdout
 
 
 def test_a_folder_of_calibrations_that_is_not_there_is_an_error_after_deleting(folder, tmp_path):

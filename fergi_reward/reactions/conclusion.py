@@ -2,7 +2,7 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +23,14 @@ class Results:
         clips: By the key of a recording, its clip.
         failures: By the key of a recording, why it has none.
         videos: By the content of a video, its names in the manifest.
+        gone: The recordings whose video is gone, or cannot be read.
         notes: What to know, a sentence each.
     """
 
     clips: dict[Key, Path] = field(default_factory=dict)
     failures: dict[Key, str] = field(default_factory=dict)
     videos: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    gone: list[Recording] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -54,30 +56,35 @@ def conclude(
 ) -> Extraction:
     """Write the tables of a folder, and delete the clips that have no place in them any more.
 
-    A clip stays that no row of today names, if today's manifest says nothing of its video nor of its reaction.
+    A clip stays that no row of today names, if today's manifest says nothing of its video nor of its reaction; and,
+    whatever it says, while the video of the row is gone, since it could not be measured again.
 
     Args:
         folder: The folder.
         recordings: What was asked for.
         results: What came of it.
         units: The action units that were measured.
-        prune: Delete those that would stay, too.
+        prune: Delete those of which today's manifest says nothing, too.
     """
     with folder.changing() as stones:
         asked = [row for row in recordings if not stones.of(row.user)]
         origins, damaged = folder.origins()
         mine = {row.key: path for row in asked if (path := results.clips.get(row.key)) in origins}
         others = {path: origin for path, origin in origins.items() if path not in mine.values()}
-        staying = [] if prune else _staying(folder, others, recordings, results, stones)
-        stored = {path: read_clip_file(path) for path in [*staying, *mine.values()]}
+        left = _left(folder, others, [origins[path] for path in mine.values()], results, stones)
+        changed = _of_gone(left, origins, results.gone)
+        staying = [] if prune else _staying(left, origins, recordings, changed)
+        kept = [path for path in left if path in {*changed, *staying}]
+        rows = {origins[path].key: path for path in reversed(kept)} | mine  # one clip a reaction
+        stored = {path: read_clip_file(path) for path in (*kept, *mine.values()) if rows[origins[path].key] == path}
         folder.write_rows([_clip_row(path, clip) for path, clip in stored.items()], units)
         earlier, failed = _failures(folder, recordings, prune), _failed(asked, results)
         folder.write_failures([*earlier, *failed])
-        folder.delete(others.keys() - set(staying))
+        folder.delete(others.keys() - set(kept))
     notes = [*results.notes, *_copies(results), *(f"{path} cannot be read: restore or delete it" for path in damaged)]
     crowds = (_crowd(row.video, stored[mine[row.key]]) for row in asked if row.key in mine)
     notes += filter(None, crowds)
-    if removed := len(others) - len(staying):
+    if removed := len(others) - len(kept):
         notes.append(f"{removed} reactions of earlier runs were deleted: this manifest has others in their place")
     if staying or earlier:
         notes.append(
@@ -87,25 +94,39 @@ def conclude(
     return Extraction(len(mine), failed, len(recordings) - len(asked), notes)
 
 
-def _staying(
+def _left(
     folder: ReactionFolder,
     others: Mapping[Path, Origin],
-    recordings: Sequence[Recording],
+    mine: Sequence[Origin],
     results: Results,
     stones: Tombstones,
 ) -> list[Path]:
-    """The clips of which today's manifest says nothing, in the order in which the tables have them so far."""
-    keys = {row.key for row in recordings}
-    gone = {row.place for row in recordings if not row.path.exists()}
+    """The clips of videos that were not seen today and did not move, in the order of the tables so far."""
+    moved = {(origin.digest, origin.window) for origin in mine}
+    forgotten = {user for user in {origin.user for origin in others.values()} if stones.of(user)}
     order = {row["clip"]: number for number, row in enumerate(folder.rows())}
     found = [
         path
         for path, origin in others.items()
-        if origin.digest not in results.videos and origin.place not in gone and origin.key not in keys
+        if origin.digest not in results.videos
+        and (origin.digest, origin.window) not in moved
+        and origin.user not in forgotten
     ]
-    forgotten = {user for user in {others[path].user for path in found} if stones.of(user)}
-    known = [path for path in found if others[path].user not in forgotten]
-    return sorted(known, key=lambda path: (order.get(_clip(path), len(order)), others[path].key))
+    return sorted(found, key=lambda path: (order.get(_clip(path), len(order)), others[path].key))
+
+
+def _of_gone(left: Sequence[Path], origins: Mapping[Path, Origin], gone: Sequence[Recording]) -> set[Path]:
+    """The clips of reactions and of places of videos that today's manifest names, while the video is gone."""
+    keys, places = {row.key for row in gone}, {row.place for row in gone}
+    return {path for path in left if origins[path].key in keys or origins[path].place in places}
+
+
+def _staying(
+    left: Sequence[Path], origins: Mapping[Path, Origin], recordings: Sequence[Recording], changed: Collection[Path]
+) -> list[Path]:
+    """The clips of which today's manifest says nothing."""
+    keys = {row.key for row in recordings}
+    return [path for path in left if origins[path].key not in keys and path not in changed]
 
 
 def _failures(folder: ReactionFolder, recordings: Sequence[Recording], prune: bool) -> list[Row]:

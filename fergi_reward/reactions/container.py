@@ -59,6 +59,7 @@ def pictures(path: Path) -> Iterator[Picture]:
                 time = frame.time - end.origin
                 check_time(np.array([last, time]), str(path), first=read)
                 end.interval, last, read = time - last, time, read + 1
+                end.is_torn = frame.is_corrupt
                 yield Picture(time, frame)
         if not read:
             raise FergiRewardError(f"{path} is a video without frames: record it again")
@@ -70,7 +71,13 @@ class _End:
 
     A file that breaks off lacks the end of its pictures. Where only the length of the whole is announced, sound may
     outlast the pictures, and what came last of anything counts. A browser announces nothing while it records; then the
-    last packet has to end where the file does.
+    last packet has to end where the file does. Nor does MPEG-TS, in which the last picture has to be whole. What was
+    cut between two pictures there cannot be told from a shorter recording.
+
+    Attributes:
+        origin: The clock's time of the start, in seconds.
+        interval: Between the last two pictures, in seconds.
+        is_torn: Whether the decoder lacked a part of the last picture.
     """
 
     def __init__(self, path: Path, container: Any) -> None:  # noqa: ANN401 - PyAV's class, imported late
@@ -79,7 +86,7 @@ class _End:
         self._path = path
         stream = container.streams.video[0]
         self.origin = (container.start_time or 0) / av.time_base
-        self.interval = 0.0
+        self.interval, self.is_torn = 0.0, False
         self._of_pictures = _announced(container.format.name, stream)
         self._of_all = self.origin + container.duration / av.time_base if container.duration else None
         self._pictures, self._anything, self._bytes = stream.index, -math.inf, 0
@@ -112,7 +119,7 @@ class _End:
                 "copy it again, or record it again"
             )
         is_left = announced is None and self._path.stat().st_size > self._bytes + TRAILER
-        if self._is_cut or is_left:
+        if self._is_cut or is_left or self.is_torn:
             raise FergiRewardError(f"{self._path} breaks off within a picture: copy it again, or record it again")
 
 

@@ -32,6 +32,7 @@ def extract(
     *,
     keep_video: bool = False,
     prune: bool = False,
+    corrected: bool = False,
     agreed_again: Sequence[str] = (),
 ) -> Extraction:
     """Measure every recording that has no clip yet, with a progress bar, and write the tables of the folder.
@@ -44,6 +45,8 @@ def extract(
         out: The folder of reactions; it may hold clips of earlier runs.
         keep_video: Copy the videos into the folder, too.
         prune: Delete what the folder has of videos that the manifest does not name; by default it stays.
+        corrected: Rows of videos that are gone take the clips of those videos, though they name another user, session,
+            image or kind than before; by default such a row fails, and the clip stays as it was.
         agreed_again: People who were forgotten and agreed again.
 
     Raises:
@@ -58,7 +61,7 @@ def extract(
             folder.sweep()
             for user in agreed_again:
                 stones.lift(user)
-        run = _Run(backend, folder, {row.key for row in recordings})
+        run = _Run(backend, folder, {row.key for row in recordings}, corrected)
         with tqdm(total=len(recordings), desc="extracting", unit="clip") as progress:
             for rows in by_video(recordings):
                 run.measure(rows, keep_video)
@@ -90,10 +93,13 @@ class _Run:
         backend: What measures.
         folder: Where clips are and go.
         keys: Of what is asked for.
+        corrected: Rows of videos that are gone may have other names than before.
     """
 
-    def __init__(self, backend: Backend, folder: ReactionFolder, keys: Collection[tuple[str, ...]]) -> None:
-        self._backend, self._folder, self._keys = backend, folder, keys
+    def __init__(
+        self, backend: Backend, folder: ReactionFolder, keys: Collection[tuple[str, ...]], corrected: bool
+    ) -> None:
+        self._backend, self._folder, self._keys, self._corrected = backend, folder, keys, corrected
         self._stored = StoredClips(folder.origins()[0])
         self.results = Results()
 
@@ -106,10 +112,12 @@ class _Run:
         before, digest = _state(path), _digest(path)
         if digest:
             self.results.videos[digest].append(rows[0].video)
+        else:
+            self.results.gone += rows
         missing = [row for row in rows if not self._reuse(row, digest)]
         for row, found in measured(missing, self._backend) if missing else ():
             if isinstance(found, FergiRewardError):
-                self.results.failures[row.key] = str(found)
+                self.results.failures[row.key] = (digest is None and self._changed(row)) or str(found)
             elif digest is None or _state(path) != before:
                 self.results.failures[row.key] = f"{row.video} changed while it was measured: try again"
             else:
@@ -134,7 +142,7 @@ class _Run:
     def _reuse(self, row: Recording, digest: str | None) -> bool:
         """Take the stored clip of a recording, under its names of today."""
         new = self._origin(row, digest or "")
-        path = self._stored.of_content(new) if digest else self._stored.of_deleted(new)
+        path = self._stored.of_content(new) if digest else self._of_gone(new)
         if path is None:
             return False
         try:
@@ -151,6 +159,19 @@ class _Run:
         else:
             self._store(row, replace(stored, origin=new))
         return True
+
+    def _of_gone(self, new: Origin) -> Path | None:
+        return self._stored.of_unchanged(new) or (self._stored.of_corrected(new) if self._corrected else None)
+
+    def _changed(self, row: Recording) -> str | None:
+        """Why a row of a video that is gone has no clip although there is one; None where there is none."""
+        wanted = self._origin(row, "")
+        if (old := self._stored.before(wanted)) is None or self._stored.of_unchanged(wanted):
+            return None
+        return (
+            f"{row.video} is gone or cannot be read, and its row changed: the clip of {old.video} stays that of "
+            f"{named(old.key)}; put the video back, or undo the change; where only names were wrong, add --corrected"
+        )
 
     def _store(self, row: Recording, stored: StoredClip) -> None:
         """Write a clip, unless its viewer was forgotten meanwhile."""

@@ -4,17 +4,18 @@
 - `manifest.csv`: user, session, image, consent, activations and more, a row a clip: what others read.
 - `errors.csv`: the videos that gave no clip when they were last tried, and why.
 - `videos/DIGEST.mp4`: a video by the digest of its bytes, with `--keep-video` alone.
-- `forgotten.json`: hashes of people who are not to come back.
+- `forgotten/`: a file with a hash a person who is not to come back.
 
 All of it is for its owner alone: files have the mode 0600, folders 0700.
 """
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from fergi_reward.csv_files import read_rows, write_rows
 from fergi_reward.errors import FergiRewardError
@@ -41,6 +42,7 @@ class Erased:
         sources: What had measured them, now and when they were forgotten before.
         others: Who else has clips.
         unread: By file, why it cannot be said whether it is theirs.
+        faults: What could not be done, a sentence each.
     """
 
     clips: int
@@ -48,6 +50,7 @@ class Erased:
     sources: Sequence[str]
     others: Sequence[str]
     unread: dict[Path, str]
+    faults: Sequence[str]
 
 
 class ReactionFolder:
@@ -63,6 +66,7 @@ class ReactionFolder:
         self.errors = self.path / "errors.csv"
         self.clips = self.path / "clips"
         self.videos = self.path / "videos"
+        self.forgotten = self.path / "forgotten"
 
     @contextmanager
     def changing(self) -> Iterator[Tombstones]:
@@ -74,6 +78,16 @@ class ReactionFolder:
         Raises:
             FergiRewardError: The folder cannot be written, or its tombstones not be read.
         """
+        with self._alone():
+            yield self.tombstones()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder's lock.
+
+        Raises:
+            FergiRewardError: The folder cannot be written.
+        """
         try:
             for place in (self.path, self.clips):
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,7 +98,7 @@ class ReactionFolder:
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield self.tombstones()
+            yield
         finally:
             os.close(lock)
 
@@ -92,13 +106,16 @@ class ReactionFolder:
         """Who was forgotten.
 
         Raises:
-            FergiRewardError: It cannot be read.
+            FergiRewardError: One cannot be read. Nothing is measured then, since somebody might come back.
         """
-        return Tombstones(self.path / "forgotten.json")
+        stones = Tombstones(self.forgotten)
+        if stones.damage:
+            raise FergiRewardError("; ".join(stones.damage))
+        return stones
 
     def sweep(self) -> None:
         """Delete what killed runs left half-written."""
-        for place in (self.path, self.clips, self.videos):
+        for place in (self.path, self.clips, self.videos, self.forgotten):
             sweep(place)
 
     def origins(self) -> tuple[dict[Path, Origin], list[Path]]:
@@ -142,31 +159,45 @@ class ReactionFolder:
         else:
             self.errors.unlink(missing_ok=True)
 
-    def forget(self, user: str) -> "Erased":
+    def forget(self, user: str) -> Erased:
         """Set a viewer's tombstone, and delete clips, kept videos, temporary files and rows of theirs.
 
+        What cannot be done hinders nothing else.
+
         Raises:
-            FergiRewardError: There is no folder of reactions, or something cannot be deleted.
+            FergiRewardError: There is no folder of reactions, or nobody may write it.
         """
         if not any(place.exists() for place in (self.manifest, self.errors, self.clips)):
             raise FergiRewardError(f"{self.path} is no folder of reactions: give the one that `extract` wrote")
-        with self.changing() as stones:
+        with self._alone():
+            stones = Tombstones(self.forgotten)
             origins, damaged = self.origins()
-            unread = dict.fromkeys(damaged, "a damaged clip, perhaps of theirs: delete it by hand")
             mine = {path for path, origin in origins.items() if origin.user == user}
-            stones.add(user, [origins[path].source for path in mine])
-            self.delete(mine)
-            for place in (self.path, self.clips, self.videos):
-                for left in place.glob(".*-*"):  # half-written, by a run that was killed
-                    left.unlink(missing_ok=True)
-            rows = self._without(user, self.manifest, unread)
-            failures = self._without(user, self.errors, unread)
-            stones.add(user, [row["source"] for row in rows])
+            unread = dict.fromkeys(damaged, "a damaged clip, perhaps of theirs: delete it by hand")
+            faults = [*stones.damage, *self._delete(mine), *self._delete_leftovers(user)]
+            rows = self._without(user, self.manifest, unread, faults)
+            failures = self._without(user, self.errors, unread, faults)
+            sources = {*(origins[path].source for path in mine), *(row["source"] for row in rows if "source" in row)}
+            with _noted(faults):
+                stones.add(user, sorted(sources))
             stone = stones.of(user)
             others = sorted({origin.user for origin in origins.values()} - {user})
-            return Erased(max(len(mine), len(rows)), len(failures), stone.sources if stone else (), others, unread)
+            known = stone.sources if stone else sorted(sources)
+            return Erased(max(len(mine), len(rows)), len(failures), known, others, unread, faults)
 
-    def _without(self, user: str, table: Path, unread: dict[Path, str]) -> list[dict[str, str]]:
+    def _delete_leftovers(self, user: str) -> list[str]:
+        """Delete what killed runs left half-written, and what an earlier version wrote of a viewer."""
+        left = [path for place in (self.path, self.clips, self.videos) for path in place.glob(".*-*")]
+        left += [
+            path
+            for place in (self.clips, self.videos)
+            for folder in place.glob("user=*")
+            if unquote(folder.name) == f"user={user}"
+            for path in (*folder.rglob("*"), folder)
+        ]
+        return _delete(sorted(left, reverse=True))  # what is in a folder before it
+
+    def _without(self, user: str, table: Path, unread: dict[Path, str], faults: list[str]) -> list[dict[str, str]]:
         """Take a viewer out of a table, and give their rows; a damaged table is noted."""
         try:
             rows = self._all(table, ["user"])
@@ -174,10 +205,11 @@ class ReactionFolder:
             unread[table] = f"{error}"
             return []
         mine = [row for row in rows if row["user"] == user]
-        if mine:
-            _write(table, list(rows[0]), [row for row in rows if row["user"] != user])
-        if len(mine) == len(rows) and table == self.errors:
-            table.unlink(missing_ok=True)  # without rows it would say that something failed
+        with _noted(faults):
+            if len(mine) == len(rows) and table == self.errors:
+                table.unlink(missing_ok=True)  # without rows it would say that something failed
+            elif mine:
+                _write(table, list(rows[0]), [row for row in rows if row["user"] != user])
         return mine
 
     def delete(self, clips: Iterable[Path]) -> None:
@@ -186,14 +218,13 @@ class ReactionFolder:
         Raises:
             FergiRewardError: Something cannot be deleted.
         """
-        gone = set(clips)
-        kept = {origin.digest for path, origin in self.origins()[0].items() if path not in gone}
-        videos = [video for video in self.videos.glob("*") if video.name.partition(".")[0] not in kept]
-        for path in [*(video for video in videos if not video.name.startswith(".")), *sorted(gone)]:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise FergiRewardError(f"{path} cannot be deleted ({error.strerror}): delete it by hand") from error
+        if faults := self._delete(set(clips)):
+            raise FergiRewardError("; ".join(faults))
+
+    def _delete(self, clips: Collection[Path]) -> list[str]:
+        kept = {origin.digest for path, origin in self.origins()[0].items() if path not in clips}
+        videos = [path for path in self.videos.glob("*") if path.is_file() and path.name.partition(".")[0] not in kept]
+        return _delete([*(video for video in videos if not video.name.startswith(".")), *sorted(clips)])
 
     def _read(self, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         """The rows of a table, without people who were forgotten, as one that was restored from a copy may have."""
@@ -208,6 +239,31 @@ class ReactionFolder:
             return [row.cells for row in read_rows(path, columns, carried=True, empty=True)]
         except FergiRewardError as error:
             raise FergiRewardError(f"{error}: {_ADVICE}") from error
+
+
+def _delete(paths: Iterable[Path]) -> list[str]:
+    """Delete files and empty folders, and say of which that failed."""
+    faults = list[str]()
+    for path in paths:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            faults.append(f"{path} cannot be deleted ({error.strerror}): delete it by hand")
+    return faults
+
+
+@contextmanager
+def _noted(faults: list[str]) -> Iterator[None]:
+    """Go on after what cannot be written or deleted, with a note of it."""
+    try:
+        yield
+    except FergiRewardError as error:
+        faults.append(f"{error}")
+    except OSError as error:
+        faults.append(f"{error.filename} cannot be deleted ({error.strerror}): delete it by hand")
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -31,15 +31,20 @@ class StoredClips:
         ]
         return min(found, key=lambda path: (self._origins[path].key != wanted.key, path), default=None)
 
-    def of_deleted(self, wanted: Origin) -> Path | None:
-        """The clip of a video that is deleted by now.
+    def of_unchanged(self, wanted: Origin) -> Path | None:
+        """The clip of a row that is as it was, whose video is deleted by now."""
+        return min(
+            (path for path in self._by[wanted.key] if self._part(path) == (wanted.video, wanted.window)), default=None
+        )
 
-        It is that of an unchanged row or, where a row was corrected, the only one of the video that was there.
-        """
-        same = [path for path in self._by[wanted.key] if self._part(path) == (wanted.video, wanted.window)]
+    def of_corrected(self, wanted: Origin) -> Path | None:
+        """The only clip of the video that was in a place, whose names were corrected after it was deleted."""
         there = [path for path in self._by[wanted.place] if self._origins[path].window == wanted.window]
-        found = same or (there if len({self._origins[path].digest for path in there}) == 1 else [])
-        return min(found, default=None)
+        return min(there) if len({self._origins[path].digest for path in there}) == 1 else None
+
+    def before(self, wanted: Origin) -> Origin | None:
+        """What there is of a reaction, or of the video in a place; None where there is nothing."""
+        return next((self._origins[path] for path in (*self._by[wanted.key], *self._by[wanted.place])), None)
 
     def _part(self, path: Path) -> tuple[object, object]:
         return self._origins[path].video, self._origins[path].window

@@ -1,21 +1,26 @@
 """Who was forgotten: a salted hash a person, so that no later or running `extract` brings them back.
 
-A pseudonym is not in the file, and whoever guesses one can check it there: the file is for its owner alone.
+A pseudonym is not in the files, and whoever guesses one can check it there: they are for their owner alone. Each person
+has a file, so that a damaged one hinders nobody else's being forgotten.
 """
 
 import datetime
 import hashlib
-import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import write_json
+from fergi_reward.json_records import checked, read_record
 
 SCHEMA = 1
+FIELDS = {"salt": "text", "digest": "text", "on": "text", "sources": "texts"}
+_ADVICE = (
+    "it says of somebody that they were forgotten: restore it from a copy, or delete it and forget that person again"
+)
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,13 @@ class Tombstone:
     """A person who was forgotten.
 
     Attributes:
+        salt: Random.
         digest: Of the salt and the pseudonym.
         on: The day.
         sources: What had measured them, by which fits on their reactions are still found.
     """
 
+    salt: str
     digest: str
     on: str
     sources: Sequence[str]
@@ -37,50 +44,60 @@ class Tombstones:
     """The people who were forgotten in a folder.
 
     Args:
-        path: The file; it need not be there yet.
+        place: Where their files are; it need not be there yet.
 
-    Raises:
-        FergiRewardError: It cannot be read. Nothing is measured then, since somebody might come back.
+    Attributes:
+        damage: What is wrong with files that cannot be read, a sentence each.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._stones = dict[Path, Tombstone]()
+        self.damage = list[str]()
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if record["schema"] != SCHEMA:
-                raise ValueError(f"schema {record['schema']}, this version reads {SCHEMA}")
-            self._salt, self._stones = str(record["salt"]), [Tombstone(**stone) for stone in record["people"]]
+            paths = sorted(path for path in place.iterdir() if not path.name.startswith("."))
         except FileNotFoundError:
-            self._salt, self._stones = secrets.token_hex(16), []
-        except Exception as error:
-            raise FergiRewardError(
-                f"{path} cannot be read ({error}), and says who was forgotten: restore it from a copy; if nobody was, "
-                "delete it"
-            ) from error
+            return
+        except OSError as error:
+            self.damage.append(f"{place} cannot be read ({error.strerror}), {_ADVICE}")
+            return
+        for path in paths:
+            try:
+                record = read_record(path, "the tombstone", SCHEMA, _ADVICE)
+                del record["schema"]
+                self._stones[path] = Tombstone(**checked(record, FIELDS, str(path), _ADVICE))
+            except FergiRewardError as error:
+                self.damage.append(str(error))
 
     def of(self, user: str) -> Tombstone | None:
         """The tombstone of a person; None where they were not forgotten."""
-        digest = self._digest(user)
-        return next((stone for stone in self._stones if stone.digest == digest), None)
+        return self._stones[path] if (path := self._path(user)) else None
 
     def add(self, user: str, sources: Sequence[str]) -> None:
-        """Note that a person is forgotten."""
-        if old := self.of(user):
-            new = replace(old, sources=sorted({*old.sources, *sources}))
-        else:
-            new = Tombstone(self._digest(user), datetime.date.today().isoformat(), sorted(set(sources)))
-        if new != old:
-            self._write([stone for stone in self._stones if stone is not old] + [new])
+        """Note that a person is forgotten.
+
+        Raises:
+            FergiRewardError: It cannot be written.
+        """
+        path, salt = self._path(user), secrets.token_hex(16)
+        old = self._stones[path] if path else Tombstone(salt, _digest(salt, user), f"{datetime.date.today()}", ())
+        new = Tombstone(old.salt, old.digest, old.on, sorted({*old.sources, *sources}))
+        path = path or self._place / f"{old.digest[:32]}.json"
+        if self._stones.get(path) != new:
+            with suppress(OSError):  # the writing says it
+                self._place.mkdir(mode=0o700, exist_ok=True)
+            write_json(path, {"schema": SCHEMA, **asdict(new)}, private=True)
+            self._stones[path] = new
 
     def lift(self, user: str) -> None:
         """Let a person come back who agreed again."""
-        if old := self.of(user):
-            self._write([stone for stone in self._stones if stone is not old])
+        while path := self._path(user):
+            path.unlink()
+            del self._stones[path]
 
-    def _write(self, stones: list[Tombstone]) -> None:
-        self._stones = stones
-        people = [{"digest": stone.digest, "on": stone.on, "sources": list(stone.sources)} for stone in stones]
-        write_json(self._path, {"schema": SCHEMA, "salt": self._salt, "people": people}, private=True)
+    def _path(self, user: str) -> Path | None:
+        return next((path for path, stone in self._stones.items() if _digest(stone.salt, user) == stone.digest), None)
 
-    def _digest(self, user: str) -> str:
-        return hashlib.sha256(f"{self._salt}\n{user}".encode(errors="surrogatepass")).hexdigest()
+
+def _digest(salt: str, user: str) -> str:
+    return hashlib.sha256(f"{salt}\n{user}".encode(errors="surrogatepass")).hexdigest()

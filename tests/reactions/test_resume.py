@@ -63,7 +63,7 @@ def contents(out):
     return {
         path.relative_to(out): path.read_bytes()
         for path in out.rglob("*")
-        if path.is_file() and path.name not in ("errors.csv", ".lock", "forgotten.json")
+        if path.is_file() and path.name not in ("errors.csv", ".lock")
     }
 
 
@@ -83,16 +83,61 @@ def test_rows_that_were_swapped_after_the_videos_were_deleted_swap_their_clips(v
     extract(manifest(videos, [("1.mp4", "ann", "cat"), ("7.mp4", "ann", "dog")]), lightness(), out)
     for name in ("1.mp4", "7.mp4"):
         (videos / name).unlink()
-    done = extract(manifest(videos, [("1.mp4", "ann", "dog"), ("7.mp4", "ann", "cat")]), lightness(), out)
+    swapped = manifest(videos, [("1.mp4", "ann", "dog"), ("7.mp4", "ann", "cat")])
+    done = extract(swapped, lightness(), out, corrected=True)
     assert done.clips == 2
     assert table(out) == [("ann", "dog", 1), ("ann", "cat", 7)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("typo.mp4", "ann", "cat"),
+        ("1.mp4", "bob", "cat"),
+        ("1.mp4", "ann", "dog"),
+        ("1.mp4", "ann", "cat", 0, 0.7),
+        ("1.mp4", "bob", "dog", 0, 0.7),
+    ],
+    ids=["video", "user", "image", "window", "all"],
+)
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_changed_row_of_a_deleted_video_fails_and_loses_and_moves_nothing(videos, lightness, tmp_path, row, prune):
+    out, right = tmp_path / "out", [("1.mp4", "ann", "cat"), ("2.mp4", "eve", "cat")]
+    extract(manifest(videos, right), lightness(), out)
+    before = contents(out)
+    for name in ("1.mp4", "2.mp4"):
+        (videos / name).unlink()
+    for _ in range(2):
+        done = extract(manifest(videos, [row, right[1]]), lightness(), out, prune=prune)
+        (failure,) = done.failures
+        assert (failure["user"], failure["image"]) == row[1:3]
+        assert "its row changed: the clip of 1.mp4 stays that of user ann, session 1, image cat" in failure["error"]
+        assert contents(out) == before
+    assert extract(manifest(videos, right), lightness(), out).failures == []
+    assert contents(out) == before
+    extract(manifest(videos, right[1:]), lightness(), out, prune=True)
+    assert table(out) == [("eve", "cat", 2)]
+
+
+def test_a_clip_whose_name_another_row_has_by_now_waits_for_its_correction(videos, lightness, tmp_path):
+    out = tmp_path / "out"
+    extract(manifest(videos, [("1.mp4", "ann", "cat"), ("7.mp4", "ann", "dog")]), lightness(), out)
+    (videos / "1.mp4").unlink()
+    swapped = manifest(videos, [("1.mp4", "ann", "dog"), ("7.mp4", "ann", "cat")])
+    (failure,) = extract(swapped, lightness(), out).failures
+    assert failure["image"] == "dog"
+    assert table(out) == [("ann", "cat", 7)]
+    assert extract(swapped, lightness(), out, corrected=True).failures == []
+    assert sorted(table(out)) == [("ann", "cat", 7), ("ann", "dog", 1)]
+    assert len(list((out / "clips").glob("*"))) == 2
 
 
 def test_a_corrected_pseudonym_makes_no_second_person(videos, lightness, tmp_path):
     out = tmp_path / "out"
     extract(manifest(videos, [("1.mp4", "an", "cat"), ("2.mp4", "an", "dog")]), lightness(), out, keep_video=True)
     (videos / "1.mp4").unlink()
-    done = extract(manifest(videos, [("1.mp4", "ann", "cat"), ("2.mp4", "ann", "dog")]), lightness(), out)
+    corrected = manifest(videos, [("1.mp4", "ann", "cat"), ("2.mp4", "ann", "dog")])
+    done = extract(corrected, lightness(), out, corrected=True)
     assert table(out) == [("ann", "cat", 1), ("ann", "dog", 2)]
     assert [note for note in done.notes if "is now of user ann" in note]
     assert {read_origin(path).user for path in (out / "clips").glob("*")} == {"ann"}

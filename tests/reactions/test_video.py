@@ -137,6 +137,18 @@ def test_a_video_that_breaks_off_is_refused(write_video, tmp_path, name, how, sh
         list(read_frames(path))
 
 
+@pytest.mark.parametrize("sound", [None, 2.0])
+def test_a_transport_stream_that_ends_within_a_picture_is_refused(write_video, tmp_path, sound):
+    path = write_video(tmp_path / "a.ts", noise(30), sound=sound)
+    whole, size = path.read_bytes(), 188  # of a packet of the container; a picture takes about 16
+    with av.open(str(path)) as container:
+        pictures = [packet.pos for packet in container.demux(video=0) if packet.size]
+    for number in (9, 16, 24):
+        path.write_bytes(whole[: (pictures[number] + pictures[number + 1]) // 2 // size * size])
+        with pytest.raises(FergiRewardError, match="breaks off within a picture"):
+            list(read_frames(path))
+
+
 def test_windows_of_one_recording(write_video, tmp_path):
     path = write_video(tmp_path / "a.mp4", still(90))
     windows = [Window(0, 0.1), Window(1, 1.2), Window(2.9, 3.0)]
