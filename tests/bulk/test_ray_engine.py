@@ -23,7 +23,7 @@ from fergi_reward.bulk.scoring import Share
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 
-ROWS = 600
+ROWS = 240
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,13 +45,13 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, one_thread):
-    """A manifest of 600 rows, one picture missing and one truncated, and the table of one process."""
+    """A manifest of 240 rows, one picture missing and one truncated, and the table of one process."""
     folder, draws = tmp_path_factory.mktemp("set"), np.random.default_rng(0)
     for number in range(8):
         Image.fromarray(draws.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / f"{number}.png")
     (folder / "broken.png").write_bytes((folder / "0.png").read_bytes()[:300])
     rows = [(f"{number % 8}.png", f"a cat, number {number}") for number in range(ROWS)]
-    rows[77], rows[401] = ("missing.png", "a"), ("broken.png", "b")
+    rows[77], rows[201] = ("missing.png", "a"), ("broken.png", "b")
     with (folder / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "prompt"), *rows])
     with chdir(folder):
