@@ -2,7 +2,8 @@
 
 For each subject so many times, with a fixed seed; each time with the next change of the subject's inputs. Prints how
 many tries were killed before their end, and how many files of results differ from an unbroken run's: 0 is right.
-A further subject is an entry in `SUBJECTS`. Commands are forked from a process that has imported what takes seconds.
+A further subject is an entry in `SUBJECTS`. `extract` measures by a quick backend, how light a picture is. Commands are
+forked from a process that has imported what takes seconds.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -21,13 +22,20 @@ import numpy as np
 from PIL import Image
 
 from fergi_reward import emoji
+from fergi_reward.reactions import backends
+from fergi_reward.reactions.backends.base import FaceFrame
+from fergi_reward.reactions.video import VideoFrame
 
 PICTURES = 160
+VIDEOS = 24
 PICKSCORE = "--scorers pickscore --checkpoint pickscore=pickscore --calibration weights.json --out OUT"
 IMPORTED = [
     "fergi_reward.best_of_program",
     "fergi_reward.bulk.run",
     "fergi_reward.compare_models_program",
+    "fergi_reward.reactions.extract",
+    "av",
+    "pyarrow.parquet",
     "fergi_reward.scorers.pickscore",
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
     "transformers.models.clip.tokenization_clip",
@@ -51,6 +59,20 @@ class Subject:
     out: str
     make: Change
     changes: Sequence[Change]
+
+
+@dataclass(frozen=True)
+class Lightness:
+    """A backend for which any picture is a face, and AU4 how light it is."""
+
+    source: str = "lightness"
+    version: str = "lightness 1"
+    action_units: tuple[str, ...] = ("au4",)
+
+    def measure(self, frames: Iterable[VideoFrame]) -> Iterator[FaceFrame]:
+        """A face a frame."""
+        for frame in frames:
+            yield FaceFrame(frame.timestamp, (float(frame.pixels.mean()) / 255,), 1.0, 0, 0, 1)
 
 
 def main() -> None:
@@ -93,6 +115,7 @@ def _child(command: list[str], folder: str) -> None:
     from fergi_reward.cli import main
 
     os.chdir(folder)
+    backends.load_backend = lambda name, model=None: Lightness()
     for descriptor in (1, 2):
         os.dup2(os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     main(command, "fergi-reward")
@@ -143,6 +166,31 @@ def _make(folder: Path) -> None:
     shutil.copytree(emoji.DATA / "pipeline", folder / "copy")
 
 
+def _make_videos(folder: Path) -> None:
+    import av
+
+    draws = np.random.default_rng(0)
+    for number in range(VIDEOS + 1):
+        with av.open(str(folder / f"{number}.mp4"), "w") as container:
+            stream = container.add_stream("mpeg4", rate=30)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            for level in np.sort(draws.integers(40, 220, 45)):
+                pixels = np.full((64, 64, 3), level, dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode())
+    lines = [f"{number}.mp4,user{number % 4},1,cat{number},2026-01-31,," for number in range(VIDEOS)]
+    (folder / "manifest.csv").write_text("\n".join(["video,user,session,image,consent,start,end", *lines]) + "\n")
+
+
+def _swapped(lines: list[str]) -> list[str]:
+    """The first two videos belong to each other's rows."""
+    return [lines[0], lines[1].replace("0.mp4", "1.mp4"), lines[2].replace("1.mp4", "0.mp4"), *lines[3:]]
+
+
+def _other_video(folder: Path) -> None:
+    shutil.copy(folder / f"{VIDEOS}.mp4", folder / "3.mp4")
+
+
 def _lines(name: str, change: Callable[[list[str]], list[str]]) -> Change:
     def changed(folder: Path) -> None:
         (folder / name).write_text("\n".join(change((folder / name).read_text().splitlines())) + "\n")
@@ -179,6 +227,19 @@ def _overwrite(folder: Path) -> None:
 
 
 SUBJECTS = {
+    "extract": Subject(
+        "extract --videos manifest.csv --prune --out OUT",
+        "reactions",
+        _make_videos,
+        [
+            _lines("manifest.csv", lambda lines: [line.replace("user1", "bob") for line in lines]),
+            _lines("manifest.csv", lambda lines: lines[: VIDEOS // 2]),
+            _lines("manifest.csv", lambda lines: [lines[0], *lines[:0:-1]]),
+            _lines("manifest.csv", lambda lines: [line.replace("31,,", "31,0,1") for line in lines]),
+            _lines("manifest.csv", _swapped),
+            _other_video,
+        ],
+    ),
     "score": Subject(
         f"score --images manifest.csv {PICKSCORE}",
         "scores.csv",
