@@ -24,7 +24,7 @@ from fergi_reward.reward import CombinedReward
 from fergi_reward.store import FileDigests, Store, key_of
 from fergi_reward.trainers.pipelines import Pipeline
 from fergi_reward.trainers.samples import write_grid
-from fergi_reward.training_program import RewardArguments, device, load_any_pipeline, load_reward
+from fergi_reward.training_program import RewardArguments, load_any_pipeline, load_reward
 from fergi_reward.weights_content import content_of
 
 # In the overview: more make a picture that no viewer opens.
@@ -89,7 +89,7 @@ def run(options: BestOfOptions) -> Outcome:
     with owned(options.out):
         prompts = read_prompts(options.prompts)
         batches = wanted_candidates(prompts, options.n, options.seed, options.batch_size)
-        place, dtype = checked_device(options.device), getattr(torch, options.dtype)
+        place, dtype = named_device(options.device), getattr(torch, options.dtype)
         reward = load_reward(options.reward_arguments(), on=place, dtype=dtype)
         store = Store(options.out / ".journal")
         keys = _keys(options, batches, reward.fingerprints(), FileDigests(store))
@@ -116,7 +116,7 @@ def _keys(
     digests: FileDigests,
 ) -> dict[int, str]:
     """By the number of each prompt, the key of all that its pictures and scores depend on."""
-    place = checked_device(options.device)
+    place = named_device(options.device)
 
     def load() -> Pipeline:
         return load_any_pipeline(options.model, getattr(torch, options.dtype))
@@ -146,21 +146,12 @@ def _draw(
     store: Store,
     left: Mapping[int, str],
 ) -> None:
-    pipeline = load_any_pipeline(options.model, getattr(torch, options.dtype)).to(checked_device(options.device))
+    pipeline = load_any_pipeline(options.model, getattr(torch, options.dtype)).to(named_device(options.device))
     if options.lora:
         load_adapter(pipeline, options.lora)
     for candidates in draw_candidates(pipeline, batches, reward, left, **options.call()):
         files = _write_pictures(options.out, candidates)
         store.add({left[candidates.number]: _entry(candidates) | {"files": files}})
-
-
-def checked_device(name: str | None) -> torch.device:
-    """The device of that name, by default this process's.
-
-    Raises:
-        FergiRewardError: This machine has none of that name.
-    """
-    return device() if name is None else named_device(name)
 
 
 def load_adapter(pipeline: Pipeline, folder: Path) -> None:

@@ -68,6 +68,12 @@ ratings_option = click.option(
 source_map_option = click.option(
     "--source-map", type=PATH, help="Of map-source: takes reactions from its first source to the scale of the other."
 )
+au_source_option = click.option(
+    "--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]"
+)
+from_frames_option = click.option(
+    "--from-frames", is_flag=True, help="Compute the activations from the frames instead of reading them."
+)
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
 
 scorers_option = click.option(
@@ -126,8 +132,8 @@ def main() -> None:
 @click.option(
     "--aus", type=NAMES, help="For bradley-terry: action units to weigh, with commas, or all.  [default: AU4]"
 )
-@click.option("--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]")
-@click.option("--from-frames", is_flag=True, help="Compute the activations from the frames instead of reading them.")
+@au_source_option
+@from_frames_option
 @skip_bad
 def calibrate(
     data: Path | None,
@@ -148,13 +154,17 @@ def calibrate(
     from fergi_reward.calibration.protocols import calibrate as run
     from fergi_reward.csv_numbers import BadRows
     from fergi_reward.layouts import check_still_there, read_preferences
-    from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.report.markdown import markdown_table
     from fergi_reward.report.write import write_report
 
-    preferences = read_preferences(data, ratings, au_source=au_source, from_frames=from_frames, bad=BadRows(skip_bad))
-    if source_map:
-        preferences = preferences.mapped(SourceMap.load(source_map))
+    preferences = read_preferences(
+        data,
+        ratings,
+        au_source=au_source,
+        source_map=source_map,
+        from_frames=from_frames,
+        bad=BadRows(skip_bad),
+    )
     for row in preferences.left_out:
         say(f"left out: {row}", err=True)
     command = shlex.join(["fergi-reward", *sys.argv[1:]])
@@ -283,7 +293,7 @@ def annotate(
     required=True,
     help="What they saw: a CSV with the columns user, session, image, file, prompt, or the folder of FERGI's raw data.",
 )
-@click.option("--au-source", help="What measured the action units of own data.  [default: fergi-ir50, FERGI's]")
+@au_source_option
 @click.option(
     "--decay",
     type=click.FloatRange(min=0, min_open=True),
@@ -543,7 +553,15 @@ def evaluate() -> None:
     default="fergi",
     help="Whose preferences.",
 )
-@click.option("--data", metavar="PLACE", help="A folder in its layout, or a hub id.  [default: FERGI's, the hub's]")
+@click.option(
+    "--data",
+    metavar="PLACE",
+    help="A folder in its layout, with --ratings one that extract wrote, or a hub id.  [default: FERGI's, the hub's]",
+)
+@ratings_option
+@au_source_option
+@source_map_option
+@from_frames_option
 @scorers_option
 @with_scoring
 @click.option(
@@ -561,10 +579,15 @@ def preferences(**options: Any) -> None:  # noqa: ANN401 - the options above
     """How often scorers and calibrations agree with people; goes on where it was killed, on several processes, too."""
     from fergi_reward.evaluation.preferences import PreferenceOptions, run
     from fergi_reward.evaluation.preferences_report import preferences_report
+    from fergi_reward.layouts import check_still_there
 
-    result = run(PreferenceOptions(**options), shlex.join(["fergi-reward", *sys.argv[1:]]))
+    asked = PreferenceOptions(**options)
+    viewed = asked.viewed()
+    result = run(asked, viewed, shlex.join(["fergi-reward", *sys.argv[1:]]))
     if result is not None:  # else another process prints it
-        _print_and_write(preferences_report(result), options["out"])
+        _print_and_write(preferences_report(result), asked.out)
+        if viewed is not None:
+            check_still_there(viewed, asked.data, asked.out)
 
 
 @evaluate.command()

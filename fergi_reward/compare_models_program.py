@@ -12,11 +12,12 @@ import torch
 from tqdm import tqdm
 
 from fergi_reward import emoji
-from fergi_reward.best_of_program import checked_device, load_adapter
+from fergi_reward.best_of_program import load_adapter
 from fergi_reward.bulk.batch_scores import BatchScores, machine
 from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.devices import named_device
 from fergi_reward.emoji.judge import judge
 from fergi_reward.emoji.pictures import SCENES
 from fergi_reward.errors import FergiRewardError
@@ -210,7 +211,7 @@ def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequen
     digests, load = FileDigests(store), partial(load_model, options, model)
     weights = content_of(model.place, digests, load)
     base = [] if model.kind == "pipeline" else content_of(options.model, digests, load)
-    context = key_of(model.kind, weights, base, options.dtype, options.call(), machine(checked_device(options.device)))
+    context = key_of(model.kind, weights, base, options.dtype, options.call(), machine(named_device(options.device)))
     return ModelPictures(folder, shots, store, context, options.batch_size)
 
 
@@ -226,7 +227,7 @@ def load_model(options: CompareModelsOptions, model: ComparedModel) -> Pipeline:
         load_adapter(pipeline, Path(model.place))
     elif model.kind == "network":
         load_network(pipeline, Path(model.place))
-    return pipeline.to(checked_device(options.device))
+    return pipeline.to(named_device(options.device))
 
 
 def load_network(pipeline: Pipeline, folder: Path) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.csv_files import Column
+from fergi_reward.csv_files import Column, CsvRow, read_rows
 from fergi_reward.csv_numbers import BadRows, read_numbers
 from fergi_reward.download import cache_folder
 from fergi_reward.errors import FergiRewardError
@@ -135,19 +135,22 @@ def read_emotions(folder: Path, users: Iterable[str]) -> pd.DataFrame:
     Raises:
         FergiRewardError: A file cannot be read, lacks an emotion, or says something else than True or False.
     """
-    frames = []
-    for user in users:
-        name = _prepared_file("image", user)
-        try:
-            answers = pd.read_csv(folder / name, usecols=["session_index", "image_index", *EMOTIONS])
-        except (OSError, ValueError) as error:
-            raise FergiRewardError(f"{name}: the emotions cannot be read ({error})") from error
-        for emotion in EMOTIONS:
-            if answers[emotion].dtype != bool:
-                raise FergiRewardError(f"{name}, column {emotion}: every answer should be True or False")
-        frames.append(answers.assign(user=user))
-    together = pd.concat(frames, ignore_index=True)
-    return together.rename(columns={"session_index": "session", "image_index": "image"})[[*KEY, *EMOTIONS]]
+    columns = ["session_index", "image_index", *EMOTIONS]
+    found = [
+        {"user": user, **_answers(row)}
+        for user in users
+        for row in read_rows(folder / _prepared_file("image", user), columns, carried=True)
+    ]
+    return pd.DataFrame(found, columns=[*KEY, *EMOTIONS])
+
+
+def _answers(row: CsvRow) -> dict[str, Any]:
+    """Which image a row is about, and what somebody felt."""
+    session, image = (int(row.number(Column(name, whole=True))) for name in ("session_index", "image_index"))
+    for emotion in EMOTIONS:
+        if row[emotion] not in ("True", "False"):
+            raise row.error(emotion, f"is {row[emotion]!r}, must be True or False")
+    return {"session": session, "image": image} | {emotion: row[emotion] == "True" for emotion in EMOTIONS}
 
 
 def _counted(images: pd.DataFrame, sessions: Lists, invalid: Lists, bad: BadRows) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.extracted import read_extracted, read_rated
 from fergi_reward.fergi import locate, read_fergi
 from fergi_reward.reactions.folder import ReactionFolder
+from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.reactions.table import ReactionTable
 
 
@@ -38,6 +39,7 @@ def read_preferences(
     ratings: Path | str | None = None,
     *,
     au_source: str | None = None,
+    source_map: Path | str | None = None,
     from_frames: bool = False,
     bad: BadRows | None = None,
 ) -> PreferenceTable:
@@ -47,12 +49,25 @@ def read_preferences(
         folder: In FERGI's layout, by default FERGI itself; or as `extract` wrote it, with `ratings`.
         ratings: For a folder that `extract` wrote, as for `read_rated`.
         au_source: For FERGI's layout, as for `read_fergi`.
+        source_map: Of `map-source`: takes the reactions from its first source to the scale of the other.
         from_frames: For FERGI's layout, as for `read_fergi`.
         bad: As for `read_fergi`.
 
     Raises:
-        FergiRewardError: Ratings are missing or given to FERGI's layout, or the folder or they cannot be read.
+        FergiRewardError: Ratings are missing or given to FERGI's layout, one of the files cannot be read, or the map
+            is of another source.
     """
+    table = _as_measured(folder, ratings, au_source, from_frames, bad)
+    return table.mapped(SourceMap.load(source_map)) if source_map else table
+
+
+def _as_measured(
+    folder: Path | str | None,
+    ratings: Path | str | None,
+    au_source: str | None,
+    from_frames: bool,
+    bad: BadRows | None,
+) -> PreferenceTable:
     if folder is None or not is_extracted(folder):
         found = _located(folder)
         if ratings is not None:
@@ -67,7 +82,7 @@ def read_preferences(
     return read_rated(folder, ratings)
 
 
-def check_still_there(table: ReactionTable, folder: Path | None, out: Path) -> None:
+def check_still_there(table: ReactionTable, folder: Path | str | None, out: Path) -> None:
     """Check that nobody was forgotten while something was made of their reactions; to be called when it is written.
 
     Args:

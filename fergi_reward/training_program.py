@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.devices import training_device
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import TOWER, CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.terminal import for_terminal
 from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
 from fergi_reward.trainers.dry_run import DryRun, dry_run
@@ -161,7 +163,7 @@ def train_on_reward(
         raise FergiRewardError("scorer_offload is on, but the gradient needs the scorers where they are: leave it out")
     prompts = read_prompts(Path(script.prompts))
     if script.dry_run:
-        print(rehearse(script, config))
+        print(for_terminal(str(rehearse(script, config))))
         return
     check_can_start(config)
     check_output(config)
@@ -266,7 +268,7 @@ def load_reward(
         dtype: Of the scorers' towers; by default float32.
         offload: Whether scorers wait on the CPU for their turn.
     """
-    names, on = _weighed(script), on or device()
+    names, on = _weighed(script), on or training_device()
     places = script.reward_places()
     if script.model in EMOJI and TOWER in _asked(script) and TOWER not in names:
         places[TOWER] = str(emoji.checkpoints()[TOWER])
@@ -296,7 +298,9 @@ def load_judges(script: ProgramArguments, reward: CombinedReward | None) -> dict
     dtype, places = dtype_named(script.scorer_dtype), script.places()
     if script.model in TOYS:
         return {term: load_toy(script.model, name, dtype) for term, name in names.items()}
-    return {term: load_scorer(name, places.get(name), device=device(), dtype=dtype) for term, name in names.items()}
+    return {
+        term: load_scorer(name, places.get(name), device=training_device(), dtype=dtype) for term, name in names.items()
+    }
 
 
 def load_toy(model: str, name: str, dtype: "torch.dtype | None" = None) -> Scorer:
@@ -313,16 +317,4 @@ def load_toy(model: str, name: str, dtype: "torch.dtype | None" = None) -> Score
     scorer = scorers[term_name(name)]()
     for tower in scorer.towers() if dtype else ():
         tower.to(dtype)
-    return scorer.to(device()).requires_grad_(False)
-
-
-def device() -> "torch.device":
-    """Where this process computes."""
-    try:
-        from accelerate import PartialState
-        from accelerate.utils import parse_flag_from_env
-    except ImportError as error:
-        raise MissingDependencyError("accelerate", "finding the device", "train") from error
-
-    # The first to ask fixes the state for the whole process: it must ask as the trainer's Accelerator would.
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
+    return scorer.to(training_device()).requires_grad_(False)

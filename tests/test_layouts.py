@@ -92,6 +92,24 @@ def test_both_layouts_are_calibrated_alike(simulated, camera, ratings, source_ma
     assert accuracies(tmp_path / "m.json") == pytest.approx(accuracies(tmp_path / "fergi.json"), abs=0.05, nan_ok=True)
 
 
+def test_evaluate_preferences_reads_what_calibrate_reads(camera, ratings, source_map, tmp_path):
+    own = ["--data", camera, "--ratings", ratings]
+    run("calibrate", *own, "--out", tmp_path / "c.json")
+    judge = ["evaluate", "preferences", "--calibration", tmp_path / "c.json", "--out", tmp_path / "p"]
+    run(*judge, *own)
+    record = json.loads((tmp_path / "p" / "report.json").read_text())
+    judged = {model["name"]: (model["seen"], model["accuracy"]) for model in record["models"]}
+    fits = accuracies(tmp_path / "c.json")
+    assert judged["c.json"] == ("left out", fits["weighted_sum"])
+    assert judged["c.json+au4"] == ("left out", fits["weighted_sum+au4"])
+    assert record["data"]["title"] == "own viewers"
+    run(*judge, *own, "--source-map", source_map)
+    record = json.loads((tmp_path / "p" / "report.json").read_text())
+    assert "c.json+au4" not in [model["name"] for model in record["models"]]  # fitted on the other scale
+    assert "give --ratings" in mistake(*judge, "--data", camera)
+    assert "--ratings is for --dataset fergi" in mistake(*judge, "--dataset", "hpdv2", "--ratings", ratings)
+
+
 def test_new_people_are_annotated_through_a_map(simulated, table, camera, source_map, write_extracted, tmp_path):
     run("calibrate", "--data", simulated, "--out", tmp_path / "c.json")
     rows = clips(table)

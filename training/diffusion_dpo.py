@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fergi_reward.prompts import read_prompts
+from fergi_reward.terminal import for_terminal
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.pairs import load_table
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     script, config = parse_arguments([PairArguments, DiffusionDPOConfig], arguments)
     prompts = read_prompts(Path(script.prompts))
     if script.dry_run:
-        print(rehearse(script, config))
+        print(for_terminal(str(rehearse(script, config))))
         return
     check_can_start(config)
     check_output(config)

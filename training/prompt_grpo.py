@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fergi_reward.devices import training_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.prompt_reward import PromptReward
 from fergi_reward.prompts import read_prompts
+from fergi_reward.terminal import for_terminal
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.config import option
-from fergi_reward.training_program import RewardArguments, device, load_any_pipeline, load_reward
+from fergi_reward.training_program import RewardArguments, load_any_pipeline, load_reward
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     script, config = parse_arguments([PromptArguments, GRPOConfig], arguments)
     prompts = read_prompts(Path(script.prompts))
     reward = PromptReward(
-        load_any_pipeline(script.model).to(device()),
+        load_any_pipeline(script.model).to(training_device()),
         load_reward(script),
         score_against=script.score_against,
         renderings=script.renderings,
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
         raise FergiRewardError(f"cannot train the rewriter {script.rewriter!r} ({reason})") from error
     trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
     trainer.save_model(config.output_dir)
-    trainer.accelerator.print(f"the rewriter is in {config.output_dir}")
+    trainer.accelerator.print(for_terminal(f"the rewriter is in {config.output_dir}"))
 
 
 def row(instruction: str, prompt: str) -> dict[str, object]:

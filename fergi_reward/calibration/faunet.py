@@ -5,6 +5,8 @@ weighted sum of both. What reaches the output, the inputs included, passes a sig
 (Burges et al., Learning to Rank using Gradient Descent, ICML 2005) with an L1 penalty.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,8 @@ HIDDEN_UNITS = 16
 EPOCHS = 300
 LEARNING_RATE = 1e-3
 L1_PENALTY = 1e-4
+# As the authors computed, whatever the default dtype and device of the process are.
+PLACE: Any = {"dtype": torch.float32, "device": "cpu"}
 
 
 def initial(networks: int, action_units: int, seed: int) -> list[Tensor]:
@@ -31,8 +35,9 @@ def initial(networks: int, action_units: int, seed: int) -> list[Tensor]:
         torch.manual_seed(seed)
         for _ in range(networks):
             for _ in range(action_units):
-                nn.Linear(1, 1)  # the authors draw these, too, before they set them to 1 and -1
-            drawn.append((nn.Linear(action_units, HIDDEN_UNITS), nn.Linear(action_units + HIDDEN_UNITS, 1)))
+                nn.Linear(1, 1, **PLACE)  # the authors draw these, too, before they set them to 1 and -1
+            hidden = nn.Linear(action_units, HIDDEN_UNITS, **PLACE)
+            drawn.append((hidden, nn.Linear(action_units + HIDDEN_UNITS, 1, **PLACE)))
     layers = [
         [
             torch.stack([layer.weight.detach().T for layer in side]),
@@ -40,7 +45,7 @@ def initial(networks: int, action_units: int, seed: int) -> list[Tensor]:
         ]
         for side in zip(*drawn, strict=True)
     ]
-    gains = torch.ones(networks, 1, action_units)
+    gains = torch.ones(networks, 1, action_units, **PLACE)
     return [parameter.requires_grad_() for parameter in (gains, -gains, *layers[0], *layers[1])]
 
 
@@ -78,7 +83,7 @@ def train(
     parameters = initial(len(training), activations.shape[1], seed)
     optimiser = torch.optim.Adam(parameters, lr=LEARNING_RATE)
     images = torch.from_numpy(activations).float()
-    better, worse = torch.tensor(pairs.better), torch.tensor(pairs.worse)
+    better, worse = (torch.tensor(side, device="cpu") for side in (pairs.better, pairs.worse))
     shares = torch.from_numpy(training / training.sum(axis=1, keepdims=True)).float()
     for _ in tqdm(range(EPOCHS), desc=f"training {len(training)} networks", unit="epoch"):
         outputs = forward(parameters, images)

@@ -1,4 +1,4 @@
-"""FERGI, or a folder in its layout: scores and reactions are recorded there, no model runs.
+"""FERGI, or a folder of own viewers: scores and reactions are recorded there, no model runs.
 
 A calibration that was fitted on the very data flatters itself. One of protocol `bradley-terry` is therefore fitted
 anew without each participant, as `fergi-reward calibrate` does it; any other is judged as it is, and marked.
@@ -6,7 +6,6 @@ anew without each participant, as `fergi-reward calibrate` does it; any other is
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,14 +18,12 @@ from fergi_reward.calibration.bradley_terry import Model, held_out_margins
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.crossval import HeldOut
 from fergi_reward.calibration.table import Pairs, PreferenceTable
-from fergi_reward.csv_numbers import BadRows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.preferences_result import Data, Exclusion, PublishedFigure, Seen
-from fergi_reward.fergi import locate, read_fergi
 from fergi_reward.reactions.recorded import RecordedReactions
-from fergi_reward.reactions.sources import SIMULATED
+from fergi_reward.reactions.sources import FERGI, SIMULATED
 from fergi_reward.reward import AU4, CombinedReward
 from fergi_reward.scorers.registry import term_name
 
@@ -41,21 +38,19 @@ PROTOCOL = (
 
 
 def fergi_margins(
-    place: str | None, scorers: Sequence[str], calibrations: Mapping[str, Calibration], *, skip_bad: bool
+    everything: PreferenceTable, place: str, scorers: Sequence[str], calibrations: Mapping[str, Calibration]
 ) -> AllMargins:
-    """The margins of recorded scores and of calibrations on FERGI's pairs.
+    """The margins of recorded scores and of calibrations on the pairs that people ranked.
 
     Args:
-        place: The folder; None: where FERGI is.
+        everything: What they did.
+        place: Where that is, for the report.
         scorers: Whose columns are judged and weighed.
         calibrations: By the name that reports give them.
-        skip_bad: Go on without damaged rows.
 
     Raises:
-        FergiRewardError: The data cannot be read, lack a column, or no pair is left.
+        FergiRewardError: A column is missing, or no pair is left.
     """
-    folder = locate(Path(place) if place else None)
-    everything = read_fergi(folder, bad=BadRows(skip_bad))
     seen_faces = everything.images[AU4].notna().any()
     viewed = _Viewed.of(everything.with_reactions() if seen_faces else everything)
     terms = list(dict.fromkeys(map(term_name, scorers)))
@@ -65,7 +60,7 @@ def fergi_margins(
         models += judged
         notes += said
     return AllMargins(
-        _data(viewed, folder),
+        _data(viewed, place),
         models,
         _exclusions(everything, viewed.table),
         [PublishedFigure(model, accuracy, SOURCE) for model, accuracy in viewed.published.items()],
@@ -165,12 +160,13 @@ class _Viewed:
         return ModelMargins(held_out, kind, seen, as_published, self.published.get(name))
 
 
-def _data(viewed: _Viewed, folder: Path) -> Data:
+def _data(viewed: _Viewed, place: str) -> Data:
     table, pairs = viewed.table, viewed.pairs
+    others = "SIMULATED viewers" if table.measured_by == SIMULATED else "own viewers"
     return Data(
         name="fergi",
-        title="FERGI's layout, SIMULATED viewers" if table.au_source == SIMULATED else "FERGI",
-        place=str(folder),
+        title="FERGI" if table.measured_by == FERGI else others,
+        place=place,
         split=None,
         unit="participant",
         units=len(set(pairs.users)),
@@ -188,6 +184,6 @@ def _exclusions(everything: PreferenceTable, used: PreferenceTable) -> list[Excl
     found = {
         ("images", "no valid reaction clip"): named,
         ("participants", "no pair left"): [user for user in everything.users if user not in paired],
-        ("rows", "damaged"): list(everything.left_out),
+        ("rows", "damaged or without a rating"): list(everything.left_out),
     }
     return [exclusion(what, reason, names) for (what, reason), names in found.items() if names]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.csv_numbers import BadRows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.agreement import margin_correlation, same_order
 from fergi_reward.evaluation.benchmark_margins import benchmark_margins
@@ -20,6 +22,8 @@ from fergi_reward.evaluation.named_calibrations import name_problems, named_cali
 from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
 from fergi_reward.evaluation.reliability import reliability
+from fergi_reward.fergi import locate
+from fergi_reward.layouts import read_preferences
 
 FERGI = "fergi"
 
@@ -30,6 +34,10 @@ class PreferenceOptions(ScoringOptions):
 
     dataset: str
     data: str | None
+    ratings: Path | None
+    au_source: str | None
+    source_map: Path | None
+    from_frames: bool
     calibrations: Sequence[str]
     out: Path
     seed: int
@@ -40,16 +48,36 @@ class PreferenceOptions(ScoringOptions):
         problems = [*super().problems(), *name_problems(self.calibrations)]
         if self.dataset == FERGI and self.checkpoints:
             problems.append(f"--checkpoint {self.checkpoints[0]} has no use: FERGI's scores are recorded")
-        if self.dataset != FERGI and self.skip_bad:
-            problems.append("--skip-bad is for --dataset fergi")
+        if self.dataset != FERGI:
+            of_viewers = ("ratings", "au_source", "source_map", "from_frames", "skip_bad")
+            given = [f"--{name.replace('_', '-')}" for name in of_viewers if getattr(self, name)]
+            problems += [f"{name} is for --dataset fergi" for name in given]
         return problems
 
+    def viewed(self) -> PreferenceTable | None:
+        """What viewers ranked and what their faces did; None of a benchmark, whose pictures are scored anew.
 
-def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | None:
+        Raises:
+            FergiRewardError: As `read_preferences`.
+        """
+        if self.dataset != FERGI:
+            return None
+        return read_preferences(
+            self.data,
+            self.ratings,
+            au_source=self.au_source,
+            source_map=self.source_map,
+            from_frames=self.from_frames,
+            bad=BadRows(self.skip_bad),
+        )
+
+
+def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str = "") -> PreferenceResult | None:
     """Evaluate; scores of pictures are kept in the folder `out`.
 
     Args:
         options: What to evaluate.
+        viewed: As `options.viewed()` gives it.
         command: Noted in the result.
 
     Returns:
@@ -59,12 +87,11 @@ def run(options: PreferenceOptions, command: str = "") -> PreferenceResult | Non
         FergiRewardError: The data, a scorer or a calibration cannot be used, or no pair is left.
     """
     calibrations = named_calibrations(options.calibrations)
-    if options.dataset == FERGI:
+    if viewed is not None:
         if this_process()[0].rank:
             return None
-        found: AllMargins | None = fergi_margins(
-            options.data, options.scorer_names, calibrations, skip_bad=options.skip_bad
-        )
+        place = options.data or str(locate())
+        found: AllMargins | None = fergi_margins(viewed, place, options.scorer_names, calibrations)
     else:
         with owned_by_one_run(options.out):
             benchmark = BENCHMARKS[options.dataset](options.data)

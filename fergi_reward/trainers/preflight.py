@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from fergi_reward.devices import training_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
 
@@ -57,10 +58,6 @@ def _launcher(config: TrainerConfig) -> Iterator[str]:
 
 
 def _device(config: TrainerConfig) -> Iterator[str]:
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
-
-    # The first to ask fixes the state for the whole process: it must ask as the trainer's Accelerator would.
-    kind = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device.type
+    kind = training_device().type
     if config.mixed_precision == "fp16" and kind == "cpu":
         yield "mixed_precision is fp16, which needs a GPU, and this process computes on the CPU: give bf16 or no"

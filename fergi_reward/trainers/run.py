@@ -24,6 +24,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole, sweep, write_text
 from fergi_reward.locks import owned
 from fergi_reward.tensor_files import read_state
+from fergi_reward.terminal import for_terminal
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.identity import Identity, changes, check_changes
 from fergi_reward.trainers.preflight import check_can_start
@@ -76,6 +77,10 @@ class Run:
         """What frozen weights are kept in."""
         return WEIGHT_DTYPES[self.accelerator.mixed_precision]
 
+    def say(self, text: str) -> None:
+        """Print on the main process; no name in the text reaches the terminal as a command."""
+        self.accelerator.print(for_terminal(text))
+
     def resume_checkpoint(self) -> Path | None:
         """The checkpoint to go on from, or None for a fresh run.
 
@@ -124,7 +129,7 @@ class Run:
             for path in later:
                 shutil.rmtree(aside / path.name, ignore_errors=True)
                 path.rename(aside / path.name)
-            self.accelerator.print(f"resuming epoch {epoch}: the {len(later)} later checkpoints are now in {aside}")
+            self.say(f"resuming epoch {epoch}: the {len(later)} later checkpoints are now in {aside}")
 
     def start_trackers(self, finished_epochs: int, trained_on: Mapping[str, str]) -> None:
         """Open the tracker; what it had beyond `finished_epochs`, from a run that was killed, is dropped.
@@ -217,7 +222,7 @@ class Run:
         check_changes(checkpoint, found, self.config.allowed_changes)
         for what in (", ".join(changed.values()), "; ".join(f"{name} {a} -> {b}" for name, (a, b) in found.items())):
             if what:
-                self.accelerator.print(f"resuming with changes: {what}")
+                self.say(f"resuming with changes: {what}")
         return state, set(found)
 
     @contextmanager
@@ -240,7 +245,7 @@ class Run:
             save()
             newest = _newest(self.checkpoints) or self.config.resume_from
             resume = f"resume with --resume_from {newest}" if newest else "there is no checkpoint yet: start again"
-            self.accelerator.print(f"\n{why}; {resume}")
+            self.say(f"\n{why}; {resume}")
 
 
 def check_output(config: TrainerConfig) -> None:

@@ -220,9 +220,7 @@ class Trainer(ABC, Generic[Config]):
             with self.optimisation.averaged():
                 metrics |= self._judge(finished)
         self.run.log(finished, metrics)
-        self.accelerator.print(
-            f"epoch {finished}/{self.config.num_epochs}: {self.summary(metrics)}, {metrics['seconds']:.1f} s"
-        )
+        self.run.say(f"epoch {finished}/{self.config.num_epochs}: {self.summary(metrics)}, {metrics['seconds']:.1f} s")
         last = finished == self.config.num_epochs or self._must_stop()
         few = self.weights.are_few
         state = deepcopy(self.state()) if few else self.state()
@@ -346,15 +344,15 @@ class Trainer(ABC, Generic[Config]):
         self._save_weights(folder, self.finished)
         self.grids.write_before_after(self.weights.reference())
         self.accelerator.wait_for_everyone()
-        self.accelerator.print(f"the result is in {folder}: {loading_line(self.pipeline, self.config, str(folder))}")
+        self.run.say(f"the result is in {folder}: {loading_line(self.pipeline, self.config, str(folder))}")
         self.accelerator.end_training()
 
     def _say_what_the_judges_liked(self) -> None:
         best = self.watch.best_epoch
         if self._must_stop():
-            self.accelerator.print(f"stopped: the judges have fallen since epoch {best}, whose weights are kept")
+            self.run.say(f"stopped: the judges have fallen since epoch {best}, whose weights are kept")
         elif best is not None and best < self.config.num_epochs:
-            self.accelerator.print(f"the judges liked epoch {best} best: its weights are in {self.run.folder / 'best'}")
+            self.run.say(f"the judges liked epoch {best} best: its weights are in {self.run.folder / 'best'}")
 
     def _draw_grid(self, finished: int) -> None:
         if path := self.grids.write(finished):

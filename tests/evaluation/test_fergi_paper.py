@@ -124,7 +124,9 @@ def test_emotions_are_read_as_they_stand(fergi, figures):
 
 
 def test_a_folder_without_emotions_is_one_sentence(simulated):
-    with pytest.raises(FergiRewardError, match=r"preprocessed_image_data/001\.csv: the emotions cannot be read"):
+    with pytest.raises(
+        FergiRewardError, match=r"preprocessed_image_data/001\.csv, line 1: .* disappointed, .* missing"
+    ):
         read_emotions(simulated, ["001"])
 
 
@@ -133,5 +135,5 @@ def test_an_answer_that_is_none_is_named(tmp_path):
     folder.mkdir(parents=True)
     answers = ",".join(["True"] * (len(EMOTIONS) - 1) + ["maybe"])
     (folder / "001.csv").write_text(f"session_index,image_index,{','.join(EMOTIONS)}\n1,1,{answers}\n")
-    with pytest.raises(FergiRewardError, match=r"001\.csv, column scared: every answer should be True or False"):
+    with pytest.raises(FergiRewardError, match=r"001\.csv, line 2, column scared: is 'maybe', must be True or False"):
         read_emotions(tmp_path, ["001"])

@@ -22,6 +22,7 @@ from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.lora import add_lora, save_lora
 from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.seeds import seed_of
+from fergi_reward.training_program import load_any_pipeline
 
 CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]
 QUICK = ["--model", "emoji", "--samples", "2", "--steps", "2", "--guidance-scale", "1", "--batch-size", "3"]
@@ -60,6 +61,17 @@ def results(*arguments, out):
     run = evaluate(*arguments, "--out", out)
     assert run.exit_code == 0, run.output
     return json.loads((out / "report.json").read_text()) | {"command": "", "provenance": {}}
+
+
+def test_a_folder_of_mixed_precision_draws_in_the_one_asked_for(tmp_path):
+    pipeline = tiny.stable_diffusion(seed=0)
+    pipeline.unet.to(torch.bfloat16)
+    pipeline.save_pretrained(tmp_path)
+    pipeline.unet.to(torch.float32)
+    whole = load_any_pipeline(str(tmp_path), torch.float32)
+    assert torch.equal(*(render(each, ["a cat"], [3], num_inference_steps=2) for each in (pipeline, whole)))
+    half = load_any_pipeline(str(tmp_path), torch.bfloat16)
+    assert {part.dtype for part in (half.unet, half.vae, half.text_encoder)} == {torch.bfloat16}
 
 
 def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path):

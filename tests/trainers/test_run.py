@@ -80,6 +80,14 @@ def test_a_fresh_run_does_not_write_over_another(tmp_path):
         run_in(tmp_path).resume_checkpoint()
 
 
+def test_names_in_what_a_run_prints_are_no_commands_to_the_terminal(tmp_path, capsys):
+    run = run_in(tmp_path / "\x1b[2Jrun")
+    for epoch in (3, 4):
+        checkpoint(run, epoch)
+    run.abandon_after(3)
+    assert "/\\x1b[2Jrun/abandoned\n" in capsys.readouterr().out
+
+
 def test_resuming_says_what_changed(tmp_path, capsys):
     first = run_in(tmp_path, seed=1)
     checkpoint(first, 3)
