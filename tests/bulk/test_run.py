@@ -111,6 +111,7 @@ def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(
         changes.setattr("fergi_reward.bulk.job.Store.delete", lambda store: None)
         changes.setattr("torch.get_num_threads", lambda: 1)
         score("--images", tmp_path / "half.csv", *options, "--out", two)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     process = two_processes(command(manifest, options, two))
     stdout, stderr = process.communicate()
     assert "rank      : 0" in stderr and "exitcode  : 3" in stderr
