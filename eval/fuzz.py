@@ -1,143 +1,179 @@
-"""Damaged files of every kind, through the functions that open them: what comes out of each.
+"""Damaged inputs of every kind, through the functions and commands that open them: what comes out of each.
 
-python eval/fuzz.py [CASES [OUT.json]]
+python eval/fuzz.py [--cases 6000] [--kinds NAME,NAME] [--out OUT.json]
 
-Pictures of each format that Pillow writes, checkpoints, a calibration, rankings and a card are cut, their bits flipped,
-their bytes replaced and their beginnings exchanged, from a fixed seed. Counted are successes, refusals, tracebacks
-(any other exception) and hangs (more than 20 s); the last two should be 0.
+Pictures, checkpoints, state files, adapters, predictors, JSON, YAML, CSV and FERGI folders are cut, their bits flipped,
+their bytes replaced and their beginnings exchanged, from a fixed seed. A case is refused (one sentence), succeeds, ends
+in a traceback (any other exception, or the end of its process), hangs (more than 20 s) or leaves an output that is not
+whole; the last three should be 0. The cases run in a process of their own, which may take 4 GiB more than it has.
 """
 
-import io
+import argparse
 import json
+import multiprocessing
+import os
 import random
+import re
+import resource
+import shutil
 import signal
-import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-import torch
-from PIL import Image
-from safetensors.torch import save
+from fuzz_kinds import Kind, kinds
 
-import fergi_reward
-from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.evaluation.benchmarks import hpdv2
-from fergi_reward.evaluation.compared_model import read_card
-from fergi_reward.images import open_picture
-from fergi_reward.picture_files import FORMATS
-from fergi_reward.scorers.checkpoints import read_weights
 
 SECONDS = 20
-PACKAGE = Path(fergi_reward.__file__).parent
-Opened = Callable[[Path], object]
-
-
-def samples() -> dict[str, tuple[str, bytes, Opened]]:
-    """By kind, the name of a file, what is in a whole one, and what opens it."""
-    tensors = {"a": torch.arange(6.0), "b": torch.ones(2, 3)}
-    ranking = [{"prompt": "a cat", "image_path": ["1.png", "2.png"], "rank": [1, 2]}]
-    card = b'---\ntags: [fergi-reward]\nbase_model: emoji\n---\n```json\n{"terms": {"clip": 1}}\n```\n'
-    calibration = (PACKAGE / "calibrations" / "fergi-ir50-bradley-terry.json").read_bytes()
-    return {
-        **{name: (f"a{FORMATS[name][0]}", content, open_picture) for name, content in _pictures().items()},
-        "pt": ("a.pt", _saved(tensors, zipped=True), read_weights),
-        "old pt": ("a.pt", _saved(tensors, zipped=False), read_weights),
-        "safetensors": ("a.safetensors", save(tensors), read_weights),
-        "calibration": ("a.json", calibration, Calibration.load),
-        "rankings": ("test.json", json.dumps(ranking).encode(), lambda path: hpdv2.read(str(path.parent))),
-        "card": ("README.md", card, lambda path: read_card(path.parent)),
-    }
-
-
-def _pictures() -> dict[str, bytes]:
-    Image.init()
-    found = {}
-    for name in FORMATS:
-        for mode in ("RGB", "P", "1"):
-            buffer = io.BytesIO()
-            try:
-                Image.linear_gradient("L").resize((32, 32)).convert(mode).save(buffer, name)
-            except (KeyError, OSError, ValueError, AttributeError):  # no writer, or not of this mode
-                continue
-            found[name] = buffer.getvalue()
-            break
-    return found
-
-
-def _saved(tensors: dict[str, torch.Tensor], *, zipped: bool) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer, _use_new_zipfile_serialization=zipped)
-    return buffer.getvalue()
-
-
-def damaged(content: bytes, others: list[bytes], draws: random.Random) -> bytes:
-    """The content cut, with bits flipped, with a run of bytes replaced, or with the beginning of another file."""
-    kind, changed, size = draws.randrange(4), bytearray(content), len(content)
-    if kind == 0:
-        return content[: draws.randrange(size)]
-    if kind == 1:
-        for _ in range(draws.choice((1, 4, 32))):
-            changed[draws.randrange(min(size, draws.choice((64, size))))] ^= 1 << draws.randrange(8)
-    elif kind == 2:
-        start = draws.randrange(size)
-        changed[start : start + 8] = draws.choice((bytes(8), b"\xff" * 8, draws.randbytes(8), b"9" * 400))
-    else:
-        changed[: draws.choice((4, 16, 64))] = draws.choice(others)[:64]
-    return bytes(changed)
-
-
-def outcome(opens: Opened, path: Path) -> str:
-    """What comes of opening a file."""
-    signal.alarm(SECONDS)
-    try:
-        opens(path)
-    except FergiRewardError:
-        return "refused"
-    except _Hang:
-        return "hang"
-    except Exception as error:  # what is looked for
-        return f"traceback {type(error).__name__}"
-    finally:
-        signal.alarm(0)
-    return "read"
+# A text in place of bytes: what JSON, CSV and YAML can hold and few expect.
+ODD = [
+    b"null",
+    b"1e999",
+    b"9" * 400,
+    b"[" * 99,
+    b'"',
+    b"\r",
+    b"\xef\xbb\xbf",
+    b"NaN",
+    b"-1",
+    b"{}",
+    b"true",
+    b"\\ud800",
+]
+ODD += [bytes(8), b"\xff" * 8]
+OUTCOMES = ["refused", "succeeded", "traceback", "hang", "half-written"]
 
 
 class _Hang(BaseException):
     pass
 
 
+def damaged(content: bytes, others: list[bytes], draws: random.Random) -> bytes:
+    """The content cut, with bits flipped, with a run of bytes replaced, or with the beginning of another file."""
+    if not content:
+        return draws.choice(ODD)
+    kind, changed, size = draws.randrange(5), bytearray(content), len(content)
+    start = draws.randrange(size)
+    if kind == 0:
+        return content[:start]
+    if kind == 1:
+        for _ in range(draws.choice((1, 4, 32))):
+            changed[draws.randrange(min(size, draws.choice((64, size))))] ^= 1 << draws.randrange(8)
+    elif kind == 2:
+        changed[start : start + draws.choice((0, 1, 8))] = draws.choice([*ODD, draws.randbytes(8)])
+    elif kind == 3:
+        end = draws.randrange(start, min(size, start + 64) + 1)
+        changed[start:end] = changed[start:end] * draws.choice((0, 2))
+    else:
+        changed[: draws.choice((4, 16, 64))] = draws.choice(others)[:64]
+    return bytes(changed)
+
+
+def outcome(kind: Kind, folder: Path) -> str:
+    """What comes of opening what a folder holds."""
+    signal.alarm(SECONDS)
+    try:
+        kind.opens(folder)
+        if kind.written:
+            kind.written(folder)
+    except FergiRewardError:
+        left = [name for name in kind.outputs if (folder / name).exists()]
+        return f"half-written {left}" if left else "refused"
+    except _Hang:
+        return "hang"
+    except Exception as error:  # what is looked for
+        return f"traceback {type(error).__name__}: {str(error)[:200]}"
+    finally:
+        signal.alarm(0)
+    return "succeeded"
+
+
+def run(cases: int, names: list[str] | None = None) -> dict[str, Counter[str]]:
+    """The outcomes by kind; each kind has as many cases, within one."""
+    found = kinds()
+    chosen = {name: found[name] for name in names or found}
+    each = {name: cases // len(chosen) + (number < cases % len(chosen)) for number, name in enumerate(chosen)}
+    starts = [content[:64] for kind in chosen.values() for content in list(kind.files.values())[:1]]
+    return {name: Counter(_outcomes(name, kind, each[name], starts)) for name, kind in chosen.items()}
+
+
+def _outcomes(name: str, kind: Kind, cases: int, starts: list[bytes]) -> Iterator[str]:
+    """The outcome of each case; a process that hangs or dies is followed by one that goes on behind its case."""
+    done, forks = 0, multiprocessing.get_context("fork")
+    while done < cases:
+        ours, theirs = forks.Pipe(duplex=False)
+        process = forks.Process(target=_work, args=(theirs, name, kind, range(done, cases), starts), daemon=True)
+        process.start()
+        theirs.close()
+        while done < cases:
+            try:
+                # A hang within a decoder, which is no Python, hears no alarm.
+                yield ours.recv() if ours.poll(2 * SECONDS) else "hang"
+            except EOFError:
+                yield "traceback of the process: it died"
+                done += 1
+                break
+            done += 1
+        process.kill()
+        process.join()
+
+
+def _work(answers: Connection, name: str, kind: Kind, numbers: range, starts: list[bytes]) -> None:
+    taken = int(re.findall(r"VmData:\s*(\d+)", Path("/proc/self/status").read_text())[0]) << 10
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + (4 << 30),) * 2)
+    signal.signal(signal.SIGALRM, _ring)
+    warnings.simplefilter("ignore")
+    choice = list(kind.damaged or kind.files)
+    for number in numbers:
+        draws = random.Random(f"14 {name} {number}")
+        target = draws.choice(choice)
+        with _folder({**kind.files, target: damaged(kind.files[target], starts, draws)}) as folder:
+            answers.send(outcome(kind, folder))
+
+
+@contextmanager
+def _folder(files: dict[str, bytes]) -> Iterator[Path]:
+    """A folder with these files, and the process in it."""
+    folder = Path(tempfile.mkdtemp())
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    os.chdir(folder)
+    try:
+        yield folder
+    finally:
+        os.chdir("/")
+        shutil.rmtree(folder)
+
+
 def _ring(*_: object) -> None:
     raise _Hang
 
 
-def run(cases: int) -> dict[str, Counter[str]]:
-    """The outcomes by kind; each kind has as many cases, within one."""
-    draws, kinds = random.Random(0), samples()
-    signal.signal(signal.SIGALRM, _ring)
-    contents, found = [content for _, content, _ in kinds.values()], {kind: Counter[str]() for kind in kinds}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for number in range(cases):
-            kind = list(kinds)[number % len(kinds)]
-            name, content, opens = kinds[kind]
-            (path := Path(folder) / name).write_bytes(damaged(content, contents, draws))
-            found[kind][outcome(opens, path)] += 1
-    return found
-
-
-def main(cases: int, out: Path | None) -> None:
-    """Print a line a kind, and write all of it as JSON if a file is named."""
-    found = run(cases)
-    for kind, outcomes in found.items():
-        print(f"{kind:12}", ", ".join(f"{what} {count}" for what, count in sorted(outcomes.items())))
-    print("all         ", dict(sum(found.values(), Counter())))
-    if out:
-        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+def main() -> None:
+    """Print a line a kind and what was wrong, and write all of it as JSON if a file is named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=6000)
+    parser.add_argument("--kinds", help="Names, with commas between.")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    found = run(options.cases, options.kinds.split(",") if options.kinds else None)
+    print(f"{'':16}", *(f"{what:>12}" for what in OUTCOMES))
+    for name, outcomes in [*found.items(), ("all", sum(found.values(), Counter[str]()))]:
+        counts = [sum(count for what, count in outcomes.items() if what.startswith(start)) for start in OUTCOMES]
+        print(f"{name:16}", *(f"{count:12}" for count in counts))
+    for name, outcomes in found.items():
+        for what, count in outcomes.items():
+            if what not in ("refused", "succeeded"):
+                print(f"{name}: {count} x {what}")
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 6000, Path(sys.argv[2]) if sys.argv[2:] else None)
+    main()

@@ -1,9 +1,11 @@
 """Getting FERGI: the public repository at one commit, as an archive, every file checked against a stored manifest."""
 
+import gzip
 import hashlib
 import tarfile
 from importlib import resources
 from pathlib import Path
+from typing import IO, cast
 
 from tqdm import tqdm
 
@@ -14,6 +16,7 @@ from fergi_reward.files import written_whole
 COMMIT = "de2e7fe9a73d6c249de569cea09d4d5999e2e264"
 # The largest file of FERGI has under 3 MB.
 MAX_MEMBER = 1 << 26
+MAX_ARCHIVE = 1 << 30
 ARCHIVE = f"https://github.com/ShuangquanFeng/FERGI/archive/{COMMIT}.tar.gz"
 
 
@@ -59,11 +62,30 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+class _Bounded:
+    """An unpacked archive of which only so much is read: a header, too, may say that it has gigabytes."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file, self.tell = file, file.tell
+
+    def read(self, size: int) -> bytes:
+        self._check(size)
+        return self._file.read(size)
+
+    def seek(self, offset: int) -> int:
+        self._check(offset - self._file.tell())
+        return self._file.seek(offset)
+
+    def _check(self, ahead: int) -> None:
+        if ahead > MAX_MEMBER or self._file.tell() + ahead > MAX_ARCHIVE:
+            raise OSError("it is far larger than FERGI")
+
+
 def _extract(archive: Path, folder: Path, expected: dict[str, str]) -> None:
     """Take the expected files out of the archive, each checked before it gets its name; nothing else is written."""
     missing = dict(expected)
     try:
-        with tarfile.open(archive) as tar:
+        with gzip.open(archive) as packed, tarfile.open(fileobj=cast("IO[bytes]", _Bounded(packed)), mode="r:") as tar:
             for member in tqdm(tar, desc="checking", unit="file"):
                 path = member.name.partition("/")[2]  # the archive's own top folder
                 source = tar.extractfile(member) if path in missing and member.isfile() else None
@@ -82,7 +104,9 @@ def _extract(archive: Path, folder: Path, expected: dict[str, str]) -> None:
                 with written_whole(folder / path) as temporary:
                     temporary.write_bytes(content)
                 del missing[path]
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except FergiRewardError:
+        raise
+    except Exception as error:  # gzip, tarfile and zlib have no common base for damage
         raise FergiRewardError(f"{archive} is no readable archive ({error}): delete it and run this again") from error
     if missing:
         raise FergiRewardError(

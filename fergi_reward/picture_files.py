@@ -58,7 +58,7 @@ MAX_PIXELS = 178_956_970
 # Of larger ones only one at a time is decoded, as its memory may be as much as that of all others together.
 LARGE_PIXELS = 1 << 24
 HELD_BYTES = 1 << 30
-_ONE_LARGE = threading.Lock()
+_ONE_LARGE, _ONE_ICON = threading.Lock(), threading.Lock()
 
 
 def decoded(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
@@ -72,7 +72,7 @@ def decoded(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
         FergiRewardError: No such file, no ordinary file, none of `FORMATS`, too large, or damaged.
     """
     try:
-        with _opened(source) as file, Image.open(file, formats=_formats()) as image, _turn(image):
+        with _opened(source) as file, _inner_limit(file), Image.open(file, formats=_formats()) as image, _turn(image):
             return image.copy()
     except FergiRewardError:
         raise
@@ -115,6 +115,22 @@ def _formats() -> tuple[str, ...]:
     """Those of `FORMATS` that this Pillow tells apart: an MPO begins as a JPEG."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@contextmanager
+def _inner_limit(file: BinaryIO) -> Iterator[None]:
+    """Icons hold pictures larger than they say: only Pillow sees these, and its limit is what the host program set."""
+    start = file.read(4)
+    file.seek(0)
+    if start not in (b"\0\0\1\0", b"icns"):
+        yield
+        return
+    with _ONE_ICON:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2  # twice as many are an error
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _turn(image: Image.Image) -> AbstractContextManager[object]:

@@ -161,6 +161,14 @@ def test_a_member_far_larger_than_any_file_of_fergi_is_refused_before_it_is_read
     assert not list((tmp_path / "fergi").rglob("*.csv"))
 
 
+def test_a_header_that_says_it_has_gigabytes_is_not_read(tmp_path):
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 6 << 30
+    (tmp_path / "fergi.tar.gz").write_bytes(gzip.compress(header.tobuf() + bytes(1024)))
+    with pytest.raises(FergiRewardError, match=r"no readable archive .it is far larger than FERGI"):
+        fetch(tmp_path / "fergi", expected=EXPECTED)
+
+
 def test_a_user_without_a_home_folder_has_a_cache_and_a_read_only_one_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nope")
     with pytest.raises(FergiRewardError, match="cannot write /proc/nope"):

@@ -1,6 +1,7 @@
 """What a picture file may be, and what happens with one that is something else."""
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -100,6 +101,22 @@ def test_limits_hold_where_a_program_has_lifted_those_of_pillow(
     for picture in (tmp_path / "cat.png", (tmp_path / "cat.png").read_bytes()):
         with pytest.raises(FergiRewardError, match="bytes and may have 60"):
             open_picture(picture)
+
+
+@pytest.mark.parametrize("name", ["ICO", "ICNS"])
+def test_the_limit_holds_for_what_is_inside_of_an_icon_too(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    buffer = BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, name, **({"sizes": [(32, 32)]} if name == "ICO" else {}))
+    header = b"IHDR" + struct.pack(">2I5B", 20_000, 20_000, 8, 2, 0, 0, 0)
+    header += struct.pack(">I", zlib.crc32(header))
+    path = tmp_path / "cat.icon"
+    path.write_bytes(re.sub(rb"IHDR.{17}", lambda _: header, buffer.getvalue(), flags=re.DOTALL))
+    with pytest.raises(FergiRewardError, match="exceeds limit"):
+        open_picture(path)
+    assert Image.MAX_IMAGE_PIXELS is None
 
 
 def test_of_a_batch_only_so_many_bytes_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

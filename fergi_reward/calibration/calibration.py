@@ -208,6 +208,7 @@ def _from_record(record: dict[str, Any], where: str) -> Calibration:
         raise FergiRewardError(
             f"{where}: valence_transform is {values['valence_transform']!r}, this version knows {VALENCE_TRANSFORM!r}"
         )
+    checked({"users": values["dataset"].get("users", [])}, {"users": "texts"}, f"{where}, dataset", AGAIN)
     values["fits"] = tuple(_fit(fit, f"{where}, fit {number}") for number, fit in enumerate(values["fits"], start=1))
     return Calibration(**values)
 

@@ -177,6 +177,7 @@ _KINDS: dict[type, dict[str, str]] = {
 
 def _record(made: dict[str, Any], where: Path) -> PredictorRecord:
     values = checked(made, _KINDS[PredictorRecord], f"{where / RECORD}", AGAIN)
+    checked({"users": values["dataset"].get("users", [])}, {"users": "texts"}, f"{where / RECORD}, dataset", AGAIN)
     parts: dict[str, Any] = {}
     for name, kind in (("sizes", HeadSizes), ("held_out", HeldOutFigures), ("residuals", Residuals)):
         part = checked(values[name], _KINDS[kind], f"{where / RECORD}, {name}", AGAIN)

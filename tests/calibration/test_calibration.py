@@ -83,7 +83,7 @@ FAULTS = {
     ),
     "infinity": (
         lambda record: record["fits"][0].update(ci95=[0.5, float("inf")]),
-        r"ci95 is .*inf.*, must be two",
+        "Infinity is no JSON number",
     ),
     "text": (lambda record: record["fits"][0]["terms"][0].update(std="1"), "std is '1', must be a finite number"),
     "no spread": (lambda record: record["fits"][0]["terms"][0].update(std=0), "std of pickscore is 0"),
@@ -93,6 +93,7 @@ FAULTS = {
     "term twice": (lambda record: record["fits"][0].update(terms=record["fits"][0]["terms"] * 2), "given twice"),
     "au4 without decay": (lambda record: record["fits"][1]["terms"][1].update(decay=None), "decay of au4 is None"),
     "scorer with decay": (lambda record: record["fits"][0]["terms"][0].update(decay=1.0), "decay of pickscore is 1.0"),
+    "users null": (lambda record: record["dataset"].update(users=None), "users is None, must be a list of texts"),
     "weight true": (lambda record: record["fits"][0]["terms"][0].update(weight=True), "weight is True"),
 }
 

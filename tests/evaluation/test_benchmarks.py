@@ -3,13 +3,16 @@
 import json
 import shutil
 import tarfile
+import zipfile
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks import BENCHMARKS, hpdv2, imagerewarddb, pickapic
+from fergi_reward.evaluation.benchmarks.place import Place
 from fergi_reward.evaluation.benchmarks.rankings import Judged
 from fergi_reward.images import open_picture
 
@@ -141,6 +144,8 @@ def test_a_tie_that_both_call_counts_whole_and_one_that_only_one_calls_half():
         ("hpdv2", "{}", "should hold a list of rankings"),
         ("hpdv2", json.dumps([{"prompt": "a"}]), "needs prompt, image_path and rank"),
         ("hpdv2", json.dumps([{"prompt": "a", "image_path": ["x", "y"], "rank": [1, "no"]}]), "needs prompt"),
+        ("hpdv2", json.dumps([{"prompt": "a", "image_path": ["x", "../y"], "rank": [1, 2]}]), "'../y', outside of it"),
+        ("hpdv2", json.dumps([{"prompt": "a", "image_path": ["/etc/x", "y"], "rank": [1, 2]}]), "'/etc/x', outside"),
         ("hpdv2", None, "has no test.json"),
         ("imagerewarddb", "no table", "cannot be read as a table with the columns image_path"),
         ("imagerewarddb", None, "has no metadata-test.parquet"),
@@ -155,6 +160,15 @@ def test_folders_that_are_something_else(tmp_path, name, content, message):
         (tmp_path / files[name]).write_text(content)
     with pytest.raises(FergiRewardError, match=message):
         BENCHMARKS[name](str(tmp_path))
+
+
+def test_an_archive_that_would_fill_the_disk_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.DownloadManager, "extract", lambda *_: pytest.fail("unpacked"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed, packed.open("0.webp", "w") as file:
+        for _ in range(257):
+            file.write(bytes(1 << 20))
+    with pytest.raises(FergiRewardError, match=r"a.zip .it unpacks to more than 268,435,456 bytes"):
+        Place(str(tmp_path)).unpacked("a.zip")
 
 
 def test_other_mistakes(pickapic_folder, hpdv2_folder):

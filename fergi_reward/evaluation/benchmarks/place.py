@@ -1,6 +1,8 @@
 """Where a benchmark's files are: a folder in the layout that it has on the hub, or the hub itself."""
 
+import gzip
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +57,29 @@ class Place:
         manager = datasets_module().DownloadManager()
         path = self.file(archive)
         try:
+            _check_size(path)
             return Path(manager.extract(str(path)))
         except Exception as error:  # gzip, tarfile, zipfile and zlib have no common base for damage
             raise FergiRewardError(f"cannot unpack {path} ({error}): download it again") from error
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an archive that would fill the disk: pictures hardly shrink when they are packed.
+
+    Raises:
+        ValueError: It unpacks to far more than it has.
+    """
+    most = max(1 << 28, 20 * path.stat().st_size)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    else:
+        with gzip.open(path) as file:
+            size = 0
+            while size <= most and (part := file.read(1 << 20)):
+                size += len(part)
+    if size > most:
+        raise ValueError(f"it unpacks to more than {most:,} bytes")
 
 
 def unreachable(name: str, error: Exception) -> FergiRewardError:

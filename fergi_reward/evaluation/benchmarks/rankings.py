@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.bulk.manifest import Row
+from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.preferences_result import Exclusion, PublishedFigure
 
 EXAMPLES = 3
@@ -93,10 +94,17 @@ class Benchmark:
 
 
 def usable_rankings(found: Iterable[Ranking]) -> tuple[list[Ranking], list[Exclusion]]:
-    """The rankings that say something, and how many do not, by reason."""
+    """The rankings that say something, and how many do not, by reason.
+
+    Raises:
+        FergiRewardError: The name of a picture leads out of the dataset.
+    """
     usable: list[Ranking] = []
     left_out: dict[str, list[str]] = {}
     for ranking in found:
+        for image in ranking.images:
+            if "\0" in image or ".." in Path(image).parts or Path(image).is_absolute():
+                raise FergiRewardError(f"the dataset names the picture {image[:200]!r}, outside of it: delete it")
         reason = _fault(ranking)
         if reason:
             left_out.setdefault(reason, []).append(ranking.prompt.strip() or " ".join(ranking.images[:1]))
