@@ -1,5 +1,6 @@
 """LoRA on the network that denoises (Hu et al., arXiv 2106.09685), as `pipeline.load_lora_weights` reads it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,18 @@ def save_lora(pipeline: Pipeline, folder: Path) -> None:
         **{f"{name}_lora_layers": _second_factors_times(layers, lora_scale(pipeline))},
         **{f"{name}_lora_adapter_metadata": metadata},
     )
+    _order_metadata(folder / WEIGHTS_FILE)
+
+
+def _order_metadata(file: Path) -> None:
+    """Sort the metadata of a file of safetensors, which writes them in a random order."""
+    content = file.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    file.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
 
 
 def load_lora(pipeline: Pipeline, folder: Path) -> None:

@@ -222,15 +222,16 @@ class Trainer(ABC, Generic[Config]):
         self.run.log(finished, metrics)
         self.run.say(f"epoch {finished}/{self.config.num_epochs}: {self.summary(metrics)}, {metrics['seconds']:.1f} s")
         last = finished == self.config.num_epochs or self._must_stop()
+        # Before the checkpoint, after which a resumed run would not draw it any more.
+        if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
+            with self.optimisation.averaged():
+                self._draw_grid(finished)
         few = self.weights.are_few
         state = deepcopy(self.state()) if few else self.state()
         self._last_epoch = (finished, copied(self.parameters) if few else [], state, self.optimisation.updates)
         if last or finished % self.config.save_freq == 0:
             self._save_checkpoint(finished, state)
             self.accelerator.wait_for_everyone()
-        if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
-            with self.optimisation.averaged():
-                self._draw_grid(finished)
 
     def _save_last_epoch(self) -> None:
         """Write a checkpoint of the end of the last whole epoch: what an interrupted one did cannot be resumed.
