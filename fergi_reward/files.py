@@ -196,19 +196,23 @@ def _no_storage_error(path: Path | str, codes: set[int] | None = None) -> Iterat
         yield
     except FergiRewardError:
         raise
-    except OSError as error:
-        if codes is None or error.errno in codes or _is_full(path):
-            advice = "make room" if error.errno in _NO_ROOM or _is_full(path) else "choose another place"
-            raise FergiRewardError(f"cannot write {path} ({error.strerror or error}): {advice}") from error
-        raise
-    except RuntimeError as error:  # torch's writer does not tell that the disk is full
-        if _is_full(path):
-            raise FergiRewardError(f"cannot write {path} (the disk is full): make room") from error
+    except Exception as error:  # torch and safetensors tell a full disk in errors of their own, or do not tell it
+        if full := _full_disk(error, path):
+            raise FergiRewardError(f"cannot write {path} ({full}): make room") from error
+        if isinstance(error, OSError) and (codes is None or error.errno in codes):
+            raise FergiRewardError(f"cannot write {path} ({error.strerror or error}): choose another place") from error
         raise
 
 
-def _is_full(path: Path | str) -> bool:
+def _full_disk(error: BaseException | None, path: Path | str) -> str | None:
+    """The words for a full disk, if an error or what led to it tells of one, or there is one."""
+    while error:
+        for number in _NO_ROOM:
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
     with suppress(OSError):
         folder = next(parent for parent in Path(path).resolve().parents if parent.is_dir())
-        return shutil.disk_usage(folder).free < _FULL_BYTES
-    return False
+        if shutil.disk_usage(folder).free < _FULL_BYTES:
+            return "the disk is full"
+    return None

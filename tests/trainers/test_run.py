@@ -1,9 +1,12 @@
 import json
 import os
+import shutil
 import signal
+import subprocess
 
 import pytest
 
+from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole
 from fergi_reward.interrupts import Interrupted, raised
@@ -50,6 +53,46 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_old_ones_and_no_rest(tmp_pa
     with pytest.raises(FergiRewardError, match=r"epoch_0002 \(No space left on device"):
         run.save_checkpoint(2, {}, disk_full)
     assert [path.name for path in run.checkpoints.iterdir()] == ["epoch_0001"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 48 MB, and a function that leaves so many bytes of it free."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+
+    def leave(free):
+        (disk / "filler").write_bytes(b"0" * (shutil.disk_usage(disk).free - free))
+
+    yield disk, leave
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize(("full", "free"), [(False, 40_000), (False, 120_000), (True, 3_000_000)])
+def test_a_disk_that_is_full_leaves_the_older_checkpoint_and_is_named(small_disk, trainer_of, full, free):
+    disk, leave = small_disk
+    options = {"output_dir": str(disk / "run"), "full_finetuning": full, "save_freq": 1}
+    trainer_of(**options).train()
+    leave(free)
+    options |= {"num_epochs": 2, "resume_from": str(disk / "run")}
+    with pytest.raises(FergiRewardError, match=r"cannot write .*epoch_0002 \(.*(No space|disk is full).*\): make room"):
+        trainer_of(pipeline=tiny.stable_diffusion(), **options).train()
+    assert [path.name for path in (disk / "run" / "checkpoints").iterdir()] == ["epoch_0001"]
+    (disk / "filler").unlink()
+    trainer_of(pipeline=tiny.stable_diffusion(), **options).train()
+    assert {path.name for path in (disk / "run" / "checkpoints").iterdir()} == {"epoch_0001", "epoch_0002"}
+
+
+def test_what_a_killed_run_of_full_fine_tuning_left_is_swept_by_the_next(trainer_of, tmp_path):
+    for place in ("run", "run/checkpoints", "run/grids"):
+        left = tmp_path / place / ".partial-0123456789abcdef"
+        left.mkdir(parents=True)
+        (left / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
+    trainer_of(full_finetuning=True, train_learning_rate=1e-5).train()
+    assert not list(tmp_path.rglob(".partial-*"))
 
 
 def test_a_folder_is_replaced_whole(tmp_path):
