@@ -1,7 +1,7 @@
 """What a training run learns from, by content: a resumed run must find the same, or be told that it may differ.
 
 Each part has a name for people and a digest. Rewards, judges and pairs may be anything that the trainers take: those
-that tell their digests (`fingerprints`, `weights_digest`) are known by these, a plain callable by its qualified name.
+that tell their digests (`fingerprints`, `weights_digest`) are known by these, a plain callable by its name and code.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fergi_reward.digests import record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.code_digests import code_digest
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.pipelines import Pipeline
 
@@ -167,11 +168,11 @@ def _reward_parts(reward: object) -> dict[str, Part]:
 
 
 def _digest(asked: object) -> str:
-    """Of a reward or judge: its weights, where it has any."""
+    """Of a reward or judge: its weights, where it has any, and its code, where it does not tell a digest."""
     if hasattr(asked, "weights_digest"):
         return str(asked.weights_digest())
     weights = tensors_digest(asked.state_dict()) if isinstance(asked, nn.Module) else ""
-    return record_digest([_name(asked), weights])
+    return record_digest([_name(asked), code_digest(asked), weights])
 
 
 def _name(asked: object) -> str:
