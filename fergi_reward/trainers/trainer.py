@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fergi_reward.digests import record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole
-from fergi_reward.interrupts import raised
+from fergi_reward.interrupts import deferred, raised
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
@@ -219,18 +219,22 @@ class Trainer(ABC, Generic[Config]):
         if self.judges and (finished == self.config.num_epochs or finished % self.config.judge_freq == 0):
             with self.optimisation.averaged():
                 metrics |= self._judge(finished)
-        self.run.log(finished, metrics)
-        self.run.say(f"epoch {finished}/{self.config.num_epochs}: {self.summary(metrics)}, {metrics['seconds']:.1f} s")
         last = finished == self.config.num_epochs or self._must_stop()
         # Before the checkpoint, after which a resumed run would not draw it any more.
         if last or (self.config.grid_freq and finished % self.config.grid_freq == 0):
             with self.optimisation.averaged():
                 self._draw_grid(finished)
-        few = self.weights.are_few
-        state = deepcopy(self.state()) if few else self.state()
-        self._last_epoch = (finished, copied(self.parameters) if few else [], state, self.optimisation.updates)
-        if last or finished % self.config.save_freq == 0:
-            self._save_checkpoint(finished, state)
+        saves = last or finished % self.config.save_freq == 0
+        with deferred():  # an epoch that was told of is not lost
+            self.run.log(finished, metrics)
+            told = f"{self.summary(metrics)}, {metrics['seconds']:.1f} s"
+            self.run.say(f"epoch {finished}/{self.config.num_epochs}: {told}")
+            few = self.weights.are_few
+            state = deepcopy(self.state()) if few else self.state()
+            self._last_epoch = (finished, copied(self.parameters) if few else [], state, self.optimisation.updates)
+            if saves:
+                self._save_checkpoint(finished, state)
+        if saves:
             self.accelerator.wait_for_everyone()
 
     def _save_last_epoch(self) -> None:

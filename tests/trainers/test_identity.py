@@ -1,8 +1,11 @@
 """A run knows what it trains on: it resumes with the same, or says what is another."""
 
 import json
+from copy import deepcopy
+from functools import partial
 from types import SimpleNamespace
 
+import datasets
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,7 +15,17 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import read_card, tuned_model
 from fergi_reward.reward import CombinedReward
-from fergi_reward.trainers.identity import model_part, pairs_part
+from fergi_reward.trainers.code_digests import code_digest
+from fergi_reward.trainers.identity import (
+    Part,
+    as_record,
+    changes,
+    check_changes,
+    identity_of,
+    model_part,
+    pairs_part,
+)
+from fergi_reward.trainers.lora import save_lora
 from fergi_reward.trainers.pairs import PairTable
 
 ADAPTER = "pytorch_lora_weights.safetensors"
@@ -128,6 +141,56 @@ def test_rewards_that_another_reward_gave_are_forgotten(trainer_of, first):
     assert all(reward > 50 for rewards in trainer.tracker.state_dict().values() for reward in rewards)
 
 
+def brighter_than(least, scale=1.0):
+    return lambda pixels, prompts: scale * (pixels > least).float().mean((1, 2, 3))
+
+
+class Brightness:
+    def __init__(self, scale):
+        self.scale, self.cache = scale, object()
+
+    def __call__(self, pixels, prompts):
+        return self.scale * pixels.mean((1, 2, 3))
+
+
+def defined(body, **known):
+    """A function of one name, whatever it does."""
+    namespace = {"__name__": "mine", **known}
+    exec(f"def score(pixels, prompts):\n    return {body}", namespace)
+    return namespace["score"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (defined("pixels.mean()"), defined("pixels.sum()")),
+        (defined("pixels * 1"), defined("pixels * 2")),
+        (defined("pixels * SCALE", SCALE=1), defined("pixels * SCALE", SCALE=2)),
+        (defined("[p in {'a', 'b'} for p in prompts]"), defined("[p in {'a', 'c'} for p in prompts]")),
+        (brighter_than(0.5), brighter_than(0.6)),
+        (brighter_than(torch.zeros(1)), brighter_than(torch.ones(1))),
+        (partial(greenness, prompts="a"), partial(greenness, prompts="b")),
+        (Brightness(1.0), Brightness(2.0)),
+        (Brightness(1.0).__call__, Brightness(2.0).__call__),
+    ],
+)
+def test_a_callable_that_does_something_else_is_another_reward_whatever_its_name(one, other):
+    digests = [
+        identity_of(model=Part("", ""), prompts=[], judges={}, reward=it)["reward"].digest
+        for it in (one, deepcopy(one), other)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_helper_of_the_callable_is_part_of_it_and_recursion_ends():
+    def helped(body):
+        return defined("helper(pixels)", helper=defined(body))
+
+    digests = {code_digest(helped(body)) for body in ("pixels.mean()", "pixels.sum()", "score(pixels, prompts)")}
+    assert len(digests) == 3
+    assert code_digest(len) != code_digest(sum)
+
+
 @pytest.mark.parametrize(("value", "message"), [("rewrad", "allow_changes names rewrad"), ("reward", "without resume")])
 def test_a_mistyped_change_is_refused(trainer_of, value, message):
     with pytest.raises(FergiRewardError, match=message):
@@ -140,6 +203,22 @@ def test_pairs_are_known_by_their_content_whatever_they_are_called():
     assert pairs_part(PairTable([dict(row), dict(row)], "moved")).digest == digest
     for change in ({"caption": "a dog"}, {"label_0": 0}, {"jpg_1": b"2"}, {"confidence": 0.9}):
         assert pairs_part(PairTable([row, row | change], "pairs")).digest != digest
+
+
+def test_the_same_pairs_streamed_are_others():
+    table = datasets.Dataset.from_list([{"caption": "a cat", "jpg_0": b"0", "jpg_1": b"1", "label_0": 1}])
+    whole, streamed = (pairs_part(PairTable(rows, "pairs")) for rows in (table, table.to_iterable_dataset()))
+    found = changes(as_record({"pairs": whole}), {"pairs": streamed})
+    with pytest.raises(FergiRewardError, match=r"pairs was pairs, 1 rows .*, now pairs, streamed"):
+        check_changes("run", found, [])
+
+
+def test_another_objective_is_refused(flow_trainer_of):
+    first = flow_trainer_of(save_freq=1)
+    first.train()
+    options = {"train_objective": "nft", "num_epochs": 2, "resume_from": str(first.run.folder)}
+    with pytest.raises(FergiRewardError, match="other weights to train: train_objective 'grpo' -> 'nft'"):
+        flow_trainer_of(**options).train()
 
 
 def test_another_trainers_checkpoint_is_refused(backprop_trainer_of, first):
@@ -217,3 +296,9 @@ def test_equal_adapters_have_equal_bytes(trainer_of, first, tmp_path):
     (listed,) = [value for name, value in modules.items() if name.endswith("target_modules")]
     # The order of a set of strings is another in each process.
     assert listed == sorted(listed)
+    # safetensors writes its metadata in another order each time.
+    files = set()
+    for number in range(8):
+        save_lora(first.pipeline, tmp_path / str(number))
+        files.add((tmp_path / str(number) / ADAPTER).read_bytes())
+    assert files == {header}

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 import yaml
 from huggingface_hub import ModelCard
 
@@ -32,3 +33,20 @@ def test_the_hub_reads_what_the_card_says(tmp_path, pipeline):
 def test_a_plain_callable_is_named(trainer_of):
     folder = trainer_of().train()
     assert "redness" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\n---\nlicense: mit", 'key: "value" # no', "- 'a': {b}", "\U0001f600 `x` $(y)", "\u202e\x00\x85end", "no", "1"],
+)
+def test_any_name_leaves_the_card_readable(tmp_path, pipeline, name):
+    pipeline.register_to_config(_name_or_path=name)
+    config = RewardBackpropConfig(output_dir=name, tracker_project_name=name)
+    write_model_card(tmp_path, "RewardBackpropTrainer", config, [{"name": name}], pipeline)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert set(front) == {"base_model", "library_name", "pipeline_tag", "tags"}
+    assert front["base_model"] == "".join(letter if letter.isprintable() else " " for letter in name)
+    assert ModelCard.load(tmp_path / "README.md").data.base_model == front["base_model"]
+    assert json.loads(part(text, "json")) == {"name": name}
+    assert RewardBackpropConfig(**yaml.safe_load(part(text, "yaml"))) == config
