@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ema import EMA
+from fergi_reward.trainers.weights import copied
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -88,7 +89,7 @@ class Optimisation:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema:
-            self.ema.load_state_dict(state["ema"] or {"steps": 0, "averages": self.parameters})
+            self.ema.load_state_dict(state["ema"] or {"steps": 0, "averages": copied(self.parameters)})
 
     def _average(self, gradients: Sequence[Tensor]) -> None:
         flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from fergi_reward import tiny
@@ -49,3 +50,17 @@ def test_a_run_ends_with_the_average_and_resumes_to_the_same(backprop_trainer_of
         for trainer in (whole, plain)
     )
     assert losses == plain_losses
+
+
+def test_an_average_that_is_switched_on_at_resume_begins_at_the_checkpoint(backprop_trainer_of):
+    def adapter(name):
+        return load_file(first.run.folder / name / "pytorch_lora_weights.safetensors")
+
+    first = backprop_trainer_of(num_epochs=1, save_freq=1)
+    first.train()
+    options = {"num_epochs": 2, "save_freq": 1, "resume_from": str(first.run.folder), "ema_decay": 0.5}
+    backprop_trainer_of(pipeline=tiny.stable_diffusion(), **options).train()
+    before, after, average = (adapter(name) for name in ("checkpoints/epoch_0001", "checkpoints/epoch_0002", "lora"))
+    for name, value in average.items():
+        torch.testing.assert_close(value, (2 * before[name] + 9 * after[name]) / 11)  # one update
+    assert not all(torch.equal(before[name], after[name]) for name in before)

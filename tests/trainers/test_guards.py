@@ -132,3 +132,16 @@ def test_a_resumed_run_remembers_its_judges_and_their_favourite(backprop_trainer
     resumed = backprop_trainer_of(judges={"green": greenness}, pipeline=tiny.stable_diffusion(), **options)
     assert same(adapter_in(resumed.train()), adapter_in(folder))
     assert resumed.watch.state_dict() == whole.watch.state_dict()
+
+
+def test_other_pictures_of_the_judges_start_their_watch_anew(backprop_trainer_of, capsys):
+    options = {"num_epochs": 1, "save_freq": 1, "judge_freq": 1}
+    first = backprop_trainer_of(judges={"green": greenness}, judge_num_images=4, **options)
+    first.train()
+    options |= {"num_epochs": 2, "resume_from": str(first.run.folder)}
+    again = {"pipeline": tiny.stable_diffusion(), "judges": {"green": greenness}}
+    resumed = backprop_trainer_of(judge_num_images=2, **again, **options)
+    resumed.train()
+    assert "judge_num_images 4 -> 2" in capsys.readouterr().out
+    watched = resumed.watch.state_dict()
+    assert (len(watched["best"]), watched["best_epoch"]) == (2, 2)
