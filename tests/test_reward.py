@@ -139,7 +139,7 @@ class Travelling(PickScorer):
     """Notes where it is sent, and where it is when it scores; there is one device to test on."""
 
     def to(self, place):
-        self.journey.append(place)
+        self.journey.append(str(place))
         return super().to("cpu")
 
     def score(self, *args, **kwargs):
