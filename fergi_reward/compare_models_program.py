@@ -151,8 +151,9 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before anything is drawn
     judged = options.model in EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
     shots = shots_of(prompts, options.samples, options.seed)
+    notes = _doubts(options, models)  # before anything is loaded
     pictures = [_pictures(options, model, shots) for model in models]
-    notes = _draw(options, models, pictures)
+    _draw(options, models, pictures)
 
     load = cache(options.load_scorers)
     scoring = cache(partial(_scoring, load, options.batch_size, judged))
@@ -186,13 +187,15 @@ def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward
     return signals + [Signal(name, "calibration", tuple(reward.names)) for name, reward in rewards.items()]
 
 
-def _draw(
-    options: CompareModelsOptions, models: Sequence[ComparedModel], pictures: Sequence[ModelPictures]
-) -> list[str]:
-    """Draw what is left; what speaks against a base model, in sentences."""
-    share, wait = this_process()
+def _doubts(options: CompareModelsOptions, models: Sequence[ComparedModel]) -> list[str]:
+    """What speaks against a base model, in sentences."""
     called = str(emoji.DATA / "pipeline") if options.model == "emoji" else options.model  # as its cards call it
-    doubts = [base_doubt(model, called) for model in models]
+    return [doubt for model in models if (doubt := base_doubt(model, called))]
+
+
+def _draw(options: CompareModelsOptions, models: Sequence[ComparedModel], pictures: Sequence[ModelPictures]) -> None:
+    """Draw what is left."""
+    share, wait = this_process()
     for model, of_model in zip(models[1:], pictures[1:], strict=True):
         if of_model.left(share):
             load_model(options, model)  # what cannot be loaded shows before hours of drawing
@@ -201,7 +204,6 @@ def _draw(
     wait()
     for of_model in pictures:
         of_model.store.read()
-    return [doubt for doubt in doubts if doubt]
 
 
 def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequence[Shot]) -> ModelPictures:

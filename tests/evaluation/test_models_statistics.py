@@ -123,11 +123,11 @@ def test_a_trifling_loss_of_diversity_is_no_warning_however_sure_it_is():
     assert "WARNING" not in verdict("m", [], 7, (), Diversity("clip", 7, 0.3, 0.1, -0.2, (-0.25, -0.15)))
 
 
-def compared():
+def compared(distances=(*[0.1] * 19, np.nan)):
     base = measured("base", {"clip": np.arange(40), "pickscore": np.zeros(40)}, [0.4] * 20, None)
     gains = np.array([5.0, *[1] * 37, np.nan, -3])
     columns = {"clip": np.arange(40) + gains, "pickscore": np.ones(40)}
-    tuned = measured("mine", columns, [*[0.1] * 19, np.nan])
+    tuned = measured("mine", columns, list(distances))
     return compare(base, [tuned], SIGNALS, setting())
 
 
@@ -161,7 +161,7 @@ def test_two_pictures_side_by_side_are_equally_high_whatever_their_sizes(tmp_pat
 
 
 def test_the_report_shows_it(tmp_path):
-    result = compared()
+    result = compared(distances=[0.1] * 20)
     for one in (*result.models[0].best, *result.models[0].worst):
         (tmp_path / one.side_by_side).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 4)).save(tmp_path / one.side_by_side)

@@ -1,6 +1,5 @@
 import json
 import threading
-from functools import wraps
 from types import SimpleNamespace
 
 import pytest
@@ -66,20 +65,20 @@ def test_the_first_update_of_an_epoch_is_on_policy_and_later_ones_are_not(traine
     assert metrics_of(later)[0]["approx_kl"] > 1e-10
 
 
-def test_a_killed_run_resumed_is_bitwise_the_run_that_was_not(trainer_of, redness, tmp_path, capsys):
+def test_a_killed_run_resumed_is_bitwise_the_run_that_was_not(trainer_of, tmp_path, capsys):
     whole = trainer_of(num_epochs=4, train_num_inner_epochs=2, output_dir=str(tmp_path / "whole"))
     whole.train()
-    calls = []
+    options = {"num_epochs": 4, "train_num_inner_epochs": 2, "save_freq": 2}
+    killed = trainer_of(pipeline=tiny.stable_diffusion(seed=0), **options)
+    train, calls = killed._train, []
 
-    @wraps(redness)  # the same reward: another one would be refused
-    def killed_in_the_fourth_epoch(pixels, prompts):
-        calls.append(prompts)
+    def killed_in_the_fourth_epoch(*arguments):
+        calls.append(arguments)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return redness(pixels, prompts)
+        return train(*arguments)
 
-    options = {"num_epochs": 4, "train_num_inner_epochs": 2, "save_freq": 2}
-    killed = trainer_of(reward=killed_in_the_fourth_epoch, pipeline=tiny.stable_diffusion(seed=0), **options)
+    killed._train = killed_in_the_fourth_epoch
     with pytest.raises(KeyboardInterrupt):
         killed.train()
     # It ran three whole epochs, and wrote the third as it was stopped.
