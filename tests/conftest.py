@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pandas as pd
 import pytest
 
+from fergi_reward.interrupts import SIGNALS
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.simulated_fergi import write_simulated_fergi
 from tests.forked import Forked
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
     from fergi_reward.scorers.pickscore import PickScorer
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_in_a_terminal() -> None:
+    """Programs that a script starts in the background ignore Ctrl-C, and after nohup a hang-up too."""
+    for number in SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
