@@ -105,7 +105,7 @@ def other_weights(folder):
         (edited("colour", "red"), "has unknown colour"),
         (other_weights, "do not belong together, or were changed"),
         (lambda folder: (folder / "heads.safetensors").unlink(), "it has no heads.safetensors"),
-        (lambda folder: (folder / "heads.safetensors").write_bytes(b"short"), "damaged or cut short"),
+        (lambda folder: (folder / "heads.safetensors").write_bytes(b"short"), "damaged, cut short or another file"),
     ],
 )
 def test_a_damaged_folder_is_refused(saved, damage, message):
