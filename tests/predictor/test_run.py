@@ -50,7 +50,7 @@ def test_either_layout_of_reactions_and_of_pictures_will_do(viewers, write_extra
 
 def test_mistakes_are_one_sentence(viewers, tmp_path):
     pictures = tmp_path / "pictures.csv"
-    pictures.write_text("user,session,image,file,prompt\n")
+    pictures.write_text("user,session,image,file,prompt\nnobody,1,1,1.png,a cat\n")
     for options, message in (
         (["--images", pictures, "--checkpoint", TOWER], "no picture is listed for user 001, session 1, image"),
         (["--images", viewers, "--checkpoint", "hps_v2=x"], "'hps_v2=x' must be pickscore=FOLDER"),
