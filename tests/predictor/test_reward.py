@@ -13,7 +13,7 @@ from fergi_reward.emoji.pictures import SEEN
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
-from fergi_reward.trainers.model_card import described
+from fergi_reward.trainers.identity import described
 from fergi_reward.training_program import ScriptArguments, load_reward
 
 FACE = Term("au4", -0.2, 0.1, 0.3, 0.4)
