@@ -67,7 +67,7 @@ def identity_of(
     digests = {name: _digest(judge) for name, judge in sorted(judges.items())}
     found = {
         "model": model,
-        "prompts": Part(f"{len(prompts)} prompts", record_digest(list(prompts))),
+        "prompts": Part(f"{len(prompts)} prompt{'s' * (len(prompts) != 1)}", record_digest(list(prompts))),
         "judges": Part(", ".join(digests) or "none", record_digest(digests)),
     }
     if reward is not None:
