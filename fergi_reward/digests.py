@@ -1,4 +1,4 @@
-"""What something is, by its content: SHA-256 of files, folders, weights and records."""
+"""What something is, by its content: digests of files, weights and records."""
 
 import hashlib
 import json
@@ -11,23 +11,18 @@ if TYPE_CHECKING:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes.
+    """BLAKE2b (256 bits) of a file: faster than SHA-256 where the processor has no instructions for that.
 
     Raises:
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, _blake2b).hexdigest()
 
 
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and the bytes of all files below a folder, but for hidden ones.
-
-    Raises:
-        OSError: One of them cannot be read.
-    """
-    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return record_digest([[str(name), file_digest(folder / name)] for name in names if not _is_hidden(name)])
+def bytes_digest(content: bytes) -> str:
+    """The `file_digest` of a file that holds these bytes."""
+    return hashlib.blake2b(content, digest_size=32).hexdigest()
 
 
 def tensors_digest(tensors: "Mapping[str, Tensor]") -> str:
@@ -52,5 +47,5 @@ def record_digest(record: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_hidden(name: Path) -> bool:
-    return any(part.startswith(".") for part in name.parts)
+def _blake2b() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=32)

@@ -128,7 +128,7 @@ class Store:
 
 
 class FileDigests:
-    """SHA-256 of files, known from a store while size, times and inode of a file are as they were.
+    """Digests of files, known from a store while size, times and inode of a file are as they were.
 
     Args:
         store: Where they are kept.
@@ -156,7 +156,7 @@ class FileDigests:
 
 
 def digested(path: Path) -> tuple[str, dict[str, str]]:
-    """SHA-256 of a file, and what to put into a store so that the file need not be read again.
+    """The digest of a file, and what to put into a store so that the file need not be read again.
 
     Raises:
         OSError: It is no file, or cannot be read.

@@ -1,6 +1,5 @@
 """Rows -> scores in a store: decode ahead, score batch by batch, note what cannot be scored."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from fergi_reward.bulk.batch_scores import BatchScores, filled
 from fergi_reward.bulk.manifest import Row
+from fergi_reward.digests import bytes_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, open_picture
 from fergi_reward.picture_files import Room
@@ -102,11 +102,11 @@ class RowKeys:
 
     def done(self, row: Row) -> bool:
         """Whether the row's scores are known."""
-        return len(self.store) > 0 and self.of(row) in self.store
+        return self.of(row) in self.store
 
     def _picture(self, row: Row) -> str:
         try:
-            return hashlib.sha256(row.source).hexdigest() if isinstance(row.source, bytes) else self.digests(row.source)
+            return bytes_digest(row.source) if isinstance(row.source, bytes) else self.digests(row.source)
         except (OSError, ValueError):
             return _unreadable(row)
 
@@ -132,18 +132,19 @@ def score_rows(
     Returns:
         How many of its rows the store held already.
     """
-    kept = sum(keys.done(row) for row in rows() if share.has(row)) if len(keys.store) else 0
+    known = keys if len(keys.store) else None  # a first run would read every picture once more to find nothing
+    kept = sum(known.done(row) for row in rows() if share.has(row)) if known else 0
     mine = len(range(share.rank, total, share.processes))
     with tqdm(total=mine, initial=kept, desc="scoring", unit="image", disable=share.rank != 0) as bar:
-        for found in running.scored(partial(_left, rows, keys, batch_size, share)):
+        for found in running.scored(partial(_left, rows, known, batch_size, share)):
             keys.store.add(found.values)
             bar.update(found.rows)
     return kept
 
 
-def _left(rows: Callable[[], Iterator[Row]], keys: RowKeys, size: int, share: Share) -> Iterator[Batch]:
+def _left(rows: Callable[[], Iterator[Row]], known: RowKeys | None, size: int, share: Share) -> Iterator[Batch]:
     """Batches of this share's rows, without those that are done."""
-    left = (row for row in rows() if share.has(row) and not keys.done(row))
+    left = (row for row in rows() if share.has(row) and not (known and known.done(row)))
     while batch := list(islice(left, size)):
         yield batch
 
@@ -208,7 +209,7 @@ def _open(row: Row, room: Room) -> _Opened:
     try:
         row.prompt.encode()
         if isinstance(row.source, bytes):
-            digest = hashlib.sha256(row.source).hexdigest()
+            digest = bytes_digest(row.source)
             picture = open_picture(row.source)
             return _Opened(row, digest, picture if room.has(picture) else row.source)
         if row.source.is_file():

@@ -32,7 +32,7 @@ class Origin:
         consent: The day on which they agreed, YYYY-MM-DD.
         video: Its name in the manifest.
         place: Digest of where it was, by which a video that is deleted by now is known.
-        digest: SHA-256 of its bytes.
+        digest: Of its bytes.
         start: Of the window, in seconds from the start of the video.
         end: Of the window; None where it is all of the video.
         source: The scale of the action units.
