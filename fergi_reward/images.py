@@ -48,7 +48,7 @@ def open_picture(picture: Picture) -> Image.Image:
     >>> open_picture(np.zeros((4, 6, 3), np.uint8)).size
     (6, 4)
     """
-    picture = _unwrapped(picture)
+    picture = unwrapped(picture)
     image = _decoded(picture)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
@@ -56,6 +56,25 @@ def open_picture(picture: Picture) -> Image.Image:
         raise FergiRewardError(f"{_named(picture)} has the mode {image.mode}, not one of {_MODES}: convert it to RGB")
     _check_size(image.height, image.width, _named(picture))
     return image
+
+
+def unwrapped(picture: Picture) -> Picture:
+    """What is in a buffer or in a row of `datasets`: bytes or, where the row has none, a path; else the picture itself.
+
+    Raises:
+        FergiRewardError: A mapping has neither.
+    """
+    if isinstance(picture, io.BytesIO):
+        return picture.getvalue()
+    if not isinstance(picture, Mapping):
+        return picture
+    inside = picture.get("path") if picture.get("bytes") is None else picture["bytes"]
+    if not isinstance(inside, str | os.PathLike | bytes):
+        raise FergiRewardError(
+            f"a picture as a mapping has its file in 'bytes' or its place in 'path', got {sorted(map(str, picture))} "
+            "with neither: give one of the two"
+        )
+    return inside
 
 
 def picture_list(pictures: Picture | Iterable[Picture]) -> list[Picture]:
@@ -185,21 +204,6 @@ def _eight_bits(pixels: Tensor) -> Tensor:
     if clipped.dtype == torch.float64:
         return clipped
     return clipped + ((clipped * 255).round() / 255 - clipped).detach()
-
-
-def _unwrapped(picture: Picture) -> Picture:
-    """What is in a buffer or in a row of `datasets`: bytes or, where the row has none, a path."""
-    if isinstance(picture, io.BytesIO):
-        return picture.getvalue()
-    if not isinstance(picture, Mapping):
-        return picture
-    inside = picture.get("path") if picture.get("bytes") is None else picture["bytes"]
-    if not isinstance(inside, str | os.PathLike | bytes):
-        raise FergiRewardError(
-            f"a picture as a mapping has its file in 'bytes' or its place in 'path', got {sorted(map(str, picture))} "
-            "with neither: give one of the two"
-        )
-    return inside
 
 
 def _decoded(picture: Picture) -> Image.Image:

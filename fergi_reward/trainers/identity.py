@@ -4,17 +4,21 @@ Each part has a name for people and a digest. Rewards, judges and pairs may be a
 that tell their digests (`fingerprints`, `weights_digest`) are known by these, a plain callable by its name and code.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
+from tqdm import tqdm
 
-from fergi_reward.digests import record_digest, tensors_digest
+from fergi_reward.digests import bytes_digest, file_digest, record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import open_picture, unwrapped
 from fergi_reward.trainers.code_digests import code_digest
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.pipelines import Pipeline
@@ -23,8 +27,8 @@ from fergi_reward.trainers.pipelines import Pipeline
 REWARDING = {"reward", "calibration", "predictor"}
 # Where pictures of the held-out judges come from: their scores before and after can be compared only if these stay.
 JUDGING = {"model", "prompts", "judges"}
-# Rows of a table whose pictures are read for its digest, and of a stream, which cannot be read twice.
-PICTURED_ROWS, STREAMED_ROWS = 1000, 16
+# Rows of a stream that are read for its digest: it cannot be read twice.
+STREAMED_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -92,24 +96,14 @@ def model_part(pipeline: Pipeline) -> Part:
 
 
 def pairs_part(table: PairTable) -> Part:
-    """Captions, labels and confidences of all rows, and the pictures of up to a thousand of them, evenly spread.
-
-    Of a stream, its first rows.
-    """
-    rows, digest = table.rows, sha256()
-    if not hasattr(rows, "__len__"):
-        beginning = rows.state_dict()
-        for row in islice(iter(rows), STREAMED_ROWS):
+    """All rows with what is in the files of their pictures, which are read once for it; of a stream, its first rows."""
+    rows, streamed = table.rows, not hasattr(table.rows, "__len__")
+    digest = sha256(b"streamed" if streamed else b"")  # in another order
+    # A large table takes minutes, as a pass of training would.
+    with tqdm(_beginning(rows) if streamed else rows, "reading the pairs", delay=5, leave=False, unit="pair") as read:
+        for row in read:
             digest.update(_row_digest(row).encode())
-        rows.load_state_dict(beginning)
-        return Part(f"{table.name}, streamed", digest.hexdigest())
-    texts = ["caption", "label_0", "confidence"]
-    listed = rows.select_columns([name for name in texts if name in rows.column_names]) if _is_dataset(rows) else rows
-    for row in listed:
-        digest.update(record_digest([repr(row.get(name)) for name in texts]).encode())
-    for number in range(0, len(rows), -(-len(rows) // PICTURED_ROWS) or 1):
-        digest.update(_row_digest(rows[number]).encode())
-    return Part(f"{table.name}, {len(rows)} rows", digest.hexdigest())
+    return Part(f"{table.name}, {'streamed' if streamed else f'{len(rows)} rows'}", digest.hexdigest())
 
 
 def changes(before: Mapping[str, Mapping[str, str]], now: Identity) -> dict[str, tuple[str, str]]:
@@ -182,21 +176,29 @@ def _name(asked: object) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def _is_dataset(rows: object) -> bool:
-    return hasattr(rows, "select_columns")
+def _beginning(stream: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 - datasets has no types
+    """The first rows of a stream, which then begins where it did."""
+    start = stream.state_dict()
+    rows = list(islice(iter(stream), STREAMED_ROWS))
+    stream.load_state_dict(start)
+    return rows
 
 
 def _row_digest(row: Mapping[str, Any]) -> str:
     """Of all that a pair is read from."""
     texts = [repr(row.get(name)) for name in ("caption", "label_0", "confidence")]
-    return record_digest([*texts, *(sha256(_picture_bytes(row.get(name))).hexdigest() for name in ("jpg_0", "jpg_1"))])
+    return record_digest([*texts, *(_picture_digest(row.get(name)) for name in ("jpg_0", "jpg_1"))])
 
 
-def _picture_bytes(picture: object) -> bytes:
-    if isinstance(picture, Mapping):
-        picture = picture.get("bytes") or picture.get("path")
-    if isinstance(picture, Tensor):
-        picture = picture.numpy()
-    if hasattr(picture, "tobytes"):
-        return bytes(picture.tobytes())
-    return picture if isinstance(picture, bytes) else repr(picture).encode()
+def _picture_digest(picture: Any) -> str:  # noqa: ANN401 - whatever is in the column
+    """Of the picture's file, or of the pixels of one that is decoded; such rows as have neither are skipped later."""
+    try:
+        file = unwrapped(picture)
+        if isinstance(file, bytes):
+            return bytes_digest(file)
+        if isinstance(file, str | os.PathLike):
+            return file_digest(Path(file)) if Path(file).is_file() else "missing"
+        image = open_picture(file)
+        return bytes_digest(f"{image.mode} {image.size} {image.getpalette()}".encode() + image.tobytes())
+    except (FergiRewardError, OSError):
+        return "unreadable"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import datasets
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from fergi_reward import tiny
@@ -203,6 +204,29 @@ def test_pairs_are_known_by_their_content_whatever_they_are_called():
     assert pairs_part(PairTable([dict(row), dict(row)], "moved")).digest == digest
     for change in ({"caption": "a dog"}, {"label_0": 0}, {"jpg_1": b"2"}, {"confidence": 0.9}):
         assert pairs_part(PairTable([row, row | change], "pairs")).digest != digest
+
+
+@pytest.mark.parametrize("kept", [list, datasets.Dataset.from_list])
+def test_one_picture_of_two_thousand_pairs_that_changes_is_refused_by_name(kept):
+    rows = [{"caption": "a cat", "jpg_0": b"%d" % number, "jpg_1": b"1", "label_0": 1} for number in range(2000)]
+    before = as_record({"pairs": pairs_part(PairTable(kept(rows), "pairs"))})
+    rows[1501]["jpg_0"] = b"another"
+    found = changes(before, {"pairs": pairs_part(PairTable(kept(rows), "pairs"))})
+    with pytest.raises(FergiRewardError, match=r"pairs was pairs, 2000 rows .*, now pairs, 2000 rows"):
+        check_changes("run", found, [])
+
+
+def test_pairs_whose_pictures_are_files_or_decoded_are_known_by_these(tmp_path):
+    def digest(picture):
+        return pairs_part(PairTable([{"caption": "a", "jpg_0": picture, "jpg_1": None, "label_0": 1}], "pairs")).digest
+
+    file, blank = tmp_path / "0.png", Image.new("L", (4, 2))
+    blank.save(file)
+    inside = digest(file.read_bytes())
+    assert digest({"bytes": None, "path": str(file)}) == digest(file) == inside
+    file.write_bytes(b"another")
+    kinds = [str(file), tmp_path / "missing.png", blank, Image.new("L", (2, 4)), Image.new("L", (4, 2), 1), None]
+    assert len({inside, *map(digest, kinds)}) == len(kinds) + 1
 
 
 def test_the_same_pairs_streamed_are_others():
