@@ -21,6 +21,7 @@ class Row:
         source: Its file, or the bytes of it.
         prompt: What it was drawn for.
         carried: Other columns of the manifest, which go into the table of scores as they are.
+        read: Stamp and digest of its file, where it was read already to look for earlier scores.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Row:
     source: Path | bytes
     prompt: str
     carried: Mapping[str, str] = field(default_factory=dict)
+    read: tuple[str, str] | None = None
 
 
 def read_manifest(path: Path, written: Collection[str] = ()) -> Iterator[Row]:

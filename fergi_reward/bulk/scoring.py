@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -104,6 +104,16 @@ class RowKeys:
         """Whether the row's scores are known."""
         return self.of(row) in self.store
 
+    def noted(self, row: Row) -> Row:
+        """The row with the digest of its file, if that is known."""
+        if isinstance(row.source, bytes):
+            return row
+        try:
+            digest = self.store.get(now := stamp(row.source))
+        except (OSError, ValueError):  # it is said where the picture is opened
+            return row
+        return replace(row, read=(now, digest)) if digest else row
+
     def _picture(self, row: Row) -> str:
         try:
             return bytes_digest(row.source) if isinstance(row.source, bytes) else self.digests(row.source)
@@ -144,7 +154,8 @@ def score_rows(
 
 def _left(rows: Callable[[], Iterator[Row]], known: RowKeys | None, size: int, share: Share) -> Iterator[Batch]:
     """Batches of this share's rows, without those that are done."""
-    left = (row for row in rows() if share.has(row) and not (known and known.done(row)))
+    mine = (row for row in rows() if share.has(row))
+    left = (known.noted(row) for row in mine if not known.done(row)) if known else mine
     while batch := list(islice(left, size)):
         yield batch
 
@@ -214,7 +225,7 @@ def _open(row: Row, room: Room) -> _Opened:
             return _Opened(row, digest, picture if room.has(picture) else row.source)
         if row.source.is_file():
             before = stamp(row.source)
-            digest, noted = digested(row.source)
+            digest, noted = (row.read[1], {}) if row.read and row.read[0] == before else digested(row.source)
             picture = open_picture(row.source)
             if stamp(row.source) != before:
                 raise FergiRewardError(_changed(row.source))

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from fergi_reward import emoji
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli import main
+from fergi_reward.digests import file_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.locks import owned
 from fergi_reward.scorers.registry import load_scorer
@@ -170,6 +172,17 @@ def test_how_many_rows_were_kept_is_told(world, asked):
     stop(asked)
     assert "8 of its rows were kept" in score().stdout
     assert "kept" not in score().stdout  # the journal went with the end of the run
+
+
+def test_no_picture_is_read_twice_to_know_it_in_one_run_or_the_next(world, asked, monkeypatch):
+    read = Counter()
+    monkeypatch.setattr("fergi_reward.store.SETTLED_NS", 0)
+    monkeypatch.setattr("fergi_reward.store.file_digest", lambda path: read.update([path.name]) or file_digest(path))
+    stop(asked)
+    assert set(read.values()) == {1}
+    read.clear()
+    assert score().exit_code == 0
+    assert list(read.values()) == [1] * (ROWS - STOPPED_AFTER)
 
 
 def test_with_another_batch_size_all_are_new(world, asked):
