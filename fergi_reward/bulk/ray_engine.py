@@ -7,6 +7,7 @@ batches.
 
 import os
 import pickle
+import secrets
 import socket
 import sys
 import warnings
@@ -217,7 +218,7 @@ def _cluster() -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     _check_address(os.environ.get("RAY_ADDRESS", "local"))
     try:
-        with _silent_stderr():
+        with _silent_stderr(), _kept_here():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise FergiRewardError(
@@ -228,6 +229,27 @@ def _cluster() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _kept_here() -> Iterator[None]:
+    """A cluster that is started meanwhile listens on this machine only, and its token is in no file.
+
+    Ray replaces 127.0.0.1, where one asks for it, by an address that others reach, but for this constant. It writes a
+    token that it makes itself into the home folder, for everybody to read.
+    """
+    from ray._private import ray_constants, services
+
+    if services.canonicalize_bootstrap_address(os.environ.get("RAY_ADDRESS")) is not None:
+        yield  # it joins one
+        return
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _check_address(address: str) -> None:

@@ -110,13 +110,23 @@ def killed_in_the_middle(folder, out, engine, **environment):
     return journaled(folder, out)
 
 
+def check_kept_here(process):
+    """Nobody on another machine reaches the cluster."""
+    family = psutil.Process(process.pid)
+    sockets = [each for one in (family, *family.children(recursive=True)) for each in one.net_connections("inet")]
+    listening = [each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN]
+    assert len(listening) > 3
+    assert set(listening) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
 def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
     errors = (folder / "local.errors.csv").read_bytes()
     before = killed_in_the_middle(folder, "ray.csv", "local")
-    process = start(folder, "ray.csv", "ray", RAY_ADDRESS="local")  # it starts one
+    process = start(folder, "ray.csv", "ray", RAY_ADDRESS="local", HOME=str(folder))  # it starts one
     wait_for_scores(process, folder, "ray.csv", more_than=before)
     workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "MapWorker" in "".join(p.cmdline())]
     assert len(workers) > 1
+    check_kept_here(process)
     workers[0].kill()
     assert journaled(folder, "ray.csv") < ROWS
     stdout, stderr = process.communicate()
@@ -124,6 +134,7 @@ def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
     assert "A worker died or was killed" in stdout  # it is Ray that says so
     assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
     assert (folder / "ray.errors.csv").read_bytes() == errors
+    assert not (folder / ".ray").exists()  # where Ray puts a token that everybody can read
     assert f"{before}/{ROWS}" in stderr  # the bar starts where the other run stopped
     lines = [line for line in stderr.replace("\r", "\n").splitlines() if not line.startswith("scoring:")]
     assert [line for line in lines if line] == ["2 images could not be scored: ray.errors.csv"]
