@@ -3,7 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fergi_reward.home import find_home
 from fergi_reward.version import __version__ as __version__
+
+find_home()
 
 # Name -> module. Imported at first use, so that `import fergi_reward` stays light.
 _EXPORTS = {

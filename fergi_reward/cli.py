@@ -681,3 +681,7 @@ def simulate(out: Path, participants: int, sessions: int, seed: int, emoji: bool
 
         write_simulated_fergi(out, participants=participants, sessions=sessions, seed=seed)
     say(f"a simulated FERGI, {participants} participants with {sessions} sessions each, is in {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,5 @@
 """Downloading one file; a broken download goes on where it stopped."""
 
-import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,11 +14,8 @@ CHUNK = 1 << 18
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: below the home folder, or the one for temporary files for a user who has none."""
-    try:
-        return Path.home() / ".cache" / "fergi_reward"
-    except RuntimeError:  # no HOME, and no entry for this uid
-        return Path(tempfile.gettempdir()) / f"fergi_reward-{os.getuid()}"
+    """Where downloads are kept: below the home folder, or what `find_home` chose for it."""
+    return Path.home() / ".cache" / "fergi_reward"
 
 
 def download(url: str, path: Path, what: str) -> None:

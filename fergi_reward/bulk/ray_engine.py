@@ -240,7 +240,8 @@ def _kept_here() -> Iterator[None]:
     """
     from ray._private import ray_constants, services
 
-    if services.canonicalize_bootstrap_address(os.environ.get("RAY_ADDRESS")) is not None:
+    asked = os.environ.get("RAY_ADDRESS") or None
+    if services.canonicalize_bootstrap_address(asked) is not None:  # type: ignore[arg-type] # it may be None
         yield  # it joins one
         return
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
