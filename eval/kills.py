@@ -1,27 +1,26 @@
 """Kill a command at a random moment, change one of its inputs, run it again: does it end as an unbroken run would?
 
-For each subject so many times, with a fixed seed; each time with the next change of the subject's inputs. Prints how
-many tries were killed before their end, and how many files of results differ from an unbroken run's: 0 is right.
-A further subject is an entry in `SUBJECTS`. `extract` measures by a quick backend, how light a picture is. Commands are
-forked from a process that has imported what takes seconds.
+For each subject so many times, with a fixed seed; each time with the next change of the subject's inputs. The moment
+lies between the first result that the run kept and its end. Prints how many tries were killed there, and how many files
+of results differ from an unbroken run's: 0 is right. A further subject is an entry in `SUBJECTS`. `extract` measures by
+a quick backend, how light a picture is.
 """
 
 import argparse
-import os
 import random
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
+from killable import finished, started
 from PIL import Image
 
-from fergi_reward import emoji
+from fergi_reward import cli, emoji
 from fergi_reward.reactions import backends
 from fergi_reward.reactions.backends.base import FaceFrame
 from fergi_reward.reactions.video import VideoFrame
@@ -29,18 +28,6 @@ from fergi_reward.reactions.video import VideoFrame
 PICTURES = 160
 VIDEOS = 24
 PICKSCORE = "--scorers pickscore --checkpoint pickscore=pickscore --calibration weights.json --out OUT"
-IMPORTED = [
-    "fergi_reward.best_of_program",
-    "fergi_reward.bulk.run",
-    "fergi_reward.compare_models_program",
-    "fergi_reward.reactions.extract",
-    "av",
-    "pyarrow.parquet",
-    "fergi_reward.scorers.pickscore",
-    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
-    "transformers.models.clip.tokenization_clip",
-    "peft",
-]
 Change = Callable[[Path], None]
 
 
@@ -51,12 +38,14 @@ class Subject:
     Attributes:
         command: Of `fergi-reward`, given in the folder of the inputs; `OUT` stands for the output.
         out: What the output is called.
+        kept: What a run writes with the first result that it keeps; a pattern.
         make: Makes the inputs in a folder.
         changes: Of the inputs.
     """
 
     command: str
     out: str
+    kept: str
     make: Change
     changes: Sequence[Change]
 
@@ -88,54 +77,56 @@ def main() -> None:
 def _tried(subject: Subject, times: int, name: str) -> None:
     draws, killed, differing = random.Random(f"14 {name}"), 0, 0
     with tempfile.TemporaryDirectory() as place:
-        subject.make(Path(place))
-        took = _run(subject, Path(place), subject.out)
+        folder = Path(place)
+        subject.make(folder)
+        seconds = _seconds(subject, folder)
     for number in range(times):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             subject.make(folder)
-            killed += _killed(subject, folder, draws.uniform(0.1, 0.9) * took)
+            killed += _killed(subject, folder, draws.uniform(0, 1) * seconds)
             subject.changes[number % len(subject.changes)](folder)
             _run(subject, folder, subject.out)
-            took = _run(subject, folder, "whole" + subject.out)
+            _run(subject, folder, "whole" + subject.out)
             differing += _differing(folder / subject.out, folder / ("whole" + subject.out))
-        print(f"{name}: {number + 1} tries, {killed} killed before the end, {differing} files differ", flush=True)
+        print(f"{name}: {number + 1} tries, {killed} killed in the middle, {differing} files differ", flush=True)
 
 
 def _started(subject: Subject, folder: Path, out: str) -> ForkServerProcess:
-    forks = get_context("forkserver")
-    forks.set_forkserver_preload(IMPORTED)
-    command = [out if word == "OUT" else word for word in subject.command.split()]
-    process = forks.Process(target=_child, args=(command, str(folder)))
-    process.start()
-    return process
+    return started(_command, [out if word == "OUT" else word for word in subject.command.split()], folder)
 
 
-def _child(command: list[str], folder: str) -> None:
-    from fergi_reward.cli import main
-
-    os.chdir(folder)
+def _command(words: list[str]) -> None:
     backends.load_backend = lambda name, model=None: Lightness()
-    for descriptor in (1, 2):
-        os.dup2(os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-    main(command, "fergi-reward")
+    cli.main(words, "fergi-reward")
 
 
-def _run(subject: Subject, folder: Path, out: str) -> float:
+def _run(subject: Subject, folder: Path, out: str) -> None:
+    finished(_started(subject, folder, out), folder)
+
+
+def _seconds(subject: Subject, folder: Path) -> float:
+    """From the first result that a run keeps to its end."""
+    process = _started(subject, folder, subject.out)
+    _begun(subject, folder, process)
     start = time.perf_counter()
-    process = _started(subject, folder, out)
     process.join()
-    if process.exitcode:
-        raise SystemExit(f"status {process.exitcode}: {(folder / 'log').read_text()[-2000:]}")
     return time.perf_counter() - start
 
 
 def _killed(subject: Subject, folder: Path, after: float) -> bool:
+    """Whether the run was killed so long after its first result, and not at its end."""
     process = _started(subject, folder, subject.out)
+    _begun(subject, folder, process)
     process.join(after)
     process.kill()
     process.join()
     return process.exitcode != 0
+
+
+def _begun(subject: Subject, folder: Path, process: ForkServerProcess) -> None:
+    while process.is_alive() and not any(path.stat().st_size for path in folder.glob(subject.kept)):
+        time.sleep(0.005)
 
 
 def _differing(ours: Path, theirs: Path) -> int:
@@ -230,6 +221,7 @@ SUBJECTS = {
     "extract": Subject(
         "extract --videos manifest.csv --prune --out OUT",
         "reactions",
+        "reactions/clips/*.parquet",
         _make_videos,
         [
             _lines("manifest.csv", lambda lines: [line.replace("user1", "bob") for line in lines]),
@@ -243,6 +235,7 @@ SUBJECTS = {
     "score": Subject(
         f"score --images manifest.csv {PICKSCORE}",
         "scores.csv",
+        ".scores.csv.journal/*.lines",
         _make,
         [
             _lines("manifest.csv", lambda lines: [lines[0], f"{PICTURES}.png,new", *lines[1:]]),
@@ -255,8 +248,9 @@ SUBJECTS = {
         ],
     ),
     "best-of": Subject(
-        f"best-of --prompts prompts.txt --model emoji --n 4 --steps 2 {PICKSCORE}",
+        f"best-of --prompts prompts.txt --model copy --n 4 --steps 2 {PICKSCORE}",
         "best",
+        "best/**/*.png",
         _make,
         [
             _lines("prompts.txt", lambda lines: ["a cat on a blue background", *lines]),
@@ -264,6 +258,7 @@ SUBJECTS = {
             _lines("prompts.txt", lambda lines: lines[:4]),
             _other_calibration,
             _other_weights("pickscore/model.safetensors"),
+            _other_weights("copy/unet/diffusion_pytorch_model.safetensors"),
             _other_picture,
         ],
     ),
@@ -271,6 +266,7 @@ SUBJECTS = {
         "evaluate models --model emoji --tuned copy --trained-on none --samples 2 --steps 2 --scorers pickscore "
         "--prompts prompts.txt --out OUT",
         "models",
+        "models/**/*.png",
         _make,
         [
             _lines("prompts.txt", lambda lines: ["a cat on a blue background", *lines]),
