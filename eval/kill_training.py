@@ -43,28 +43,30 @@ CHANGES = {
     "judge/HPS_v2_compressed.pt": "judges",
     "model/unet/diffusion_pytorch_model.safetensors": "model",
 }
-# Of the seconds that an unbroken run takes: at most so long after its first epoch a run is killed.
-SHARE = 0.3
+# Of the seconds that an unbroken run takes after its first epoch: it is killed so long at most after one of its own.
+SHARE = 0.25
 
 
 def main() -> None:
     """Print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=6)
+    parser.add_argument("--kills", type=int, default=4)
     options = parser.parse_args()
     draws, counts, changes = random.Random("14 training"), Counter[str](), cycle(CHANGES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _make(folder)
+        process = _start(folder, "whole")
+        _await_epoch(process, folder / "whole", 0)
         start = time.perf_counter()
-        finished(_start(folder, "whole"), folder)
-        took = time.perf_counter() - start
+        finished(process, folder)
+        seconds = time.perf_counter() - start
         whole = _results(folder / "whole")
         for number in range(options.runs):
             place = f"run{number}"
             for _ in range(options.kills):
-                counts[_killed(folder, place, draws.uniform(0, SHARE) * took, draws)] += 1
+                counts[_killed(folder, place, draws.uniform(0, SHARE) * seconds, draws)] += 1
                 counts["refused"] += _refused(folder, place, next(changes))
             finished(_start(folder, place), folder)
             ours = _results(folder / place)
@@ -98,8 +100,7 @@ def _killed(folder: Path, place: str, after: float, draws: random.Random) -> str
     """Which signal ended it, if one did; a run that ended earlier is resumed all the same."""
     number = draws.choice([signal.SIGKILL, signal.SIGTERM])
     before, process = _epochs(folder / place), _start(folder, place)
-    while process.is_alive() and _epochs(folder / place) == before:
-        time.sleep(0.005)
+    _await_epoch(process, folder / place, before)
     process.join(after)
     process.kill() if number == signal.SIGKILL else process.terminate()
     process.join()
@@ -108,6 +109,11 @@ def _killed(folder: Path, place: str, after: float, draws: random.Random) -> str
     if process.exitcode:
         raise SystemExit(f"status {process.exitcode} after {number!r}: {told(folder)}")
     return "ended before"
+
+
+def _await_epoch(process: ForkServerProcess, place: Path, before: int) -> None:
+    while process.is_alive() and _epochs(place) == before:
+        time.sleep(0.005)
 
 
 def _refused(folder: Path, place: str, change: str) -> bool:

@@ -1,9 +1,9 @@
 """Kill a command at a random moment, change one of its inputs, run it again: does it end as an unbroken run would?
 
-For each subject so many times, with a fixed seed; each time with the next change of the subject's inputs. The moment
-lies between the first result that the run kept and its end. Prints how many tries were killed there, and how many files
-of results differ from an unbroken run's: 0 is right. A further subject is an entry in `SUBJECTS`. `extract` measures by
-a quick backend, how light a picture is.
+For each subject until so many were killed, with a fixed seed; each time with the next change of the subject's inputs.
+The moment lies between the first result that the run kept and its end. Prints how many tries were killed there, and how
+many files of results differ from an unbroken run's: 0 is right. A further subject is an entry in `SUBJECTS`. `extract`
+measures by a quick backend, how light a picture is.
 """
 
 import argparse
@@ -75,21 +75,22 @@ def main() -> None:
 
 
 def _tried(subject: Subject, times: int, name: str) -> None:
-    draws, killed, differing = random.Random(f"14 {name}"), 0, 0
+    draws, tries, killed, differing = random.Random(f"14 {name}"), 0, 0, 0
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         subject.make(folder)
         seconds = _seconds(subject, folder)
-    for number in range(times):
+    while killed < times:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             subject.make(folder)
             killed += _killed(subject, folder, draws.uniform(0, 1) * seconds)
-            subject.changes[number % len(subject.changes)](folder)
+            subject.changes[tries % len(subject.changes)](folder)
             _run(subject, folder, subject.out)
             _run(subject, folder, "whole" + subject.out)
             differing += _differing(folder / subject.out, folder / ("whole" + subject.out))
-        print(f"{name}: {number + 1} tries, {killed} killed in the middle, {differing} files differ", flush=True)
+        tries += 1
+        print(f"{name}: {tries} tries, {killed} killed in the middle, {differing} files differ", flush=True)
 
 
 def _started(subject: Subject, folder: Path, out: str) -> ForkServerProcess:
@@ -125,7 +126,7 @@ def _killed(subject: Subject, folder: Path, after: float) -> bool:
 
 
 def _begun(subject: Subject, folder: Path, process: ForkServerProcess) -> None:
-    while process.is_alive() and not any(path.stat().st_size for path in folder.glob(subject.kept)):
+    while process.is_alive() and not any(folder.glob(subject.kept)):
         time.sleep(0.005)
 
 
@@ -221,7 +222,7 @@ SUBJECTS = {
     "extract": Subject(
         "extract --videos manifest.csv --prune --out OUT",
         "reactions",
-        "reactions/clips/*.parquet",
+        "reactions/clips/[!.]*.parquet",
         _make_videos,
         [
             _lines("manifest.csv", lambda lines: [line.replace("user1", "bob") for line in lines]),
@@ -250,7 +251,7 @@ SUBJECTS = {
     "best-of": Subject(
         f"best-of --prompts prompts.txt --model copy --n 4 --steps 2 {PICKSCORE}",
         "best",
-        "best/**/*.png",
+        "best/**/[!.]*.png",
         _make,
         [
             _lines("prompts.txt", lambda lines: ["a cat on a blue background", *lines]),
@@ -266,7 +267,7 @@ SUBJECTS = {
         "evaluate models --model emoji --tuned copy --trained-on none --samples 2 --steps 2 --scorers pickscore "
         "--prompts prompts.txt --out OUT",
         "models",
-        "models/**/*.png",
+        "models/**/[!.]*.png",
         _make,
         [
             _lines("prompts.txt", lambda lines: ["a cat on a blue background", *lines]),

@@ -32,6 +32,7 @@ from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.images import Picture, open_picture, to_pixels
 from fergi_reward.prompts import read_prompts
+from fergi_reward.report.record import PICTURES
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import Scorer, chunks
 from fergi_reward.scorers.registry import term_name
@@ -90,7 +91,7 @@ class CompareModelsOptions(ScoringOptions):
             ComparedModel(BASE, self.model, "pipeline"),
             *(tuned_model(text, trained_on) for text in self.tuned),
         ]
-        for folder, count in Counter(model.folder for model in models).items():
+        for folder, count in Counter([PICTURES, *(model.folder for model in models)]).items():
             if count > 1:
                 raise FergiRewardError(
                     f"{count} models are called {folder!r}: name them, as in --tuned mine={self.tuned[-1]}"
@@ -310,7 +311,10 @@ def _with_totals(measured: Measured, names: Sequence[str], rewards: Mapping[str,
 
 
 def _write_examples(result: ModelsResult, out: Path) -> None:
-    """Base and tuned side by side, a file a pair."""
-    for model in result.models:
-        for one in (*model.best, *model.worst):
-            write_side_by_side(out / one.side_by_side, out / one.base, out / one.tuned)
+    """Base and tuned side by side, a file a pair; those of earlier runs are deleted where they are examples no more."""
+    examples = {out / one.side_by_side: one for model in result.models for one in (*model.best, *model.worst)}
+    for path, one in examples.items():
+        write_side_by_side(path, out / one.base, out / one.tuned)
+    for folder in {path.parent for path in examples}:
+        for path in set(folder.glob("[0-9]*_[0-9]*.jpg")) - examples.keys():
+            path.unlink()

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+# The folder of its pictures, which is replaced whole: no name that somebody's own folder may have.
+PICTURES = "report_pictures"
 Value = str | float | tuple[float, ...] | None
 
 
@@ -287,7 +289,7 @@ class Report:
 
     def file_name(self, picture: Picture) -> str:
         """What a picture is called in the report's folder: its number, since two files may have one name."""
-        return f"pictures/{self.pictures.index(picture) + 1:03d}{picture.path.suffix.lower()}"
+        return f"{PICTURES}/{self.pictures.index(picture) + 1:03d}{picture.path.suffix.lower()}"
 
     def record(self) -> dict[str, Any]:
         """The report for `report.json`."""

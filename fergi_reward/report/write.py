@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from fergi_reward.errors import MissingDependencyError
-from fergi_reward.files import write_json, write_text, written_whole
+from fergi_reward.files import folder_written_whole, write_json, write_text, written_whole
 from fergi_reward.report.markdown import markdown
 from fergi_reward.report.pictures import read_picture
-from fergi_reward.report.record import Report
+from fergi_reward.report.record import PICTURES, Report
 
 
 def write_report(report: Report, folder: Path | str) -> str:
     """Write `report.json`, `report.md` with its plots (`NAME.png`) and pictures, and `report.html`.
+
+    The folder of the pictures belongs to the report: those of an earlier one are deleted.
 
     Returns:
         Where it is, for the terminal; without matplotlib or Jinja2 the texts alone are written, and it says so.
@@ -19,10 +21,11 @@ def write_report(report: Report, folder: Path | str) -> str:
         FergiRewardError: The folder cannot be written, or a picture cannot be read.
     """
     folder = Path(folder)
-    for picture in report.pictures:
-        _, content = read_picture(picture)
-        with written_whole(folder / report.file_name(picture)) as path:
-            path.write_bytes(content)
+    if report.pictures:
+        with folder_written_whole(folder / PICTURES) as temporary:
+            for picture in report.pictures:
+                _, content = read_picture(picture)
+                (temporary / Path(report.file_name(picture)).name).write_bytes(content)
     write_json(folder / "report.json", report.record())
     write_text(folder / "report.md", markdown(report))
     try:

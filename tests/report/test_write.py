@@ -32,7 +32,18 @@ def folder(report, tmp_path_factory):
 def test_the_folder_holds_the_report_in_every_form(folder):
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     plots = {"intervals.png", "lines.png", "heat.png"}
-    assert files == {"report.html", "report.md", "report.json", "pictures/001.png", "pictures/002.png"} | plots
+    pictures = {"report_pictures/001.png", "report_pictures/002.png"}
+    assert files == {"report.html", "report.md", "report.json"} | pictures | plots
+
+
+def test_pictures_of_an_earlier_report_are_deleted_and_nobody_elses(report, tmp_path):
+    own = tmp_path / "pictures" / "001.png"
+    for path in (own, tmp_path / "report_pictures" / "009.png"):
+        path.parent.mkdir()
+        path.write_bytes(b"earlier")
+    write_report(report, tmp_path)
+    assert own.read_bytes() == b"earlier"
+    assert sorted(path.name for path in (tmp_path / "report_pictures").iterdir()) == ["001.png", "002.png"]
 
 
 def test_all_forms_say_the_same(folder):
