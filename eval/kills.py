@@ -38,7 +38,7 @@ class Subject:
     Attributes:
         command: Of `fergi-reward`, given in the folder of the inputs; `OUT` stands for the output.
         out: What the output is called.
-        kept: What a run writes with the first result that it keeps; a pattern.
+        kept: What a run writes with the first result that it keeps: a pattern with `OUT` for the output.
         make: Makes the inputs in a folder.
         changes: Of the inputs.
     """
@@ -79,7 +79,7 @@ def _tried(subject: Subject, times: int, name: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         subject.make(folder)
-        seconds = _seconds(subject, folder)
+        seconds = _seconds(subject, folder, subject.out)
     while killed < times:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
@@ -87,7 +87,7 @@ def _tried(subject: Subject, times: int, name: str) -> None:
             killed += _killed(subject, folder, draws.uniform(0, 1) * seconds)
             subject.changes[tries % len(subject.changes)](folder)
             _run(subject, folder, subject.out)
-            _run(subject, folder, "whole" + subject.out)
+            seconds = _seconds(subject, folder, "whole" + subject.out)
             differing += _differing(folder / subject.out, folder / ("whole" + subject.out))
         tries += 1
         print(f"{name}: {tries} tries, {killed} killed in the middle, {differing} files differ", flush=True)
@@ -106,27 +106,27 @@ def _run(subject: Subject, folder: Path, out: str) -> None:
     finished(_started(subject, folder, out), folder)
 
 
-def _seconds(subject: Subject, folder: Path) -> float:
+def _seconds(subject: Subject, folder: Path, out: str) -> float:
     """From the first result that a run keeps to its end."""
-    process = _started(subject, folder, subject.out)
-    _begun(subject, folder, process)
+    process = _started(subject, folder, out)
+    _begun(process, folder, subject.kept.replace("OUT", out))
     start = time.perf_counter()
-    process.join()
+    finished(process, folder)
     return time.perf_counter() - start
 
 
 def _killed(subject: Subject, folder: Path, after: float) -> bool:
     """Whether the run was killed so long after its first result, and not at its end."""
     process = _started(subject, folder, subject.out)
-    _begun(subject, folder, process)
+    _begun(process, folder, subject.kept.replace("OUT", subject.out))
     process.join(after)
     process.kill()
     process.join()
     return process.exitcode != 0
 
 
-def _begun(subject: Subject, folder: Path, process: ForkServerProcess) -> None:
-    while process.is_alive() and not any(folder.glob(subject.kept)):
+def _begun(process: ForkServerProcess, folder: Path, kept: str) -> None:
+    while process.is_alive() and not any(folder.glob(kept)):
         time.sleep(0.005)
 
 
@@ -222,7 +222,7 @@ SUBJECTS = {
     "extract": Subject(
         "extract --videos manifest.csv --prune --out OUT",
         "reactions",
-        "reactions/clips/[!.]*.parquet",
+        "OUT/clips/[!.]*.parquet",
         _make_videos,
         [
             _lines("manifest.csv", lambda lines: [line.replace("user1", "bob") for line in lines]),
@@ -236,7 +236,7 @@ SUBJECTS = {
     "score": Subject(
         f"score --images manifest.csv {PICKSCORE}",
         "scores.csv",
-        ".scores.csv.journal/*.lines",
+        ".OUT.journal/*.lines",
         _make,
         [
             _lines("manifest.csv", lambda lines: [lines[0], f"{PICTURES}.png,new", *lines[1:]]),
@@ -251,7 +251,7 @@ SUBJECTS = {
     "best-of": Subject(
         f"best-of --prompts prompts.txt --model copy --n 4 --steps 2 {PICKSCORE}",
         "best",
-        "best/**/[!.]*.png",
+        "OUT/**/[!.]*.png",
         _make,
         [
             _lines("prompts.txt", lambda lines: ["a cat on a blue background", *lines]),
@@ -267,7 +267,7 @@ SUBJECTS = {
         "evaluate models --model emoji --tuned copy --trained-on none --samples 2 --steps 2 --scorers pickscore "
         "--prompts prompts.txt --out OUT",
         "models",
-        "models/**/[!.]*.png",
+        "OUT/**/[!.]*.png",
         _make,
         [
             _lines("prompts.txt", lambda lines: ["a cat on a blue background", *lines]),

@@ -34,8 +34,23 @@ def say(text: object, *, err: bool = False) -> None:
 RESUMING = {"score", "best-of", "extract", "evaluate"}
 
 
+class Command(click.Command):
+    """Refuses to write over a file that it reads."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command."""
+        files = {name: path for name, path in ctx.params.items() if isinstance(path, Path) and path.is_file()}
+        out = files.pop("out", None)
+        for option in self.params:
+            if out and option.name in files and out.samefile(files[option.name]):
+                raise FergiRewardError(f"--out {out} is the file of {option.opts[0]}, which is read: choose another")
+        return super().invoke(ctx)
+
+
 class Commands(click.Group):
     """Shows the library's errors as one sentence, without a traceback."""
+
+    command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command; its --config is read in here too."""

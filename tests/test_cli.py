@@ -69,6 +69,23 @@ def test_one_thing_has_one_name_and_one_default_in_all_commands():
     assert not [name for name in named if "the word shipped" not in every[name]["--calibration"].help]
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("score --images a.csv --out a.csv", "--images"),
+        ("score --images . --prompts link.csv --out a.csv", "--prompts"),
+        ("calibrate --data . --ratings a.csv --out ./a.csv", "--ratings"),
+        ("annotate --data . --calibration shipped --images a.csv --out a.csv", "--images"),
+    ],
+)
+def test_no_command_writes_over_a_file_that_it_reads(tmp_path, monkeypatch, command, option):
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("image,prompt\n0.png,a cat\n")
+    Path("link.csv").symlink_to("a.csv")
+    assert f"is the file of {option}, which is read: choose another" in mistake(run(*command.split()))
+    assert Path("a.csv").read_text() == "image,prompt\n0.png,a cat\n"
+
+
 @pytest.mark.parametrize("listed", ["[pickscore, nonsense]", "pickscore, nonsense"])
 def test_scorers_may_be_a_list_in_a_file(simulated, tmp_path, listed):
     (tmp_path / "c.yaml").write_text(f"scorers: {listed}\ndata: {simulated}\n")

@@ -11,7 +11,7 @@ import torch
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, score_into
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
-from fergi_reward.bulk.results import Further, Outcome
+from fergi_reward.bulk.results import Further, Outcome, errors_file
 from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.prompts import read_prompts
@@ -34,6 +34,8 @@ class BulkOptions(ScoringOptions):
         problems = super().problems()
         if self.out.suffix not in (".parquet", ".csv"):
             problems.append(f"--out {self.out} must end in .parquet or .csv")
+        if self.images.exists() and (errors := errors_file(self.out)).exists() and errors.samefile(self.images):
+            problems.append(f"--images {self.images} is where --out {self.out} lists what has no scores: rename one")
         if self.images.is_dir() and self.prompts is None:
             problems.append(f"--images {self.images} is a folder, which needs --prompts FILE")
         if not self.images.is_dir() and self.prompts is not None:

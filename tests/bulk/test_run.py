@@ -129,6 +129,7 @@ def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(
         (["--scorers", "pickscore,hps_v2,hps_v2.0"], "--scorers names hps_v2 twice"),
         (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
         (["--prompts", "p.txt"], "a manifest holds its own prompts"),
+        (["--images", "m.errors.csv", "--out", "m.csv"], "--images m.errors.csv is where --out m.csv lists"),
         (["--device", "nonsense"], "--device nonsense cannot be used"),
         (["--images", "nowhere.csv"], "nowhere.csv cannot be read"),
         (["--calibration", "nowhere.json"], "nowhere.json cannot be read"),
@@ -136,6 +137,7 @@ def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(
 )
 def test_mistakes_are_one_sentence(manifest, tmp_path, change, message, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.errors.csv").write_text("image,prompt\n")
     result = score("--images", manifest, "--scorers", "pickscore", *change)
     assert result.exit_code == 2, result.output
     assert message in result.stderr
