@@ -71,10 +71,10 @@ def test_yaml_that_is_not_plain_values_is_refused(text: str, message: str) -> No
 
 
 def test_a_bomb_of_aliases_hangs_neither_a_command_nor_a_card(tmp_path: Path) -> None:
-    (tmp_path / "bomb.yaml").write_text(BOMB)
+    (tmp_path / "bomb.yaml").write_text(f"{BOMB}\nscorers: *i\n")  # what is printed or joined unfolds
     result = CliRunner().invoke(main, ["score", "--config", str(tmp_path / "bomb.yaml")])
     assert (result.exit_code, "alias" in result.stderr) == (2, True)
-    (tmp_path / "README.md").write_text(f"---\n{BOMB}\n---\n")
+    (tmp_path / "README.md").write_text(f"---\n{BOMB}\ntags: [fergi-reward]\nbase_model: *i\n---\n```json\n{{}}\n```\n")
     assert read_card(tmp_path) is None
 
 
