@@ -34,6 +34,13 @@ def test_folders_are_made_and_results_are_readable_by_others(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
+def test_the_umask_that_all_threads_share_is_not_set_even_for_a_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"the umask was set to {mask:o}"))
+    write_text(tmp_path / "a.txt", "text")
+    with folder_written_whole(tmp_path / "folder") as folder:
+        (folder / "b.txt").write_text("text")
+
+
 def test_json_refuses_nan_and_keeps_what_was_there(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"x": 1.5})

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,10 @@ def calibration():
     return Calibration("test", "fergi-ir50", fits, {"fingerprint": "00", "pairs": 3}, "0.1.0", "made by hand", 0)
 
 
-def test_json_gives_back_what_was_saved(tmp_path):
-    calibration().save(tmp_path / "c.json")
-    assert Calibration.load(tmp_path / "c.json") == calibration()
+@pytest.mark.parametrize("kind", [Path, str])
+def test_json_gives_back_what_was_saved_under_a_path_or_a_text(kind, tmp_path):
+    calibration().save(kind(tmp_path / "c.json"))
+    assert Calibration.load(kind(tmp_path / "c.json")) == calibration()
 
 
 def test_two_runs_write_the_same_file(simulated, tmp_path):

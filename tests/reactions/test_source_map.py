@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,10 +31,11 @@ def test_the_order_of_activations_is_kept_and_none_is_negative(before, after, ac
     assert mapped[0] == knots[0][1] >= 0
 
 
-def test_it_comes_back_as_it_was_written(tmp_path):
+@pytest.mark.parametrize("kind", [Path, str])
+def test_it_comes_back_as_it_was_written_under_a_path_or_a_text(kind, tmp_path):
     written = source_map((0.0, 0.1), (1 / 3, 2.0))
-    written.save(tmp_path / "map.json")
-    assert SourceMap.load(tmp_path / "map.json") == written
+    written.save(kind(tmp_path / "map.json"))
+    assert SourceMap.load(kind(tmp_path / "map.json")) == written
 
 
 @pytest.mark.parametrize(
