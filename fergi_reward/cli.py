@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,8 +53,6 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command; its --config is read in here too."""
-        # Pictures of this size are read here; larger ones are refused in a sentence.
-        warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")
         try:
             with raised():
                 return super().invoke(ctx)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from fergi_reward.csv_files import LARGEST, Column
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.ordinary_files import read_bytes
+
+MAX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,12 @@ def read_numbers(
     """
     nothing = Numbers(np.empty((0, len(columns))), np.empty(0, dtype=np.int64))
     try:
-        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")  # not at U+2028 and the like
+        text = read_bytes(path, MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         bad.add(name, f"cannot be read ({reason})")
         return nothing
+    lines = text.removesuffix("\n").split("\n")  # not at U+2028 and the like
     header = _cells(lines[0])
     for column in columns:
         if header.count(column.name) != 1:

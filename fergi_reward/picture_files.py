@@ -2,13 +2,15 @@
 
 import io
 import os
+import struct
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.ordinary_files import opened
@@ -72,7 +74,7 @@ def decoded(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
         FergiRewardError: No such file, no ordinary file, none of `FORMATS`, too large, or damaged.
     """
     try:
-        with _opened(source) as file, _inner_limit(file), Image.open(file, formats=_formats()) as image, _turn(image):
+        with _opened(source) as file, _inner_limit(file), _image(file) as image, _turn(image):
             return image.copy()
     except FergiRewardError:
         raise
@@ -108,6 +110,20 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
         raise ValueError(f"it has {len(source):,} bytes and may have {MAX_BYTES:,}")
     else:
         yield io.BytesIO(source)
+
+
+def _image(file: BinaryIO) -> ImageFile:
+    """As `Image.open`, which warns of large pictures as it reads their headers: `_turn` refuses those."""
+    start = file.read(16)
+    for name in _formats():
+        read, accepts = Image.OPEN[name]
+        # That is how the readers of formats say that a file is of another one.
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):
+            accepted = accepts is None or accepts(start)
+            if accepted and not isinstance(accepted, str):  # a text says what this Pillow lacks
+                file.seek(0)
+                return read(file, "")
+    raise UnidentifiedImageError
 
 
 @cache

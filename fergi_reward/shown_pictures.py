@@ -8,6 +8,8 @@ from pathlib import Path
 from fergi_reward.csv_files import read_rows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.json_files import read_json
+from fergi_reward.ordinary_files import read_bytes
+from fergi_reward.picture_files import MAX_BYTES
 
 COLUMNS = ("user", "session", "image", "file", "prompt")
 SESSION_FILE = "data.json"
@@ -55,7 +57,7 @@ def picture_bytes(picture: Picture) -> bytes:
         FergiRewardError: It cannot be read.
     """
     try:
-        return picture.path.read_bytes()
+        return read_bytes(picture.path, MAX_BYTES)
     except OSError as error:
         raise FergiRewardError(f"{picture.path} cannot be read ({error.strerror}): check its row") from error
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import fergi_reward
 from fergi_reward.cli import main
 from fergi_reward.training_program import TOYS
 
@@ -33,6 +35,15 @@ def test_help(command):
     result = run(*command, "--help")
     assert result.exit_code == 0
     assert "Usage: " in result.output
+
+
+@pytest.mark.parametrize("module", ["__main__", "cli"])
+def test_python_runs_the_command_by_either_module(module, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["fergi-reward", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(Path(fergi_reward.__file__).with_name(f"{module}.py")), run_name="__main__")
+    assert ended.value.code == 0
+    assert "version" in capsys.readouterr().out
 
 
 def test_names_in_messages_cannot_drive_the_terminal(tmp_path):

@@ -110,7 +110,7 @@ def test_a_wide_picture_is_opened_and_a_thread_refused() -> None:
         checked_pixels(torch.zeros(1, 3, 1, 20_000))
 
 
-def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     noise(64, 64).save(buffer, "PNG")
     for name, content in {"cut.png": buffer.getvalue()[:2000], "page.jpg": b"<html></html>", "empty.png": b""}.items():
@@ -125,9 +125,6 @@ def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         open_picture(tmp_path / "none.png")
     with pytest.raises(FergiRewardError, match="cannot read"):
         open_picture(tmp_path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(FergiRewardError, match=r"cannot read .*decompression bomb"):
-        open_picture(saved(noise(64, 64), tmp_path / "bomb.png"))
 
 
 @pytest.mark.parametrize(

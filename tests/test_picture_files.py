@@ -103,6 +103,18 @@ def test_limits_hold_where_a_program_has_lifted_those_of_pillow(
             open_picture(picture)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_large_picture_is_decoded_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = BytesIO()
+    Image.new("1", (40, 50)).save(buffer, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
+    with pytest.raises(Image.DecompressionBombWarning):
+        Image.open(buffer)
+    assert open_picture(buffer.getvalue()).size == (40, 50)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    assert open_picture(buffer).size == (40, 50)
+
+
 @pytest.mark.parametrize("name", ["ICO", "ICNS"])
 def test_the_limit_holds_for_what_is_inside_of_an_icon_too(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

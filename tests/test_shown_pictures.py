@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from PIL import Image
@@ -71,3 +72,9 @@ def test_a_damaged_row_of_a_csv_is_refused_with_its_line(tmp_path, row, message)
     listed.write_text(f"user,session,image,file,prompt\n{row}\n")
     with pytest.raises(FergiRewardError, match=message):
         read_pictures(listed)
+
+
+def test_a_pipe_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(FergiRewardError, match=r"a.png cannot be read \(it is no ordinary file\)"):
+        picture_bytes(Picture(tmp_path / "a.png", "a cat"))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from fergi_reward.digests import record_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
+from fergi_reward.json_files import parse_json
+from fergi_reward.json_records import checked
 from fergi_reward.reactions.clip import DEGREES, ReactionClip, shown_for
 from fergi_reward.reactions.video import Window
 
@@ -67,6 +69,9 @@ class Origin:
         """Of its file: another one for other content or another owner, and none that a person could be known by."""
         identity = [*self.key, self.digest, self.start, self.end, self.source, self.backend]
         return f"{record_digest(identity)}.parquet"
+
+
+ORIGIN = {field.name: "text" for field in fields(Origin)} | {"start": "number", "end": "optional"}
 
 
 @dataclass(frozen=True)
@@ -135,10 +140,12 @@ def read_clip_file(path: Path) -> StoredClip:
 
 def _origin(path: Path, read_schema: Any) -> Origin:  # noqa: ANN401 - pyarrow has no types
     try:
-        made = json.loads((read_schema(path).metadata or {})[KEY])
+        made = parse_json((read_schema(path).metadata or {})[KEY])
         schema = made.pop("schema")
         if schema == SCHEMA:
-            return Origin(**made)
+            return Origin(**checked(made, ORIGIN, str(path), "extract it again"))
+    except FergiRewardError:
+        raise
     except Exception as error:
         raise _no_clip(path, error) from error
     raise FergiRewardError(f"{path} has schema {schema}, this version reads {SCHEMA}: extract it again")

@@ -1,6 +1,8 @@
 """Reading the pictures of a report."""
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.ordinary_files import read_bytes
+from fergi_reward.picture_files import MAX_BYTES
 from fergi_reward.report.record import Picture
 
 # How files of a kind begin, and what the kind is called in a page.
@@ -15,7 +17,7 @@ def read_picture(picture: Picture) -> tuple[str, bytes]:
         FergiRewardError: It cannot be read, or is neither PNG nor JPEG.
     """
     try:
-        content = picture.path.read_bytes()
+        content = read_bytes(picture.path, MAX_BYTES)
     except OSError as error:
         raise FergiRewardError(f"the picture {picture.path} cannot be read ({error.strerror})") from error
     begin, media_type = KINDS.get(picture.path.suffix.lower(), (None, ""))

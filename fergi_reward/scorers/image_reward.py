@@ -19,6 +19,7 @@ from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_pict
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.tokens import cut, padded
+from fergi_reward.text_lines import read_lines
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer
@@ -122,7 +123,7 @@ class ImageRewardScorer(Scorer):
         sizes = checkpoint.extra("vision_config.json")
         vision = VisionSizes(**_known(VisionSizes, read_json(sizes))) if sizes else VisionSizes()
         words = checkpoint.extra("vocab.txt") or _TOKENIZER.file("vocab.txt")
-        tokenizer = bert_tokenizer(words.read_text(encoding="utf-8").splitlines())
+        tokenizer = bert_tokenizer([line.rstrip("\r\n") for _, line in read_lines(words)])
         return cls(vision, text, tokenizer, **options)
 
     def _fill(self, checkpoint: Checkpoint) -> None:

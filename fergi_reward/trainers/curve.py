@@ -1,10 +1,11 @@
 """The reward over a run, drawn from its `metrics.jsonl`."""
 
-import json
 from pathlib import Path
 
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.files import written_whole
+from fergi_reward.json_files import MAX_BYTES, parse_json
+from fergi_reward.ordinary_files import read_bytes
 
 
 def write_reward_curve(metrics: Path, path: Path) -> None:
@@ -28,7 +29,7 @@ def write_reward_curve(metrics: Path, path: Path) -> None:
     figure = Figure(figsize=(7, 2 + 1.2 * len(names)), layout="constrained")
     grid = figure.subplots(len(names), sharex=True, squeeze=False, height_ratios=[2.2] + [1] * (len(names) - 1))
     for axes, name in zip(grid[:, 0], names, strict=True):
-        known = [epoch for epoch in epochs if f"{name}_mean" in epoch]
+        known = [epoch for epoch in epochs if {f"{name}_mean", f"{name}_std"} <= epoch.keys()]
         steps, means, spreads = ([epoch[key] for epoch in known] for key in ("epoch", f"{name}_mean", f"{name}_std"))
         low, high = ([mean + sign * spread for mean, spread in zip(means, spreads, strict=True)] for sign in (-1, 1))
         colour = "#c8502d" if name == "reward" else "#7a8fa6"
@@ -45,9 +46,19 @@ def write_reward_curve(metrics: Path, path: Path) -> None:
 
 def _read(metrics: Path) -> list[dict[str, float]]:
     try:
-        epochs = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+        epochs = [_figures(parse_json(line)) for line in read_bytes(metrics, MAX_BYTES).splitlines()]
     except (OSError, ValueError) as error:
-        raise FergiRewardError(f"cannot read the metrics in {metrics} ({error}): give a run's metrics.jsonl") from error
+        why = getattr(error, "strerror", None) or error
+        raise FergiRewardError(f"cannot read the metrics in {metrics} ({why}): give a run's metrics.jsonl") from error
     if not epochs:
         raise FergiRewardError(f"{metrics} holds no epoch yet: let the run finish one")
     return epochs
+
+
+def _figures(line: object) -> dict[str, float]:
+    """Those of an epoch; one that was not finite is null there."""
+    figures = line.items() if isinstance(line, dict) else ()
+    found = {name: value for name, value in figures if type(value) in (int, float)}
+    if "epoch" not in found:
+        raise ValueError("a line is not that of an epoch")
+    return found

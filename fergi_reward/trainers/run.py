@@ -22,6 +22,7 @@ from PIL import Image
 from fergi_reward import interrupts
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole, sweep, write_text
+from fergi_reward.json_files import parse_json
 from fergi_reward.locks import owned
 from fergi_reward.tensor_files import read_state
 from fergi_reward.terminal import for_terminal
@@ -301,7 +302,7 @@ def _read_state(file: Path) -> dict[str, Any]:
 def _logged_epoch(line: str) -> float:
     """Of a line of metrics; one that a power cut tore belongs to no epoch that is kept."""
     try:
-        return float(json.loads(line)["epoch"])
+        return float(parse_json(line)["epoch"])
     except (ValueError, KeyError, TypeError):
         return math.inf
 

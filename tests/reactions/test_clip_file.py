@@ -1,10 +1,14 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.clip import DEGREES, ReactionClip
-from fergi_reward.reactions.clip_file import Origin, StoredClip, read_clip_file, read_origin, write_clip
+from fergi_reward.reactions.clip_file import KEY, Origin, StoredClip, read_clip_file, read_origin, write_clip
 
 
 def stored_clip(au4=(0.1, 0.4)):
@@ -39,3 +43,21 @@ def test_a_damaged_clip_is_named(tmp_path, damage):
         pd.DataFrame({"timestamp": [0.0]}).to_parquet(path)
     with pytest.raises(FergiRewardError, match=r"clip.parquet is no reaction clip"):
         read_clip_file(path)
+
+
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        ("[" * 9999, "is no reaction clip"),
+        ('{"user": "ann", "user": "bob"}', "'user' is given twice"),
+        (json.dumps({"schema": 2, **asdict(stored_clip().origin), "user": 3}), "user is 3, must be a text"),
+        (json.dumps({"schema": 2, **asdict(stored_clip().origin), "start": "0"}), "start is '0', must be a finite"),
+        (json.dumps({"schema": 3}), "has schema 3, this version reads 2"),
+    ],
+)
+def test_a_clip_says_what_is_wrong_with_what_it_was_measured_from(tmp_path, origin, message):
+    path = tmp_path / "clip.parquet"
+    write_clip(path, stored_clip())
+    parquet.write_table(parquet.read_table(path).replace_schema_metadata({KEY: origin}), path)
+    with pytest.raises(FergiRewardError, match=message):
+        read_origin(path)

@@ -98,3 +98,10 @@ def test_another_vocabulary_is_refused(checkpoints: Path, tmp_path: Path) -> Non
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
     with pytest.raises(FergiRewardError, match="the tokenizer has 8 tokens, the text encoder 1926"):
         ImageRewardScorer.from_pretrained(tmp_path)
+
+
+def test_a_vocabulary_that_is_no_text_is_one_sentence(checkpoints: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoints / "image_reward", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
+    with pytest.raises(FergiRewardError, match=r"vocab.txt, line 2 is not UTF-8"):
+        ImageRewardScorer.from_pretrained(tmp_path)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from fergi_reward.download import cache_folder, download
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.ordinary_files import read_bytes
 
 URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+MAX_BYTES = 1 << 24
 
 
 def landmarker_model(given: Path | str | None = None) -> Path:
@@ -23,7 +25,7 @@ def landmarker_model(given: Path | str | None = None) -> Path:
     if given is None and not path.exists():
         download(URL, path, "the face landmarker")
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = hashlib.sha256(read_bytes(path, MAX_BYTES)).hexdigest()
     except OSError as error:
         raise FergiRewardError(f"the model {path} cannot be read ({error.strerror}): download it from {URL}") from error
     if found != SHA256:
