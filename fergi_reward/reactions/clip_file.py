@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,12 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 from fergi_reward.json_files import parse_json
 from fergi_reward.json_records import checked
+from fergi_reward.ordinary_files import opened
 from fergi_reward.reactions.clip import DEGREES, ReactionClip, shown_for
 from fergi_reward.reactions.video import Window
 
 SCHEMA = 2
+MAX_BYTES = 1 << 28
 KEY = b"fergi_reward"  # of the file's own metadata
 COLUMNS = ("timestamp", "face_confidence", "pitch_degrees", "yaw_degrees", "faces")
 
@@ -113,9 +115,11 @@ def read_origin(path: Path) -> Origin:
     Raises:
         FergiRewardError: The clip is missing, damaged, or no such file.
     """
-    from pyarrow import parquet
-
-    return _origin(path, parquet.read_schema)
+    try:
+        with opened(path, MAX_BYTES) as file:
+            return _origin(path, file)
+    except OSError as error:
+        raise _no_clip(path, error) from error
 
 
 def read_clip_file(path: Path) -> StoredClip:
@@ -126,21 +130,26 @@ def read_clip_file(path: Path) -> StoredClip:
     """
     from pyarrow import parquet
 
-    origin = _origin(path, parquet.read_schema)
     try:
-        table = parquet.read_table(path, partitioning=None)
+        with opened(path, MAX_BYTES) as file:
+            origin = _origin(path, file)
+            table = parquet.read_table(file)
         timestamps, confidence, pitch, yaw, faces = (table[name].to_numpy() for name in COLUMNS)
         units = tuple(name for name in table.column_names if name not in COLUMNS)
         intensities = table.select(units).to_pandas().to_numpy(dtype=float)
         clip = ReactionClip(timestamps, intensities, units, confidence, pitch, yaw, DEGREES, origin.source)
+    except FergiRewardError:
+        raise
     except Exception as error:  # whatever a damaged file makes Parquet do
         raise _no_clip(path, error) from error
     return StoredClip(clip, faces, origin)
 
 
-def _origin(path: Path, read_schema: Any) -> Origin:  # noqa: ANN401 - pyarrow has no types
+def _origin(path: Path, file: BinaryIO) -> Origin:
+    from pyarrow import parquet
+
     try:
-        made = parse_json((read_schema(path).metadata or {})[KEY])
+        made = parse_json((parquet.read_schema(file).metadata or {})[KEY])
         schema = made.pop("schema")
         if schema == SCHEMA:
             return Origin(**checked(made, ORIGIN, str(path), "extract it again"))

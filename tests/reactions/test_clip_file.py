@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_a_clip_comes_back_as_it_was_written(tmp_path):
     assert back.clip.yaw.tolist() == [5.0, 5.0]
 
 
-@pytest.mark.parametrize("damage", ["missing", "half", "text", "other"])
+@pytest.mark.parametrize("damage", ["missing", "half", "text", "other", "pipe"])
 def test_a_damaged_clip_is_named(tmp_path, damage):
     path = tmp_path / "clip.parquet"
     write_clip(path, stored_clip())
@@ -37,6 +38,9 @@ def test_a_damaged_clip_is_named(tmp_path, damage):
         path.unlink()
     elif damage == "half":
         path.write_bytes(path.read_bytes()[:300])
+    elif damage == "pipe":
+        path.unlink()
+        os.mkfifo(path)
     elif damage == "text":
         path.write_text("user,au4\n")
     else:
