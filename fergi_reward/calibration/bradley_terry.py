@@ -32,19 +32,23 @@ SEVERAL_DECAYS = (0.4, 1.6)
 SCORER_PENALTIES = (0.03, 0.01, 0.003, 0.001)
 FACE_PENALTIES = (0.3, 0.1, 0.03, 0.01)
 INNER_FOLDS = 10
+INNER_TOLERANCE = 1e-3  # weights to 1e-5, where losses that differ by less than a standard error count as equal
 EFFECT_RESAMPLES = 500
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def fit_weights(differences: Floats, penalty: float | Floats, start: Floats | None = None) -> Floats:
+def fit_weights(
+    differences: Floats, penalty: float | Floats, start: Floats | None = None, *, tolerance: float = 1e-5
+) -> Floats:
     """The weights that minimise mean log(1 + exp(-differences @ w)) + sum(penalty * w^2) / 2, by Newton's method.
 
     Args:
         differences: Standardised terms of the better image less those of the worse, (P, D).
         penalty: Above 0, so that a minimum exists; one for all weights, or one each, (D,).
         start: Weights to start from, (D,).
+        tolerance: The last step moves no weight as far as this. What is left is about ten times its square.
 
     Returns:
         (D,).
@@ -53,24 +57,28 @@ def fit_weights(differences: Floats, penalty: float | Floats, start: Floats | No
     array([1.099])
     """
     weights = np.zeros(differences.shape[1]) if start is None else start
-    ridge = np.diag(np.broadcast_to(penalty, len(weights)))
-    margins = differences @ weights
-    loss = log_loss(margins) + weights @ ridge @ weights / 2
+    penalties, columns = np.broadcast_to(penalty, weights.shape), np.ascontiguousarray(differences.T)
+    margins = weights @ columns
     for _ in range(100):
         surprise = 1 / (1 + np.exp(margins))
-        gradient = ridge @ weights - surprise @ differences / len(differences)
-        hessian = (differences.T * (surprise * (1 - surprise))) @ differences / len(differences) + ridge
+        gradient = penalties * weights - columns @ surprise / len(differences)
+        hessian = (columns * (surprise * (1 - surprise))) @ differences / len(differences) + np.diag(penalties)
         step = np.linalg.solve(hessian, gradient)
-        while True:
-            margins = differences @ (weights - step)
-            stepped_loss = log_loss(margins) + (weights - step) @ ridge @ (weights - step) / 2
-            if not stepped_loss > loss + 1e-12:
-                break
-            step = step / 2  # a full step overshoots where the pairs are almost separable
-        weights, loss = weights - step, stepped_loss
-        if np.abs(step).max() < 1e-5:  # Newton squares the error: what is left is below 1e-9
+        moved = step @ columns
+        # Along the step the curvature grows at most by exp(|moved|), so a full one lowers the loss if exp(m) - 1 - m
+        # is below m^2, that is, below m = 1.79. A longer one overshoots where the pairs are almost separable.
+        if np.abs(moved).max() > 1.5:
+            loss = _loss(weights, margins, penalties)
+            while _loss(weights - step, margins - moved, penalties) > loss + 1e-12:
+                step, moved = step / 2, moved / 2
+        weights, margins = weights - step, margins - moved
+        if np.abs(step).max() < tolerance:  # Newton squares the error
             break
     return weights
+
+
+def _loss(weights: Floats, margins: Floats, penalties: Floats) -> float:
+    return log_loss(margins) + float(penalties @ weights**2) / 2
 
 
 @dataclass(frozen=True)
@@ -106,9 +114,12 @@ class Model:
     _features: dict[tuple[float, ...], Floats] = field(default_factory=dict)
 
     @cached_property
-    def row_users(self) -> NDArray[np.str_]:
-        """The participant of each row."""
+    def _row_users(self) -> NDArray[np.str_]:
         return self.table.images["user"].to_numpy(dtype=str)
+
+    def rows_of(self, users: NDArray[np.str_]) -> Mask:
+        """Which rows are of these participants."""
+        return np.isin(self._row_users, users)
 
     @property
     def candidates(self) -> list[Hyperparameters]:
@@ -139,9 +150,9 @@ class Model:
             self._features[decays] = np.stack(values, axis=1)
         return self._features[decays]
 
-    def scale(self, decays: tuple[float, ...], users: NDArray[np.str_]) -> tuple[Floats, Floats]:
-        """Mean and sample standard deviation of the features over the images of some participants."""
-        rows = self.features(decays)[np.isin(self.row_users, users)]
+    def scale(self, decays: tuple[float, ...], of: Mask) -> tuple[Floats, Floats]:
+        """Mean and sample standard deviation of the features over some of the rows."""
+        rows = self.features(decays)[of]
         std = rows.std(axis=0, ddof=1)
         if not (std > 1e-9 * np.abs(rows).max(axis=0)).all():
             constant, _ = self.layout(decays)[int(np.argmin(std))]
@@ -176,17 +187,19 @@ def _inner_losses(model: Model, training: Mask, seed: int) -> dict[Hyperparamete
     """Summed log-loss of each training participant for each candidate, from fits without that participant's fold."""
     users, index = np.unique(model.pairs.users[training], return_inverse=True)
     fold_of = np.random.default_rng(seed).permutation(len(users)) % INNER_FOLDS
+    folds = [fold_of == fold for fold in range(min(INNER_FOLDS, len(users)))]
+    splits = [(test[index], model.rows_of(users[~test])) for test in folds]
     losses = {candidate: np.zeros(len(users)) for candidate in model.candidates}
     for decays, candidates in groupby(model.candidates, key=attrgetter("decays")):
         of_these = list(candidates)
         weights = None  # each fit starts from the one before, which is close
-        for fold in range(min(INNER_FOLDS, len(users))):
-            _, std = model.scale(decays, users[fold_of != fold])
+        for test, rows in splits:
+            _, std = model.scale(decays, rows)
             differences = model.differences(decays, std)[training]
-            test = fold_of[index] == fold
+            fitted, tested = differences[~test], differences[test]
             for candidate in of_these:
-                weights = fit_weights(differences[~test], model.penalties(candidate), weights)
-                pair_losses = np.logaddexp(0.0, -(differences[test] @ weights))
+                weights = fit_weights(fitted, model.penalties(candidate), weights, tolerance=INNER_TOLERANCE)
+                pair_losses = np.logaddexp(0.0, -(tested @ weights))
                 losses[candidate] += np.bincount(index[test], pair_losses, len(users))
     return losses
 
@@ -194,7 +207,7 @@ def _inner_losses(model: Model, training: Mask, seed: int) -> dict[Hyperparamete
 def fit(model: Model, training: Mask, seed: int) -> Fit:
     """Choose, standardise and fit on the training pairs."""
     chosen = choose(model, training, seed)
-    mean, std = model.scale(chosen.decays, np.unique(model.pairs.users[training]))
+    mean, std = model.scale(chosen.decays, model.rows_of(model.pairs.users[training]))
     weights = fit_weights(model.differences(chosen.decays, std)[training], model.penalties(chosen))
     numbers = zip(mean.tolist(), std.tolist(), weights.tolist(), strict=True)
     layout = model.layout(chosen.decays)
@@ -220,7 +233,7 @@ def effects(model: Model, seed: int) -> dict[str, Effect]:
     """
     chosen = choose(model, np.ones(len(model.pairs), dtype=bool), seed)
     users, index = np.unique(model.pairs.users, return_inverse=True)
-    _, std = model.scale(chosen.decays, users)
+    _, std = model.scale(chosen.decays, model.rows_of(users))
     differences, penalties = model.differences(chosen.decays, std), model.penalties(chosen)
     weights = fit_weights(differences, penalties)
 
