@@ -21,7 +21,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CACHED_ID = re.compile(rf"[\w.-]+|{_HUB_ID.pattern}")
 _SHOWN = 5
 # In so many parts a file is cast; each part takes unpickling its table of contents again.
-_PARTS = 16
+_PART_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,11 @@ def load_weights(module: nn.Module, path: Path, rename: Callable[[str], str | No
     if all(weights[name].dtype == value.dtype for name, value in expected.items()):
         module.load_state_dict(weights, assign=True)
         return
-    for start in range(_PARTS):
-        weights = _renamed(read_weights(path), rename)
-        part = {name: weights[name].to(expected[name].dtype, copy=True) for name in list(expected)[start::_PARTS]}
+    parts = 1 + path.stat().st_size // _PART_BYTES
+    for start in range(parts):
+        if start:
+            weights = _renamed(read_weights(path), rename)
+        part = {name: weights[name].to(expected[name].dtype, copy=True) for name in list(expected)[start::parts]}
         module.load_state_dict(part, assign=True, strict=False)
 
 
