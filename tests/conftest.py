@@ -87,6 +87,12 @@ def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
     return write
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are written as texts alone, as without the extra `report`: what is in them takes no time to draw."""
+    monkeypatch.setitem(sys.modules, "fergi_reward.report.page", None)
+
+
 @pytest.fixture(scope="session")
 def forked() -> type[Forked]:
     """What starts a Python program in processes of its own within a fraction of a second: see tests/forked.py."""

@@ -96,6 +96,7 @@ def replaced(rewriter, tmp_path_factory):
     pipeline = tmp_path_factory.mktemp("toy") / "sd15"
     tiny.stable_diffusion().save_pretrained(pipeline)
     names = {'"stable-diffusion-v1-5/stable-diffusion-v1-5"': repr(str(pipeline)), '"cuda"': '"cpu"'}
+    names |= {"sample_num_steps=5": "sample_num_steps=2"}
     names |= {" stable-diffusion-v1-5/stable-diffusion-v1-5 ": " tiny --steps 4 "}
     on_cpu = "reward_funcs=reward, args=__import__('trl').GRPOConfig('grpo', use_cpu=True, bf16=False), "
     names |= {"reward_funcs=reward, ": on_cpu}

@@ -102,20 +102,16 @@ def test_a_killed_run_goes_on_without_scoring_anything_twice(manifest, options, 
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(
-    manifest, options, two_processes, tmp_path, monkeypatch
-):
+def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(manifest, options, forked, tmp_path, monkeypatch):
     two, one = tmp_path / "two.parquet", tmp_path / "one.parquet"
     (tmp_path / "half.csv").write_text("".join(manifest.read_text().splitlines(keepends=True)[:11]))
     with monkeypatch.context() as changes:  # as a run that was killed at its end leaves it, in one thread as the two
         changes.setattr("fergi_reward.bulk.job.Store.delete", lambda store: None)
         changes.setattr("torch.get_num_threads", lambda: 1)
         score("--images", tmp_path / "half.csv", *options, "--out", two)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    process = two_processes(command(manifest, options, two))
-    stdout, stderr = process.communicate()
-    assert "rank      : 0" in stderr and "exitcode  : 3" in stderr
-    assert "9 of its rows were kept" in stdout  # of 10 one is missing; 5 and 4 of the two processes
+    run = forked(command(manifest, options, two), 2)
+    assert run.wait() == 3
+    assert "9 of its rows were kept" in run.stdout  # of 10 one is missing; 5 and 4 of the two processes
     score("--images", manifest, *options, "--out", one)
     assert two.read_bytes() == one.read_bytes()
 

@@ -74,7 +74,7 @@ def test_a_folder_of_mixed_precision_draws_in_the_one_asked_for(tmp_path):
     assert {part.dtype for part in (half.unet, half.vae, half.text_encoder)} == {torch.bfloat16}
 
 
-def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path):
+def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path, request):
     out = tmp_path / "out"
     options = [*QUICK, "--prompts", folder / "prompts.txt"]
     options += ["--tuned", folder / "moved" / "lora", "--tuned", f"still={folder / 'still' / 'lora'}"]
@@ -104,6 +104,7 @@ def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path
     torch.testing.assert_close(drawn[0], on_disk, rtol=0, atol=0.01)
     assert record["calibrations"] == {"toy": Calibration.load(emoji.CALIBRATION).fingerprint()}
     assert (out / "report.html").is_file() and (out / moved["best"][0]["side_by_side"]).is_file()
+    request.getfixturevalue("no_plots")  # from here on only numbers and pictures are of interest
     # What was lost is made again, and only that; a broken picture is counted.
     (out / "moved-lora" / "pictures" / "0001_02.png").unlink()
     shutil.rmtree(out / "still")
@@ -126,6 +127,7 @@ def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path
     assert ours == whole
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
     network = emoji.load_pipeline().unet
     for parameter in network.parameters():
@@ -141,6 +143,7 @@ def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
     assert any("Diversity was not measured (one picture of a prompt)" in note for note in record["notes"])
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_by_default_some_scorers_are_not_in_the_default_reward(tmp_path):
     tiny.stable_diffusion().unet.save_pretrained(tmp_path / "unet")
     (tmp_path / "prompts.txt").write_text("a red apple\n")

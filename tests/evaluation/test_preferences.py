@@ -21,6 +21,8 @@ from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
 
 TOY = [f"--checkpoint={name}={folder}" for name, folder in checkpoints().items()]
+ONE = ["--scorers", "pickscore", f"--checkpoint=pickscore={checkpoints()['pickscore']}"]
+without_plots = pytest.mark.usefixtures("no_plots")
 
 
 def evaluate(*arguments):
@@ -38,6 +40,15 @@ def excluded(record):
     return {(each["what"], each["reason"]): each["count"] for each in record["exclusions"]}
 
 
+@pytest.fixture(scope="module")
+def everyone(simulated, tmp_path_factory):
+    """A calibration on all simulated participants."""
+    path = tmp_path_factory.mktemp("everyone") / "all.json"
+    calibrate(read_fergi(simulated)).calibration.save(path)
+    return path
+
+
+@without_plots
 def test_fergi_gives_the_published_figures_and_what_calibrate_gives(fergi, tmp_path):
     record, models = results("--data", fergi, out=tmp_path / "out")
     assert list(models) == ["image_reward", "pickscore", "hps_v2", "shipped", "shipped+au4"]
@@ -61,11 +72,11 @@ def test_fergi_gives_the_published_figures_and_what_calibrate_gives(fergi, tmp_p
     assert excluded(record) == {("images", "no valid reaction clip"): 610}
 
 
-def test_a_calibration_that_saw_the_participants_is_marked(simulated, tmp_path):
+@without_plots
+def test_a_calibration_that_saw_the_participants_is_marked(simulated, everyone, tmp_path):
     table = read_fergi(simulated)
-    calibrate(table).calibration.save(tmp_path / "all.json")
     calibrate(table.without_users(table.users[:1])).calibration.save(tmp_path / "some.json")
-    options = ["--data", simulated, "--calibration", tmp_path / "all.json", "--calibration", tmp_path / "some.json"]
+    options = ["--data", simulated, "--calibration", everyone, "--calibration", tmp_path / "some.json"]
     record, models = results(*options, "--calibration", "shipped", out=tmp_path / "out")
     assert "SIMULATED" in record["data"]["title"] and record["published"] == []
     seen = {name: model["seen"] for name, model in models.items()}
@@ -86,6 +97,7 @@ def test_a_calibration_that_saw_the_participants_is_marked(simulated, tmp_path):
     assert models["some.json"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
 
 
+@without_plots
 def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
     options = ["--dataset", "pickapic", "--data", pickapic_folder, *TOY, "--calibration", CALIBRATION]
     record, models = results(*options, out=tmp_path / "out")
@@ -116,10 +128,11 @@ def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
     assert models["pickscore"]["correct"] == (better > worse)[counted].sum()
 
 
+@without_plots
 @pytest.mark.parametrize(("name", "pairs", "lost", "tied"), [("hpdv2", 35, 4, 1), ("imagerewarddb", 35, 4, 1)])
 def test_rankings(request, name, pairs, lost, tied, tmp_path):
     folder = request.getfixturevalue(f"{name}_folder")
-    options = ["--dataset", name, "--data", folder, *TOY]
+    options = ["--dataset", name, "--data", folder, *ONE]
     record, models = results(*options, out=tmp_path / "out")
     assert record["data"]["pairs"] == pairs
     found = excluded(record)
@@ -129,12 +142,13 @@ def test_rankings(request, name, pairs, lost, tied, tmp_path):
     assert any("there are no intervals" in note for note in record["notes"])
 
 
+@without_plots
 def test_a_picture_that_is_put_back_counts_and_the_others_scores_are_used_again(
     hpdv2_folder, exhibits, tmp_path, monkeypatch
 ):
     scored, plain = [], BatchScores.__call__
     monkeypatch.setattr(BatchScores, "__call__", lambda *given: scored.append(given) or plain(*given))
-    options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore", TOY[1], "--batch-size", 4]
+    options = ["--dataset", "hpdv2", "--data", hpdv2_folder, *ONE, "--batch-size", 4]
     assert results(*options, out=tmp_path / "out")[0]["data"]["pairs"] == 35
     (hpdv2_folder / "test" / "00001_2.jpg").write_bytes(exhibits[1].pictures[2])
     scored.clear()
@@ -149,7 +163,7 @@ def test_a_picture_that_is_put_back_counts_and_the_others_scores_are_used_again(
 
 
 def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, forked, tmp_path):
-    options = ["evaluate", "preferences", "--dataset", "pickapic", "--data", str(pickapic_folder), *TOY]
+    options = ["evaluate", "preferences", "--dataset", "pickapic", "--data", str(pickapic_folder), *ONE]
     options += ["--batch-size", "4", "--out", str(tmp_path / "two")]
     journal = tmp_path / "two" / ".scores.parquet.journal"
     begun = forked(["-m", "fergi_reward", *options])
@@ -198,20 +212,20 @@ def test_a_second_run_on_one_folder_is_refused(hpdv2_folder, tmp_path):
 def test_one_prompt_and_a_checkpoint_that_is_none(hpdv2_folder, tmp_path):
     entries = json.loads((hpdv2_folder / "test.json").read_text())
     (hpdv2_folder / "test.json").write_text(json.dumps(entries[4:5]))
-    options = ["--dataset", "hpdv2", "--data", hpdv2_folder, "--scorers", "pickscore"]
-    record, models = results(*options, TOY[1], out=tmp_path / "out")
+    options = ["--dataset", "hpdv2", "--data", hpdv2_folder]
+    record, models = results(*options, *ONE, out=tmp_path / "out")
     assert models["pickscore"]["ci95"] is None
     assert "Of 1 prompt there are no intervals: at least 5 are needed." in record["notes"]
     assert (tmp_path / "out" / "report.html").is_file()
     (tmp_path / "empty").mkdir()
-    result = evaluate(*options, f"--checkpoint=pickscore={tmp_path / 'empty'}", "--out", tmp_path / "other")
+    result = evaluate(*options, *ONE[:2], f"--checkpoint=pickscore={tmp_path / 'empty'}", "--out", tmp_path / "other")
     assert result.exit_code == 2 and "empty has no config.json" in result.stderr
 
 
 def test_nothing_left(hpdv2_folder, tmp_path):
     shutil.rmtree(hpdv2_folder / "test")
     (hpdv2_folder / "test").mkdir()
-    result = evaluate("--dataset", "hpdv2", "--data", hpdv2_folder, *TOY, "--out", tmp_path / "out")
+    result = evaluate("--dataset", "hpdv2", "--data", hpdv2_folder, *ONE, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert (
         "has no pair that counts (1 rankings: fewer than two images; 1 rankings: no prompt; 20 pictures"
@@ -219,15 +233,18 @@ def test_nothing_left(hpdv2_folder, tmp_path):
     )
 
 
+@without_plots
 def test_scores_of_other_options_are_not_used(hpdv2_folder, tmp_path):
     options = ["--dataset", "hpdv2", "--data", hpdv2_folder]
-    results(*options, "--scorers", "pickscore", TOY[1], out=tmp_path / "out")
-    results(*options, *TOY, out=tmp_path / "out")
-    results(*options, *TOY, out=tmp_path / "whole")
+    two = ["--scorers", "image_reward,pickscore", *TOY[:2]]
+    results(*options, *ONE, out=tmp_path / "out")
+    results(*options, *two, out=tmp_path / "out")
+    results(*options, *two, out=tmp_path / "whole")
     tables = [(tmp_path / name / "scores.parquet").read_bytes() for name in ("out", "whole")]
     assert tables[0] == tables[1]
 
 
+@without_plots
 def test_a_folder_without_valid_baseline_clips_is_judged_as_calibrate_takes_it(simulated, tmp_path):
     folder = shutil.copytree(simulated, tmp_path / "restless")
     for file in (folder / "preparation" / "preprocessed_baseline_data").iterdir():
@@ -238,13 +255,13 @@ def test_a_folder_without_valid_baseline_clips_is_judged_as_calibrate_takes_it(s
     assert "pickscore" in models
 
 
-def test_without_any_face_the_scores_are_judged(simulated, tmp_path):
+@without_plots
+def test_without_any_face_the_scores_are_judged(simulated, everyone, tmp_path):
     folder = tmp_path / "faceless"
     shutil.copytree(simulated, folder)
     for file in (folder / "preparation" / "preprocessed_reaction_data").iterdir():
         file.write_text(file.read_text().splitlines()[0] + "\n")
-    calibrate(read_fergi(simulated)).calibration.save(tmp_path / "some.json")
-    record, models = results("--data", folder, "--calibration", tmp_path / "some.json", out=tmp_path / "out")
+    record, models = results("--data", folder, "--calibration", everyone, out=tmp_path / "out")
     assert record["data"]["pairs"] > len(read_fergi(simulated).with_reactions().pairs())
     assert [model["seen"] for model in models.values()] == ["nothing"] * 3 + ["in sample"]
     assert record["exclusions"] == []
