@@ -33,6 +33,8 @@ IMPORTED = [
     "diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3",
     "transformers.models.clip.tokenization_clip",
     "peft",
+    "open_clip",
+    "timm.models.vision_transformer",
     "tensorboard.summary.writer.event_file_writer",
 ]
 SECONDS_BETWEEN_ENDS = 20

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -68,53 +69,56 @@ def accuracies(path):
     return {fit["name"]: fit["accuracy"] for fit in fits}
 
 
+@pytest.fixture(scope="module")
+def calibrations(simulated, camera, ratings, source_map, tmp_path_factory):
+    """The calibrations of a protocol on FERGI's layout, on extract's, and on extract's through the map."""
+    own = ["--reactions", camera, "--ratings", ratings]
+    data = {"fergi": ["--data", simulated], "camera": own, "mapped": [*own, "--source-map", source_map]}
+
+    @cache
+    def calibrated(protocol):
+        folder = tmp_path_factory.mktemp(protocol)
+        for name, options in data.items():
+            run("calibrate", *options, "--protocol", protocol, "--out", folder / f"{name}.json")
+        return {name: folder / f"{name}.json" for name in data}
+
+    return calibrated
+
+
 @pytest.mark.parametrize("protocol", ["bradley-terry", "paper-v1"])
-def test_both_layouts_are_calibrated_alike(simulated, camera, ratings, source_map, tmp_path, protocol):
-    options = ["--protocol", protocol, "--out"]
-    run("calibrate", "--data", simulated, *options, tmp_path / "fergi.json")
-    run("calibrate", "--reactions", camera, "--ratings", ratings, *options, tmp_path / "camera.json")
-    run(
-        "calibrate",
-        "--reactions",
-        camera,
-        "--ratings",
-        ratings,
-        "--source-map",
-        source_map,
-        *options,
-        tmp_path / "m.json",
-    )
-    records = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("fergi", "camera", "m")]
+def test_both_layouts_are_calibrated_alike(calibrations, protocol):
+    paths = calibrations(protocol)
+    records = [json.loads(path.read_text()) for path in paths.values()]
     assert [record["au_source"] for record in records] == ["simulated", "camera", "simulated"]
     assert [record["dataset"].get("mapped_from") for record in records] == [None, None, "camera"]
     assert records[2]["dataset"]["pairs"] == records[0]["dataset"]["pairs"]
     # The map undoes a division by 4, but for the five stillest clips of a knot.
-    assert accuracies(tmp_path / "m.json") == pytest.approx(accuracies(tmp_path / "fergi.json"), abs=0.05, nan_ok=True)
+    assert accuracies(paths["mapped"]) == pytest.approx(accuracies(paths["fergi"]), abs=0.05, nan_ok=True)
 
 
-def test_evaluate_preferences_reads_what_calibrate_reads(camera, ratings, source_map, tmp_path):
-    own = ["--data", camera, "--ratings", ratings]
-    run("calibrate", *own, "--out", tmp_path / "c.json")
-    judge = ["evaluate", "preferences", "--calibration", tmp_path / "c.json", "--out", tmp_path / "p"]
+@pytest.mark.usefixtures("no_plots")
+def test_evaluate_preferences_reads_what_calibrate_reads(calibrations, camera, ratings, source_map, tmp_path):
+    own, fitted = ["--data", camera, "--ratings", ratings], calibrations("bradley-terry")["camera"]
+    judge = ["evaluate", "preferences", "--calibration", fitted, "--out", tmp_path / "p"]
     run(*judge, *own)
     record = json.loads((tmp_path / "p" / "report.json").read_text())
     judged = {model["name"]: (model["seen"], model["accuracy"]) for model in record["models"]}
-    fits = accuracies(tmp_path / "c.json")
-    assert judged["c.json"] == ("left out", fits["weighted_sum"])
-    assert judged["c.json+au4"] == ("left out", fits["weighted_sum+au4"])
+    fits = accuracies(fitted)
+    assert judged["camera.json"] == ("left out", fits["weighted_sum"])
+    assert judged["camera.json+au4"] == ("left out", fits["weighted_sum+au4"])
     assert record["data"]["title"] == "own viewers"
     run(*judge, *own, "--source-map", source_map)
     record = json.loads((tmp_path / "p" / "report.json").read_text())
-    assert "c.json+au4" not in [model["name"] for model in record["models"]]  # fitted on the other scale
+    assert "camera.json+au4" not in [model["name"] for model in record["models"]]  # fitted on the other scale
     assert "give --ratings" in mistake(*judge, "--data", camera)
     assert "--ratings is for --dataset fergi" in mistake(*judge, "--dataset", "hpdv2", "--ratings", ratings)
 
 
-def test_new_people_are_annotated_through_a_map(simulated, table, camera, source_map, write_extracted, tmp_path):
-    run("calibrate", "--data", simulated, "--out", tmp_path / "c.json")
+def test_new_people_are_annotated_through_a_map(simulated, table, calibrations, source_map, write_extracted, tmp_path):
     rows = clips(table)
     new = rows.assign(user="new" + rows["user"])
-    asked = ["annotate", "--data", simulated, "--calibration", tmp_path / "c.json", "--out", tmp_path / "pairs.jsonl"]
+    asked = ["annotate", "--data", simulated, "--calibration", calibrations("bradley-terry")["fergi"]]
+    asked += ["--out", tmp_path / "pairs.jsonl"]
     plain = write_extracted(tmp_path / "plain", new, "simulated")
     output = run(*asked, "--reactions", plain)
     assert "the viewers' own ranks are not known" in output

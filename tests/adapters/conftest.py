@@ -8,14 +8,20 @@ from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.reward import CombinedReward
 
 
-def emoji_reward():
+def emoji_reward(scorers=tuple(emoji.SCORERS)):
     """Its scorers are loaded at first use."""
-    return CombinedReward.from_pretrained(emoji.CALIBRATION, checkpoints=emoji.checkpoints())
+    checkpoints = {name: emoji.checkpoints()[name] for name in scorers}
+    return CombinedReward.from_pretrained(emoji.CALIBRATION, scorers=scorers, checkpoints=checkpoints)
 
 
 @pytest.fixture(scope="session")
 def reward():
     return emoji_reward()
+
+
+@pytest.fixture
+def fresh_pickscore():
+    return emoji_reward(["pickscore"])
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """`fergi-reward score` on the small reference checkpoints and pictures."""
 
 import csv
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -16,9 +14,9 @@ PROMPTS = ["a red cat", 'a "dog", sitting', "é 北京"]
 
 
 @pytest.fixture(scope="module")
-def checkpoints(reference, tmp_path_factory):
+def checkpoints(reference, forked, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
-    subprocess.run([sys.executable, "make_checkpoints.py", folder], cwd=reference, check=True)
+    assert forked([reference / "make_checkpoints.py", folder]).wait() == 0
     return folder
 
 
@@ -37,10 +35,9 @@ def manifest(reference, tmp_path):
 
 @pytest.fixture
 def options(checkpoints):
-    return ["--scorers", "pickscore,hps_v2.0,hps_v2.1", "--batch-size", "4",
-            "--checkpoint", f"pickscore={checkpoints / 'pickscore'}",
-            "--checkpoint", f"hps_v2.0={checkpoints / 'hps'}",
-            "--checkpoint", f"hps_v2.1={checkpoints / 'hps'}"]  # fmt: skip
+    folders = {"pickscore": "pickscore", "hps_v2.0": "hps"}
+    named = [f"--checkpoint={name}={checkpoints / folder}" for name, folder in folders.items()]
+    return ["--scorers", ",".join(folders), "--batch-size", "4", *named]
 
 
 def score(*arguments):
@@ -49,6 +46,7 @@ def score(*arguments):
 
 def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     out = tmp_path / "scores.parquet"
+    options += ["--scorers", "pickscore,hps_v2.0,hps_v2.1", f"--checkpoint=hps_v2.1={checkpoints / 'hps'}"]
     result = score("--images", manifest, *options, "--calibration", "shipped", "--out", out)
     assert result.exit_code == 3, result.output
     assert f"scores of 22 images: {out}" in result.stdout
