@@ -253,9 +253,11 @@ def check_output(config: TrainerConfig) -> None:
     """See that the run's folder can be written, before models are loaded.
 
     Raises:
-        FergiRewardError: It cannot.
+        FergiRewardError: It cannot, or is the folder of a pipeline, whose network the trained one would replace.
     """
     folder = Path(config.output_dir)
+    if (folder / "model_index.json").exists():
+        raise FergiRewardError(f"output_dir {folder} is the folder of a pipeline (model_index.json): choose another")
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -151,6 +151,9 @@ def test_an_output_folder_that_cannot_be_one(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(FergiRewardError, match=r"output_dir .* cannot be a folder"):
             run_in(place)
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(FergiRewardError, match=r"output_dir .* is the folder of a pipeline"):
+        run_in(tmp_path)
 
 
 def test_a_damaged_state_is_named(tmp_path):
