@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from fergi_reward.best_of import Candidates, Wanted, draw_candidates, wanted_candidates
 from fergi_reward.bulk.batch_scores import machine
 from fergi_reward.csv_files import csv_line
 from fergi_reward.devices import named_device
-from fergi_reward.drawn_files import drawn_file, forget_files
+from fergi_reward.drawn_files import as_png, drawn_file, forget_files, write_files
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import written_whole
 from fergi_reward.images import open_picture, to_pixels
@@ -150,8 +149,10 @@ def _draw(
     if options.lora:
         load_adapter(pipeline, options.lora)
     for candidates in draw_candidates(pipeline, batches, reward, left, **options.call()):
-        files = _write_pictures(options.out, candidates)
-        store.add({left[candidates.number]: _entry(candidates) | {"files": files}})
+        files = _pictures(options.out, candidates)
+        drawn = [drawn_file(options.out, path, content) for path, content in files.items()]
+        store.add({left[candidates.number]: _entry(candidates) | {"files": drawn}})
+        write_files(files)
 
 
 def load_adapter(pipeline: Pipeline, folder: Path) -> None:
@@ -189,15 +190,9 @@ def picture_name(number: int, prompt: str) -> str:
     return f"{number + 1:04d}_{words}.png"
 
 
-def _write_pictures(out: Path, candidates: Candidates) -> list[dict[str, str]]:
-    files = []
-    for kind, pixels in ((BEST, candidates.best), (WORST, candidates.worst)):
-        array = (pixels.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        path = out / kind / picture_name(candidates.number, candidates.prompt)
-        with written_whole(path) as temporary:
-            Image.fromarray(array).save(temporary)
-        files.append(drawn_file(out, path))
-    return files
+def _pictures(out: Path, candidates: Candidates) -> dict[Path, bytes]:
+    name = picture_name(candidates.number, candidates.prompt)
+    return {out / kind / name: as_png(pixels) for kind, pixels in ((BEST, candidates.best), (WORST, candidates.worst))}
 
 
 def _entry(candidates: Candidates) -> dict[str, Any]:

@@ -1,15 +1,43 @@
-"""Files of drawn pictures, which a store knows by name and content: those that it no longer needs are deleted."""
+"""Files of drawn pictures, which a store knows by name and content: those that it no longer needs are deleted.
 
-from collections.abc import Iterable
+The store knows a file before it is there: after a kill between both it is drawn again, or deleted.
+"""
+
+from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 
-from fergi_reward.digests import file_digest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fergi_reward.digests import bytes_digest, file_digest
+from fergi_reward.files import written_whole
 from fergi_reward.store import FileDigests, Store
 
 
-def drawn_file(folder: Path, path: Path) -> dict[str, str]:
+def as_png(pixels: Tensor) -> bytes:
+    """What the file of a picture holds.
+
+    Args:
+        pixels: (3, H, W) in [0, 1] on the CPU.
+    """
+    buffer = BytesIO()
+    array = (pixels.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def drawn_file(folder: Path, path: Path, content: bytes) -> dict[str, str]:
     """A value of a store: a picture's name below a folder, and the digest of its bytes."""
-    return {"file": path.relative_to(folder).as_posix(), "digest": file_digest(path)}
+    return {"file": path.relative_to(folder).as_posix(), "digest": bytes_digest(content)}
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write each whole; the store knows them already."""
+    for path, content in contents.items():
+        with written_whole(path) as temporary:
+            temporary.write_bytes(content)
 
 
 def forget_files(store: Store, folder: Path, keys: Iterable[str], current: Iterable[Path]) -> None:

@@ -1,5 +1,6 @@
 import csv
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,6 +121,29 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(prompts, forked, tm
     assert best_of("--prompts", prompts, *OPTIONS, "--out", killed).exit_code == 0
     assert best_of("--prompts", prompts, *OPTIONS, "--out", whole).exit_code == 0
     assert contents(killed) == contents(whole)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_picture_that_was_written_right_before_a_kill_does_not_outlive_its_prompt(prompts, tmp_path, monkeypatch):
+    out, replace = tmp_path / "killed", Path.replace
+
+    def dies_at_the_worst(self, target):
+        if Path(target).parent.name == "worst":
+            raise Killed
+        return replace(self, target)
+
+    with monkeypatch.context() as kill:
+        kill.setattr(Path, "replace", dies_at_the_worst)
+        with pytest.raises(Killed):
+            best_of("--prompts", prompts, *OPTIONS, "--out", out)
+    assert len(list(out.glob("best/*.png"))) == 1
+    prompts.write_text("a house on a white background\n")
+    for place in (out, tmp_path / "whole"):
+        assert best_of("--prompts", prompts, *OPTIONS, "--out", place).exit_code == 0
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def contents(folder):

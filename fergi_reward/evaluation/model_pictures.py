@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import Share
-from fergi_reward.drawn_files import drawn_file, forget_files
-from fergi_reward.files import written_whole
+from fergi_reward.drawn_files import as_png, drawn_file, forget_files, write_files
 from fergi_reward.images import checked_pixels
 from fergi_reward.rendering import render
 from fergi_reward.scorers.base import chunks
@@ -123,9 +120,10 @@ class ModelPictures:
                 with torch.no_grad():
                     pixels = render(pipeline, [shot.prompt for shot in shots], [shot.seed for shot in shots], **call)
                 pixels = checked_pixels(pixels)
-                for shot, picture in zip(shots, pixels.cpu(), strict=True):
-                    _write(self.path(shot), picture)
-                self.store.add({key: drawn_file(self.folder, self.path(shot)) for key, shot in batch.items()})
+                files = {self.path(shot): as_png(one) for shot, one in zip(shots, pixels.cpu(), strict=True)}
+                drawn = (drawn_file(self.folder, path, content) for path, content in files.items())
+                self.store.add(dict(zip(batch, drawn, strict=True)))
+                write_files(files)
                 bar.update(len(batch))
 
     def keep(self, further: Sequence[str]) -> None:
@@ -136,9 +134,3 @@ class ModelPictures:
         """
         keys = [key for batch in self.batches() for key in batch]
         forget_files(self.store, self.folder, [*keys, *further], map(self.path, self.shots))
-
-
-def _write(path: Path, pixels: Tensor) -> None:
-    array = (pixels.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    with written_whole(path) as temporary:
-        Image.fromarray(array).save(temporary)
