@@ -49,16 +49,21 @@ def own(tmp_path, monkeypatch):
     return tmp_path / f"fergi_reward-{os.getuid()}"
 
 
-def test_a_uid_without_an_entry_gets_a_home_of_its_own(own):
+@pytest.mark.parametrize("home", [None, "/dev/null", "nowhere", "/nowhere", "/root"])
+def test_a_uid_without_an_entry_or_with_somebody_elses_home_gets_one_of_its_own(own, monkeypatch, home):
+    if home:
+        monkeypatch.setenv("HOME", home)
+    plain = os.access
+    monkeypatch.setattr(os, "access", lambda place, mode: str(place) != "/root" and plain(place, mode))
     find_home()
     assert os.environ["HOME"] == str(own)
 
 
-@pytest.mark.parametrize("squat", [lambda place: place.symlink_to("/"), lambda place: place.mkdir(mode=0o777)])
+@pytest.mark.parametrize(
+    "squat", [lambda place: place.symlink_to("/"), lambda place: place.mkdir() or place.chmod(0o777)]
+)
 def test_what_others_may_have_put_there_is_not_used(own, squat):
     squat(own)
-    if own.is_dir() and not own.is_symlink():
-        own.chmod(0o777)
     find_home()
     assert Path(os.environ["HOME"]).stat().st_mode & 0o777 == 0o700
     assert os.environ["HOME"] != str(own)
@@ -71,7 +76,8 @@ def test_of_a_read_only_home_the_hubs_cache_is_read_and_nothing_written(own, tmp
     (hub if cached else home).mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     plain = os.access
-    monkeypatch.setattr(os, "access", lambda place, mode: not Path(place).is_relative_to(home) and plain(place, mode))
+    closed = lambda place, mode: mode & os.W_OK and Path(place).is_relative_to(home)  # noqa: E731
+    monkeypatch.setattr(os, "access", lambda place, mode: plain(place, mode) and not closed(place, mode))
     find_home()
     assert os.environ["HOME"] == str(home)
     assert os.environ["XDG_CACHE_HOME"] == str(own / ".cache")

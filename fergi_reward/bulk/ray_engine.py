@@ -23,6 +23,7 @@ import torch
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.scoring import Batch, Found, Load, Running, Share, scored_batches
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.home import private_folder
 from fergi_reward.scorers.base import T
 
 if TYPE_CHECKING:
@@ -218,8 +219,8 @@ def _cluster() -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     _check_address(os.environ.get("RAY_ADDRESS", "local"))
     try:
-        with _silent_stderr(), _kept_here():
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR)
+        with _silent_stderr(), _kept_here() as options:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise FergiRewardError(
             f"Ray cannot join or start a cluster ({error}): mend this, and if the cluster has a token, set "
@@ -232,23 +233,25 @@ def _cluster() -> Iterator[None]:
 
 
 @contextmanager
-def _kept_here() -> Iterator[None]:
-    """A cluster that is started meanwhile listens on this machine only, and its token is in no file.
+def _kept_here() -> Iterator[dict[str, Any]]:
+    """What starts a cluster for this user alone: it listens on this machine only, and its token is in no file.
 
     Ray replaces 127.0.0.1, where one asks for it, by an address that others reach, but for this constant. It writes a
-    token that it makes itself into the home folder, for everybody to read.
+    token that it makes itself into the home folder, for everybody to read, and has its sockets and logs in /tmp/ray,
+    where everybody may put others. (The names of sockets have 107 characters at most: TMPDIR may be too long.)
     """
     from ray._private import ray_constants, services
 
     asked = os.environ.get("RAY_ADDRESS") or None
     if services.canonicalize_bootstrap_address(asked) is not None:  # type: ignore[arg-type] # it may be None
-        yield  # it joins one
+        yield {}  # it joins one
         return
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    folder = os.environ.get("RAY_TMPDIR") or str(private_folder(Path("/tmp")) / "ray")
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
-        yield
+        yield {"_temp_dir": folder}
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
 

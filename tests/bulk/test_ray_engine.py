@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import chdir
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -111,12 +112,17 @@ def killed_in_the_middle(folder, out, engine, **environment):
 
 
 def check_kept_here(process):
-    """Nobody on another machine reaches the cluster."""
-    family = psutil.Process(process.pid)
-    sockets = [each for one in (family, *family.children(recursive=True)) for each in one.net_connections("inet")]
+    """Nobody on another machine reaches the cluster, and nobody else on this one its sockets and logs."""
+    driver = psutil.Process(process.pid)
+    family = [driver, *driver.children(recursive=True)]
+    sockets = [each for one in family for each in one.net_connections("inet")]
     listening = [each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN]
     assert len(listening) > 3
     assert set(listening) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    own = Path(f"/tmp/fergi_reward-{os.getuid()}")
+    assert own.stat().st_mode & 0o777 == 0o700
+    local = {each.laddr for one in family for each in one.net_connections("unix") if each.laddr.startswith("/")}
+    assert local and all(Path(name).is_relative_to(own / "ray") for name in local)
 
 
 def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
