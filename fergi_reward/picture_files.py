@@ -113,7 +113,10 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
 
 
 def _image(file: BinaryIO) -> ImageFile:
-    """As `Image.open`, which warns of large pictures as it reads their headers: `_turn` refuses those."""
+    """As `Image.open`, which warns of large pictures as it reads their headers: `_turn` refuses those.
+
+    The readers of TIFF and GIF warn themselves. To hide that would hide it from the program that this runs in, too.
+    """
     start = file.read(16)
     for name in _formats():
         read, accepts = Image.OPEN[name]
