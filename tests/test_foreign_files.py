@@ -4,6 +4,7 @@ import json
 import os
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,10 @@ def test_a_damaged_checkpoint_is_one_sentence_at_every_byte(tmp_path: Path) -> N
         for place in torch.randint(len(whole), (150,), generator=draws).tolist():
             damaged = bytes(whole[:place]) + bytes([whole[place] ^ 0x55]) + bytes(whole[place + 1 :])
             (tmp_path / "b.pt").write_bytes(damaged)
-            try:
+            with suppress(OSError, ValueError):  # a sentence where a run resumes
                 read_state(tmp_path / "b.pt")
-            except (OSError, ValueError):
-                continue
+            with suppress(FergiRewardError):
+                read_weights(tmp_path / "b.pt")
 
 
 def test_a_checkpoint_that_unpacks_to_more_than_it_has_is_refused(tmp_path: Path) -> None:
