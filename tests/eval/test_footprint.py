@@ -4,20 +4,41 @@ import pytest
 
 from fergi_reward.errors import FergiRewardError
 
-FAST = ["--scorers=pickscore", "--dtypes=float32", "--batches=1,2", "--images=4", "--trainers=diffusion_dpo"]
+FAST = ["--scorers=pickscore", "--dtypes=float32", "--batches=1,2", "--images=4"]
 IMPORTS = ["Python", "import fergi_reward", "import torch"]
 
 
 @pytest.fixture(scope="module")
-def measured(run, tmp_path_factory):
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("footprint") / "footprint.json"
+
+
+@pytest.fixture(scope="module")
+def scorer(run, out):
+    """The rows of a scorer."""
     from footprint import main
 
-    out = tmp_path_factory.mktemp("footprint") / "footprint.json"
-    found = run(main, out, *FAST)
-    again = run(main, out, *FAST)
-    assert again["rows"] == found["rows"]  # nothing was measured twice
+    return run(main, out, *FAST, "--trainers=")["rows"]
+
+
+@pytest.fixture(scope="module")
+def measured(run, out, scorer):
+    """These, and the row of a trainer: nothing is measured twice."""
+    from footprint import main
+
+    found = run(main, out, *FAST, "--trainers=diffusion_dpo")["rows"]
+    assert {key: found[key] for key in scorer} == scorer
     assert out.with_suffix(".png").stat().st_size > 10_000
-    return found["rows"]
+    return found
+
+
+def test_every_stage_has_a_peak_and_importing_the_package_is_light(scorer):
+    row = scorer["memory pickscore float32"]
+    stages = [*IMPORTS, "load", "first score", "batch 1", "batch 2", "count 2", "count 4"]
+    assert set(row) == {*stages, "system load", "peak", "load peak / checkpoint", "scoring peak - weights"}
+    assert row["peak"] == max(row[stage] for stage in stages)
+    assert row["import fergi_reward"] < 0.05 < row["import torch"]
+    assert abs(row["count 4"] - row["count 2"]) < 0.05  # as much for more pictures
 
 
 @pytest.mark.parametrize(
@@ -29,15 +50,6 @@ def test_the_stages_of_a_start_make_up_the_whole(measured, key, last):
     assert min(stages) > 0
     assert sum(stages) == pytest.approx(row["total"])
     assert row["peak"] > 0.1  # torch alone takes more
-
-
-def test_every_stage_has_a_peak_and_importing_the_package_is_light(measured):
-    row = measured["memory pickscore float32"]
-    stages = [*IMPORTS, "load", "first score", "batch 1", "batch 2", "count 2", "count 4"]
-    assert set(row) == {*stages, "system load", "peak", "load peak / checkpoint", "scoring peak - weights"}
-    assert row["peak"] == max(row[stage] for stage in stages)
-    assert row["import fergi_reward"] < 0.05 < row["import torch"]
-    assert abs(row["count 4"] - row["count 2"]) < 0.05  # as much for more pictures
 
 
 def test_medians_and_ratios_of_stages_by_hand():

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
-FAST = ["--images=2", "--batches=1,2", "--counts=2,4", "--trainers=reward_backprop"]
+FAST = ["--images=2", "--batches=1,2", "--counts=2,4"]
 
 
 @pytest.fixture(scope="module")
@@ -13,10 +13,37 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measured(run, out):
+def of_scorers(run, out):
+    """What is measured without any trainer."""
     from throughput import main
 
-    return run(main, out, *FAST)
+    return run(main, out, *FAST, "--trainers=")
+
+
+@pytest.fixture(scope="module")
+def measured(run, out, of_scorers):
+    """The same and a trainer, from a second run on the same file."""
+    from throughput import main
+
+    return run(main, out, *FAST, "--trainers=reward_backprop")
+
+
+def test_precisions_of_a_scorer_differ_and_float32_not_from_itself(of_scorers):
+    assert of_scorers["rows"]["scorer hps_v2 float32"]["|- float32|"] == 0
+    assert 0 < of_scorers["rows"]["scorer hps_v2 bfloat16"]["|- float32|"] < 0.01
+
+
+def test_the_combined_reward_is_compared_with_its_scorers(of_scorers):
+    whole, parts = (of_scorers["rows"][f"combined {what}"]["s/image"] for what in ("combined", "one after the other"))
+    assert of_scorers["ratios"]["combined / one after the other"] == pytest.approx(whole / parts)
+
+
+def test_a_second_run_measures_only_what_is_new(out, of_scorers, measured):
+    assert measured["rows"].keys() - of_scorers["rows"].keys() == {"trainer reward_backprop"}
+    assert {key: measured["rows"][key] for key in of_scorers["rows"]} == of_scorers["rows"]
+    with Image.open(out.with_suffix(".png")) as picture:
+        assert min(picture.size) > 500
+        assert len(picture.convert("L").getcolors()) > 100
 
 
 def test_every_row_is_there_and_agrees_with_its_seconds(measured):
@@ -36,11 +63,6 @@ def test_every_row_is_there_and_agrees_with_its_seconds(measured):
     assert measured["versions"]["torch"]
 
 
-def test_precisions_of_a_scorer_differ_and_float32_not_from_itself(measured):
-    assert measured["rows"]["scorer hps_v2 float32"]["|- float32|"] == 0
-    assert 0 < measured["rows"]["scorer hps_v2 bfloat16"]["|- float32|"] < 0.01
-
-
 def test_the_reward_is_part_of_an_epoch_and_its_scorers_are_part_of_the_reward(measured):
     row = measured["rows"]["trainer reward_backprop"]
     assert 0 < row["reward beside its scorers"] < row["reward, forward"] < 1
@@ -48,21 +70,11 @@ def test_the_reward_is_part_of_an_epoch_and_its_scorers_are_part_of_the_reward(m
     assert row["updates/s"] == pytest.approx(row["images/s"] / 64)
 
 
-def test_the_combined_reward_is_compared_with_its_scorers(measured):
-    whole, parts = (measured["rows"][f"combined {what}"]["s/image"] for what in ("combined", "one after the other"))
-    assert measured["ratios"]["combined / one after the other"] == pytest.approx(whole / parts)
+def test_both_pictures_of_a_pair_count(tmp_path):
+    from toy_trainers import ToyRun
 
-
-def test_a_second_run_measures_only_what_is_new(run, out, measured):
-    from throughput import main
-
-    more = run(main, out, *FAST[:3], "--trainers=diffusion_dpo")
-    assert more["rows"].keys() - measured["rows"].keys() == {"trainer diffusion_dpo"}
-    assert {key: more["rows"][key] for key in measured["rows"]} == measured["rows"]
-    assert more["rows"]["trainer diffusion_dpo"]["images"] == 2 * 2 * 64  # 2 updates of 64 pairs
-    with Image.open(out.with_suffix(".png")) as picture:
-        assert min(picture.size) > 500
-        assert len(picture.convert("L").getcolors()) > 100
+    of_pairs = ToyRun.prepared("diffusion_dpo", tmp_path, 1)
+    assert (of_pairs.images, of_pairs.updates) == (2 * 2 * 64, 2)  # 2 updates of 64 pairs
 
 
 def test_ratios_are_quotients_within_a_scorer():
