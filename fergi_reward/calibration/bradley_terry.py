@@ -196,7 +196,7 @@ def _inner_losses(model: Model, training: Mask, seed: int) -> dict[Hyperparamete
         for test, rows in splits:
             _, std = model.scale(decays, rows)
             differences = model.differences(decays, std)[training]
-            fitted, tested = differences[~test], differences[test]
+            fitted, tested = np.asfortranarray(differences[~test]), differences[test]
             for candidate in of_these:
                 weights = fit_weights(fitted, model.penalties(candidate), weights, tolerance=INNER_TOLERANCE)
                 pair_losses = np.logaddexp(0.0, -(tested @ weights))
