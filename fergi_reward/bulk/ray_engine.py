@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # A worker decodes the next one meanwhile; with more, the other workers would wait longer for the last one.
 BATCHES_PER_TASK = 8
+# How a client of gRPC begins, and the type of the frame with which a server begins (RFC 9113, 3.4 and 6.5).
+HTTP2, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)), b"\x04"
 
 
 @contextmanager
@@ -266,11 +268,17 @@ def _check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host:  # else it is one of Ray's words, auto or local
         try:
-            socket.create_connection((host, int(port)), timeout=10).close()
+            with socket.create_connection((host, int(port)), timeout=10) as asked:
+                asked.sendall(HTTP2)
+                told = asked.recv(9)
         except (OSError, ValueError) as error:
             raise FergiRewardError(
                 f"no Ray cluster answers at RAY_ADDRESS={address} ({error}): start it, or unset this"
             ) from error
+        if told[3:4] != SETTINGS and "RAY_USE_TLS" not in os.environ:
+            raise FergiRewardError(
+                f"what answers at RAY_ADDRESS={address} is no Ray cluster: give the port of its head, by default 6379"
+            )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import chdir
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import psutil
@@ -154,6 +155,24 @@ def test_a_cluster_that_is_not_there(within, monkeypatch):
     result = CliRunner().invoke(main, arguments("nowhere.csv", "ray"))
     assert result.exit_code == 2
     assert f"no Ray cluster answers at RAY_ADDRESS={address}" in result.stderr
+
+
+def test_a_port_of_something_else_is_refused_at_once(within, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+
+        def answer():
+            with server.accept()[0] as asked:
+                asked.recv(100)
+                asked.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = Thread(target=answer)
+        thread.start()
+        result = CliRunner().invoke(main, arguments("dashboard.csv", "ray"))
+        thread.join()
+    assert result.exit_code == 2
+    assert f"what answers at RAY_ADDRESS={address} is no Ray cluster: give the port of its head" in result.stderr
 
 
 def test_rays_client_is_refused(within, monkeypatch):
