@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
@@ -264,7 +263,7 @@ class _Watch(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.peak = 0
-        self._alive: dict[int, int] = {}
+        self._alive: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
         self._given: set[int] = set()
         self._total = 0
         self._known: dict[Hashable, _Made | None] = {}
@@ -276,70 +275,78 @@ class _Watch(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        given = _meta_tensors((args, kwargs))
-        self._given |= {_key(tensor) for tensor in given} - self._alive.keys()
-        call = (function, _described(args), _described(tuple((kwargs or {}).items())))
+        given: list[Tensor] = []
+        call = (function, _described(args, given), _described(tuple((kwargs or {}).items()), given))
+        self._given |= {key for tensor in given if (key := _key(tensor)) not in self._alive}
         made = self._known.get(call)
         result = made() if made else function(*args, **(kwargs or {}))
         if call not in self._known:
             self._known[call] = _made(result, given)
-        for tensor in _meta_tensors(result):
+        results: list[Tensor] = []
+        _described(result, results)
+        for tensor in results:
             self._follow(tensor)
         return result
 
     def _follow(self, tensor: Tensor) -> None:
-        storage, key = tensor.untyped_storage(), _key(tensor)
+        storage = tensor.untyped_storage()
+        key = storage._cdata
         if key not in self._alive and key not in self._given:
-            self._alive[key] = storage.nbytes()
-            self._total += storage.nbytes()
+            size = storage.nbytes()
+            self._alive[key] = size, weakref.ref(storage, lambda _: self._forget(key))
+            self._total += size
             self.peak = max(self.peak, self._total)
-            weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:
-        self._total -= self._alive.pop(key)
+        self._total -= self._alive.pop(key)[0]
 
 
 @dataclass(frozen=True)
 class _Made:
     """Tensors that an operation makes whenever it is given the same shapes: to work them out takes it much longer."""
 
-    layouts: tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...]
+    layouts: tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
     several: type | None
 
     def __call__(self) -> Any:  # noqa: ANN401
-        made = [torch.empty_strided(size, stride, dtype=dtype, device=META) for size, stride, dtype in self.layouts]
+        made = [
+            None if layout is None else torch.empty_strided(layout[0], layout[1], dtype=layout[2], device=META)
+            for layout in self.layouts
+        ]
         return self.several(made) if self.several else made[0]
 
 
 def _made(result: object, given: Sequence[Tensor]) -> _Made | None:
-    """What `result` consists of, unless it is anything but whole new tensors."""
+    """What `result` consists of, unless it is anything but whole new tensors and gradients that nobody asked for."""
     several = type(result) if type(result) in (tuple, list) else None
-    tensors: list[Any] = list(result) if isinstance(result, (tuple, list)) else [result]
-    if not all(isinstance(tensor, Tensor) and tensor.device == META for tensor in tensors):
+    parts: list[Any] = list(result) if isinstance(result, (tuple, list)) else [result]
+    tensors = [part for part in parts if part is not None]
+    if not tensors or not all(isinstance(tensor, Tensor) and tensor.is_meta for tensor in tensors):
         return None
-    made = _Made(tuple((tensor.size(), tensor.stride(), tensor.dtype) for tensor in tensors), several)
+    made = _Made(tuple(None if part is None else (part.size(), part.stride(), part.dtype) for part in parts), several)
     of_its_own = len({*map(_key, tensors), *map(_key, given)}) == len(tensors) + len({*map(_key, given)})
-    again = made() if several else [made()]
+    again = [part for part in (made() if several else [made()]) if part is not None]
     whole = all(_bytes(ours) == _bytes(theirs) for ours, theirs in zip(again, tensors, strict=True))
-    return made if tensors and of_its_own and whole else None
+    return made if of_its_own and whole else None
 
 
-def _described(value: object) -> Hashable:
-    """What of an operation's arguments decides the shapes of its results; types, too, since 1 == 1.0 == True."""
+def _described(value: object, tensors: list[Tensor]) -> Hashable:
+    """What of an operation's arguments decides the shapes of its results; types, too, since 1 == 1.0 == True.
+
+    The tensors on the meta device among them are added to `tensors`.
+    """
     if isinstance(value, Tensor):
-        # Only shapes of tensors on the meta device say all; a number that is a tensor elsewhere is like no other.
-        return (value.size(), value.stride(), value.dtype) if value.device == META else object()
+        if not value.is_meta:  # only shapes on the meta device say all; a number that is a tensor is like no other
+            return object()
+        tensors.append(value)
+        return value.size(), value.stride(), value.dtype
     if isinstance(value, (tuple, list)):
-        return tuple(map(_described, value))
+        return tuple([_described(part, tensors) for part in value])
     return type(value), value
 
 
 def _bytes(tensor: Tensor) -> int:
     return tensor.untyped_storage().nbytes()
-
-
-def _meta_tensors(tree: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.device == META]
 
 
 def _key(tensor: Tensor) -> int:
