@@ -232,7 +232,7 @@ def _unet(**options: Any) -> "UNet2DConditionModel":  # noqa: ANN401
     settings: dict[str, Any] = {
         "sample_size": 8,
         "block_out_channels": (32, 64),
-        "layers_per_block": 2,
+        "layers_per_block": 1,
         "cross_attention_dim": 32,
         "attention_head_dim": 8,
         "norm_num_groups": 8,
@@ -246,8 +246,9 @@ def _vae(**options: Any) -> "AutoencoderKL":  # noqa: ANN401
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=(16, 16, 32, 32),
-        norm_num_groups=8,
+        block_out_channels=(8, 8, 16, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
         sample_size=64,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,

@@ -24,7 +24,7 @@ def fresh_accelerator():
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def redness():
     """How much more red than green or blue the pixels are, on average."""
     return lambda pixels, prompts: pixels[:, 0].mean((1, 2)) - pixels[:, 1:].mean((1, 2, 3))
@@ -41,28 +41,35 @@ SMALL = {
 }
 
 
-@pytest.fixture
-def trainer_of(tmp_path, pipeline, redness):
-    """A DDPO trainer of a run small enough for a test; keyword arguments change its options."""
+@pytest.fixture(scope="session")
+def ddpo_trainer(redness):
+    """A function: a DDPO trainer of a run small enough for a test; keyword arguments change its options."""
 
-    def build(reward=redness, pipeline=pipeline, judges=None, **options):
-        small = {
-            **SMALL,
-            "sample_batch_size": 4,
-            "sample_num_batches_per_epoch": 1,
-            "train_clip_range": 1e-2,
-            "output_dir": str(tmp_path / "run"),
-        }
-        return DDPOTrainer(DDPOConfig(**{**small, **options}), reward, pipeline, PROMPTS, judges)
+    def build(pipeline, output_dir, reward=redness, judges=None, **options):
+        small = {**SMALL, "sample_batch_size": 4, "sample_num_batches_per_epoch": 1, "train_clip_range": 1e-2}
+        config = DDPOConfig(**{**small, "output_dir": str(output_dir), **options})
+        return DDPOTrainer(config, reward, pipeline, PROMPTS, judges)
 
     return build
 
 
 @pytest.fixture
-def backprop_trainer_of(tmp_path, pipeline, redness):
+def trainer_of(tmp_path, request, ddpo_trainer, redness):
+    """The same with a pipeline and a folder of the test's own."""
+
+    def build(reward=redness, pipeline=None, judges=None, output_dir=tmp_path / "run", **options):
+        pipeline = pipeline or request.getfixturevalue("pipeline")
+        return ddpo_trainer(pipeline, output_dir, reward, judges, **options)
+
+    return build
+
+
+@pytest.fixture
+def backprop_trainer_of(tmp_path, request, redness):
     """The same for reward backpropagation."""
 
-    def build(reward=redness, pipeline=pipeline, judges=None, **options):
+    def build(reward=redness, pipeline=None, judges=None, **options):
+        pipeline = pipeline or request.getfixturevalue("pipeline")
         small = {**SMALL, "output_dir": str(tmp_path / "run")}
         return RewardBackpropTrainer(RewardBackpropConfig(**{**small, **options}), reward, pipeline, PROMPTS, judges)
 

@@ -124,11 +124,12 @@ def test_the_program_prints_it_and_writes_nothing(capsys, monkeypatch, tmp_path)
     assert not folder.exists()
 
 
-def test_scorers_count_in_their_dtype_and_one_at_a_time_where_they_wait_on_the_cpu():
+def test_scorers_count_in_their_dtype_and_one_at_a_time_where_they_wait_on_the_cpu(tmp_path):
     config, names = DDPOConfig(), ["image_reward", "pickscore"]
+    tiny.stable_diffusion().save_pretrained(tmp_path)
 
     def scorers(**options):
-        script = ScriptArguments(scorers=names, judges=["clip"], **options)
+        script = ScriptArguments(model=str(tmp_path), scorers=names, judges=["clip"], **options)
         return rehearse(script, config).scorers
 
     assert scorers() == (447 + 986 + 428) * 4_000_000

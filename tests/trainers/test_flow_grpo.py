@@ -23,7 +23,7 @@ def test_the_reward_rises(flow_trainer_of, redness, options):
     # Of a trained model: what one with random weights draws differs too little for a few pictures to show the way.
     trainer = flow_trainer_of(
         pipeline=emoji.load_flow_pipeline(),
-        num_epochs=6,
+        num_epochs=3,
         sample_num_steps=6,
         sample_batch_size=32,
         sample_group_size=16,
@@ -101,7 +101,7 @@ def test_a_run_resumed_is_bitwise_the_run_that_was_not(flow_trainer_of, tmp_path
     options = {**NFT, "nft_old_decay": 0.5}
 
     def run(**more):
-        trainer = flow_trainer_of(pipeline=emoji.load_flow_pipeline(), train_num_inner_epochs=2, **options, **more)
+        trainer = flow_trainer_of(train_num_inner_epochs=2, **options, **more)
         trainer.train()
         return trainer
 

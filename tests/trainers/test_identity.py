@@ -1,8 +1,10 @@
 """A run knows what it trains on: it resumes with the same, or says what is another."""
 
 import json
+import shutil
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
@@ -55,17 +57,25 @@ def known(name, weights=0.0):
     return Known()
 
 
-@pytest.fixture
-def first(trainer_of):
+@pytest.fixture(scope="module")
+def trained(ddpo_trainer, tmp_path_factory):
     """A trainer that has run two epochs."""
-    trainer = trainer_of(num_epochs=2, save_freq=1)
+    trainer = ddpo_trainer(
+        tiny.stable_diffusion(), tmp_path_factory.mktemp("trained") / "run", num_epochs=2, save_freq=1
+    )
     trainer.train()
     return trainer
 
 
-def resumed(trainer_of, first, reward=None, **options):
+@pytest.fixture
+def first(trained, tmp_path):
+    """The run folder of that trainer, copied: tests change what is in it and go on there."""
+    return Path(shutil.copytree(trained.run.folder, tmp_path / "run"))
+
+
+def resumed(trainer_of, folder, reward=None, **options):
     more = {} if reward is None else {"reward": reward}
-    options = {"num_epochs": 3, "resume_from": str(first.run.folder), "save_freq": 1, **options}
+    options = {"num_epochs": 3, "resume_from": str(folder), "save_freq": 1, **options}
     return trainer_of(pipeline=options.pop("pipeline", None) or tiny.stable_diffusion(), **more, **options)
 
 
@@ -111,24 +121,23 @@ def test_a_new_calibration_or_overwritten_weights_of_a_scorer_are_seen(trainer_o
     assert {name for name in parts if parts[name] != other[name]} == {"reward"}
 
 
-def test_an_allowed_change_goes_on_and_the_card_names_all_that_was_trained_on(trainer_of):
-    first = trainer_of(known("pickscore"), num_epochs=2, save_freq=1)
-    first.train()
-    second = resumed(trainer_of, first, known("hps_v2"), num_epochs=4, allow_changes="reward")
+def test_an_allowed_change_goes_on_and_the_card_names_all_that_was_trained_on(trainer_of, tmp_path):
+    trainer_of(known("pickscore"), num_epochs=2, save_freq=1).train()
+    run = tmp_path / "run"
+    second = resumed(trainer_of, run, known("hps_v2"), num_epochs=4, allow_changes="reward")
     folder = second.train()
     card = json.loads((folder / "README.md").read_text().split("```json\n")[1].split("```")[0])
     assert (list(card["terms"]), card["epochs"]) == (["hps_v2"], [3, 4])
     assert [(list(one["terms"]), one["epochs"]) for one in card["before"]] == [(["pickscore"], [1, 2])]
     assert set(read_card(folder).terms) == {"pickscore", "hps_v2"}
     # Resumed once more with the same reward it is still known.
-    folder = resumed(trainer_of, second, known("hps_v2"), num_epochs=5).train()
+    folder = resumed(trainer_of, run, known("hps_v2"), num_epochs=5).train()
     assert set(tuned_model(str(folder), None).trained_on) == {"pickscore", "hps_v2"}
 
 
-def test_what_a_card_does_not_know_is_added_to_what_it_knows(trainer_of):
-    first = trainer_of(known("pickscore"), num_epochs=1)
-    first.train()
-    folder = resumed(trainer_of, first, num_epochs=2, allow_changes="reward,calibration").train()
+def test_what_a_card_does_not_know_is_added_to_what_it_knows(trainer_of, tmp_path):
+    trainer_of(known("pickscore"), num_epochs=1).train()
+    folder = resumed(trainer_of, tmp_path / "run", num_epochs=2, allow_changes="reward,calibration").train()
     assert tuned_model(str(folder), None).trained_on is None
     assert set(tuned_model(str(folder), ("clip",)).trained_on) == {"pickscore", "clip"}
 
@@ -246,7 +255,7 @@ def test_another_objective_is_refused(flow_trainer_of):
 
 
 def test_another_trainers_checkpoint_is_refused(backprop_trainer_of, first):
-    trainer = backprop_trainer_of(pipeline=tiny.stable_diffusion(), num_epochs=3, resume_from=str(first.run.folder))
+    trainer = backprop_trainer_of(pipeline=tiny.stable_diffusion(), num_epochs=3, resume_from=str(first))
     with pytest.raises(FergiRewardError, match="written by DDPOTrainer, and this is RewardBackpropTrainer"):
         trainer.train()
 
@@ -257,7 +266,7 @@ def test_another_rank_is_refused(trainer_of, first):
 
 
 def edited(first, change):
-    file = first.run.checkpoints / "epoch_0002" / ADAPTER
+    file = first / "checkpoints" / "epoch_0002" / ADAPTER
     tensors = load_file(file)
     change(tensors, sorted(tensors))
     save_file(tensors, file)
@@ -292,7 +301,7 @@ def test_an_adapter_that_is_not_that_of_the_optimiser_is_refused(trainer_of, fir
     ],
 )
 def test_a_state_that_does_not_fit_is_one_sentence(trainer_of, first, change, message):
-    file = first.run.checkpoints / "epoch_0002" / "trainer_state.pt"
+    file = first / "checkpoints" / "epoch_0002" / "trainer_state.pt"
     state = torch.load(file, weights_only=True)
     change(state)
     torch.save(state, file)
@@ -304,7 +313,7 @@ def test_a_state_that_does_not_fit_is_one_sentence(trainer_of, first, change, me
 def test_options_of_the_optimiser_that_changed_on_resume_take_effect(trainer_of, first, capsys):
     changed = {"train_learning_rate": 1e-9, "train_adam_beta1": 0.5, "train_adam_weight_decay": 0.0}
     trainer = resumed(trainer_of, first, **changed)
-    before = load_file(first.run.checkpoints / "epoch_0002" / ADAPTER)
+    before = load_file(first / "checkpoints" / "epoch_0002" / ADAPTER)
     trainer.train()
     assert "train_learning_rate 0.005 -> 1e-09" in capsys.readouterr().out
     after = load_file(trainer.run.folder / "lora" / ADAPTER)
@@ -312,8 +321,8 @@ def test_options_of_the_optimiser_that_changed_on_resume_take_effect(trainer_of,
     assert trainer.optimisation.optimizer.param_groups[0]["betas"] == (0.5, 0.999)
 
 
-def test_equal_adapters_have_equal_bytes(trainer_of, first, tmp_path):
-    header = (first.run.folder / "lora" / ADAPTER).read_bytes()
+def test_equal_adapters_have_equal_bytes(trained, first, tmp_path):
+    header = (first / "lora" / ADAPTER).read_bytes()
     length = int.from_bytes(header[:8], "little")
     (told,) = [text for text in json.loads(header[8 : 8 + length])["__metadata__"].values() if "target_modules" in text]
     modules = json.loads(told)
@@ -323,6 +332,6 @@ def test_equal_adapters_have_equal_bytes(trainer_of, first, tmp_path):
     # safetensors writes its metadata in another order each time.
     files = set()
     for number in range(8):
-        save_lora(first.pipeline, tmp_path / str(number))
+        save_lora(trained.pipeline, tmp_path / str(number))
         files.add((tmp_path / str(number) / ADAPTER).read_bytes())
     assert files == {header}
