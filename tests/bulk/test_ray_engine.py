@@ -69,18 +69,9 @@ def within(folder, monkeypatch):
 
 
 def arguments(out, engine):
-    checkpoints = [f"--checkpoint={name}={folder}" for name, folder in emoji.checkpoints().items()]
-    scorers = f"--scorers={','.join(emoji.checkpoints())}"
-    return [
-        "score",
-        "--images=manifest.csv",
-        scorers,
-        *checkpoints,
-        "--batch-size=2",
-        f"--out={out}",
-        "--engine",
-        engine,
-    ]
+    """One scorer alone: each worker imports anew what it needs."""
+    scorer = ["--scorers=pickscore", f"--checkpoint=pickscore={emoji.checkpoints()['pickscore']}"]
+    return ["score", "--images=manifest.csv", *scorer, "--batch-size=2", f"--out={out}", f"--engine={engine}"]
 
 
 def start(folder, out, engine, **environment):
