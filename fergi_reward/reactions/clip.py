@@ -95,12 +95,11 @@ def local_intervals(timestamps: Floats) -> Floats:
     frames = len(timestamps)
     if frames < 2:
         return np.full(frames, np.nan)
-    intervals = np.append(np.diff(timestamps), np.nan)
-    around = np.lib.stride_tricks.sliding_window_view(
-        np.pad(intervals, NEIGHBOURS, constant_values=np.nan), 2 * NEIGHBOURS + 1
-    )
+    intervals = np.full(frames + 2 * NEIGHBOURS, np.nan)
+    intervals[NEIGHBOURS : NEIGHBOURS + frames - 1] = np.diff(timestamps)
+    around = np.lib.stride_tricks.sliding_window_view(intervals, 2 * NEIGHBOURS + 1)
     middle = (np.isfinite(around).sum(axis=1) - 1) // 2  # the lower one of two
-    medians = np.take_along_axis(np.sort(around, axis=1), middle[:, None], axis=1)[:, 0]
+    medians = np.sort(around, axis=1)[np.arange(frames), middle]
     return np.minimum(medians, LONGEST_INTERVAL)
 
 
@@ -110,8 +109,12 @@ def gaps(timestamps: Floats) -> NDArray[np.bool_]:
     >>> gaps(np.array([0.0, 0.1, 0.2, 1.2, 1.3])).tolist()
     [False, False, True, False, False]
     """
+    return _gaps(timestamps, local_intervals(timestamps))
+
+
+def _gaps(timestamps: Floats, local: Floats) -> NDArray[np.bool_]:
     intervals = np.append(np.diff(timestamps), 0.0) if len(timestamps) else timestamps
-    return intervals > MOST_INTERVALS * local_intervals(timestamps)
+    return intervals > MOST_INTERVALS * local
 
 
 def shown_for(timestamps: Floats) -> Floats:
@@ -126,7 +129,7 @@ def shown_for(timestamps: Floats) -> Floats:
     if len(timestamps) < 2:
         return np.ones(len(timestamps))
     local = local_intervals(timestamps)
-    intervals = np.where(gaps(timestamps), local, np.append(np.diff(timestamps), local[-1]))
+    intervals = np.where(_gaps(timestamps, local), local, np.append(np.diff(timestamps), local[-1]))
     return np.minimum(intervals, LONGEST_INTERVAL)
 
 

@@ -46,7 +46,8 @@ def plainly_trained(activations, pairs, training, seed):
     return np.stack(outputs)
 
 
-def test_networks_side_by_side_end_where_networks_one_by_one_do():
+def test_networks_side_by_side_end_where_networks_one_by_one_do(monkeypatch):
+    monkeypatch.setattr(faunet, "EPOCHS", 100)
     rng = np.random.default_rng(0)
     activations = rng.exponential(size=(30, 3)).astype(np.float32)
     better, worse = rng.permutation(30)[:24].reshape(2, 12)
