@@ -241,6 +241,8 @@ def test_a_picture_too_large_to_wait_decoded_that_changes_meanwhile_has_no_score
     plain, right = BatchScores.__call__, (world / "5.png").read_bytes()
 
     def call(self, pictures, prompts):
+        if "5.png" not in [picture.name for picture in pictures]:  # else the next batch may be reading it
+            return plain(self, pictures, prompts)
         shutil.copy(world / "6.png", world / "5.png")
         found = plain(self, pictures, prompts)
         (world / "5.png").write_bytes(right)
