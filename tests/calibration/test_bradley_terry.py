@@ -49,6 +49,9 @@ def test_newton_finds_the_minimum_that_scipy_finds():
 
     found = bradley_terry.fit_weights(differences, penalty=0.01)
     np.testing.assert_allclose(found, minimize(loss, np.zeros(4), tol=1e-12).x, atol=1e-5)
+    # From far off, where whole steps would leap back and forth, the way is another and the end the same.
+    far = bradley_terry.fit_weights(differences, 0.01, np.array([9.0, -9.0, 9.0, -9.0]))
+    np.testing.assert_allclose(far, found, atol=1e-9)
 
 
 def test_separable_pairs_still_have_a_finite_fit():
