@@ -220,9 +220,11 @@ def test_a_picture_that_could_not_be_read_is_tried_again(world, asked):
 
 def test_a_picture_that_a_scorer_cannot_take_costs_its_own_row_alone(world, scorers, monkeypatch):
     plain = scorers["hps_v2"].preprocess
+    with Image.open(world / "5.png") as refused:
+        size = refused.size
 
     def preprocess(picture):
-        if picture.size == Image.open(world / "5.png").size:
+        if picture.size == size:
             raise FergiRewardError("not this one")
         return plain(picture)
 
