@@ -89,7 +89,9 @@ def _context(load: Load, pool: "_Pool") -> str:
     """What the scores of a worker depend on: one worker loads the scorers, to say it."""
     import ray
 
-    asked = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_calls=1)(_loaded_context)
+    # The process that says it may become a worker, which need not import anew; with a GPU it ends, to free its memory.
+    calls = 1 if pool.gpus else 0
+    asked = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_calls=calls)(_loaded_context)
     (context,) = _checked(ray.get(asked.remote(load, torch.get_num_threads(), Path.cwd())))
     return str(context)
 

@@ -1,10 +1,9 @@
-"""`fergi-reward score --engine ray` on a Ray of two CPUs, so two workers of one thread: the table of one process."""
+"""`fergi-reward score --engine ray` with workers of one thread: the table of one process."""
 
 import csv
 import importlib
 import os
 import socket
-import subprocess
 import sys
 import time
 from contextlib import chdir
@@ -39,8 +38,8 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Its address; it was started somewhere else than where the commands are given."""
-    context = ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20)
+    """Its address; it has one worker, and was started somewhere else than where the commands are given."""
+    context = ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=100 * 2**20)
     yield context.address_info["address"]
     ray.shutdown()
 
@@ -74,12 +73,14 @@ def arguments(out, engine):
     return ["score", "--images=manifest.csv", *scorer, "--batch-size=2", f"--out={out}", f"--engine={engine}"]
 
 
-def start(folder, out, engine, **environment):
-    command = [sys.executable, "-m", "fergi_reward", *arguments(out, engine)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def start(forked, folder):
+    """A function that starts the command in a process of its own."""
+
+    def start(out, engine, **environment):
+        return forked(["-m", "fergi_reward", *arguments(out, engine)], cwd=folder, environment=environment)
+
+    return start
 
 
 def journaled(folder, out):
@@ -87,25 +88,22 @@ def journaled(folder, out):
     return sum(path.read_bytes().count(b" [") for path in files)  # lists of scores, a row each
 
 
-def wait_for_scores(process, folder, out, more_than):
+def wait_for_scores(run, folder, out, more_than):
     while journaled(folder, out) <= more_than:
-        assert process.poll() is None, process.communicate()
+        assert run.poll() is None, run.stderr
         time.sleep(0.01)
 
 
-def killed_in_the_middle(folder, out, engine, **environment):
+def killed_in_the_middle(run, folder, out):
     """How many rows the journal of a run holds that was killed."""
-    process = start(folder, out, engine, **environment)
-    wait_for_scores(process, folder, out, more_than=20)
-    process.kill()
-    process.communicate()
+    wait_for_scores(run, folder, out, more_than=20)
+    run.kill()
     assert journaled(folder, out) < ROWS
     return journaled(folder, out)
 
 
-def check_kept_here(process):
+def check_kept_here(driver):
     """Nobody on another machine reaches the cluster, and nobody else on this one its sockets and logs."""
-    driver = psutil.Process(process.pid)
     family = [driver, *driver.children(recursive=True)]
     sockets = [each for one in family for each in one.net_connections("inet")]
     listening = [each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN]
@@ -117,24 +115,24 @@ def check_kept_here(process):
     assert local and all(Path(name).is_relative_to(own / "ray") for name in local)
 
 
-def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder):
+def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder, start):
     errors = (folder / "local.errors.csv").read_bytes()
-    before = killed_in_the_middle(folder, "ray.csv", "local")
-    process = start(folder, "ray.csv", "ray", RAY_ADDRESS="local", HOME=str(folder))  # it starts one
-    wait_for_scores(process, folder, "ray.csv", more_than=before)
-    workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "MapWorker" in "".join(p.cmdline())]
+    before = killed_in_the_middle(start("ray.csv", "local"), folder, "ray.csv")
+    run = start("ray.csv", "ray", RAY_ADDRESS="local", HOME=str(folder))  # it starts one
+    wait_for_scores(run, folder, "ray.csv", more_than=before)
+    driver = psutil.Process(run.processes[0].pid)
+    workers = [p for p in driver.children(recursive=True) if "MapWorker" in "".join(p.cmdline())]
     assert len(workers) > 1
-    check_kept_here(process)
+    check_kept_here(driver)
     workers[0].kill()
     assert journaled(folder, "ray.csv") < ROWS
-    stdout, stderr = process.communicate()
-    assert process.returncode == 3, stderr
-    assert "A worker died or was killed" in stdout  # it is Ray that says so
+    assert run.wait() == 3, run.stderr
+    assert "A worker died or was killed" in run.stdout  # it is Ray that says so
     assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
     assert (folder / "ray.errors.csv").read_bytes() == errors
     assert not (folder / ".ray").exists()  # where Ray puts a token that everybody can read
-    assert f"{before}/{ROWS}" in stderr  # the bar starts where the other run stopped
-    lines = [line for line in stderr.replace("\r", "\n").splitlines() if not line.startswith("scoring:")]
+    assert f"{before}/{ROWS}" in run.stderr  # the bar starts where the other run stopped
+    lines = [line for line in run.stderr.replace("\r", "\n").splitlines() if not line.startswith("scoring:")]
     assert [line for line in lines if line] == ["2 images could not be scored: ray.errors.csv"]
 
 
@@ -173,8 +171,8 @@ def test_rays_client_is_refused(within, monkeypatch):
     assert "RAY_ADDRESS is ray://head:10001: give HOST:PORT" in result.stderr
 
 
-def test_one_process_goes_on_for_ray(cluster, within):
-    before = killed_in_the_middle(within, "one.csv", "ray", RAY_ADDRESS=cluster)
+def test_one_process_goes_on_for_ray(cluster, within, start):
+    before = killed_in_the_middle(start("one.csv", "ray", RAY_ADDRESS=cluster), within, "one.csv")
     result = CliRunner().invoke(main, arguments("one.csv", "local"))
     assert f"{before}/{ROWS}" in result.stderr
     assert (within / "one.csv").read_bytes() == (within / "local.csv").read_bytes()
@@ -193,7 +191,7 @@ def test_more_threads_than_any_node_has_cpus(cluster, within):
     result = CliRunner().invoke(main, arguments("threads.csv", "ray"))
     torch.set_num_threads(1)
     assert result.exit_code == 2, result.output
-    assert "computes with 3 threads and no node of the Ray cluster has more than 2 CPUs" in result.stderr
+    assert "computes with 3 threads and no node of the Ray cluster has more than 1 CPUs" in result.stderr
 
 
 def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):

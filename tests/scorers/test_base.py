@@ -50,7 +50,7 @@ def batches_seen_by(module: torch.nn.Module) -> Iterator[list[int]]:
 
 def test_gradients_pass_gradcheck_through_the_whole_scorer(scorer: Scorer) -> None:
     double = copy.deepcopy(scorer).double().requires_grad_(False)
-    image = pixels(1)[..., :9, :12].double().requires_grad_()
+    image = pixels(1)[..., :5, :7].double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: double(x, "a cat"), image)
 
 
@@ -126,10 +126,10 @@ def test_a_float64_model_scores_in_float64(scorer: Scorer) -> None:
 
 
 def test_compiled_towers_score_the_same(scorer: Scorer) -> None:
-    """With the tracer alone: a compiler's kernels would take minutes and are PyTorch's to test."""
+    """With the tracer alone, for one with its gradients, too: what follows takes minutes and is PyTorch's to test."""
     compiled = copy.deepcopy(scorer)
     for tower in compiled.towers():
-        tower.compile(backend="aot_eager")
+        tower.compile(backend="aot_eager" if scorer.name == "image_reward" else "eager")
     torch.testing.assert_close(compiled.score(pixels(), "a cat"), scorer.score(pixels(), "a cat"))
     torch.testing.assert_close(compiled(pixels(), "a cat"), scorer(pixels(), "a cat"))
 
