@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +19,7 @@ from tests.forked import Forked
 if TYPE_CHECKING:
     from fergi_reward.predictor.predictor import ReactionPredictor
     from fergi_reward.scorers.pickscore import PickScorer
+    from tests.pretended_gpu import Card
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -85,6 +86,19 @@ def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def card() -> "Iterator[Card]":
+    """A pretended GPU while the test runs: see tests/pretended_gpu.py."""
+    import torch
+
+    from tests.pretended_gpu import pretended_gpu
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a real GPU: the pretended one would stand before it")
+    with pretended_gpu() as card:
+        yield card
 
 
 @pytest.fixture
