@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -49,13 +49,17 @@ class BestOfOptions:
     guidance_scale: float | None
     batch_size: int
     device: str | None
-    dtype: str
+    dtype: Literal["float32", "bfloat16", "float16"]
 
     def reward_arguments(self) -> RewardArguments:
         """What names the reward."""
         names = [name.strip() for name in self.scorers.split(",")] if self.scorers else None
         return RewardArguments(
-            model=self.model, scorers=names, checkpoints=list(self.checkpoints), calibration=self.calibration
+            model=self.model,
+            scorers=names,
+            checkpoints=list(self.checkpoints),
+            scorer_dtype=self.dtype,
+            calibration=self.calibration,
         )
 
     def call(self) -> dict[str, Any]:
@@ -88,8 +92,7 @@ def run(options: BestOfOptions) -> Outcome:
     with owned(options.out):
         prompts = read_prompts(options.prompts)
         batches = wanted_candidates(prompts, options.n, options.seed, options.batch_size)
-        place, dtype = named_device(options.device), getattr(torch, options.dtype)
-        reward = load_reward(options.reward_arguments(), on=place, dtype=dtype)
+        reward = load_reward(options.reward_arguments(), on=named_device(options.device))
         store = Store(options.out / ".journal")
         keys = _keys(options, batches, reward.fingerprints(), FileDigests(store))
         left = {number: key for number, key in keys.items() if not _is_there(options.out, store, key)}

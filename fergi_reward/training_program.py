@@ -14,11 +14,13 @@ from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.devices import training_device
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.parking import CPU
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import TOWER, CombinedReward
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.scorers.scorer_set import ParkedScorer
 from fergi_reward.terminal import for_terminal
 from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
@@ -29,6 +31,7 @@ from fergi_reward.trainers.pipelines import Pipeline, network_name
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
+from fergi_reward.trainers.rewards import Reward
 from fergi_reward.trainers.run import check_output
 
 if TYPE_CHECKING:
@@ -66,6 +69,14 @@ class PipelineArguments(CheckedOptions):
     )
     checkpoints: list[str] | None = field(
         default=None, metadata={"help": "NAME=FOLDER: local checkpoints of scorers, in the hub's layout."}
+    )
+    scorer_dtype: Literal["float32", "bfloat16", "float16"] = option(
+        "float32", "Data type of the towers of all scorers, those of judges too."
+    )
+    offload_scorers: bool = option(
+        False,
+        "Park scorers on the CPU and move each to the GPU only while it scores: those of reward and judges; in reward "
+        "backpropagation those of judges alone, since the gradient goes through the others.",
     )
 
     def problems(self) -> list[str]:
@@ -114,20 +125,12 @@ class ProgramArguments(PipelineArguments):
     judges: list[str] | None = field(
         default=None, metadata={"help": "Scorers that are not trained on and only asked whether it helps."}
     )
-    scorer_dtype: Literal["float32", "bfloat16", "float16"] = option(
-        "float32", "Data type of the towers of all scorers, those of judges too."
-    )
     dry_run: bool = option(False, "Load nothing and train nothing: print what the run would take.")
 
 
 @dataclass(frozen=True)
 class ScriptArguments(ProgramArguments, RewardArguments):
     """The same, and for which reward."""
-
-    scorer_offload: bool = option(
-        False,
-        "Park the reward's scorers on the CPU and move each to the GPU only while it scores; not with gradients.",
-    )
 
     def reward_places(self) -> dict[str, str]:
         """All but the judges'."""
@@ -159,15 +162,14 @@ def train_on_reward(
         FergiRewardError: An option, or what it names, cannot be used.
     """
     script, config = parse_arguments([ScriptArguments, config_class], arguments)
-    if script.scorer_offload and config_class is RewardBackpropConfig:
-        raise FergiRewardError("scorer_offload is on, but the gradient needs the scorers where they are: leave it out")
+    check_offload(script, config)
     prompts = read_prompts(Path(script.prompts))
     if script.dry_run:
         print(for_terminal(str(rehearse(script, config))))
         return
     check_can_start(config)
     check_output(config)
-    reward = load_reward(script, dtype=dtype_named(script.scorer_dtype), offload=script.scorer_offload)
+    reward = load_reward(script, offload=_parks_reward(script, config))
     judges = load_judges(script, reward)
     trainer(config, reward, load_pipeline(script.model), prompts, judges).train()
 
@@ -216,18 +218,36 @@ def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
-    asked = _asked(script) if isinstance(script, ScriptArguments) else []
     if script.model in TOYS:
         return dry_run(config, pipeline, [])
-    offloaded = asked if isinstance(script, ScriptArguments) and script.scorer_offload else []
-    held = [*([] if offloaded else asked), *(script.judges or [])]
+    asked, judges = _asked(script) if isinstance(script, ScriptArguments) else [], script.judges or []
+    parked = [*(asked if _parks_reward(script, config) else []), *(judges if script.offload_scorers else [])]
     return dry_run(
         config,
         pipeline,
-        [term_name(name) for name in held],
-        offloaded=[term_name(name) for name in offloaded],
+        [term_name(name) for name in (*asked, *judges) if name not in parked],
+        offloaded=[term_name(name) for name in parked],
         scorer_dtype=dtype_named(script.scorer_dtype),
     )
+
+
+def check_offload(script: ProgramArguments, config: TrainerConfig) -> None:
+    """Refuse to park scorers where there are none to park.
+
+    Raises:
+        FergiRewardError: The only scorers are those that a gradient goes through, or there are none.
+    """
+    if script.offload_scorers and not (script.judges or _parks_reward(script, config)):
+        raise FergiRewardError(
+            "offload_scorers is on, but there is no scorer to park: a gradient needs the reward's where they are, and "
+            "no judges are named; leave it out"
+        )
+
+
+def _parks_reward(script: ProgramArguments, config: TrainerConfig) -> bool:
+    """Whether the reward's scorers wait on the CPU: not where a gradient goes through them."""
+    has_gradient = isinstance(config, RewardBackpropConfig)
+    return script.offload_scorers and isinstance(script, ScriptArguments) and not has_gradient
 
 
 def dtype_named(name: str) -> "torch.dtype":
@@ -257,18 +277,16 @@ def load_reward(
     script: RewardArguments,
     *,
     on: "torch.device | None" = None,
-    dtype: "torch.dtype | None" = None,
     offload: bool = False,
 ) -> CombinedReward:
     """The calibrated reward; published scorers are loaded when they are first asked.
 
     Args:
-        script: Names its scorers and its calibration.
+        script: Names its scorers, their dtype, and its calibration.
         on: Where it scores; by default on this process's device.
-        dtype: Of the scorers' towers; by default float32.
         offload: Whether scorers wait on the CPU for their turn.
     """
-    names, on = _weighed(script), on or training_device()
+    names, on, dtype = _weighed(script), on or training_device(), dtype_named(script.scorer_dtype)
     places = script.reward_places()
     if script.model in EMOJI and TOWER in _asked(script) and TOWER not in names:
         places[TOWER] = str(emoji.checkpoints()[TOWER])
@@ -287,20 +305,26 @@ def load_reward(
     )
 
 
-def load_judges(script: ProgramArguments, reward: CombinedReward | None) -> dict[str, Scorer]:
-    """The held-out judges by the names of their terms, on this process's device.
+def load_judges(script: ProgramArguments, reward: CombinedReward | None) -> dict[str, Reward]:
+    """The held-out judges by the names of their terms, on this process's device or parked beside it.
 
     Raises:
         FergiRewardError: The reward weighs one of them.
     """
     names = {term_name(name): name for name in script.judges or []}
     check_held_out(names, reward)
-    dtype, places = dtype_named(script.scorer_dtype), script.places()
+    judges = {term: _load_judge(script, name) for term, name in names.items()}
+    if script.offload_scorers:
+        return {term: ParkedScorer(judge, training_device()) for term, judge in judges.items()}
+    return dict(judges)
+
+
+def _load_judge(script: ProgramArguments, name: str) -> Scorer:
+    dtype = dtype_named(script.scorer_dtype)
     if script.model in TOYS:
-        return {term: load_toy(script.model, name, dtype) for term, name in names.items()}
-    return {
-        term: load_scorer(name, places.get(name), device=training_device(), dtype=dtype) for term, name in names.items()
-    }
+        return load_toy(script.model, name, dtype)
+    device = CPU if script.offload_scorers else training_device()
+    return load_scorer(name, script.places().get(name), device=device, dtype=dtype)
 
 
 def load_toy(model: str, name: str, dtype: "torch.dtype | None" = None) -> Scorer:

@@ -8,6 +8,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
+from fergi_reward.scorers.scorer_set import ParkedScorer
 
 WITHOUT = Fit("pickscore", (Term("pickscore", 1.0, 2.0, 0.5),))
 WITH = Fit("pickscore+au4", (Term("pickscore", 3.0, 4.0, 0.6), Term("au4", -0.2, 0.1, 0.3, 0.4)))
@@ -142,19 +143,33 @@ class Travelling(PickScorer):
         self.journey.append(str(place))
         return super().to("cpu")
 
-    def score(self, *args, **kwargs):
+    def encode_images(self, *args, **kwargs):
         self.journey.append("scores")
-        return super().score(*args, **kwargs)
+        return super().encode_images(*args, **kwargs)
 
 
-def test_parked_scorers_are_awake_only_while_they_score(pixels):
+@pytest.fixture
+def travelling():
     scorer = tiny.pickscore(seed=0)
     scorer.__class__, scorer.journey = Travelling, []
-    reward = CombinedReward([scorer], calibration(), device="cuda:1", offload=True)
+    return scorer
+
+
+def test_parked_scorers_are_awake_only_while_they_score(travelling, pixels):
+    reward = CombinedReward([travelling], calibration(), device="cuda:1", offload=True)
     reward.score(pixels, PROMPTS)
-    assert scorer.journey == ["cuda:1", "scores", "cpu"]
+    assert travelling.journey == ["cpu", "cuda:1", "scores", "cpu"]
     with pytest.raises(FergiRewardError, match="offload=False"):
         reward(pixels.clone().requires_grad_(), PROMPTS)
+
+
+def test_a_judge_that_is_parked_wakes_even_for_an_error(travelling, pixels):
+    judge = ParkedScorer(travelling, torch.device("cuda:1"))
+    judge(pixels, PROMPTS)
+    assert travelling.journey == ["cpu", "cuda:1", "scores", "cpu"]
+    with pytest.raises(FergiRewardError):
+        judge(pixels, PROMPTS[:1])
+    assert travelling.journey[4:] == ["cuda:1", "cpu"]
 
 
 def test_each_picture_is_decoded_once_for_all_scorers(tmp_path):

@@ -16,12 +16,13 @@ from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPO
 from fergi_reward.trainers.pairs import load_table
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.run import check_output
-from fergi_reward.training_program import PairArguments, load_judges, load_pipeline, rehearse
+from fergi_reward.training_program import PairArguments, check_offload, load_judges, load_pipeline, rehearse
 
 
 def main(arguments: Sequence[str]) -> None:
     """Build a pipeline, pairs, a trainer, and run it."""
     script, config = parse_arguments([PairArguments, DiffusionDPOConfig], arguments)
+    check_offload(script, config)
     prompts = read_prompts(Path(script.prompts))
     if script.dry_run:
         print(for_terminal(str(rehearse(script, config))))

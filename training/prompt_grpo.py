@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     prompts = read_prompts(Path(script.prompts))
     reward = PromptReward(
         load_any_pipeline(script.model).to(training_device()),
-        load_reward(script),
+        load_reward(script, offload=script.offload_scorers),
         score_against=script.score_against,
         renderings=script.renderings,
         seed=config.seed,

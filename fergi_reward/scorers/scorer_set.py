@@ -5,9 +5,11 @@ from pathlib import Path
 from threading import RLock
 
 import torch
+from torch import Tensor
 
 from fergi_reward.devices import chosen_device
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.parking import CPU, park, visiting
 from fergi_reward.scorers.base import Scorer
 from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.registry import load_scorer
@@ -78,7 +80,7 @@ class ScorerSet:
         if place not in self._loaded:
             name = str(self._given[place])
             self._device = chosen_device(self._device)
-            device = torch.device("cpu") if self.offload else self._device
+            device = CPU if self.offload else self._device
             self._take(place, load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype))
 
     def awake(self) -> Iterator[Scorer]:
@@ -87,20 +89,30 @@ class ScorerSet:
             if not self.offload:
                 yield scorer
                 continue
-            with self._turn:
-                _move(scorer, self._device)
-                try:
-                    yield scorer
-                finally:
-                    _move(scorer, torch.device("cpu"))
+            with self._turn, visiting(self._device, scorer):
+                yield scorer
 
     def _take(self, place: int, scorer: Scorer) -> None:
         if self._check:
             self._check(scorer)
+        if self.offload:
+            park(scorer)
         self._loaded[place] = scorer
 
 
-def _move(scorer: Scorer, device: torch.device) -> None:
-    """Weights that move in inference mode could not be trained through afterwards."""
-    with torch.inference_mode(False):
-        scorer.to(device)
+class ParkedScorer:
+    """A scorer to be asked alone, such as a judge, that waits on the CPU and moves to `device` only while it scores."""
+
+    def __init__(self, scorer: Scorer, device: torch.device) -> None:
+        self.scorer, self._device = scorer, device
+        park(scorer)
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor, prompts: str | Sequence[str]) -> Tensor:
+        """Score pixels as `Scorer.forward` does, without gradients."""
+        with visiting(self._device, self.scorer):
+            return self.scorer(pixels, prompts)
+
+    def weights_digest(self) -> str:
+        """The scorer's."""
+        return self.scorer.weights_digest()

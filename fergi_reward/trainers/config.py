@@ -64,6 +64,9 @@ class TrainerConfig(CheckedOptions):
     mixed_precision: Literal["no", "fp16", "bf16"] = option(
         "no", "Precision of all frozen weights and of the forward passes; what is trained stays in float32."
     )
+    offload_encoders: bool = option(
+        False, "Keep the text encoders on the CPU, and move them to the GPU only while they encode prompts."
+    )
     allow_tf32: bool = option(True, "Let NVIDIA GPUs multiply float32 matrices in TF32.")
     save_freq: int = option(10, "Write a checkpoint every this many epochs, and one at the end.")
     num_checkpoint_limit: int = option(5, "Checkpoints to keep; the oldest are deleted.")

@@ -5,9 +5,10 @@ denoise the preferred picture better than the model that it came from does, by m
 A pair counts by how sure it is (conservative DPO), so that pairs annotated from faces count for what they are worth.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,7 +21,6 @@ from fergi_reward.trainers.pipelines import (
     Conditioning,
     Pipeline,
     encode_pictures,
-    encode_prompts,
     latent_shape,
     picture_size,
     training_schedule_of,
@@ -29,6 +29,7 @@ from fergi_reward.trainers.rewards import Reward
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trainer import Trainer, mean_of
 
+Made = TypeVar("Made")
 # Batches in a row with damaged pictures that are made up for.
 ATTEMPTS = 20
 
@@ -150,11 +151,19 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
     def _update(self) -> dict[str, Tensor]:
         """One optimiser step; returns its figures."""
         accumulated, figures = self.config.train_gradient_accumulation_steps, []
-        for _ in range(accumulated):
-            loss, of_batch = self._loss(self._next_batch())
+        for batch in self._made([self._next_batch] * accumulated):
+            loss, of_batch = self._loss(batch)
             self.accelerator.backward(loss / accumulated)
             figures.append(of_batch)
         return mean_of(figures) | {"grad_norm": self.optimisation.step()}
+
+    def _made(self, batches: Sequence[Callable[[], Made]]) -> Iterator[Made]:
+        """The batches; those of an update are made together where text encoders wait on the CPU, to wake them once."""
+        together = self.config.train_gradient_accumulation_steps if self.config.offload_encoders else 1
+        for start in range(0, len(batches), together):
+            with self.encoded.awake():
+                made = [make() for make in batches[start : start + together]]
+            yield from made
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of some pairs, and their figures."""
@@ -219,7 +228,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         """Pairs as the network sees them."""
         pairs = [pair for _, pair in numbered]
         pictures = [pair.better for pair in pairs] + [pair.worse for pair in pairs]
-        conditioning = encode_prompts(self.pipeline, [pair.caption for pair in pairs])
+        conditioning = self.encoded([pair.caption for pair in pairs])
         return Batch(
             latents=encode_pictures(self.pipeline, torch.stack([picture.pixels for picture in pictures])),
             conditioning=Conditioning.cat([conditioning, conditioning]).cut_from(
@@ -238,14 +247,22 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         """The figures of the held-out pairs, with the same noise each time."""
         size, mine = self.config.train_batch_size, list[tuple[int, list[dict[str, Tensor]]]]()
         place = self.accelerator
-        for start in range(place.process_index * size, len(self.held_out), place.num_processes * size):
-            # Numbers below 0, which no pair of the training has.
-            numbered = [(-1 - row, pair) for row, pair in enumerate(self.held_out[start : start + size], start)]
-            if readable := self._readable(numbered):
-                _, of_batch = self._loss(self._batch(readable))
-                mine.append((start, [{name: figure.cpu() for name, figure in of_batch.items()}] * len(readable)))
-        figures = [of_pair for of_batch in self._of_all(mine) for of_pair in of_batch]
-        return {f"held_out/{name}": mean.item() for name, mean in mean_of(figures).items()} if figures else {}
+        starts = range(place.process_index * size, len(self.held_out), place.num_processes * size)
+        batches = self._made([partial(self._held_out_batch, start) for start in starts])
+        for start, batch in zip(starts, batches, strict=True):
+            if batch:
+                _, of_batch = self._loss(batch)
+                figures = torch.stack(list(of_batch.values())).cpu()
+                mine.append((start, [dict(zip(of_batch, figures, strict=True))] * len(batch.numbers)))
+        of_pairs = [of_pair for of_batch in self._of_all(mine) for of_pair in of_batch]
+        return {f"held_out/{name}": mean.item() for name, mean in mean_of(of_pairs).items()} if of_pairs else {}
+
+    def _held_out_batch(self, start: int) -> Batch | None:
+        """Of the held-out pairs from the `start`-th on; None where none can be read."""
+        pairs = self.held_out[start : start + self.config.train_batch_size]
+        # Numbers below 0, which no pair of the training has.
+        readable = self._readable([(-1 - row, pair) for row, pair in enumerate(pairs, start)])
+        return self._batch(readable) if readable else None
 
     def state(self) -> dict[str, Any]:
         """Where in the table it is, too."""

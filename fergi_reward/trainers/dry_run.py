@@ -6,7 +6,7 @@ Memory is counted, not modelled: every tensor that a pass makes is followed from
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from fergi_reward.trainers.pipelines import (
     networks_beside,
     picture_size,
     schedule_of,
+    text_encoders,
 )
 from fergi_reward.trainers.policy_gradient import PolicyGradientConfig
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
@@ -63,6 +64,8 @@ class DryRun:
         parameters: Of the whole pipeline, the adapter included.
         trained: Of what is trained.
         weights: Bytes of all frozen weights; with full fine-tuning a copy of the network is among them.
+        encoders: Bytes of the text encoders if these are on the device only while they encode, before images are
+            drawn; else they are among the weights.
         optimizer: Bytes of what is trained with its gradient, moments and average.
         scorers: Bytes of the reward's and the judges' weights.
         sampling: Peak bytes of the activations while images are drawn.
@@ -74,6 +77,7 @@ class DryRun:
     parameters: int
     trained: int
     weights: int
+    encoders: int
     optimizer: int
     scorers: int
     sampling: int
@@ -84,11 +88,12 @@ class DryRun:
     @property
     def peak(self) -> int:
         """Bytes at the worst moment."""
-        return self.weights + self.optimizer + self.scorers + max(self.sampling, self.training)
+        return self.weights + self.optimizer + self.scorers + max(self.encoders, self.sampling, self.training)
 
     def __str__(self) -> str:
         """A few lines for the terminal."""
         parts = {name: f"{getattr(self, name) / 1e9:.1f}" for name in ("weights", "optimizer", "scorers")}
+        waiting = f", text encoders {self.encoders / 1e9:.1f} while they encode" if self.encoders else ""
         passes = f"sampling {self.sampling / 1e9:.1f} or training {self.training / 1e9:.1f}"
         return "\n".join(
             [
@@ -98,7 +103,7 @@ class DryRun:
                 f"images to generate    {self.images:,} on each process",
                 f"estimated peak memory {self.peak / 1e9:.1f} GB on each device: "
                 + ", ".join(f"{name} {size}" for name, size in parts.items())
-                + f", activations of {passes} (those inside the scorers not counted)",
+                + f", activations of {passes} (those inside the scorers not counted){waiting}",
             ]
         )
 
@@ -123,17 +128,20 @@ def dry_run(
     for network in _networks(pipeline):
         network.to(META)
     dtype = WEIGHT_DTYPES[config.mixed_precision]
-    weights = attach(pipeline, config, META, dtype)
+    weights = attach(pipeline, replace(config, offload_encoders=False), META, dtype)
     count = sum(parameter.numel() for parameter in weights.parameters)
     for parameter in weights.parameters:
         # Autocast multiplies in the dtype of the frozen weights, which is what activations are kept in.
         parameter.data = parameter.data.to(dtype)
     if config.gradient_checkpointing:
         checkpoint_gradients(pipeline)
+    encoders = text_encoders(pipeline) if config.offload_encoders else []
+    parked = sum(parameter.nbytes for encoder in encoders for parameter in encoder.parameters())
     return DryRun(
         parameters=sum(parameter.numel() for network in _networks(pipeline) for parameter in network.parameters()),
         trained=count,
-        weights=_frozen_bytes(pipeline, weights),
+        weights=_frozen_bytes(pipeline, weights) - parked,
+        encoders=parked,
         optimizer=count * (BYTES_A_TRAINED_PARAMETER + (BYTES_OF_AN_AVERAGE if config.ema_decay else 0)),
         scorers=(
             sum(map(SCORER_PARAMETERS.__getitem__, scorers))

@@ -26,7 +26,6 @@ from fergi_reward.trainers.losses import nft_loss
 from fergi_reward.trainers.pipelines import (
     Pipeline,
     decode,
-    encode_prompts,
     latent_shape,
     schedule_of,
 )
@@ -161,7 +160,7 @@ class FlowGRPOTrainer(PolicyGradientTrainer[FlowGRPOConfig]):
     def draw(self, prompts: Sequence[str], generators: Sequence[torch.Generator]) -> Tensor:
         """As the finished model is used: in more steps than in training, without noise."""
         with torch.no_grad():
-            conditioning = encode_prompts(self.pipeline, prompts)
+            conditioning = self.encoded(prompts)
             latents = starting_noise(latent_shape(self.pipeline), generators, conditioning)
             schedule, steps = self.picture_schedule, range(self.config.picture_num_steps)
             arguments = (self.network, schedule, conditioning, latents, steps, generators)

@@ -50,6 +50,10 @@ class OnlineTrainer(Trainer[Config]):
         total = self.config.samples_per_epoch * self.accelerator.num_processes
         return draw_prompts(self.prompts, total, generator(self.config.seed, "prompts", epoch))
 
+    def keep_encoded(self, prompts: Sequence[str]) -> None:
+        """Encode what this process draws of an epoch's N prompts, in place of the last epoch's."""
+        self.encoded.keep("epoch", [prompts[index] for index in self.share])
+
     def batches(
         self, epoch: int, prompts: Sequence[str], size: int
     ) -> Iterator[tuple[list[str], list[torch.Generator]]]:

@@ -133,21 +133,29 @@ def networks_beside(pipeline: Pipeline) -> list[nn.Module]:
     return [part for part in pipeline.components.values() if isinstance(part, nn.Module) and part is not denoiser]
 
 
-def place(pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
+def text_encoders(pipeline: Pipeline) -> list[nn.Module]:
+    """The models of the pipeline that read prompts."""
+    parts = pipeline.components.items()
+    return [part for name, part in parts if name.startswith("text_encoder") and isinstance(part, nn.Module)]
+
+
+def place(pipeline: Pipeline, device: torch.device, dtype: torch.dtype, encoders: torch.device) -> None:
     """Move the pipeline, all of it in `dtype`, whatever its parts were loaded in; see `place_beside` for exceptions."""
     cast(network_of(pipeline).to(device), dtype)
-    place_beside(pipeline, device, dtype)
+    place_beside(pipeline, device, dtype, encoders)
 
 
-def place_beside(pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
-    """Move all but the network that denoises, in `dtype`.
+def place_beside(pipeline: Pipeline, device: torch.device, dtype: torch.dtype, encoders: torch.device) -> None:
+    """Move all but the network that denoises, in `dtype`, the text encoders to `encoders`.
 
     Kept in float32 where that is float16, in which they overflow: the VAE of a pipeline with two text encoders whose
     config says `force_upcast`, as that of XL does, and the parts of a text encoder that `cast` leaves, T5's `wo`.
     """
+    readers = text_encoders(pipeline)
     for part in networks_beside(pipeline):
         overflows = part is pipeline.vae and hasattr(pipeline, "text_encoder_2") and part.config.force_upcast
-        cast(part.to(device), torch.float32 if overflows and dtype == torch.float16 else dtype)
+        where = encoders if part in readers else device
+        cast(part.to(where), torch.float32 if overflows and dtype == torch.float16 else dtype)
 
 
 def check_supported(pipeline: Pipeline) -> None:
@@ -203,7 +211,7 @@ def latent_shape(pipeline: Pipeline) -> tuple[int, int, int]:
 
 
 def encode_prompts(pipeline: Pipeline, prompts: Sequence[str]) -> Conditioning:
-    """Prompts as the network reads them, by the pipeline's own text encoders."""
+    """Prompts as the network reads them, by the pipeline's own text encoders, where these are."""
     return _encode(pipeline, list(prompts), negative=False)
 
 
@@ -214,7 +222,7 @@ def encode_absence(pipeline: Pipeline) -> Conditioning:
 
 @torch.no_grad()
 def _encode(pipeline: Pipeline, prompts: list[str], negative: bool) -> Conditioning:
-    device = pipeline.device
+    device = next(text_encoders(pipeline)[0].parameters()).device
     if is_flux(pipeline):
         embeds, pooled, _ = pipeline.encode_prompt(prompt=prompts, device=device)
         return Conditioning(embeds, pooled)

@@ -18,7 +18,7 @@ from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.diffusion import gaussian_kl, gaussian_log_prob
 from fergi_reward.trainers.losses import clipped_loss
 from fergi_reward.trainers.online import OnlineTrainer
-from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, encode_prompts, latent_shape
+from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, latent_shape
 from fergi_reward.trainers.rewards import Reward, RewardQueue, reward_metrics
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trainer import mean_of
@@ -145,6 +145,7 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
     def _sample(self, epoch: int) -> tuple[Experience, dict[str, float]]:
         """Sample this process's share of the epoch's images and judge them among those of all processes."""
         prompts, trajectories = self.epoch_prompts(epoch), list[Trajectory]()
+        self.keep_encoded(prompts)
         queue = RewardQueue(self.reward, self.config.async_reward_computation)
         with queue, self.progress("sampling", len(self.share), "image") as progress:
             for batch, generators in self.batches(epoch, prompts, self.config.sample_batch_size):
@@ -163,7 +164,7 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
         return sample_trajectory(
             self.network,
             self.schedule,
-            encode_prompts(self.pipeline, prompts),
+            self.encoded(prompts),
             latent_shape(self.pipeline),
             generators,
             random_steps,

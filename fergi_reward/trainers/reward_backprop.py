@@ -23,7 +23,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.losses import reward_loss
 from fergi_reward.trainers.online import OnlineTrainer
-from fergi_reward.trainers.pipelines import Conditioning, decode, encode_prompts, latent_shape
+from fergi_reward.trainers.pipelines import Conditioning, decode, latent_shape
 from fergi_reward.trainers.rewards import Rewards, evaluate, reward_metrics
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trajectory import noise_like, predict, starting_noise
@@ -66,14 +66,15 @@ class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
     def epoch(self, epoch: int) -> dict[str, float]:
         """One optimiser step."""
         config, backprop_steps = self.config, self._backprop_steps(epoch)
-        losses, rewards = list[dict[str, Tensor]](), list[Rewards]()
+        prompts, losses, rewards = self.epoch_prompts(epoch), list[dict[str, Tensor]](), list[Rewards]()
+        self.keep_encoded(prompts)
         with self.progress("training", len(self.share), "image") as progress:
-            for prompts, generators in self.batches(epoch, self.epoch_prompts(epoch), config.train_batch_size):
-                loss, rewarded = self._loss(prompts, generators, backprop_steps)
+            for batch, generators in self.batches(epoch, prompts, config.train_batch_size):
+                loss, rewarded = self._loss(batch, generators, backprop_steps)
                 self.accelerator.backward(loss / config.train_gradient_accumulation_steps)
                 losses.append({"loss": loss.detach()})
                 rewards.append(rewarded)
-                progress.update(len(prompts))
+                progress.update(len(batch))
         figures = {"grad_norm": self.optimisation.step().item(), "backprop_steps": float(backprop_steps)}
         return reward_metrics(self.gathered(Rewards.cat(rewards))) | self.means(losses) | figures
 
@@ -107,7 +108,7 @@ class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
         Returns:
             N is `last_step_noises`; the B pictures of one noise are next to each other.
         """
-        conditioning = encode_prompts(self.pipeline, prompts)
+        conditioning = self.encoded(prompts)
         steps = range(self.config.sample_num_steps)
         with torch.no_grad():
             latents = starting_noise(latent_shape(self.pipeline), generators, conditioning)

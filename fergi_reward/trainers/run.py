@@ -40,7 +40,7 @@ FIXED = {"lora_rank", "lora_alpha", "full_finetuning", "train_objective"}
 # Options that may change when a run is resumed without making it another run.
 HOUSEKEEPING = {
     *("output_dir", "num_epochs", "resume_from", "allow_changes", "save_freq", "num_checkpoint_limit"),
-    *("log_with", "tracker_project_name", "grid_freq", "grid_num_images"),
+    *("log_with", "tracker_project_name", "grid_freq", "grid_num_images", "offload_encoders"),
     *("stop_when_judge_falls", "judge_freq", "judge_patience", "judge_tolerance"),
 }
 

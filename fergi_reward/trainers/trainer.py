@@ -19,6 +19,7 @@ from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole
 from fergi_reward.interrupts import deferred, raised
 from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.encoded_prompts import EncodedPrompts
 from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
 from fergi_reward.trainers.identity import JUDGING, Identity, as_record, described, identity_of, model_part
@@ -31,7 +32,6 @@ from fergi_reward.trainers.pipelines import (
     checkpoint_gradients,
     decode,
     denoiser,
-    encode_prompts,
     latent_shape,
     schedule_of,
 )
@@ -39,7 +39,7 @@ from fergi_reward.trainers.rewards import Reward
 from fergi_reward.trainers.run import STATE_FILE, Run
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_noise
-from fergi_reward.trainers.weights import attach, copied, loading_line, overwrite, swapped_in
+from fergi_reward.trainers.weights import attach, copied, encoders_home, loading_line, overwrite, swapped_in
 
 Config = TypeVar("Config", bound=TrainerConfig)
 Part = TypeVar("Part")
@@ -48,10 +48,10 @@ Part = TypeVar("Part")
 class Trainer(ABC, Generic[Config]):
     """A run of epochs; a subclass says what an epoch is, and which of its figures to print.
 
-    Of the pipeline it is given it changes this: everything moves to the accelerator's device, frozen weights take
-    the dtype of the mixed precision, gradients are off but for what is trained, and the UNet or transformer carries
-    the adapter (or is trained itself), in its trained state afterwards. The scheduler stays as it is: sampling reads
-    its settings only.
+    Of the pipeline it is given it changes this: everything moves to the accelerator's device (with `offload_encoders`
+    the text encoders to the CPU), frozen weights take the dtype of the mixed precision, gradients are off but for what
+    is trained, and the UNet or transformer carries the adapter (or is trained itself), in its trained state afterwards.
+    The scheduler stays as it is: sampling reads its settings only.
 
     Args:
         config: The options.
@@ -63,6 +63,7 @@ class Trainer(ABC, Generic[Config]):
     Attributes:
         weights: What is trained.
         accelerator: accelerate's view of devices, processes and precision.
+        encoded: The prompts, encoded. Those of grids and judges are kept as long as the run lasts.
 
     Raises:
         FergiRewardError: No prompts, a pipeline that cannot be trained, a checkpoint that does not fit, a judge that is
@@ -100,7 +101,10 @@ class Trainer(ABC, Generic[Config]):
         if config.gradient_checkpointing:
             checkpoint_gradients(pipeline)
         self.optimisation = Optimisation(self.accelerator, self.parameters, config)
-        self.guidance = guidance_of(pipeline, config.sample_guidance_scale)
+        device = self.accelerator.device
+        self.encoded = EncodedPrompts(pipeline, device, encoders_home(config, device))
+        with self.encoded.awake():
+            self.guidance = guidance_of(pipeline, config.sample_guidance_scale)
         grid_prompts = self.prompts[: config.grid_num_images]
         self.grids = Grids(
             self.run.folder / "grids",
@@ -162,7 +166,7 @@ class Trainer(ABC, Generic[Config]):
     def draw(self, prompts: Sequence[str], generators: Sequence[torch.Generator]) -> Tensor:
         """One picture a prompt, (B, 3, H, W) in [0, 1], without gradients; the b-th from the b-th generator alone."""
         with torch.no_grad():
-            conditioning = encode_prompts(self.pipeline, prompts)
+            conditioning = self.encoded(prompts)
             latents = starting_noise(latent_shape(self.pipeline), generators, conditioning)
             steps = range(self.config.sample_num_steps)
             return decode(self.pipeline, self.denoise(conditioning, latents, steps, generators))
@@ -385,12 +389,12 @@ class Trainer(ABC, Generic[Config]):
         The batches are those of one process, shared out, so that no process waits for long and the bits are the same.
         """
         size, place = self.config.picture_batch_size, self.accelerator
-        for start in range(place.process_index * size, len(prompts), place.num_processes * size):
-            batch = prompts[start : start + size]
-            yield (
-                start,
-                self.draw(batch, [generator(self.config.seed, purpose, start + row) for row in range(len(batch))]),
-            )
+        starts = range(place.process_index * size, len(prompts), place.num_processes * size)
+        batches = {start: prompts[start : start + size] for start in starts}
+        self.encoded.keep(purpose, [prompt for batch in batches.values() for prompt in batch])
+        for start, batch in batches.items():
+            generators = [generator(self.config.seed, purpose, start + row) for row in range(len(batch))]
+            yield start, self.draw(batch, generators)
 
 
 def _first(pair: tuple[int, object]) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.interrupts import deferred
+from fergi_reward.parking import CPU
 from fergi_reward.precision import cast
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
@@ -70,7 +71,7 @@ class LoRAWeights(TrainedWeights):
     name, are_few = "lora", True
 
     def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
-        place(pipeline, device, dtype)
+        place(pipeline, device, dtype, encoders_home(config, device))
         self._pipeline = pipeline
         self.parameters = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
 
@@ -101,12 +102,12 @@ class FullWeights(TrainedWeights):
 
     are_few = False
 
-    def __init__(self, pipeline: Pipeline, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
         self._pipeline, self.name = pipeline, network_name(pipeline)
         self._network = network_of(pipeline).to(device)
         cast(self._network, torch.float32)
         self._frozen = deepcopy(self._network)
-        place_beside(pipeline, device, dtype)
+        place_beside(pipeline, device, dtype, encoders_home(config, device))
         for part in (self._frozen, *networks_beside(pipeline)):
             part.requires_grad_(False)
         self._network.requires_grad_(True)
@@ -140,13 +141,20 @@ class FullWeights(TrainedWeights):
 def attach(pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> TrainedWeights:
     """What the options say is to be trained; the pipeline moves to `device`, its frozen weights to `dtype`.
 
+    With `offload_encoders` the text encoders move to the CPU.
+
     Raises:
         FergiRewardError: The pipeline has settings that sampling here does not follow.
     """
     check_supported(pipeline)
     if config.full_finetuning:
-        return FullWeights(pipeline, device, dtype)
+        return FullWeights(pipeline, config, device, dtype)
     return LoRAWeights(pipeline, config, device, dtype)
+
+
+def encoders_home(config: TrainerConfig, device: torch.device) -> torch.device:
+    """Where text encoders wait for prompts."""
+    return CPU if config.offload_encoders else device
 
 
 def loading_line(pipeline: Pipeline, config: TrainerConfig, folder: str) -> str:

@@ -168,6 +168,16 @@ def test_half_precision_freezes_in_half_and_trains_in_full(trainer_of, pipeline)
     assert metrics_of(trainer)[-1]["grad_norm"] > 0
 
 
+def test_prompts_are_encoded_once_an_epoch_and_those_of_grids_and_judges_once_a_run(trainer_of, pipeline, redness):
+    read = []
+    pipeline.text_encoder.register_forward_pre_hook(lambda _, given: read.append(len(given[0])))
+    judges = {"redness": lambda pixels, prompts: redness(pixels, prompts)}
+    more = {"grid_num_images": 2, "grid_freq": 1, "judge_freq": 1, "judge_num_images": 3, "sample_batch_size": 2}
+    trainer_of(pipeline=pipeline, judges=judges, num_epochs=2, sample_num_batches_per_epoch=4, **more).train()
+    # Twice the empty prompt, for guidance, then both prompts, which the grid keeps.
+    assert read == [1] * 4
+
+
 def test_a_share_of_the_timesteps_is_trained_on(trainer_of):
     trainer = trainer_of(sample_num_steps=8, train_timestep_fraction=0.5)
     steps = trainer._step_order(0, 0, torch.arange(40))

@@ -188,6 +188,21 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(trainer_of, tmp_p
     assert metrics_of(resumed) == metrics_of(whole)[2:]
 
 
+def test_text_encoders_that_wait_wake_once_for_an_update_and_change_nothing(trainer_of, tmp_path, monkeypatch):
+    options = {"train_gradient_accumulation_steps": 3, "held_out": red_over_blue(7)}
+    plain = trainer_of(**options, output_dir=str(tmp_path / "plain"))
+    plain.train()
+    trainer = trainer_of(**options, offload_encoders=True)
+    awake, woken = trainer.encoded.awake, []
+    monkeypatch.setattr(trainer.encoded, "awake", lambda: woken.append(1) or awake())
+    encode = trainer.encoded._encode
+    monkeypatch.setattr(trainer.encoded, "_encode", lambda prompt: woken.pop() and encode(prompt))
+    trainer.train()
+    # What is left is a block around each update's batches and around each three of the four that are held out.
+    assert len(woken) == 2 + 2
+    assert metrics_of(trainer) == metrics_of(plain)
+
+
 def test_accumulated_batches_are_one_large_batch(trainer_of, tmp_path):
     def moved(**options):
         trainer = trainer_of(train_updates_per_epoch=1, train_adam_epsilon=1.0, train_learning_rate=1.0, **options)

@@ -11,7 +11,7 @@ from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.dry_run import META, SCORER_PARAMETERS, dry_run, peak_memory
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
-from fergi_reward.trainers.pipelines import network_of
+from fergi_reward.trainers.pipelines import network_of, text_encoders
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.training_program import PairArguments, ScriptArguments, rehearse
@@ -110,6 +110,18 @@ def test_full_fine_tuning_holds_the_network_twice_and_more():
     assert averaged.optimizer == 20 * network
 
 
+def test_parked_text_encoders_count_only_while_they_encode():
+    def result(**options):
+        return dry_run(DDPOConfig(**options), tiny.stable_diffusion_xl(), [])
+
+    held, parked = result(), result(offload_encoders=True)
+    pipeline = tiny.stable_diffusion_xl()
+    size = sum(4 * value.numel() for encoder in text_encoders(pipeline) for value in encoder.parameters())
+    assert (parked.weights, parked.encoders, held.encoders) == (held.weights - size, size, 0)
+    assert parked.peak == held.peak - size + max(0, size - max(held.sampling, held.training))
+    assert f"text encoders {size / 1e9:.1f} while they encode" in str(parked)
+
+
 def test_every_scorer_has_a_size():
     assert {row["term"] for row in scorer_table()} <= set(SCORER_PARAMETERS)
 
@@ -128,10 +140,14 @@ def test_scorers_count_in_their_dtype_and_one_at_a_time_where_they_wait_on_the_c
     config, names = DDPOConfig(), ["image_reward", "pickscore"]
     tiny.stable_diffusion().save_pretrained(tmp_path)
 
-    def scorers(**options):
-        script = ScriptArguments(model=str(tmp_path), scorers=names, judges=["clip"], **options)
+    def scorers(config=config, **options):
+        script = ScriptArguments(model=str(tmp_path), scorers=names, judges=["clip", "aesthetic"], **options)
         return rehearse(script, config).scorers
 
-    assert scorers() == (447 + 986 + 428) * 4_000_000
-    assert scorers(scorer_dtype="bfloat16") == (447 + 986 + 428) * 2_000_000
-    assert scorers(scorer_dtype="float16", scorer_offload=True) == (986 + 428) * 2_000_000
+    assert scorers() == (447 + 986 + 428 + 304) * 4_000_000
+    assert scorers(scorer_dtype="bfloat16") == (447 + 986 + 428 + 304) * 2_000_000
+    assert scorers(scorer_dtype="float16", offload_scorers=True) == 986 * 2_000_000
+    # A gradient goes through those of the reward: only the judges wait.
+    assert scorers(RewardBackpropConfig(), offload_scorers=True) == (447 + 986 + 428) * 4_000_000
+    pairs = PairArguments(model=str(tmp_path), judges=["clip", "aesthetic"], offload_scorers=True)
+    assert rehearse(pairs, DiffusionDPOConfig()).scorers == 428 * 4_000_000

@@ -58,19 +58,19 @@ def test_folders_saved_in_half_precision_load_as_a_mixture_and_every_part_gets_t
     given = {name: part for name, part in pipeline.components.items() if "tokenizer" in name or part is None}
     loaded = DiffusionPipeline.from_pretrained(tmp_path, **given)
     assert set.union(*map(dtypes, parts(loaded).values())) == {torch.float32, torch.bfloat16}
-    place(loaded, CPU, torch.bfloat16)
+    place(loaded, CPU, torch.bfloat16, CPU)
     assert all(dtypes(part) == {torch.bfloat16} for part in parts(loaded).values())
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_every_part_gets_the_precision_that_was_asked_for_whatever_it_was_in(pipeline, mixture):
     for dtype in (torch.float32, torch.bfloat16):
-        place(mix(pipeline, mixture), CPU, dtype)
+        place(mix(pipeline, mixture), CPU, dtype, CPU)
         assert all(dtypes(part) == {dtype} for part in parts(pipeline).values())
 
 
 def test_in_float16_only_what_overflows_stays_in_float32(pipeline):
-    place(mix(pipeline, (torch.bfloat16, torch.float32)), CPU, torch.float16)
+    place(mix(pipeline, (torch.bfloat16, torch.float32)), CPU, torch.float16, CPU)
     kept = {
         (part, ".wo." in name)
         for part, module in parts(pipeline).items()

@@ -1,6 +1,7 @@
 """A run that would go another way than its options say is refused before anything is loaded."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from fergi_reward.trainers import preflight
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.run import Run
-from fergi_reward.training_program import ScriptArguments, dtype_named, load_judges, load_reward
+from fergi_reward.training_program import ScriptArguments, load_judges, load_reward
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,14 +78,24 @@ def test_a_tracker_gets_the_model_the_reward_the_prompts_and_the_pictures(backpr
     assert "model: built in memory" in options and "prompts: 2 of SHA-256" in options
 
 
-def test_scorers_that_gradients_go_through_cannot_wait_on_the_cpu(monkeypatch):
+@pytest.mark.parametrize("program", ["reward_backprop", "diffusion_dpo"])
+def test_scorers_cannot_wait_on_the_cpu_where_there_are_none_but_those_of_a_gradient(monkeypatch, program):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(FergiRewardError, match="scorer_offload is on, but the gradient needs the scorers"):
-        runpy.run_path("training/reward_backprop.py")["main"](["--model", "no/such", "--scorer_offload", "True"])
+    with pytest.raises(FergiRewardError, match="offload_scorers is on, but there is no scorer to park"):
+        runpy.run_path(f"training/{program}.py")["main"](["--model", "no/such", "--offload_scorers", "True"])
+
+
+def test_a_parked_judge_is_known_and_scores_as_one_that_is_not():
+    plain = ScriptArguments(model="tiny", judges=["clip"], scorer_dtype="bfloat16")
+    judge, parked = (load_judges(script, None)["clip"] for script in (plain, replace(plain, offload_scorers=True)))
+    pixels, prompts = torch.rand(2, 3, 32, 32).requires_grad_(), ["a cat", "a dog"]
+    scores = parked(pixels, prompts)
+    assert torch.equal(scores, judge(pixels, prompts)) and not scores.requires_grad
+    assert parked.weights_digest() == judge.weights_digest()
 
 
 def test_reward_and_judges_are_loaded_in_the_dtype_of_scorers():
     script = ScriptArguments(model="tiny", scorers=["pickscore"], judges=["clip"], scorer_dtype="bfloat16")
-    reward = load_reward(script, dtype=dtype_named(script.scorer_dtype))
+    reward = load_reward(script)
     for scorer in (*reward.scorers, *load_judges(script, reward).values()):
         assert next(scorer.towers()[0].parameters()).dtype == torch.bfloat16
