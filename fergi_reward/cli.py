@@ -11,6 +11,7 @@ import click
 from fergi_reward.config_file import NAMES, read_config
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.interrupts import Interrupted, raised
+from fergi_reward.published import NAMES as PUBLISHED_NAMES
 from fergi_reward.terminal import for_terminal, one_line
 from fergi_reward.version import __version__
 
@@ -30,7 +31,7 @@ def say(text: object, *, err: bool = False) -> None:
 
 
 # Commands that go on where they were stopped; the others begin again.
-RESUMING = {"score", "best-of", "extract", "evaluate"}
+RESUMING = {"score", "best-of", "extract", "evaluate", "download"}
 
 
 class Command(click.Command):
@@ -547,12 +548,32 @@ def forget(ctx: click.Context, user: str, reactions: Path, calibrations: Path) -
 
 @main.command()
 def scorers() -> None:
-    """Print the scorers: names, licenses, checkpoints and pinned revisions."""
+    """Print the scorers: names, licenses, checkpoints, pinned revisions, all files and sizes."""
     from tabulate import tabulate
 
     from fergi_reward.scorers.registry import scorer_table
 
     say(tabulate(scorer_table(), headers="keys", tablefmt="github"))
+
+
+@main.command(epilog=f"NAME is one of: {', '.join(PUBLISHED_NAMES)}.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--to",
+    type=PATH,
+    metavar="DIR",
+    help="Fill the folders DIR/NAME, which --checkpoint NAME=DIR/NAME and --model DIR/NAME take, also offline.  "
+    "[default: the hub's cache]",
+)
+def download(names: tuple[str, ...], to: Path | None) -> None:
+    """Get all files of scorers, base models and helpers, each checked; resumes where it was stopped.
+
+    Sizes, licenses and the free disk are printed before it starts.
+    """
+    from fergi_reward.published_fetch import fetch as run
+
+    run(names, to, say)
+    say("all files are there and right")
 
 
 @main.group()

@@ -20,6 +20,25 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, _blake2b).hexdigest()
 
 
+def published_digest(path: Path, like: str) -> str:
+    """The digest of a file by which its publisher knows it.
+
+    Args:
+        path: The file.
+        like: A digest of the kind that is asked for: SHA-256 (64 hexadecimal digits), or what git calls the file (40).
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        if len(like) == 64:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+
 def bytes_digest(content: bytes) -> str:
     """The `file_digest` of a file that holds these bytes."""
     return hashlib.blake2b(content, digest_size=32).hexdigest()

@@ -1,5 +1,7 @@
-"""Downloading one file; a broken download goes on where it stopped."""
+"""Downloading one file; a broken download resumes where it stopped, and a file that was to be another is refused."""
 
+import errno
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -8,9 +10,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fergi_reward.digests import published_digest
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.locks import owned
 
 CHUNK = 1 << 18
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_WHO_ARE_YOU = {401, 403}
 
 
 def cache_folder() -> Path:
@@ -18,36 +24,58 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "fergi_reward"
 
 
-def download(url: str, path: Path, what: str) -> None:
-    """Download into `<path>.part`, going on from what is there, and rename when it is whole.
+def unfinished(path: Path) -> Path:
+    """What is there of a file until it is whole."""
+    return path.with_name(path.name + ".part")
+
+
+def download(url: str, path: Path, what: str, *, digest: str | None = None, token: str | None = None) -> None:
+    """Download into `<path>.part`, resuming from what is there, and rename when it is whole and right.
 
     Args:
         url: Where the file is.
         path: The file to write; its folder is made when it is missing.
         what: What to call it in messages.
+        digest: What the file must have, see `published_digest`; by default it is not checked.
+        token: Says to the host of `url`, and to no other that it sends on to, who asks.
 
     Raises:
-        FergiRewardError: There is no way to it, or the connection ended early.
+        FergiRewardError: There is no way to it, the connection ended early, it is another file, there is no room for
+            it, or another process downloads it now.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        have = part.stat().st_size if part.exists() else 0
-    except OSError as error:
-        raise FergiRewardError(f"cannot write {path} ({error.strerror}): choose another place") from error
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            _copy(answer.read, part, have if answer.status == 206 else 0, answer.length, what)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # asked for what comes after the end: the part is whole already
+    part = unfinished(path)
+    with owned(path):
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            have = part.stat().st_size if part.exists() else 0
+        except OSError as error:
+            raise FergiRewardError(f"cannot write {path} ({error.strerror}): choose another place") from error
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+        if token:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                _copy(answer.read, part, have if answer.status == 206 else 0, answer.length, what)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:  # asked for what comes after the end: the part is whole already
+                raise _unreachable(error, url, path, what) from error
+        except (urllib.error.URLError, HTTPException, OSError) as error:
             raise _unreachable(error, url, path, what) from error
-    except (urllib.error.URLError, HTTPException, OSError) as error:
-        raise _unreachable(error, url, path, what) from error
-    part.replace(path)
+        if digest and (found := published_digest(part, digest)) != digest:
+            part.unlink()
+            raise FergiRewardError(
+                f"{what} came with the digest {found} and must have {digest}: run this again to download it anew"
+            )
+        part.replace(path)
 
 
 def _unreachable(error: Exception, url: str, path: Path, what: str) -> FergiRewardError:
+    if getattr(error, "errno", None) in _FULL:
+        return FergiRewardError(f"cannot write {path} ({os.strerror(errno.ENOSPC)}): make room and run this again")
+    if getattr(error, "code", None) in _WHO_ARE_YOU:
+        return FergiRewardError(
+            f"cannot download {what} ({error}): accept its license on its page, log in (hf auth login), run this again"
+        )
     return FergiRewardError(
         f"cannot download {what} ({getattr(error, 'reason', None) or error}): run this again to go on, or download "
         f"{url} elsewhere, put it at {path} and run this again"
@@ -67,3 +95,5 @@ def _copy(read: Callable[[int], bytes], part: Path, start: int, length: int | No
             bar.update(len(chunk))
         if total is not None and bar.n < total:
             raise OSError(f"the connection ended after {bar.n} of {total} bytes")
+        file.flush()
+        os.fsync(file.fileno())

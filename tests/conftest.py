@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from fergi_reward.interrupts import SIGNALS
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.simulated_fergi import write_simulated_fergi
 from tests.forked import Forked
+from tests.hub_server import HubServer, contents
 
 if TYPE_CHECKING:
     from fergi_reward.predictor.predictor import ReactionPredictor
@@ -153,6 +155,54 @@ def predictor_for() -> "Callable[..., ReactionPredictor]":
         return ReactionPredictor(record, heads.requires_grad_(False))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def published_toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    """Toys under the names of the published scorers and Stable Diffusion: repository -> file -> content."""
+    import torch
+    from transformers import CLIPImageProcessor
+
+    from fergi_reward import emoji, tiny
+
+    folder = tmp_path_factory.mktemp("published")
+    tiny.clip().model.save_pretrained(folder / "clip")
+    (folder / "head").mkdir()
+    head = {f"layers.{key}": value for key, value in tiny.aesthetic().head.state_dict().items()}
+    torch.save(head, folder / "head" / "aesthetic-model.pth")
+    pipeline = tiny.stable_diffusion()
+    pipeline.register_modules(feature_extractor=CLIPImageProcessor())
+    pipeline.save_pretrained(folder / "sd")
+    index = json.loads((folder / "sd" / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]  # which is not downloaded
+    (folder / "sd" / "model_index.json").write_text(json.dumps(index))
+    toys = {name: contents(place) for name, place in emoji.checkpoints().items()}
+    weights = toys["hps_v2"]["HPS_v2_compressed.pt"]
+    return {
+        "THUDM/ImageReward": {name: toys["image_reward"][name] for name in ("ImageReward.pt", "med_config.json")},
+        "google-bert/bert-base-uncased": {"vocab.txt": toys["image_reward"]["vocab.txt"]},
+        "yuvalkirstain/PickScore_v1": toys["pickscore"],
+        "xswu/HPSv2": {"HPS_v2_compressed.pt": weights, "HPS_v2.1_compressed.pt": weights},
+        "openai/clip-vit-large-patch14": contents(folder / "clip"),
+        "trl-lib/ddpo-aesthetic-predictor": contents(folder / "head"),
+        "stable-diffusion-v1-5/stable-diffusion-v1-5": contents(folder / "sd"),
+    }
+
+
+@pytest.fixture
+def hub(
+    published_toys: dict[str, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HubServer]:
+    """A hub on this machine that has the toys, and an empty cache for it."""
+    server = HubServer({repository: dict(files) for repository, files in published_toys.items()})
+    constants = "huggingface_hub.constants."
+    monkeypatch.setattr(f"{constants}ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(f"{constants}HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(f"{constants}HF_HUB_CACHE", str(tmp_path / "hub"))
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

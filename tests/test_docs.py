@@ -9,6 +9,7 @@ import ast
 import io
 import re
 import shlex
+import shutil
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -62,8 +63,8 @@ def test_links_and_files_that_are_named_exist(page):
 
 
 @pytest.fixture
-def readers_folder(tmp_path, monkeypatch, simulated, write_extracted, predictor_for):
-    """A folder with what readers bring: pictures, a manifest, ratings, reactions and a predictor."""
+def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predictor_for):
+    """A folder with what readers bring: pictures, a manifest, ratings, reactions and a predictor; and a hub."""
     monkeypatch.chdir(tmp_path)
     for scorer in (ImageRewardScorer, PickScorer, HPSv2Scorer):
         folder = emoji.checkpoints()["hps_v2" if scorer is HPSv2Scorer else scorer.name]
@@ -86,6 +87,9 @@ def readers_folder(tmp_path, monkeypatch, simulated, write_extracted, predictor_
     predictor_for(PickScorer.from_pretrained(emoji.checkpoints()["pickscore"]), au_source="fergi-ir50").save(
         "predictor"
     )
+    # What the toys have beside the files of the scorers whose names they bear: sizes and a tokenizer.
+    for name, folder in emoji.checkpoints().items():
+        shutil.copytree(folder, Path("models", name), ignore=shutil.ignore_patterns("*.pt", "*.safetensors"))
     yield tmp_path
     AcceleratorState._reset_state(reset_partial_state=True)
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from fergi_reward.published import AESTHETIC, CLIP
 from fergi_reward.scorers.base import Option
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip import (
     CLIPImageScorer,
-    CLIPScorer,
     config_record,
     number_positions,
     without_positions,
@@ -28,8 +28,8 @@ from fergi_reward.scorers.image_reward import linear_head
 if TYPE_CHECKING:
     from transformers import CLIPVisionConfig
 
-_FILES = f"aesthetic-model.pth of trl-lib/ddpo-aesthetic-predictor, and {CLIPScorer.files}"
-_CLIP = Checkpoint(CLIPScorer.default_checkpoint, CLIPScorer.revision, needs=f"aesthetic needs {_FILES}")
+_FILES = f"{AESTHETIC}, and {CLIP}"
+_CLIP = Checkpoint(CLIP.name, CLIP.revision, needs=f"aesthetic needs {_FILES}")
 
 
 class AestheticScorer(CLIPImageScorer):
@@ -43,10 +43,10 @@ class AestheticScorer(CLIPImageScorer):
     """
 
     name = "aesthetic"
-    license = "Apache-2.0"
+    license = AESTHETIC.license
     files = _FILES
-    default_checkpoint = "trl-lib/ddpo-aesthetic-predictor"
-    revision = "cf4bd10345610935a80a5d3be9a3133c50f121e4"
+    default_checkpoint = AESTHETIC.name
+    revision = AESTHETIC.revision
 
     def __init__(self, config: "CLIPVisionConfig") -> None:
         from transformers import CLIPVisionModelWithProjection

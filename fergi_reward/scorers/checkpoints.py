@@ -1,11 +1,9 @@
 """Checkpoints: a folder or the hub -> weights, without executing what is in them, and complete or not at all."""
 
-import logging
 import os
 import pickle
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from fergi_reward import json_files
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.hub import hub_errors, why_no_hub, without_warnings
 from fergi_reward.tensor_files import read_tensors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -73,12 +72,12 @@ class Checkpoint:
         from huggingface_hub import hf_hub_download
 
         try:
-            with _without_warnings():
+            with without_warnings():
                 return Path(hf_hub_download(str(self.place), name, revision=self.revision))
-        except (OSError, ValueError) as error:  # every error of the hub is one of the two
+        except hub_errors() as error:
             looked = ", ".join(dict.fromkeys(str(other.place) for other in self.others))
             raise FergiRewardError(
-                f"cannot get {name} of {self.place} from the hub ({_why_no_hub(error)})"
+                f"cannot get {name} of {self.place} from the hub ({why_no_hub(error)})"
                 f"{f', nor is it on this machine under {looked}' if looked else ''}: connect to it once, or name a "
                 f"folder that holds the files as the checkpoint; {self.needs}"
             ) from error
@@ -164,28 +163,6 @@ def _check_fit(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], se
     if any(problems.values()):
         found = "; ".join(f"{kind}: {_shortened(names)}" for kind, names in problems.items() if names)
         raise FergiRewardError(f"{sentence} ({found}): is it another?")
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """The hub's library warns at each of its tries; what counts is how the last one ended."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _why_no_hub(error: Exception) -> str:
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    unreachable = isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None
-    return str(error.__cause__ if unreachable else error).strip().partition("\n")[0].rstrip(".")
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:

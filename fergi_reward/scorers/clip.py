@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
 from fergi_reward.images import Picture, normalize, picture_list, resize_and_crop, resize_and_crop_picture, to_pixels
+from fergi_reward.published import CLIP
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import openai_tokenizer, openai_tokens
@@ -53,10 +54,10 @@ class CLIPScorer(CLIPImageScorer):
     """
 
     name = "clip"
-    license = "MIT"
-    files = "config.json and model.safetensors of openai/clip-vit-large-patch14"
-    default_checkpoint = "openai/clip-vit-large-patch14"
-    revision = "32bd64288804d66eefd0ccbe215aa642df71cc41"
+    license = CLIP.license
+    files = str(CLIP)
+    default_checkpoint = CLIP.name
+    revision = CLIP.revision
 
     def __init__(self, config: "CLIPConfig") -> None:
         from transformers import CLIPModel

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize as unit_length
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import long_side_to, normalize, pad_to_square, resize, to_pixels
+from fergi_reward.published import HPS_V2
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import openai_tokens
@@ -41,10 +42,10 @@ class HPSv2Scorer(Scorer):
     """
 
     name = "hps_v2"
-    license = "Apache-2.0"
-    files = "HPS_v2_compressed.pt (hps_v2) or HPS_v2.1_compressed.pt (hps_v2.1) of xswu/HPSv2"
-    default_checkpoint = "xswu/HPSv2"
-    revision = "697403c78157020a1ae59d23f111aa58ced35b0a"
+    license = HPS_V2.license
+    files = f"{_VERSIONS['v2.0'][1]} (hps_v2) or {_VERSIONS['v2.1'][1]} (hps_v2.1) of {HPS_V2.name}"
+    default_checkpoint = HPS_V2.name
+    revision = HPS_V2.revision
 
     def __init__(self, config: Mapping[str, Any], *, version: str = "v2.0", antialias: bool = True) -> None:
         from open_clip.model import CLIP

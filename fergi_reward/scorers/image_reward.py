@@ -16,6 +16,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
+from fergi_reward.published import BERT, IMAGE_REWARD
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.tokens import cut, padded
@@ -29,11 +30,11 @@ MAX_TOKENS = 35
 SCORE_MEAN, SCORE_STD = 0.16717362830052426, 1.0333394966054072
 # Where the original package keeps its checkpoint; it leaves the vocabulary to transformers, under BERT's older name.
 _ORIGINAL = Checkpoint("~/.cache/ImageReward")
-_FILES = "ImageReward.pt and med_config.json of THUDM/ImageReward, and vocab.txt of google-bert/bert-base-uncased"
+_FILES = f"{IMAGE_REWARD}, and {BERT}"
 _TOKENIZER = Checkpoint(
-    "google-bert/bert-base-uncased",
-    "86b5e0934494bd15c9632b12f734a8a67f723594",
-    (Checkpoint("google-bert/bert-base-uncased"), Checkpoint("bert-base-uncased"), _ORIGINAL),
+    BERT.name,
+    BERT.revision,
+    (Checkpoint(BERT.name), Checkpoint("bert-base-uncased"), _ORIGINAL),
     f"image_reward needs {_FILES}",
 )
 
@@ -89,9 +90,9 @@ class ImageRewardScorer(Scorer):
     """
 
     name = "image_reward"
-    license = "Apache-2.0"
-    default_checkpoint = "THUDM/ImageReward"
-    revision = "5736be03b2652728fb87788c9797b0570450ab72"
+    license = IMAGE_REWARD.license
+    default_checkpoint = IMAGE_REWARD.name
+    revision = IMAGE_REWARD.revision
     files = _FILES
     # The repository has moved to another owner.
     other_places = (Checkpoint("zai-org/ImageReward", revision), Checkpoint("zai-org/ImageReward"), _ORIGINAL)

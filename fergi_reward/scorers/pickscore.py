@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
+from fergi_reward.published import PICKSCORE
 from fergi_reward.scorers.base import Option
 from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.clip import CLIPScorer
@@ -29,10 +30,10 @@ class PickScorer(CLIPScorer):
     """
 
     name = "pickscore"
-    license = "none stated (its code: MIT)"
-    files = "config.json and model.safetensors of yuvalkirstain/PickScore_v1"
-    default_checkpoint = "yuvalkirstain/PickScore_v1"
-    revision = "a4e4367c6dfa7288a00c550414478f865b875800"
+    license = PICKSCORE.license
+    files = str(PICKSCORE)
+    default_checkpoint = PICKSCORE.name
+    revision = PICKSCORE.revision
 
     def __init__(self, config: "CLIPConfig", tokenizer: "CLIPTokenizer | None" = None) -> None:
         super().__init__(config)

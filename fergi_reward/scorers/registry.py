@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.published import SCORERS, shown_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -55,15 +56,19 @@ def term_name(name: str) -> str:
 
 
 def scorer_table() -> list[dict[str, str]]:
-    """A row for each name that `load_scorer` knows: name, term, license, checkpoint, pinned revision, files."""
+    """A row for each name that `load_scorer` knows: name, term, license, checkpoint, pinned revision, files, size.
+
+    Licenses and files are those of all repositories that the scorer needs, the sizes about right.
+    """
     return [
         {
             "name": name,
             "term": entry.term,
-            "license": _class(entry).license,
-            "checkpoint": _class(entry).default_checkpoint,
-            "revision": _class(entry).revision,
-            "files": _class(entry).files,
+            "license": "; ".join(dict.fromkeys(repository.license for repository in SCORERS[name])),
+            "checkpoint": SCORERS[name][0].name,
+            "revision": SCORERS[name][0].revision,
+            "files": ", and ".join(map(str, SCORERS[name])),
+            "size": shown_bytes(sum(size for repository in SCORERS[name] for size in repository.files.values())),
         }
         for name, entry in _SCORERS.items()
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.hub import hub_errors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -45,7 +46,7 @@ class Place:
 
         try:
             return Path(hf_hub_download(self.name, name, repo_type="dataset"))
-        except (OSError, ValueError) as error:  # every error of the hub is one of the two
+        except hub_errors() as error:
             raise unreachable(self.name, error) from error
 
     def unpacked(self, archive: str) -> Path:

@@ -7,7 +7,9 @@ from fergi_reward.download import cache_folder, download
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.ordinary_files import read_bytes
 
-URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+FILE = "face_landmarker.task"
+URL = f"https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/{FILE}"
+BYTES = 3_758_596
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MAX_BYTES = 1 << 24
 
@@ -21,9 +23,9 @@ def landmarker_model(given: Path | str | None = None) -> Path:
     Raises:
         FergiRewardError: It is missing and cannot be downloaded, or is another file.
     """
-    path = Path(given) if given else cache_folder() / "face_landmarker.task"
+    path = Path(given) if given else cache_folder() / FILE
     if given is None and not path.exists():
-        download(URL, path, "the face landmarker")
+        download(URL, path, "the face landmarker", digest=SHA256)
     try:
         found = hashlib.sha256(read_bytes(path, MAX_BYTES)).hexdigest()
     except OSError as error:
