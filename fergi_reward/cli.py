@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,7 +40,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command."""
-        files = {name: path for name, path in ctx.params.items() if isinstance(path, Path) and path.is_file()}
+        read = ctx.params | {"config": ctx.meta.get("config")}
+        files = {name: path for name, path in read.items() if isinstance(path, Path) and path.is_file()}
         out = files.pop("out", None)
         for option in self.params:
             if out and option.name in files and out.samefile(files[option.name]):
@@ -54,6 +56,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command; its --config is read in here too."""
+        # Pillow's, of half its limit: which pictures are too large is said of each.
+        warnings.filterwarnings("ignore", "Image size .* exceeds limit")
         try:
             with raised():
                 return super().invoke(ctx)

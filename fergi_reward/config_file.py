@@ -42,6 +42,7 @@ def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> No
     defaults = {
         str(options[name].name): _as_text(value, options[name]) for name, value in settings.items() if value is not None
     }
+    ctx.meta["config"] = path
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 

@@ -2,15 +2,13 @@
 
 import io
 import os
-import struct
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
-from PIL.ImageFile import ImageFile
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.ordinary_files import opened
@@ -71,10 +69,11 @@ def decoded(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
         name: What to call it in messages.
 
     Raises:
-        FergiRewardError: No such file, no ordinary file, none of `FORMATS`, too large, or damaged.
+        FergiRewardError: No such file, no ordinary file, none of `FORMATS`, too large (Pillow's own limit holds too,
+            as the program has set it, and Pillow warns from half of it on), or damaged.
     """
     try:
-        with _opened(source) as file, _inner_limit(file), _image(file) as image, _turn(image):
+        with _opened(source) as file, _inner_limit(file), Image.open(file, formats=_formats()) as image, _turn(image):
             return image.copy()
     except FergiRewardError:
         raise
@@ -112,26 +111,9 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
 
 
-def _image(file: BinaryIO) -> ImageFile:
-    """As `Image.open`, which warns of large pictures as it reads their headers: `_turn` refuses those.
-
-    The readers of TIFF and GIF warn themselves. To hide that would hide it from the program that this runs in, too.
-    """
-    start = file.read(16)
-    for name in _formats():
-        read, accepts = Image.OPEN[name]
-        # That is how the readers of formats say that a file is of another one.
-        with suppress(SyntaxError, IndexError, TypeError, struct.error):
-            accepted = accepts is None or accepts(start)
-            if accepted and not isinstance(accepted, str):  # a text says what this Pillow lacks
-                file.seek(0)
-                return read(file, "")
-    raise UnidentifiedImageError
-
-
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow tells apart: an MPO begins as a JPEG."""
+    """Those of `FORMATS` that this Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

@@ -87,12 +87,14 @@ def test_one_thing_has_one_name_and_one_default_in_all_commands():
         ("score --images . --prompts link.csv --out a.csv", "--prompts"),
         ("calibrate --data . --ratings a.csv --out ./a.csv", "--ratings"),
         ("annotate --data . --calibration shipped --images a.csv --out a.csv", "--images"),
+        ("score --config a.yaml --images a.csv --out a.yaml", "--config"),
     ],
 )
 def test_no_command_writes_over_a_file_that_it_reads(tmp_path, monkeypatch, command, option):
     monkeypatch.chdir(tmp_path)
     Path("a.csv").write_text("image,prompt\n0.png,a cat\n")
     Path("link.csv").symlink_to("a.csv")
+    Path("a.yaml").write_text("scorers: clip\n")
     assert f"is the file of {option}, which is read: choose another" in mistake(run(*command.split()))
     assert Path("a.csv").read_text() == "image,prompt\n0.png,a cat\n"
 

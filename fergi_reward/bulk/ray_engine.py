@@ -204,7 +204,7 @@ def _pool() -> _Pool:
     threads, cpus = torch.get_num_threads(), [int(node.get("CPU", 0)) for node in nodes]
     if threads > max(cpus):
         raise FergiRewardError(
-            f"a worker computes with {threads} threads and no node of the Ray cluster has more than {max(cpus)} CPUs: "
+            f"a worker computes with {threads} threads and the largest node of the Ray cluster has {max(cpus)} CPUs: "
             "set OMP_NUM_THREADS to fewer, or add nodes"
         )
     return _Pool(sum(cpu // threads for cpu in cpus), gpus=0, cpus=threads)

@@ -4,7 +4,6 @@ A scorer file supplies five steps (`preprocess`, `transform`, `encode_images`, `
 the batching and the work saved on repeated images and prompts are here, once.
 """
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fergi_reward.digests import record_digest, tensors_digest
+from fergi_reward.digests import bytes_digest, record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list
 from fergi_reward.scorers.checkpoints import Checkpoint
@@ -263,8 +262,9 @@ def _tokenizer_record(tokenizer: Any) -> dict[str, Any] | None:  # noqa: ANN401
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
-    record = json.loads(backend.to_str())
-    return {name: value for name, value in record.items() if name not in ("padding", "truncation")}
+    parts = (backend.model, backend.normalizer, backend.pre_tokenizer, backend.post_processor)
+    added = {number: repr(token) for number, token in backend.get_added_tokens_decoder().items()}
+    return {"added": added, "parts": [bytes_digest(part.__getstate__()) for part in parts if part is not None]}
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from fergi_reward.images import long_side_to, normalize, pad_to_square, resize, 
 from fergi_reward.published import HPS_V2
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
-from fergi_reward.scorers.clip_tokenizer import openai_tokens
+from fergi_reward.scorers.clip_tokenizer import open_clip_tokenizer, openai_tokens
 
 # Version -> the term's name, the file on the hub. A calibration of v2.0 must never meet scores of v2.1, whose scale is
 # another: so they are two terms. FERGI's column hps_v2 holds v2.0.
@@ -49,7 +49,6 @@ class HPSv2Scorer(Scorer):
 
     def __init__(self, config: Mapping[str, Any], *, version: str = "v2.0", antialias: bool = True) -> None:
         from open_clip.model import CLIP
-        from open_clip.tokenizer import SimpleTokenizer
 
         super().__init__()
         self.name, self._file = _version(version)
@@ -57,7 +56,7 @@ class HPSv2Scorer(Scorer):
         self.sizes = config
         self.size: int = config["vision_cfg"]["image_size"]
         self.length: int = config["text_cfg"]["context_length"]
-        self.tokenizer = SimpleTokenizer()
+        self.tokenizer = open_clip_tokenizer()
         model: Any = CLIP(**{**config, **{tower: config[tower] | _BLOCKS for tower in ("vision_cfg", "text_cfg")}})
         # The projections leave their towers: they stay in float32 when the towers do not.
         self.image_projection, model.visual.proj = model.visual.proj, None

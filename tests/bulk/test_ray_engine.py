@@ -191,7 +191,7 @@ def test_more_threads_than_any_node_has_cpus(cluster, within):
     result = CliRunner().invoke(main, arguments("threads.csv", "ray"))
     torch.set_num_threads(1)
     assert result.exit_code == 2, result.output
-    assert "computes with 3 threads and no node of the Ray cluster has more than 1 CPUs" in result.stderr
+    assert "computes with 3 threads and the largest node of the Ray cluster has 1 CPUs" in result.stderr
 
 
 def test_nodes_without_the_package(cluster, tmp_path, monkeypatch):

@@ -1,12 +1,15 @@
 """`fergi-reward score` on the small reference checkpoints and pictures."""
 
 import csv
+from math import prod
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from fergi_reward.cli import main
+from fergi_reward.images import open_picture
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
 
@@ -68,7 +71,9 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     assert table["pickscore"].tolist() == pytest.approx(expected.terms["pickscore"].tolist(), abs=5e-5)
 
 
-def test_a_folder_with_one_prompt_for_all(reference, options, tmp_path):
+def test_a_folder_with_one_prompt_for_all_and_no_word_of_large_pictures(reference, options, tmp_path, monkeypatch):
+    largest = max(prod(open_picture(path).size) for path in (reference / "images").iterdir())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", largest - 1)  # it would warn of the largest
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red cat\n")
     out = tmp_path / "scores.csv"

@@ -55,17 +55,16 @@ def test_counts_of_each_participant_by_a_plain_reading(outcome):
         if rows["rank"][first] > rows["rank"][second]
     ]
     better, worse = np.array(pairs).T
-    decay = {}
-    for user in np.unique(users):
-        gains = {}
-        for k in np.arange(1, 22) / 10:
-            difference = (np.exp(-k * au4) - 1)[better] - (np.exp(-k * au4) - 1)[worse]
-            for threshold in np.arange(51) / 50:
-                chosen = (users[better] != user) & (np.abs(difference) > threshold)
-                gains[k, threshold] = (difference[chosen] > 0).sum() - 2 * (difference[chosen] <= 0).sum()
-        decay[user] = max(gains, key=gains.get)[0]
+    everybody, gains = np.unique(users), {}
+    own = (users[better][:, None] == everybody).astype(float)
+    for k in np.arange(1, 22) / 10:
+        difference = (np.exp(-k * au4) - 1)[better] - (np.exp(-k * au4) - 1)[worse]
+        for threshold in np.arange(51) / 50:
+            points = (np.abs(difference) > threshold) * np.where(difference > 0, 1, -2)
+            gains[k, threshold] = points.sum() - points @ own  # of all pairs but those of each participant
+    decay = {user: max(gains, key=lambda key: gains[key][place])[0] for place, user in enumerate(everybody)}
     valences = np.exp(-np.array([decay[user] for user in users]) * au4) - 1
-    for user in np.unique(users):
+    for user in everybody:
         others, training = users != user, users[better] != user
         z = (scores - scores[others].mean(0)) / scores[others].std(0, ddof=1)
         weights = max(grid.weight_grid(), key=lambda w: ((z @ w)[better] > (z @ w)[worse])[training].sum())

@@ -101,7 +101,7 @@ def test_a_run_resumed_is_bitwise_the_run_that_was_not(flow_trainer_of, tmp_path
     options = {**NFT, "nft_old_decay": 0.5}
 
     def run(**more):
-        trainer = flow_trainer_of(train_num_inner_epochs=2, **options, **more)
+        trainer = flow_trainer_of(train_num_inner_epochs=2, train_batch_size=8, **options, **more)
         trainer.train()
         return trainer
 
