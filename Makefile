@@ -12,7 +12,7 @@ endif
 # Idle threads that spin cost more than they bring on small machines.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint parity install clean
+.PHONY: demo test lint parity wheelhouse install clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python training/demo.py
@@ -57,6 +57,24 @@ parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
 	.parity/$*/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
+# Wheels for a machine without a network (docs/OFFLINE.md): what one with torch, transformers, accelerate, peft and the like
+# lacks. tensorboardX stands for tensorboard, which with grpcio is 13 MB. FULL=1 has everything, torch included.
+PYTHON_VERSION ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+PLATFORMS := $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64)
+LACKING := certifi charset-normalizer datasets diffusers dill execnet ftfy importlib-metadata lazy-importer multiprocess \
+	open-clip-torch protobuf pytest-xdist regex requests tensorboardX trl urllib3 wcwidth xxhash zipp
+OWN = build/wheel/*.whl
+EVERYTHING = "$$(echo $(OWN))[train,test]"
+
+wheelhouse:
+	rm -rf wheelhouse build/wheel
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m pip download --quiet --dest wheelhouse --constraint constraints.txt --only-binary=:all: $(PLATFORMS) \
+		--python-version $(PYTHON_VERSION) --implementation cp $(if $(FULL),$(EVERYTHING),--no-deps $(OWN) $(LACKING))
+	@wc -c wheelhouse/*.whl | awk '{ printf "%9.2f MB  %s\n", $$1 / 1e6, $$2 } \
+		$$2 == "total" && $$1 > 40e6 && "$(FULL)" == "" { print "more than 40 MB: see LACKING in the Makefile"; wrong = 1 } \
+		END { exit wrong }'
+
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -68,4 +86,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .parity demo_out runs build dist
+	rm -rf $(VENV) .parity demo_out runs build dist wheelhouse

@@ -48,7 +48,9 @@ PARSED = {
     "annotate --reactions": "FERGI: tests/annotation/test_run.py",
 }
 # Nothing of these is run here: what they install or make is what the tests run in.
-NOT_RUN = ("make demo", "make test", "pip install -e")
+NOT_RUN = ("make demo", "make test", "pip install -e", "python -m pytest", "pip install --no-index")
+# What asks a package index; tests/test_wheelhouse.py runs it without one.
+NOT_RUN += ("make wheelhouse",)
 # What a block is about that no reader has beside a camera.
 NEEDS_A_CAMERA = "backend.measure(camera())"
 
