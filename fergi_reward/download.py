@@ -29,13 +29,16 @@ def unfinished(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def download(url: str, path: Path, what: str, *, digest: str | None = None, token: str | None = None) -> None:
+def download(
+    url: str, path: Path, what: str, *, size: int | None = None, digest: str | None = None, token: str | None = None
+) -> None:
     """Download into `<path>.part`, resuming from what is there, and rename when it is whole and right.
 
     Args:
         url: Where the file is.
         path: The file to write; its folder is made when it is missing.
         what: What to call it in messages.
+        size: Bytes that the file must have: an answer that promises others is not read, and what is there stays.
         digest: What the file must have, see `published_digest`; by default it is not checked.
         token: Says to the host of `url`, and to no other that it sends on to, who asks.
 
@@ -46,19 +49,7 @@ def download(url: str, path: Path, what: str, *, digest: str | None = None, toke
     part = unfinished(path)
     with owned(path):
         try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            have = part.stat().st_size if part.exists() else 0
-        except OSError as error:
-            raise FergiRewardError(f"cannot write {path} ({error.strerror}): choose another place") from error
-        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                _copy(answer.read, part, have if answer.status == 206 else 0, answer.length, what)
-        except urllib.error.HTTPError as error:
-            if error.code != 416:  # asked for what comes after the end: the part is whole already
-                raise _unreachable(error, url, path, what) from error
+            _get(url, part, what, size, token)
         except (urllib.error.URLError, HTTPException, OSError) as error:
             raise _unreachable(error, url, path, what) from error
         if digest and (found := published_digest(part, digest)) != digest:
@@ -66,7 +57,28 @@ def download(url: str, path: Path, what: str, *, digest: str | None = None, toke
             raise FergiRewardError(
                 f"{what} came with the digest {found} and must have {digest}: run this again to download it anew"
             )
-        part.replace(path)
+        try:
+            part.replace(path)
+        except OSError as error:
+            raise FergiRewardError(f"cannot write {path} ({error.strerror}): choose another place") from error
+
+
+def _get(url: str, part: Path, what: str, size: int | None, token: str | None) -> None:
+    """Fill `part`, from where it ends on if the server can."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            start = have if answer.status == 206 else 0
+            promised = None if answer.length is None else start + answer.length
+            if size is not None and promised not in (None, size):
+                raise OSError(f"{promised} bytes are there and {size} must be")
+            _copy(answer.read, part, start, promised, what)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # asked for what comes after the end: the part is whole already
+            raise
 
 
 def _unreachable(error: Exception, url: str, path: Path, what: str) -> FergiRewardError:
@@ -82,9 +94,8 @@ def _unreachable(error: Exception, url: str, path: Path, what: str) -> FergiRewa
     )
 
 
-def _copy(read: Callable[[int], bytes], part: Path, start: int, length: int | None, what: str) -> None:
+def _copy(read: Callable[[int], bytes], part: Path, start: int, total: int | None, what: str) -> None:
     """Append to `part` from `start` on, with a progress bar; an answer that ends early is an error."""
-    total = None if length is None else start + length
     with (
         part.open("r+b" if start else "wb") as file,
         tqdm(total=total, initial=start, desc=what, unit="B", unit_scale=True) as bar,

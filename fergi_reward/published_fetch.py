@@ -58,7 +58,7 @@ class _File:
             url, token = self.source + self.path, None
             if self.repository:
                 url, token = hf_hub_url(self.source, self.path, revision=self._revision), get_token()
-            download(url, self.place, self._what, digest=self.digest, token=token)
+            download(url, self.place, self._what, size=self.size, digest=self.digest, token=token)
 
     @property
     def _what(self) -> str:

@@ -99,6 +99,16 @@ def test_a_broken_connection_resumes_in_a_folder(hub, tmp_path, stopped_after):
     assert (tmp_path / "pickscore" / WEIGHTS).read_bytes() == hub.files[PICKSCORE][WEIGHTS]
 
 
+def test_a_page_in_place_of_the_rest_of_a_file_leaves_what_is_there(hub, tmp_path):
+    hub.stop_after = 100_000
+    mistake(download("pickscore", "--to", tmp_path))
+    hub.sent[WEIGHTS] = b"<html>log in first</html>" * 5000  # of the WLAN of a hotel, say
+    assert "25000 bytes are there and 466818 must be" in mistake(download("pickscore", "--to", tmp_path))
+    hub.sent.clear()
+    complete("pickscore", "--to", tmp_path)
+    assert ranges_asked(hub)[-1] == "bytes=100000-"
+
+
 def test_what_is_right_stays_and_what_is_damaged_is_mended(hub, tmp_path):
     complete("pickscore", "--to", tmp_path)
     hub.asked.clear()
@@ -166,6 +176,17 @@ def test_without_a_network_the_sizes_that_are_known_are_printed_and_it_ends(tmp_
     assert result.stdout.count("about 3.94 GB") == 2 and "total about 7.89 GB" in result.stdout
 
 
+@pytest.mark.parametrize("in_the_way", ["pickscore", f"pickscore/{WEIGHTS}"])
+def test_what_is_in_the_way_is_named(hub, tmp_path, in_the_way):
+    (tmp_path / "pickscore").mkdir()
+    if in_the_way == "pickscore":
+        (tmp_path / "pickscore").rmdir()
+        (tmp_path / "pickscore").write_text("no folder")
+    else:
+        (tmp_path / in_the_way).mkdir()
+    assert f"cannot write {tmp_path / 'pickscore'}" in mistake(download("pickscore", "--to", tmp_path))
+
+
 def test_a_second_run_on_a_file_is_refused(hub, tmp_path):
     with owned(tmp_path / "pickscore" / WEIGHTS):
         assert "another run (process" in mistake(download("pickscore", "--to", tmp_path))
@@ -187,10 +208,11 @@ def test_the_face_landmarker_lies_where_extract_looks_for_it(hub, tmp_path, monk
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(landmarker_model, "URL", f"{hub.url}/media/pipe/resolve/1/{landmarker_model.FILE}")
     monkeypatch.setattr(landmarker_model, "SHA256", hashlib.sha256(model).hexdigest())
+    monkeypatch.setattr(landmarker_model, "BYTES", len(model))
     complete("face_landmarker")
     hub.files.clear()
     assert landmarker_model.landmarker_model().read_bytes() == model
-    hub.files["media/pipe"] = {landmarker_model.FILE: b"another model"}
+    hub.files["media/pipe"] = {landmarker_model.FILE: b"a model of paces"}
     assert "must have" in mistake(download("face_landmarker", "--to", tmp_path / "to"))
     assert not list(Path(tmp_path / "to").rglob("*.task*"))
 
