@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 WORKERS ?= auto
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations 10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 10
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

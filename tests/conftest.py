@@ -230,9 +230,17 @@ def rewriter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+STARTS_PROCESSES = {"forked", "two_processes", "cluster", "environment", "run"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the data, so that `-m "not fergi"` deselects it."""
+    """Mark what uses the data, so that `-m "not fergi"` deselects it, and begin with the files that take longest.
+
+    These start processes or train. With two workers the end comes when the last file does.
+    """
     for item in items:
         for name, fixture in (("reference", "reference"), ("fergi", "fergi"), ("pyfeat", "feat")):
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(name)
+    long = {item.path for item in items if STARTS_PROCESSES & {*getattr(item, "fixturenames", ())}}
+    items.sort(key=lambda item: (item.path not in long, "trainers" not in item.path.parts))

@@ -8,8 +8,10 @@ batches.
 import os
 import pickle
 import secrets
+import signal
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
@@ -223,7 +225,7 @@ def _cluster() -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     _check_address(os.environ.get("RAY_ADDRESS", "local"))
     try:
-        with _silent_stderr(), _kept_here() as options:
+        with _silent_stderr(), _kept_here() as options, sigterm_as_before():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise FergiRewardError(
@@ -233,7 +235,19 @@ def _cluster() -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with sigterm_as_before():
+            ray.shutdown()
+
+
+@contextmanager
+def sigterm_as_before() -> Iterator[None]:
+    """What SIGTERM does is the same after the block: ray.init has it raise SystemExit, and ray.shutdown end at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import csv
 import importlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from fergi_reward import emoji
-from fergi_reward.bulk.ray_engine import on_ray
+from fergi_reward.bulk.ray_engine import on_ray, sigterm_as_before
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
@@ -39,9 +40,10 @@ def one_thread():
 @pytest.fixture(scope="module")
 def cluster():
     """Its address; it has one worker, and was started somewhere else than where the commands are given."""
-    context = ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=100 * 2**20)
-    yield context.address_info["address"]
-    ray.shutdown()
+    with sigterm_as_before():
+        context = ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=100 * 2**20)
+        yield context.address_info["address"]
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +174,13 @@ def test_rays_client_is_refused(within, monkeypatch):
 
 
 def test_one_process_goes_on_for_ray(cluster, within, start):
-    before = killed_in_the_middle(start("one.csv", "ray", RAY_ADDRESS=cluster), within, "one.csv")
+    run = start("one.csv", "ray", RAY_ADDRESS=cluster)
+    wait_for_scores(run, within, "one.csv", more_than=20)
+    os.kill(run.processes[0].pid, signal.SIGTERM)
+    assert run.wait() == 143
+    assert "stopped by SIGTERM: run the same command again, it resumes" in run.stderr
+    before = journaled(within, "one.csv")
+    assert before < ROWS
     result = CliRunner().invoke(main, arguments("one.csv", "local"))
     assert f"{before}/{ROWS}" in result.stderr
     assert (within / "one.csv").read_bytes() == (within / "local.csv").read_bytes()
