@@ -14,7 +14,6 @@ from threading import Thread
 import numpy as np
 import psutil
 import pytest
-import ray
 import torch
 from click.testing import CliRunner
 from PIL import Image
@@ -24,6 +23,8 @@ from fergi_reward.bulk.ray_engine import on_ray, sigterm_as_before
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.cli import main
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
+
+ray = pytest.importorskip("ray", reason="Ray comes with the extra ray")
 
 ROWS = 240
 

@@ -20,6 +20,8 @@ from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.report.markdown import printed
+
+pytest.importorskip("matplotlib", reason="plots come with the extra report")
 from fergi_reward.report.page import page
 
 PROMPTS = ["a dog, /imagine a cat", *(f"prompt {number}" for number in range(1, 20))]

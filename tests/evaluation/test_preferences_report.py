@@ -18,6 +18,8 @@ from fergi_reward.evaluation.preferences_result import (
     ReliabilityBin,
 )
 from fergi_reward.report.markdown import markdown
+
+pytest.importorskip("matplotlib", reason="plots come with the extra report")
 from fergi_reward.report.page import page
 
 PROGRAM = "fergi-reward evaluate preferences"

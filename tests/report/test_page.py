@@ -5,8 +5,10 @@ from click.testing import CliRunner
 
 from fergi_reward import emoji
 from fergi_reward.cli import main
-from fergi_reward.report.page import page
 from fergi_reward.report.write import write_report
+
+pytest.importorskip("matplotlib", reason="plots come with the extra report")
+from fergi_reward.report.page import page
 
 CELLS = "[...document.querySelector('table').tBodies[0].rows].map(row => row.cells[0].textContent)"
 REPEATED = "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, at, all) => all.indexOf(id) !== at)"

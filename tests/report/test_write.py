@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.report.markdown import markdown, markdown_table
-from fergi_reward.report.plots import draw
 from fergi_reward.report.provenance import provenance, without_folders
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
-from fergi_reward.report.svg import svg
 from fergi_reward.report.write import write_report
+
+pytest.importorskip("matplotlib", reason="plots come with the extra report")
+from fergi_reward.report.plots import draw
+from fergi_reward.report.svg import svg
 
 
 @pytest.fixture(scope="module")
