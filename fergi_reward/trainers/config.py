@@ -67,7 +67,7 @@ class TrainerConfig(CheckedOptions):
     offload_encoders: bool = option(
         False, "Keep the text encoders on the CPU, and move them to the GPU only while they encode prompts."
     )
-    allow_tf32: bool = option(True, "Let NVIDIA GPUs multiply float32 matrices in TF32.")
+    allow_tf32: bool = option(True, "Let NVIDIA GPUs multiply and convolve float32 numbers in TF32.")
     save_freq: int = option(10, "Write a checkpoint every this many epochs, and one at the end.")
     num_checkpoint_limit: int = option(5, "Checkpoints to keep; the oldest are deleted.")
     resume_from: str | None = option(
@@ -115,6 +115,11 @@ class TrainerConfig(CheckedOptions):
     def allowed_changes(self) -> list[str]:
         """The parts that `allow_changes` names."""
         return [name.strip() for name in (self.allow_changes or "").split(",") if name.strip()]
+
+    @property
+    def uses_tf32(self) -> bool:
+        """Whether TF32 is allowed."""
+        return self.allow_tf32
 
     @property
     def picture_batch_size(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.losses import implicit_rewards, preference_loss
@@ -194,7 +195,8 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         generators = [generator(self.config.seed, "noise", number) for number in batch.numbers]
         steps = [self.noise_levels.random_step(drawn) for drawn in generators]
         noise = torch.stack([torch.randn(latent_shape(self.pipeline), generator=drawn) for drawn in generators])
-        return noise.repeat(2, 1, 1, 1).to(batch.latents), torch.tensor(steps * 2, device=batch.latents.device)
+        device = batch.latents.device
+        return to_device(noise, device).repeat(2, 1, 1, 1).to(batch.latents), to_device(torch.tensor(steps * 2), device)
 
     def _next_batch(self) -> Batch:
         """This process's share of the next pairs. All processes go past the same rows, and none twice.
@@ -202,10 +204,11 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         Raises:
             FergiRewardError: Damaged pictures, one after another.
         """
+        from accelerate.utils import gather_object
+
         found = list[tuple[int, FramedPair]]()
         for attempt in range(ATTEMPTS):
-            lacking = torch.tensor([self.config.train_batch_size - len(found)], device=self.accelerator.device)
-            shares = self.accelerator.gather(lacking).tolist()
+            shares = gather_object([self.config.train_batch_size - len(found)])
             if not any(shares):
                 return self._batch(found)
             if attempt:
@@ -234,7 +237,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
             conditioning=Conditioning.cat([conditioning, conditioning]).cut_from(
                 [picture.size for picture in pictures], [picture.corner for picture in pictures]
             ),
-            confidences=torch.tensor([self._confidence(pair) for pair in pairs], device=self.accelerator.device),
+            confidences=to_device(torch.tensor([self._confidence(pair) for pair in pairs]), self.accelerator.device),
             numbers=[number for number, _ in numbered],
         )
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from fergi_reward.devices import to_device
 from fergi_reward.parking import visiting
 from fergi_reward.trainers.pipelines import Conditioning, Pipeline, encode_prompts, text_encoders
 
@@ -32,7 +33,8 @@ class EncodedPrompts:
     def __call__(self, prompts: Sequence[str]) -> Conditioning:
         """The conditioning of B images on the device; prompts that are not kept are encoded for this call alone."""
         encoded = self._encoded(prompts)
-        return Conditioning.cat([encoded[prompt] for prompt in prompts]).map(lambda tensor: tensor.to(self._device))
+        rows = Conditioning.cat([encoded[prompt] for prompt in prompts])
+        return rows.map(lambda tensor: to_device(tensor, self._device))
 
     def awake(self) -> AbstractContextManager[None]:
         """The text encoders on the device, inside the block."""

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.advantages import group_advantages, optimality
 from fergi_reward.trainers.config import option
@@ -139,9 +140,10 @@ class FlowGRPOTrainer(PolicyGradientTrainer[FlowGRPOConfig]):
         return self._nft_loss(experience, rows, steps)
 
     def _nft_loss(self, experience: Experience, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        config, conditioning = self.config, experience.trajectory.conditioning[rows]
-        images = experience.trajectory.latents[rows, -1]
+        config = self.config
         keys = zip(experience.indices[rows].tolist(), steps.tolist(), strict=True)
+        rows, steps = (to_device(places, self.accelerator.device) for places in (rows, steps))
+        images, conditioning = experience.trajectory.latents[rows, -1], experience.trajectory.conditioning[rows]
         noise = noise_like(images, [generator(config.seed, "nft", experience.epoch, *key) for key in keys])
         latents = self.schedule.noised(images, noise, steps)
         # The old policy first: gradients need the parameters as they were in the forward pass.

@@ -70,6 +70,6 @@ class OnlineTrainer(Trainer[Config]):
             yield [prompts[index] for index in indices], generators
 
     def gathered(self, rewards: Rewards) -> Rewards:
-        """The rewards of all processes."""
-        terms = {name: self.accelerator.gather(term) for name, term in rewards.terms.items()}
-        return Rewards(self.accelerator.gather(rewards.total), terms)
+        """The rewards of all processes, on the CPU, where they are compared one by one."""
+        terms = {name: self.accelerator.gather(term).cpu() for name, term in rewards.terms.items()}
+        return Rewards(self.accelerator.gather(rewards.total).cpu(), terms)

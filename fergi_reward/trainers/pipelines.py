@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.precision import cast
 from fergi_reward.trainers.diffusion import DDIMSchedule, Schedule
@@ -50,7 +51,8 @@ class Conditioning:
         """The conditioning of pictures that had these sizes and lost these rows and columns, where the network asks."""
         if self.time_ids is None:
             return self
-        cut = self.time_ids.new_tensor([[*size, *corner] for size, corner in zip(sizes, corners, strict=True)])
+        rows = [[*size, *corner] for size, corner in zip(sizes, corners, strict=True)]
+        cut = to_device(torch.tensor(rows, dtype=self.time_ids.dtype), self.time_ids.device)
         return replace(self, time_ids=torch.cat([cut, self.time_ids[:, 4:]], dim=1))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
@@ -263,7 +265,7 @@ def encode_pictures(pipeline: Pipeline, pixels: Tensor) -> Tensor:
     The mean of what the VAE says, not a draw from it: its standard deviation is next to nothing.
     """
     vae = pipeline.vae
-    latents = vae.encode((pixels * 2 - 1).to(vae.device, vae.dtype)).latent_dist.mode()
+    latents = vae.encode(to_device(pixels * 2 - 1, vae.device).to(vae.dtype)).latent_dist.mode()
     latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
     return (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
 

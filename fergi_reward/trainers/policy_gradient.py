@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.diffusion import gaussian_kl, gaussian_log_prob
@@ -46,8 +47,13 @@ class PolicyGradientConfig(TrainerConfig):
         0.0, "Weight of the KL divergence from the model before training; above 0 it costs a third more work."
     )
     async_reward_computation: bool = option(
-        False, "Score a batch in a thread of its own while the next one is sampled."
+        False, "Score a batch in a thread of its own while the next one is sampled. TF32 is then off."
     )
+
+    @property
+    def uses_tf32(self) -> bool:
+        """Not beside a thread whose scorers turn it off while they score, for the whole process: bits would vary."""
+        return self.allow_tf32 and not self.async_reward_computation
 
     @property
     def samples_per_epoch(self) -> int:
@@ -145,11 +151,12 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
     def _sample(self, epoch: int) -> tuple[Experience, dict[str, float]]:
         """Sample this process's share of the epoch's images and judge them among those of all processes."""
         prompts, trajectories = self.epoch_prompts(epoch), list[Trajectory]()
+        random_steps = self.random_steps(epoch)
         self.keep_encoded(prompts)
         queue = RewardQueue(self.reward, self.config.async_reward_computation)
         with queue, self.progress("sampling", len(self.share), "image") as progress:
             for batch, generators in self.batches(epoch, prompts, self.config.sample_batch_size):
-                trajectories.append(self._denoise(batch, generators, self.random_steps(epoch)))
+                trajectories.append(self._denoise(batch, generators, random_steps))
                 with torch.no_grad():
                     pixels = decode(self.pipeline, trajectories[-1].latents[:, -1])
                 queue.put(pixels, batch)
@@ -157,8 +164,8 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
             gathered = self.gathered(queue.rewards())
         most = self.config.train_adv_clip_max
         advantages = self.advantages(prompts, gathered.total).clamp(-most, most)[self.share.start : self.share.stop]
-        indices = torch.tensor(self.share)
-        return Experience(Trajectory.cat(trajectories), advantages, indices, epoch), reward_metrics(gathered)
+        mine, indices = to_device(advantages, self.accelerator.device), torch.tensor(self.share)
+        return Experience(Trajectory.cat(trajectories), mine, indices, epoch), reward_metrics(gathered)
 
     def _denoise(self, prompts: list[str], generators: list[torch.Generator], random_steps: list[int]) -> Trajectory:
         return sample_trajectory(
@@ -189,11 +196,11 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
 
     def _step_order(self, epoch: int, inner_epoch: int, indices: Tensor) -> Tensor:
         """Which steps each image is trained on, in which order (N, S): its own, so that a batch mixes noise levels."""
-        trained = torch.tensor(self.trained_steps(epoch), device=self.accelerator.device)
+        trained = torch.tensor(self.trained_steps(epoch))
         count = max(1, int(len(trained) * self.config.train_timestep_fraction))
         generators = [generator(self.config.seed, "steps", epoch, inner_epoch, index) for index in indices.tolist()]
         orders = [torch.randperm(len(trained), generator=drawn)[:count] for drawn in generators]
-        return trained[torch.stack(orders).to(trained.device)]
+        return trained[torch.stack(orders)]
 
     def _update(self, experience: Experience, rows: Tensor, steps: Tensor) -> dict[str, Tensor]:
         """One optimiser step from all steps of the images in `rows`; returns its figures."""
@@ -207,8 +214,12 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
         return mean_of(figures) | {"grad_norm": self.optimisation.step()}
 
     def loss(self, experience: Experience, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """PPO's loss, and the KL's, of one step of each image in `rows`, `steps[b]` of the b-th; and figures to log."""
+        """PPO's loss, and the KL's, of one step of each image in `rows`, `steps[b]` of the b-th; and figures to log.
+
+        Both are on the CPU: to read them there does not wait for a GPU.
+        """
         trajectory, config = experience.trajectory, self.config
+        rows, steps = (to_device(places, self.accelerator.device) for places in (rows, steps))
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         conditioning = trajectory.conditioning[rows]
         mean, std = self._step(latents, steps, conditioning)

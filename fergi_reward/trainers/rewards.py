@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.trainers.side_stream import SideWork
 
 # Letters of an answer that is no reward, in a sentence.
 LONGEST_SHOWN = 100
@@ -81,8 +82,8 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
 class RewardQueue:
     """Scores batches one after the other, in a thread of its own if so asked: the next is sampled meanwhile.
 
-    At most one batch waits, so that memory does not grow. In a thread it pays where the reward leaves the sampling
-    device alone: on another device, on a server, or on the CPU.
+    At most one batch waits, so that memory does not grow. On the GPU that samples, the thread has a stream of its own:
+    what the sampling leaves idle is used, and no more.
 
     Args:
         reward: What scores.
@@ -93,7 +94,8 @@ class RewardQueue:
         self._reward = reward
         self._pool = ThreadPoolExecutor(max_workers=1) if background else None
         self._scored: list[Rewards] = []
-        self._pending: Future[Rewards] | None = None
+        # The pixels stay until their stream has waited for the scoring.
+        self._pending: tuple[Future[Rewards], SideWork, Tensor] | None = None
 
     def __enter__(self) -> Self:
         """Use the queue; its thread ends with the block."""
@@ -110,7 +112,8 @@ class RewardQueue:
             self._scored.append(self._evaluate(pixels, prompts))
             return
         self._wait()
-        self._pending = self._pool.submit(self._evaluate, pixels, prompts)
+        work = SideWork(pixels.device)
+        self._pending = self._pool.submit(self._evaluate_aside, work, pixels, prompts), work, pixels
 
     def rewards(self) -> Rewards:
         """Of all batches, in the order in which they were put."""
@@ -119,8 +122,14 @@ class RewardQueue:
 
     def _wait(self) -> None:
         if self._pending:
-            self._scored.append(self._pending.result())
+            scored, work, _ = self._pending
+            self._scored.append(scored.result())
+            work.join()
             self._pending = None
+
+    def _evaluate_aside(self, work: SideWork, pixels: Tensor, prompts: list[str]) -> Rewards:
+        with work.running():
+            return self._evaluate(pixels, prompts)
 
     # Whether gradients are on is a thread's own setting.
     @torch.no_grad()

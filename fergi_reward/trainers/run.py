@@ -71,7 +71,7 @@ class Run:
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
         _check_processes(self.accelerator.num_processes)
-        torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.uses_tf32
 
     @property
     def weight_dtype(self) -> torch.dtype:

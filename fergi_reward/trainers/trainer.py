@@ -187,7 +187,7 @@ class Trainer(ABC, Generic[Config]):
     def means(self, figures: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         """The mean of scalars by name, over the batches and the processes."""
         means = self.accelerator.reduce(mean_of(figures), reduction="mean")
-        return {name: mean.item() for name, mean in means.items()}
+        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
 
     def progress(self, phase: str, total: int, unit: str) -> tqdm:
         """A bar, on the main process only."""

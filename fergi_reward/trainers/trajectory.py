@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from fergi_reward.devices import to_device
 from fergi_reward.trainers.diffusion import Schedule, gaussian_log_prob
 from fergi_reward.trainers.pipelines import (
     Conditioning,
@@ -168,11 +169,15 @@ def starting_noise(
 ) -> Tensor:
     """Noise (B, C, H, W) to start from, float32 at least, where the prompts are."""
     embeds = conditioning.prompt_embeds
-    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-    return noise.to(embeds.device, torch.promote_types(embeds.dtype, torch.float32))
+    noise = _drawn(shape, generators, embeds.device)
+    return noise.to(torch.promote_types(embeds.dtype, torch.float32))
 
 
 def noise_like(latents: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Noise of the form of `latents` (B, C, H, W), row b from the b-th generator."""
-    noise = torch.stack([torch.randn(latents.shape[1:], generator=generator) for generator in generators])
-    return noise.to(latents)
+    return _drawn(latents.shape[1:], generators, latents.device).to(latents.dtype)
+
+
+def _drawn(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
+    """Noise (B, *shape), drawn on the CPU so that it is the same for every device."""
+    return to_device(torch.stack([torch.randn(shape, generator=generator) for generator in generators]), device)

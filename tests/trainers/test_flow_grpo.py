@@ -68,7 +68,7 @@ def test_the_first_update_is_on_policy_and_training_moves_all_steps_with_noise(f
     assert experience.trajectory.log_probs[:, others].isnan().all()
     assert set(trainer._step_order(0, 0, experience.indices).flatten().tolist()) == set(random)
     metrics = trainer.epoch(0)
-    assert metrics["approx_kl"] < 1e-10
+    assert metrics["approx_kl"] == 0
     assert metrics["grad_norm"] > 0
 
 
