@@ -9,7 +9,9 @@ original packages do, pixels by the differentiable functions here.
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +31,8 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MAX_ASPECT_RATIO = 256
 # One step of bfloat16 above 1, two of 8 bits: so far outside of [0, 1] half precision may round.
 _ROUNDING = 2**-7
+# What `checked_once` has checked, in this thread, and how often it had been written to.
+_CHECKED: ContextVar[tuple[Tensor, int] | None] = ContextVar("checked", default=None)
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
@@ -104,13 +108,37 @@ def checked_pixels(pixels: Tensor) -> Tensor:
     if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.numel() == 0:
         raise FergiRewardError(f"pixels must have the shape (batch, 3, height, width), got {tuple(pixels.shape)}")
     _check_size(pixels.shape[2], pixels.shape[3], "the pixel tensor")
-    low, high = (value.item() for value in pixels.detach().aminmax())
+    if _known_to_be_checked(pixels):
+        return pixels
+    low, high = torch.stack(pixels.detach().aminmax()).tolist()  # a GPU is waited for once
     if math.isnan(low):
         raise FergiRewardError("pixels must be finite, got NaN: look at the model or the VAE that made them")
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise FergiRewardError(f"pixels must lie in [0, 1], got {low:.9g} to {high:.9g}: rescale or clamp them first")
     # clamp() alone would take the gradient of pixels at 0 and 1, too.
     return pixels if low >= 0 and high <= 1 else torch.where((pixels < 0) | (pixels > 1), pixels.clamp(0, 1), pixels)
+
+
+@contextmanager
+def checked_once(pixels: Tensor) -> Iterator[Tensor]:
+    """The checked pixels, which inside the block `checked_pixels` takes as they are: a GPU is waited for once.
+
+    What is written to meanwhile is checked again, and so are tensors of inference mode, of which nobody knows.
+
+    Raises:
+        FergiRewardError: As `checked_pixels`.
+    """
+    pixels = checked_pixels(pixels)
+    before = _CHECKED.set(None if pixels.is_inference() else (pixels, pixels._version))
+    try:
+        yield pixels
+    finally:
+        _CHECKED.reset(before)
+
+
+def _known_to_be_checked(pixels: Tensor) -> bool:
+    checked = _CHECKED.get()
+    return checked is not None and pixels is checked[0] and pixels._version == checked[1]
 
 
 def to_pixels(picture: Image.Image) -> Tensor:
@@ -181,18 +209,18 @@ def resize_and_crop_picture(picture: Image.Image, size: int, rounding: Callable[
 
 def normalize(pixels: Tensor) -> Tensor:
     """Subtract CLIP's mean and divide by its standard deviation, per channel."""
-    mean, std = _clip_statistics(pixels)
-    return (pixels - mean) / std
+    return _by_channel(pixels, lambda values, mean, std: (values - mean) / std)
 
 
 def unnormalize(inputs: Tensor) -> Tensor:
     """The inverse of `normalize`."""
-    mean, std = _clip_statistics(inputs)
-    return inputs * std + mean
+    return _by_channel(inputs, lambda values, mean, std: values * std + mean)
 
 
-def _clip_statistics(like: Tensor) -> tuple[Tensor, Tensor]:
-    return like.new_tensor(CLIP_MEAN).view(3, 1, 1), like.new_tensor(CLIP_STD).view(3, 1, 1)
+def _by_channel(pixels: Tensor, function: Callable[[Tensor, float, float], Tensor]) -> Tensor:
+    """With numbers and not with a tensor of them: that would have to be copied to the device of the pixels."""
+    channels = zip(pixels.unbind(-3), CLIP_MEAN, CLIP_STD, strict=True)
+    return torch.stack([function(*channel) for channel in channels], dim=-3)
 
 
 def _eight_bits(pixels: Tensor) -> Tensor:

@@ -143,14 +143,14 @@ class PromptReward:
             if drawn:
                 pixels = torch.stack([picture for _, picture in drawn])
                 rewards = evaluate(self.reward, pixels, [wanted[row] for row, _ in drawn])
-                columns = {**rewards.terms, TOTAL: rewards.total}
+                columns = {name: values.tolist() for name, values in {**rewards.terms, TOTAL: rewards.total}.items()}
                 for place, (row, _) in enumerate(drawn):
-                    yield row, {name: values[place].item() for name, values in columns.items()}
+                    yield row, {name: values[place] for name, values in columns.items()}
 
     def _drawn(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Tensor | None]:
         """The pictures; None for one that the pipeline cannot draw, which must not cost the others theirs."""
         try:
-            pictures = list(render(self.pipeline, texts, seeds, **self.call))
+            pictures = render(self.pipeline, texts, seeds, **self.call)
         except FergiRewardError:
             raise
         except Exception as error:  # whatever a pipeline raises; the warning says it, and training goes on
@@ -159,11 +159,12 @@ class PromptReward:
             self._last_failure = repr(error)
             warnings.warn(f"cannot draw {texts[0]!r}, which gets no reward: {error!r}", stacklevel=2)
             return [None]
-        for text, picture in zip(texts, pictures, strict=True):
-            if not picture.isfinite().all():
+        finite = pictures.isfinite().flatten(1).all(1).tolist()
+        for text, good in zip(texts, finite, strict=True):
+            if not good:
                 self._last_failure = "the pictures are not finite"
                 warnings.warn(f"the picture of {text!r} is not finite, and gets no reward", stacklevel=2)
-        return [picture if picture.isfinite().all() else None for picture in pictures]
+        return [picture if good else None for picture, good in zip(pictures, finite, strict=True)]
 
     def _log(
         self,

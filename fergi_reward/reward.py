@@ -1,7 +1,9 @@
 """The combined reward: scorers and the viewer's face, standardised and weighted as preferences chose."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from torch import Tensor
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.digests import record_digest
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import Picture, open_picture, picture_list
+from fergi_reward.images import Picture, checked_once, open_picture, picture_list
 from fergi_reward.picture_files import Room
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.reactions.clip import valence
@@ -24,6 +26,7 @@ from fergi_reward.scorers.base import Scorer, prompt_list
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.scorers.scorer_set import ScorerSet
+from fergi_reward.transfers import sent
 
 Reaction = Literal["none", "recorded", "predicted"]
 AU4 = "au4"
@@ -57,7 +60,8 @@ class RewardOutput:
         """Means for a tracker: the total, each term, and the share of images that lack one."""
         means = {prefix: self.total} | {f"{prefix}/{name}": term for name, term in self.terms.items()}
         means |= {f"{prefix}/{name}_missing": mask.float() for name, mask in self.missing.items()}
-        return {name: float(values.detach().mean()) for name, values in means.items()}
+        together = torch.stack([values.detach().mean() for values in means.values()])
+        return dict(zip(means, together.tolist(), strict=True))
 
 
 class CombinedReward:
@@ -252,11 +256,12 @@ class CombinedReward:
                 "the backward pass needs the scorers where they are: give offload=False, or use score()"
             )
         scores: dict[str, Tensor] = {}
-        for scorer in self._scorers.awake():
-            if self._predictor and isinstance(scorer, PickScorer):
-                scores |= self._read(scorer, *scorer.features(pixels, prompts))
-            else:
-                scores[scorer.name] = scorer(pixels, prompts)
+        with checked_once(pixels) as pixels:
+            for scorer in self._scorers.awake():
+                if self._predictor and isinstance(scorer, PickScorer):
+                    scores |= self._read(scorer, *scorer.features(pixels, prompts))
+                else:
+                    scores[scorer.name] = scorer(pixels, prompts)
         return self.combine(scores, prompts, image_ids)
 
     def _read(self, scorer: PickScorer, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
@@ -289,10 +294,10 @@ class CombinedReward:
         scores: dict[str, list[Tensor]] = {}
         for start in range(0, max(1, len(listed)), HELD_PICTURES):
             part = listed[start : start + HELD_PICTURES]
-            held = part if isinstance(part, Tensor) else _decoded(part)
-            for scorer in self._scorers.awake():
-                for name, of_part in self._score(scorer, held, prompts[start : start + HELD_PICTURES], batch_size):
-                    scores.setdefault(name, []).append(of_part)
+            with checked_once(part) if isinstance(part, Tensor) else nullcontext(_decoded(part)) as held:
+                for scorer in self._scorers.awake():
+                    for name, of_part in self._score(scorer, held, prompts[start : start + HELD_PICTURES], batch_size):
+                        scores.setdefault(name, []).append(of_part)
         return self.combine(
             {name: torch.cat(parts) for name, parts in scores.items()}, prompts, image_ids or _paths(listed)
         )
@@ -327,13 +332,12 @@ class CombinedReward:
             raise FergiRewardError(f"the reward weighs {', '.join(names)}, got scores of {', '.join(scores)}")
         device = scores[names[0]].device
         terms = {name: scores[name].to(device, torch.float32) for name in names}
-        for name, values in terms.items():
-            _check_finite(name, values, prompts)
+        _check_finite(terms, prompts)
         if self._recorded is None:
             return self._output(terms, _contributions(self._with, terms) | self._doubt(terms), {})
         parts = _contributions(self._without, terms)
         activations, missing = self._look_up(image_ids, len(prompts), device)
-        valences = torch.from_numpy(valence(activations, self._decay)).to(device, torch.float32)
+        valences = sent(torch.from_numpy(valence(activations, self._decay)).float(), device)
         terms |= {AU4: valences}
         parts |= {AU4: torch.zeros_like(valences)}
         with_reaction = _contributions(self._with, terms)
@@ -366,7 +370,7 @@ class CombinedReward:
             given = "none" if image_ids is None else str(len(image_ids))
             raise FergiRewardError(f"recorded reactions are looked up by image_ids: give {count} of them, got {given}")
         known = self._recorded.activations if self._recorded else {}
-        missing = torch.tensor([image not in known for image in image_ids], device=device)
+        missing = sent(torch.tensor([image not in known for image in image_ids], device="cpu"), device)
         return np.array([known.get(image, 0.0) for image in image_ids]), missing
 
 
@@ -417,10 +421,13 @@ def _sum(parts: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(parts.values())).sum(dim=0)
 
 
-def _check_finite(name: str, values: Tensor, prompts: Sequence[str]) -> None:
-    bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
-    if bad:
-        raise FergiRewardError(f"{name} gave {values[bad[0]].item()} for image {bad[0]}, prompt {prompts[bad[0]]!r}")
+def _check_finite(terms: Mapping[str, Tensor], prompts: Sequence[str]) -> None:
+    if torch.stack([values.detach() for values in terms.values()]).isfinite().all():  # a GPU is waited for once
+        return
+    for name, values in terms.items():
+        for row, value in enumerate(values.tolist()):
+            if not math.isfinite(value):
+                raise FergiRewardError(f"{name} gave {value} for image {row}, prompt {prompts[row]!r}")
 
 
 def _decoded(images: Sequence[Picture]) -> list[Picture]:

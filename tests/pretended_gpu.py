@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ctypes import CDLL, CFUNCTYPE, POINTER, addressof, c_bool, c_byte, c_size_t, c_void_p, cast, sizeof, string_at
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -86,6 +87,9 @@ class Card:
 
     def compute(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What the card, or between copies the CPU, makes of an operation."""
+        if _is_made_of_others(operation):
+            with _Operations():
+                return operation.decompose(*args, **kwargs)
         flat = _flat(args, *kwargs.values())
         on_card = any(isinstance(value, OnCard) for value in flat)
         device = kwargs.get("device")
@@ -119,7 +123,9 @@ class OnCard(Tensor):
     def __new__(cls, inner: Tensor) -> "OnCard":
         """A tensor of the card with these values; writing into one writes into the other."""
         sizes = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "layout": inner.layout}
-        made = Tensor._make_wrapper_subclass(cls, inner.size(), **sizes, dtype=inner.dtype, device=CARD)
+        # A view that inference mode takes of an ordinary tensor is an ordinary one.
+        with torch.inference_mode(inner.is_inference()):
+            made = Tensor._make_wrapper_subclass(cls, inner.size(), **sizes, dtype=inner.dtype, device=CARD)
         made.inner = inner
         return made
 
@@ -196,6 +202,8 @@ class _Names(TorchFunctionMode):
         self, function: Callable, types: Sequence[type], args: Sequence = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         args, kwargs = _mapped(_indexed, (args, kwargs or {}))
+        if function is Tensor.pin_memory:
+            return args[0].clone()  # memory of the CPU is all the same here
         if function in (torch.tensor, torch.as_tensor) and _is_card(kwargs.get("device")):
             return function(*args, **_without_card(kwargs)).to(CARD)
         return function(*args, **kwargs)
@@ -267,6 +275,12 @@ def _seeing_the_card(run: Callable[[threading.Thread], None]) -> Callable[[threa
     return run_with_modes
 
 
+@cache
+def _is_made_of_others(operation: Any) -> bool:
+    """Autograd takes such operations apart, but inference mode goes without autograd."""
+    return operation.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+
+
 def _refuse_two_devices(operation: Any, args: Sequence[Any], flat: Sequence[Any]) -> None:
     """CUDA takes tensors of the CPU to copy from and to, as indices, and those of no dimension as numbers."""
     others = [value for value in flat if isinstance(value, Tensor) and not isinstance(value, OnCard)]
@@ -276,7 +290,8 @@ def _refuse_two_devices(operation: Any, args: Sequence[Any], flat: Sequence[Any]
     if kind in INDEXING:
         others = [value for value in (args[0], *args[2:3]) if not isinstance(value, OnCard)]
     if kind in (*INDEXING, *TAKES_NUMBERS) or torch.Tag.pointwise in operation.tags:
-        others = [value for value in others if value.ndim or value is args[0]]
+        written = operation._schema.is_mutable or kind in INDEXING
+        others = [value for value in others if value.ndim or (written and value is args[0])]
     if others:
         sizes = ", ".join(f"{value.dtype} {tuple(value.shape)}" for value in others)
         raise WrongOnCard(f"{operation}: tensors on cuda:0 meet tensors on the CPU ({sizes})")

@@ -99,7 +99,7 @@ def test_each_wait_is_counted_once(card: Card, x: Tensor, kind: str, waits: Call
 
 def test_what_does_not_wait_is_not_counted(card: Card, x: Tensor) -> None:
     with card.watched() as seen:
-        y = (x * CPU[0, 0] + 2)[1:, None].half().float() + torch.zeros(3, device="cuda")
+        y = (CPU[0, 1] * x * CPU[0, 0] + 2)[1:, None].half().float() + torch.zeros(3, device="cuda")
         y[0] = 0.5
         torch.where(y > 0, y, 0.0).to("cuda").masked_fill(y > 1, float("-inf"))
         y.to("cpu", non_blocking=True)
@@ -141,12 +141,24 @@ def test_autocast_takes_the_lists_of_cuda(x: Tensor) -> None:
         )
 
 
+@torch.inference_mode()
+def test_inference_mode_hides_nothing(card: Card, x: Tensor) -> None:
+    with card.watched() as waits:
+        CPU.to("cuda")
+        x.sum().item()
+    assert [wait.kind for wait in waits] == ["host to card", "values"]
+    with pytest.raises(WrongOnCard):
+        x @ CPU.T
+    with pytest.raises(WrongOnCard):
+        layer_norm(x, (3,), x[0].half())
+
+
 def test_inference_tensors_stay_inference_tensors(x: Tensor) -> None:
     with torch.inference_mode():
-        made = x * 2
+        made, view = x * 2, x[:, 1:]
         kept = torch.zeros(2, 3, device="cuda")
         kept[0] = made[1]
-    assert made.is_inference()
+    assert made.is_inference() and not view.is_inference()
     assert kept.tolist() == [[6.0, 8.0, 10.0], [0.0, 0.0, 0.0]]
     with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
         (x.clone().requires_grad_() * made).sum()

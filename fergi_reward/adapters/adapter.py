@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import checked_pixels
+from fergi_reward.images import checked_once
 from fergi_reward.scorers.base import prompt_list
 from fergi_reward.trainers.rewards import Reward, Rewards, evaluate
 
@@ -39,8 +39,7 @@ class Adapter:
         Raises:
             FergiRewardError: Pixels or prompts are not of that form, or the reward is not one finite number an image.
         """
-        pixels = checked_pixels(pixels)
-        with self._lock:
+        with checked_once(pixels) as pixels, self._lock:
             return evaluate(self.reward, pixels, prompt_list(prompts, len(pixels)))
 
     # A thread of a pool does not inherit that the thread which asks has gradients off.

@@ -72,7 +72,7 @@ def _floating(images: Tensor) -> Tensor:
 
 
 def _cut(pixels: Tensor, images: Tensor, tolerance: float, what: str) -> Tensor:
-    low, high = (value.item() for value in pixels.detach().aminmax())
+    low, high = torch.stack(pixels.detach().aminmax()).tolist()
     # NaN passes here; that pixels are finite is checked where they are scored.
     if low < -tolerance or high > 1 + tolerance:
         low, high = (value.item() for value in images.detach().aminmax())

@@ -7,13 +7,14 @@ the batching and the work saved on repeated images and prompts are here, once.
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from fergi_reward.digests import bytes_digest, record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
@@ -23,6 +24,7 @@ from fergi_reward.scorers.cpu_kernels import FastCPUKernels
 from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.true_float32 import true_float32
 from fergi_reward.text_lines import is_utf8
+from fergi_reward.transfers import picked, sent
 
 T = TypeVar("T")
 # What a class takes besides its checkpoint; its own signature says of which type.
@@ -186,8 +188,7 @@ class Scorer(nn.Module, ABC):
         distinct, index = _distinct(prompt_list(prompts, len(pixels)))
         with self._own_precision():
             texts = self.encode_prompts(distinct)
-            images = self.encode_images(self._as_input(self.transform(at_least_float32(pixels))))
-            return images, texts[index]
+            return self.encode_images(self._transformed(pixels)), picked(texts, index)
 
     def score(
         self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
@@ -208,11 +209,11 @@ class Scorer(nn.Module, ABC):
             FergiRewardError: No image, another number of prompts than images, or one of either is not readable.
         """
         listed = images if isinstance(images, Tensor) else picture_list(images)
-        scores = torch.empty(len(listed), dtype=torch.float32, device=self.device)
         with torch.inference_mode(), self._own_precision():
+            encoded = list[tuple[list[int], Tensor]]()
             for rows, image_features, text_features in self.encoded(listed, prompts, batch_size):
-                scores[rows] = self.compare(image_features, text_features).float()
-        return scores
+                encoded.append((rows, self.compare(image_features, text_features).float()))
+        return in_order(encoded)
 
     def encoded(
         self, listed: Sequence[Picture] | Tensor, prompts: str | Sequence[str], batch_size: int
@@ -231,26 +232,32 @@ class Scorer(nn.Module, ABC):
         if batch_size < 1:
             raise FergiRewardError(f"batch_size must be at least 1, got {batch_size}")
         distinct, index = _distinct(prompt_list(prompts, len(listed)))
-        texts = torch.cat([self.encode_prompts(chunk) for chunk in chunks(distinct, batch_size)])
+        texts = _joined([self.encode_prompts(chunk) for chunk in chunks(distinct, batch_size)])
         for groups in chunks(_same_picture(listed), batch_size):
-            inputs = torch.stack([self._model_input(listed[rows[0]]) for rows in groups])
-            features = self.encode_images(self._as_input(inputs))
+            features = self.encode_images(self._inputs(listed, [rows[0] for rows in groups]))
             pairs = [(place, row) for place, rows in enumerate(groups) for row in rows]
             for part in chunks(pairs, batch_size):
                 places, rows = map(list, zip(*part, strict=True))
-                yield rows, features[places], texts[[index[row] for row in rows]]
+                yield rows, picked(features, places), picked(texts, [index[row] for row in rows])
 
-    def _model_input(self, image: Picture | Tensor) -> Tensor:
-        if isinstance(image, Tensor):
-            return self.transform(at_least_float32(image[None]))[0]
-        return self.preprocess(open_picture(image))
+    def _inputs(self, listed: Sequence[Picture] | Tensor, rows: list[int]) -> Tensor:
+        if isinstance(listed, Tensor):
+            return self._transformed(picked(listed, rows))
+        return self._as_input(torch.stack([self._model_input(listed[row]) for row in rows]))
+
+    def _transformed(self, pixels: Tensor) -> Tensor:
+        return self._as_input(self.transform(at_least_float32(sent(pixels, self.device))))
+
+    def _model_input(self, picture: Picture) -> Tensor:
+        return self.preprocess(open_picture(picture))
 
     def _as_input(self, inputs: Tensor) -> Tensor:
-        return inputs.to(self.device, next(self.towers()[0].parameters()).dtype)
+        return sent(inputs.to(next(self.towers()[0].parameters()).dtype), self.device)
 
     @contextmanager
     def _own_precision(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, enabled=False), true_float32(), FastCPUKernels():
+        kind = self.device.type
+        with torch.autocast(kind, enabled=False), true_float32(), FastCPUKernels() if kind == "cpu" else nullcontext():
             yield
 
 
@@ -270,6 +277,22 @@ def _tokenizer_record(tokenizer: Any) -> dict[str, Any] | None:  # noqa: ANN401
 def at_least_float32(values: Tensor) -> Tensor:
     """The same values, in float32 if they come in less."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def in_order(parts: Sequence[tuple[list[int], Tensor]]) -> Tensor:
+    """One tensor of what belongs to all rows, from parts of which each says to which rows it belongs.
+
+    >>> in_order([([2], torch.tensor([5])), ([0, 1], torch.tensor([6, 7]))]).tolist()
+    [6, 7, 5]
+    """
+    places = {row: place for place, row in enumerate(row for rows, _ in parts for row in rows)}
+    return picked(torch.cat([values for _, values in parts]), [places[row] for row in range(len(places))])
+
+
+def _joined(texts: Sequence[Tensor]) -> Tensor:
+    """One after the other. Tokens, which may differ in number, are filled up with 0: it counts for nothing."""
+    longest = max(text.shape[-1] for text in texts)
+    return torch.cat([pad(text, (0, longest - text.shape[-1])) for text in texts])
 
 
 def prompt_list(prompts: str | Sequence[str], images: int) -> list[str]:

@@ -12,9 +12,10 @@ from torch.nn.functional import normalize as unit_length
 
 from fergi_reward.images import Picture, normalize, picture_list, resize_and_crop, resize_and_crop_picture, to_pixels
 from fergi_reward.published import CLIP
-from fergi_reward.scorers.base import Option, Scorer, at_least_float32
+from fergi_reward.scorers.base import Option, Scorer, at_least_float32, in_order
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import openai_tokenizer, openai_tokens
+from fergi_reward.transfers import sent
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, PretrainedConfig
@@ -88,8 +89,7 @@ class CLIPScorer(CLIPImageScorer):
     def tokens(self, prompts: Sequence[str]) -> Tensor:
         """Token numbers (batch, longest); of long prompts the first 75 and the end token, as `clip.tokenize` cuts."""
         length = self.model.config.text_config.max_position_embeddings
-        tokens = openai_tokens(openai_tokenizer(), prompts, length, self.device)
-        return tokens if self.full_length else tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
+        return sent(openai_tokens(openai_tokenizer(), prompts, length, full_length=self.full_length), self.device)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The cosine, (batch,)."""
@@ -104,12 +104,10 @@ class CLIPScorer(CLIPImageScorer):
             Unit vectors of the images and of the prompts, (n, dim) each, on the model's device.
         """
         listed = images if isinstance(images, Tensor) else picture_list(images)
-        width = self.model.config.projection_dim
-        embeddings = torch.empty(2, len(listed), width, dtype=torch.float32, device=self.device)
         with torch.inference_mode(), self._own_precision():
-            for rows, *features in self.encoded(listed, prompts, batch_size):
-                embeddings[:, rows] = torch.stack(features).float()
-        return embeddings[0], embeddings[1]
+            encoded = list(self.encoded(listed, prompts, batch_size))
+        images = in_order([(rows, features.float()) for rows, features, _ in encoded])
+        return images, in_order([(rows, features.float()) for rows, _, features in encoded])
 
     def fingerprint(self) -> str:
         """SHA-256 over the last projections and the scale, which are in float32 whatever the dtype of the towers.

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from fergi_reward.scorers.tokens import cut, padded
@@ -65,11 +64,21 @@ def openai_tokenizer() -> "SimpleTokenizer":
     return tokenizer
 
 
-def openai_tokens(tokenizer: "SimpleTokenizer", prompts: Sequence[str], length: int, device: torch.device) -> Tensor:
-    """Token numbers (batch, length), padded with 0; of long prompts the first ones and the end token."""
+def openai_tokens(
+    tokenizer: "SimpleTokenizer", prompts: Sequence[str], limit: int, *, full_length: bool = False
+) -> Tensor:
+    """Token numbers (batch, longest) on the CPU, padded with 0; of long prompts the first ones and the end token.
+
+    Args:
+        tokenizer: OpenAI's or open_clip's.
+        prompts: What to read.
+        limit: Tokens that are kept of a prompt.
+        full_length: Pad to the limit; else to the longest text, which ends where the first end token is.
+    """
     start, end = tokenizer.sot_token_id, tokenizer.eot_token_id
-    texts = [cut([start, *tokenizer.encode(prompt), end], length) for prompt in prompts]
-    return padded(texts, length, 0, device)
+    texts = [cut([start, *tokenizer.encode(prompt), end], limit) for prompt in prompts]
+    longest = limit if full_length else max(text.index(end) + 1 for text in texts)
+    return padded([text[:longest] for text in texts], longest, 0)
 
 
 def _clip_tokenizer() -> "CLIPTokenizer":

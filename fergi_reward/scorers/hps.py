@@ -14,6 +14,7 @@ from fergi_reward.published import HPS_V2
 from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import open_clip_tokenizer, openai_tokens
+from fergi_reward.transfers import sent
 
 # Version -> the term's name, the file on the hub. A calibration of v2.0 must never meet scores of v2.1, whose scale is
 # another: so they are two terms. FERGI's column hps_v2 holds v2.0.
@@ -90,11 +91,8 @@ class HPSv2Scorer(Scorer):
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Unit vectors (batch, dim); attention is causal, so what follows the longest text's end token is cut."""
-        tokens = openai_tokens(self.tokenizer, prompts, self.length, self.device)
-        ends = tokens.argmax(dim=-1)
-        if not self.full_length:
-            tokens = tokens[:, : int(ends.max()) + 1]
-        length = tokens.shape[1]
+        tokens = sent(openai_tokens(self.tokenizer, prompts, self.length, full_length=self.full_length), self.device)
+        ends, length = tokens.argmax(dim=-1), tokens.shape[1]
         embedded = self.model.token_embedding(tokens) + self.model.positional_embedding[:length]
         embedded = embedded.to(self.model.token_embedding.weight.dtype)
         mask = nn.Transformer.generate_square_subsequent_mask(length, self.device, embedded.dtype)

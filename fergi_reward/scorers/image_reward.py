@@ -21,6 +21,7 @@ from fergi_reward.scorers.base import Option, Scorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.tokens import cut, padded
 from fergi_reward.text_lines import read_lines
+from fergi_reward.transfers import sent
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer
@@ -150,7 +151,7 @@ class ImageRewardScorer(Scorer):
         return self.text_encoder.read(self.visual_encoder(inputs))
 
     def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """Token numbers, padded, and which of them count: (batch, 2, 35). What is longer is cut, with one warning.
+        """Token numbers, padded, and which of them count: (batch, 2, longest). After 35 they are cut, with one warning.
 
         A [PAD] that the prompt itself holds counts, as in the original, whose mask comes from its tokenizer.
         """
@@ -158,15 +159,15 @@ class ImageRewardScorer(Scorer):
         if any(len(tokens) > MAX_TOKENS for tokens in listed):
             warnings.warn(f"ImageReward reads {MAX_TOKENS} tokens of a prompt; longer ones are cut", stacklevel=1)
         texts = [cut(tokens, MAX_TOKENS) for tokens in listed]
-        tokens = padded(texts, MAX_TOKENS, self.tokenizer.pad_token_id, self.device)
-        counted = padded([[1] * len(text) for text in texts], MAX_TOKENS, 0, self.device)
-        return torch.stack([tokens, counted], dim=1)
+        longest = MAX_TOKENS if self.full_length else max(map(len, texts))
+        tokens = padded(texts, longest, self.tokenizer.pad_token_id)
+        counted = padded([[1] * len(text) for text in texts], longest, 0)
+        return sent(torch.stack([tokens, counted], dim=1), self.device)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """The text encoder reads text and image; the head judges the first token's state. (batch,)."""
         tokens, counted = texts.unbind(dim=1)
-        length = tokens.shape[1] if self.full_length else int(counted.sum(dim=1).max())
-        first = self.text_encoder(tokens[:, :length], counted[:, :length].bool(), images)[:, 0]
+        first = self.text_encoder(tokens, counted.bool(), images)[:, 0]
         values = self.head(first.to(self.head[0].weight.dtype)).squeeze(-1)
         return (at_least_float32(values) - SCORE_MEAN) / SCORE_STD
 

@@ -14,6 +14,7 @@ from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.clip import CLIPScorer
 from fergi_reward.scorers.clip_tokenizer import scorers_tokenizer, with_special_tokens_in_any_case
 from fergi_reward.scorers.tokens import cut, padded
+from fergi_reward.transfers import sent
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPTokenizer
@@ -61,7 +62,7 @@ class PickScorer(CLIPScorer):
         length = self.model.config.text_config.max_position_embeddings
         texts = [cut(tokens, length) for tokens in self.tokenizer(list(prompts), verbose=False).input_ids]
         longest = length if self.full_length else max(map(len, texts))
-        return padded(texts, longest, self.tokenizer.pad_token_id, self.device)
+        return sent(padded(texts, longest, self.tokenizer.pad_token_id), self.device)
 
     def compare(self, images: Tensor, texts: Tensor) -> Tensor:
         """exp(logit_scale) x cosine, (batch,)."""

@@ -19,11 +19,11 @@ def cut(tokens: Sequence[int], limit: int) -> list[int]:
     return list(tokens) if len(tokens) <= limit else [*tokens[: limit - 1], tokens[-1]]
 
 
-def padded(texts: Sequence[Sequence[int]], length: int, padding: int, device: torch.device) -> Tensor:
-    """Texts as one tensor (batch, length) of int64, filled up with `padding` at their ends.
+def padded(texts: Sequence[Sequence[int]], length: int, padding: int) -> Tensor:
+    """Texts as one tensor (batch, length) of int64 on the CPU, filled up with `padding` at their ends.
 
-    >>> padded([[1, 2], [3]], 3, 0, torch.device("cpu")).tolist()
+    >>> padded([[1, 2], [3]], 3, 0).tolist()
     [[1, 2, 0], [3, 0, 0]]
     """
     rows = [[*tokens, *[padding] * (length - len(tokens))] for tokens in texts]
-    return torch.tensor(rows, dtype=torch.int64, device=device)
+    return torch.tensor(rows, dtype=torch.int64, device="cpu")

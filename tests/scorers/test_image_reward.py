@@ -36,7 +36,8 @@ def test_the_original_scores_one_by_one(scorer, cases, golden) -> None:
         assert scorer.score(path, prompt).item() == pytest.approx(expected, abs=2e-5)
 
 
-def test_the_original_tokens(scorer, reference: Path, cases) -> None:
+def test_the_original_tokens(scorer, reference: Path, cases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "full_length", True)
     stored = json.loads((reference / "golden.json").read_text())["image_reward"]["tokens"]
     for name, _, prompt in cases:
         tokens, counted = scorer.encode_prompts([prompt])[0].tolist()
@@ -88,9 +89,18 @@ def test_a_long_prompt_is_cut_with_one_warning() -> None:
 
 def test_padding_is_not_read() -> None:
     scorer = tiny.image_reward()
-    tokens, images = scorer.encode_prompts(["a cat"]), scorer.encode_images(torch.rand(1, 3, 32, 32))
-    short = int(tokens[:, 1].sum())
-    torch.testing.assert_close(scorer.compare(images, tokens[..., :short]), scorer.compare(images, tokens))
+    images, short = scorer.encode_images(torch.rand(1, 3, 32, 32)), scorer.encode_prompts(["a cat"])
+    scorer.full_length = True
+    padded = scorer.encode_prompts(["a cat"])
+    assert (short.shape[-1], padded.shape[-1]) == (6, 35)
+    torch.testing.assert_close(scorer.compare(images, short), scorer.compare(images, padded))
+
+
+def test_prompts_of_other_lengths_in_other_chunks_score_as_alone() -> None:
+    scorer, prompts = tiny.image_reward(), ["a", "a long road to the sea", "b cd"]
+    pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([scorer.score(one[None], prompt) for one, prompt in zip(pixels, prompts, strict=True)])
+    torch.testing.assert_close(scorer.score(pixels, prompts, batch_size=1), alone)
 
 
 def test_another_vocabulary_is_refused(checkpoints: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from fergi_reward import tiny
@@ -38,8 +37,8 @@ def pickscore(request: pytest.FixtureRequest, checkpoints: Path) -> PickScorer:
 def test_image_reward_counts_special_tokens_of_the_prompt_itself(image_reward, stored) -> None:
     tokens, counted = image_reward.encode_prompts([stored["prompt"]])[0].tolist()
     expected = stored["image_reward"]
-    assert tokens == expected + [0] * (35 - len(expected))
-    assert counted == [1] * len(expected) + [0] * (35 - len(expected))
+    assert tokens == expected
+    assert counted == [1] * len(expected)
 
 
 @each_prompt
@@ -51,7 +50,7 @@ def test_pickscore_reads_special_tokens_as_the_original(pickscore, stored) -> No
 @pytest.mark.parametrize("column", ["hps", "clip"])
 def test_hps_and_clip_know_their_own_special_tokens_and_no_others(stored, column: str) -> None:
     tokenizer = tiny.hps().tokenizer if column == "hps" else openai_tokenizer()
-    tokens = openai_tokens(tokenizer, [stored["prompt"]], 77, torch.device("cpu"))[0].tolist()
+    tokens = openai_tokens(tokenizer, [stored["prompt"]], 77, full_length=True)[0].tolist()
     assert tokens == stored[column] + [0] * (77 - len(stored[column]))
 
 
