@@ -60,7 +60,9 @@ parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
 # Wheels for a machine without a network (docs/OFFLINE.md): what one with torch, transformers, accelerate, peft and the like
 # lacks. tensorboardX stands for tensorboard, which with grpcio is 13 MB. FULL=1 has everything, torch included.
 PYTHON_VERSION ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-PLATFORMS := $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64)
+# Of one platform pip takes that one's wheels alone: torch asks for glibc 2.28 or newer, other wheels for older ones.
+PLATFORMS = $(foreach glibc,$(shell seq 28 -1 5),--platform manylinux_2_$(glibc)_x86_64) \
+	$(addprefix --platform ,manylinux2014_x86_64 manylinux2010_x86_64 manylinux1_x86_64)
 LACKING := certifi charset-normalizer datasets diffusers dill execnet ftfy importlib-metadata lazy-importer multiprocess \
 	open-clip-torch protobuf pytest-xdist regex requests tensorboardX trl urllib3 wcwidth xxhash zipp
 OWN = build/wheel/*.whl
