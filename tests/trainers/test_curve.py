@@ -6,6 +6,8 @@ from PIL import Image
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.curve import write_reward_curve
 
+pytest.importorskip("matplotlib", reason="plots come with the extra report")
+
 REWARDED = {"reward_mean": 1.0, "reward_std": 0.5}
 JUDGED = {"judges/clip_mean": 0.3, "judges/clip_std": 0.1}
 

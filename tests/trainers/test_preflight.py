@@ -65,12 +65,12 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_model_is_loaded(
 
 
 def test_a_tracker_gets_the_model_the_reward_the_prompts_and_the_pictures(backprop_trainer_of):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    reader = "tensorboard.backend.event_processing.event_accumulator"
+    events_of = pytest.importorskip(reader, reason="tensorboard reads the logs, which tensorboardX writes, too")
     trainer = backprop_trainer_of(log_with="tensorboard", grid_num_images=2)
     trainer.train()
     logs = trainer.run.folder / "logs"
-    seen = [EventAccumulator(str(path.parent)).Reload() for path in logs.rglob("events.out*")]
+    seen = [events_of.EventAccumulator(str(path.parent)).Reload() for path in logs.rglob("events.out*")]
     pictures = [event.step for events in seen if "grid" in events.Tags()["images"] for event in events.Images("grid")]
     assert pictures == [0, 1]
     (options,) = (path.read_text() for path in logs.rglob("hparams.yml"))
@@ -90,7 +90,9 @@ def test_a_parked_judge_is_known_and_scores_as_one_that_is_not():
     judge, parked = (load_judges(script, None)["clip"] for script in (plain, replace(plain, offload_scorers=True)))
     pixels, prompts = torch.rand(2, 3, 32, 32).requires_grad_(), ["a cat", "a dog"]
     scores = parked(pixels, prompts)
-    assert torch.equal(scores, judge(pixels, prompts)) and not scores.requires_grad
+    with torch.no_grad():  # in bfloat16 some kernels of PyTorch 2.11 round otherwise where gradients are asked for
+        expected = judge(pixels, prompts)
+    assert torch.equal(scores, expected) and not scores.requires_grad
     assert parked.weights_digest() == judge.weights_digest()
 
 
