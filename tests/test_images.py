@@ -10,6 +10,7 @@ from transformers import CLIPImageProcessorPil
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import (
+    checked_once,
     checked_pixels,
     normalize,
     open_picture,
@@ -168,6 +169,17 @@ def test_what_rounding_left_outside_of_the_range_is_cut_off(outside: float) -> N
     assert pixels.grad.flatten()[:4].tolist() == [0, 1, 1, 1]
     inside = torch.rand(1, 3, 2, 2)
     assert checked_pixels(inside) is inside
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_what_was_checked_once_is_checked_again_after_it_was_written_to(mode: bool) -> None:
+    with torch.inference_mode(mode), checked_once(torch.rand(1, 3, 2, 2)) as pixels:
+        assert checked_pixels(pixels) is pixels
+        with pytest.raises(FergiRewardError, match="got 2 to 2"):
+            checked_pixels(torch.full_like(pixels, 2))
+        pixels[0, 0, 0, 0] = 2
+        with pytest.raises(FergiRewardError, match="to 2"):
+            checked_pixels(pixels)
 
 
 @pytest.mark.parametrize(

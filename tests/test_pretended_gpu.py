@@ -14,8 +14,6 @@ from torch.utils.checkpoint import checkpoint
 from fergi_reward.images import checked_pixels
 from tests.pretended_gpu import Card, OnCard, WrongOnCard, pretended_gpu
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a real GPU")
-
 CPU = torch.arange(6.0).reshape(2, 3)
 MASK = torch.tensor([True, False])
 

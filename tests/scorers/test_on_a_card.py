@@ -102,6 +102,15 @@ def test_a_scorer_waits_only_for_the_check_of_the_pixels(card: Card, name: str) 
     assert waits == []
 
 
+def test_kernels_for_the_cpu_are_not_chosen_on_the_card(card: Card) -> None:
+    scorer, modes = tiny.pickscore(), []
+    scorer.model.vision_model.register_forward_pre_hook(lambda *_: modes.append(torch._C._len_torch_function_stack()))
+    outside = torch._C._len_torch_function_stack()
+    scorer(PIXELS, "a cat")
+    scorer.to("cuda")(PIXELS, "a cat")
+    assert modes == [outside + 1, outside]
+
+
 @pytest.mark.parametrize("name", ["pickscore", "clip"])
 def test_embeddings_are_those_of_the_cpu(card: Card, name: str) -> None:
     for found, wanted in zip(
