@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 
 from fergi_reward import emoji
-from fergi_reward.bulk.batch_scores import BatchScores
+from fergi_reward.bulk.batch_scores import BatchScores, Prepared
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.results import write_results
 from fergi_reward.bulk.scoring import RowKeys, Share, in_this_process, score_rows
-from fergi_reward.images import open_picture
+from fergi_reward.images import made_of
 from fergi_reward.scorers.base import chunks
 from fergi_reward.store import Store
 
@@ -59,11 +59,11 @@ def _rows(folder: Path, count: int) -> list[Row]:
 
 def _without(rows: list[Row], scores: BatchScores) -> None:
     with ThreadPoolExecutor(1) as pool:  # the next batch is decoded meanwhile, as there
-        waiting: list[tuple[Future[Image.Image], str]] = []
+        waiting: list[tuple[Future[Prepared], str]] = []
         for batch in [*chunks(rows, BATCH), []]:
-            following = [(pool.submit(open_picture, row.source), row.prompt) for row in batch]
+            following = [(pool.submit(made_of, row.source, scores.prepared), row.prompt) for row in batch]
             if waiting:
-                scores([picture.result() for picture, _ in waiting], [prompt for _, prompt in waiting])
+                scores([prepared.result() for prepared, _ in waiting], [prompt for _, prompt in waiting])
             waiting = following
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from fergi_reward import emoji
@@ -30,7 +31,7 @@ from fergi_reward.evaluation.named_calibrations import name_problems, named_cali
 from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
-from fergi_reward.images import Picture, open_picture, to_pixels
+from fergi_reward.images import to_pixels
 from fergi_reward.prompts import read_prompts
 from fergi_reward.report.record import PICTURES
 from fergi_reward.reward import CombinedReward
@@ -272,8 +273,8 @@ def _scoring(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, jud
     return BatchScores(load(share), batch_size, _judged, EMOJI_JUDGES if judged else ())
 
 
-def _judged(pictures: Sequence[Picture], prompts: Sequence[str]) -> dict[str, list[float]]:
-    found = judge(torch.stack([to_pixels(open_picture(picture).convert("RGB")) for picture in pictures]), prompts)
+def _judged(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, list[float]]:
+    found = judge(torch.stack([to_pixels(picture.convert("RGB")) for picture in pictures]), prompts)
     right = (found.right_object & found.right_colour).float()
     return dict(zip(EMOJI_JUDGES, (found.psnr.tolist(), right.tolist()), strict=True))
 

@@ -17,11 +17,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.picture_files import decoded
+from fergi_reward.picture_files import T, made_of_file
 
 Picture = Image.Image | str | os.PathLike[str] | bytes | np.ndarray | io.BytesIO | Mapping[str, Any]
 
@@ -37,29 +38,37 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
 
 
 def open_picture(picture: Picture) -> Image.Image:
-    """Decode a picture, in its own mode: when the original packages convert to RGB differs, and alpha depends on it.
-
-    The EXIF orientation is ignored, as the originals do. Of an animation the first frame counts. 16-bit grey is scaled
-    to 8 bits (Pillow would clip it to white). `picture_files` lists the formats that are opened, and their limits.
-
-    Args:
-        picture: A PIL image, a path, the bytes of a file (in `io.BytesIO` or a mapping, too), or a uint8 array
-            (height, width), (height, width, 3) or (height, width, 4).
-
-    Raises:
-        FergiRewardError: No such file, no readable picture, a mode or shape that no scorer was made for.
+    """Decode a picture: `made_of` gives it as it is.
 
     >>> open_picture(np.zeros((4, 6, 3), np.uint8)).size
     (6, 4)
     """
+    return made_of(picture, lambda image: image.copy() if isinstance(image, ImageFile) else image)
+
+
+def made_of(picture: Picture, make: Callable[[Image.Image], T]) -> T:
+    """What is made of a decoded picture, in its own mode.
+
+    When the original packages convert to RGB differs, and alpha depends on it. The EXIF orientation is ignored, as they
+    do. Of an animation the first frame counts. 16-bit grey is scaled to 8 bits (Pillow would clip it to white).
+    `picture_files` lists the formats that are opened, and their limits.
+
+    Args:
+        picture: A PIL image, a path, the bytes of a file (in `io.BytesIO` or a mapping, too), or a uint8 array
+            (height, width), (height, width, 3) or (height, width, 4).
+        make: Called with the image. Several threads may call this; of large files one at a time is decoded and used.
+
+    Raises:
+        FergiRewardError: No such file, no readable picture, a mode or shape that no scorer was made for.
+    """
     picture = unwrapped(picture)
-    image = _decoded(picture)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-    if image.mode not in _MODES:
-        raise FergiRewardError(f"{_named(picture)} has the mode {image.mode}, not one of {_MODES}: convert it to RGB")
-    _check_size(image.height, image.width, _named(picture))
-    return image
+
+    def use(image: Image.Image) -> T:
+        return make(_checked(image, _named(picture)))
+
+    if isinstance(picture, str | os.PathLike | bytes):
+        return made_of_file(picture, _named(picture), use)
+    return use(_loaded(picture))
 
 
 def unwrapped(picture: Picture) -> Picture:
@@ -234,16 +243,23 @@ def _eight_bits(pixels: Tensor) -> Tensor:
     return clipped + ((clipped * 255).round() / 255 - clipped).detach()
 
 
-def _decoded(picture: Picture) -> Image.Image:
+def _checked(image: Image.Image, name: str) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.mode not in _MODES:
+        raise FergiRewardError(f"{name} has the mode {image.mode}, not one of {_MODES}: convert it to RGB")
+    _check_size(image.height, image.width, name)
+    return image
+
+
+def _loaded(picture: object) -> Image.Image:
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    if not isinstance(picture, Image.Image | str | os.PathLike | bytes):
+    if not isinstance(picture, Image.Image):
         raise FergiRewardError(
             f"a picture is a PIL image, a path, bytes, io.BytesIO, a mapping with 'bytes' or 'path', or a uint8 array, "
             f"got {type(picture).__name__}: of an open file give what read() returns"
         )
-    if not isinstance(picture, Image.Image):
-        return decoded(picture, _named(picture))
     try:
         picture.load()
     except Exception as error:  # decoders raise whatever they come upon in a damaged file
@@ -266,5 +282,5 @@ def _check_size(height: int, width: int, name: str) -> None:
         )
 
 
-def _named(picture: Picture) -> str:
+def _named(picture: object) -> str:
     return str(picture) if isinstance(picture, str | os.PathLike) else f"the {type(picture).__name__}"

@@ -3,16 +3,17 @@
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.ordinary_files import opened
 
+T = TypeVar("T")
 # What Pillow calls a format, and the endings of its files. Those that are left out start a program (EPS), draw by
 # instructions (WMF), ask a handler (BUFR, GRIB, HDF5), hold a file of any other format (IPTC), or no 8-bit picture.
 FORMATS = {
@@ -61,12 +62,13 @@ HELD_BYTES = 1 << 30
 _ONE_LARGE, _ONE_ICON = threading.Lock(), threading.Lock()
 
 
-def decoded(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
-    """The first frame of a picture file, in its own mode.
+def made_of_file(source: str | os.PathLike[str] | bytes, name: str, make: Callable[[Image.Image], T]) -> T:
+    """What is made of the first frame of a picture file, in its own mode.
 
     Args:
         source: A path, or what the file holds.
         name: What to call it in messages.
+        make: Called with the picture, which is closed afterwards; with a large one, by one thread at a time.
 
     Raises:
         FergiRewardError: No such file, no ordinary file, none of `FORMATS`, too large (Pillow's own limit holds too,
@@ -74,7 +76,8 @@ def decoded(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     """
     try:
         with _opened(source) as file, _inner_limit(file), Image.open(file, formats=_formats()) as image, _turn(image):
-            return image.copy()
+            image.load()
+            return make(image)
     except FergiRewardError:
         raise
     except FileNotFoundError as error:

@@ -4,19 +4,20 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 from PIL import Image, PngImagePlugin
 
 from fergi_reward import picture_files, tiny
-from fergi_reward.bulk.batch_scores import BatchScores
+from fergi_reward.bulk.batch_scores import BatchScores, Prepared
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import scored_batches
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import Picture, open_picture
+from fergi_reward.images import open_picture
 from fergi_reward.picture_files import FORMATS, SUFFIXES
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
@@ -130,22 +131,23 @@ def test_the_limit_holds_for_what_is_inside_of_an_icon_too(
     assert Image.MAX_IMAGE_PIXELS is None
 
 
-def test_of_a_batch_only_so_many_bytes_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("large", [True, False])
+def test_of_large_pictures_one_at_a_time_is_decoded_and_prepared(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.new("RGB", (10, 10), "red").save(tmp_path / "cat.png")
-    (tmp_path / "torn.png").write_bytes((tmp_path / "cat.png").read_bytes()[:40])
-    names = ["cat.png"] * 3 + ["torn.png"] + ["cat.png"] * 2
-    rows = [Row(number, name, tmp_path / name, "a") for number, name in enumerate(names)]
-    held = []
+    monkeypatch.setattr(picture_files, "LARGE_PIXELS", 99 if large else 100)
+    scores, at_once = BatchScores({"clip": tiny.clip()}, batch_size=2), Barrier(2)
+    prepared, met = scores.prepared, list[bool]()
 
-    class Reds(BatchScores):
-        def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> dict[str, list[float]]:
-            held.append([isinstance(picture, Image.Image) for picture in pictures])
-            return {"red": [open_picture(picture).getpixel((0, 0))[0] for picture in pictures]}
+    def both(picture: Image.Image) -> Prepared:
+        with suppress(BrokenBarrierError):
+            at_once.wait(0.2 if large else 60)
+        met.append(not at_once.broken)
+        return prepared(picture)
 
-    monkeypatch.setattr(picture_files, "HELD_BYTES", 1000)  # two of 400 each
-    (found,) = scored_batches([rows], Reds({"clip": tiny.clip()}, batch_size=5), workers=1)
-    assert held == [[True, True, False, False, False]]
-    assert len([error for error in found.values.values() if isinstance(error, str) and "torn.png" in error]) == 1
-    assert [scores for scores in found.values.values() if isinstance(scores, list)] == [
-        [255]
-    ]  # of one picture and prompt
+    monkeypatch.setattr(scores, "prepared", both)
+    rows = [Row(number, "cat.png", tmp_path / "cat.png", f"a cat, number {number}") for number in range(2)]
+    (found,) = scored_batches([rows], scores, workers=2)
+    assert met == [not large] * 2
+    assert len([value for value in found.values.values() if isinstance(value, list)]) == 2

@@ -7,11 +7,12 @@ around it. Each prompt is read once, as long as it is among the last few thousan
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from fergi_reward.images import Picture
 from fergi_reward.scorers.base import Scorer, T, chunks
 from fergi_reward.store import key_of
 from fergi_reward.version import __version__
@@ -19,7 +20,20 @@ from fergi_reward.version import __version__
 # Of CLIP ViT-H/14's prompts, 4 KB each.
 HELD_PROMPTS = 4096
 # Pictures and prompts, a full batch -> columns of numbers.
-Columns = Callable[[Sequence[Picture], Sequence[str]], dict[str, list[float]]]
+Columns = Callable[[Sequence[Image.Image], Sequence[str]], dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as it is scored.
+
+    Attributes:
+        inputs: By scorer, the model input (3, size, size).
+        picture: Itself, where further columns are made of it.
+    """
+
+    inputs: Mapping[str, Tensor]
+    picture: Image.Image | None
 
 
 class BatchScores:
@@ -53,20 +67,27 @@ class BatchScores:
         digests = [[name, scorer.weights_digest()] for name, scorer in scorers.items()]
         self.context = key_of(digests, list(further_names), batch_size, machine(next(iter(scorers.values())).device))
 
-    def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> dict[str, list[float]]:
+    @torch.inference_mode()
+    def prepared(self, picture: Image.Image) -> Prepared:
+        """A decoded picture as the scorers see it; several threads may prepare, on the CPU."""
+        inputs = {name: scorer.preprocess(picture) for name, scorer in self._scorers.items()}
+        return Prepared(inputs, picture.copy() if self._further else None)
+
+    def __call__(self, batch: Sequence[Prepared], prompts: Sequence[str]) -> dict[str, list[float]]:
         """The columns of a full batch.
 
         Raises:
             FergiRewardError: A picture cannot be used.
         """
-        scores = {name: self._scored(name, scorer, pictures, prompts) for name, scorer in self._scorers.items()}
+        scores = {name: self._scored(name, scorer, batch, prompts) for name, scorer in self._scorers.items()}
+        pictures = [one.picture for one in batch if one.picture]
         return scores | (self._further(pictures, prompts) if self._further else {})
 
     @torch.inference_mode()
-    def _scored(self, name: str, scorer: Scorer, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[float]:
+    def _scored(self, name: str, scorer: Scorer, batch: Sequence[Prepared], prompts: Sequence[str]) -> list[float]:
         with scorer._own_precision():
             texts = self._features(scorer, self._texts[name], prompts)
-            inputs = torch.stack([scorer._model_input(picture) for picture in pictures])
+            inputs = torch.stack([one.inputs[name] for one in batch])
             features = scorer.encode_images(scorer._as_input(inputs))
             return scorer.compare(features, texts).float().tolist()
 

@@ -1,4 +1,4 @@
-"""Rows -> scores in a store: decode ahead, score batch by batch, note what cannot be scored."""
+"""Rows -> scores in a store: decode and prepare ahead, score batch by batch, note what cannot be scored."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -7,17 +7,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from fergi_reward.bulk.batch_scores import BatchScores, filled
+from fergi_reward.bulk.batch_scores import BatchScores, Prepared, filled
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.digests import bytes_digest
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.images import Picture, open_picture
-from fergi_reward.picture_files import Room
+from fergi_reward.images import made_of
 from fergi_reward.store import FileDigests, Store, digested, key_of, stamp
 
 Batch = list[Row]
@@ -161,49 +159,40 @@ def _left(rows: Callable[[], Iterator[Row]], known: RowKeys | None, size: int, s
 
 
 def scored_batches(batches: Iterable[Batch], scores: BatchScores, workers: int) -> Iterator[Found]:
-    """What comes of each batch; while one is scored, `workers` threads decode the next."""
+    """What comes of each batch; while one is scored, `workers` threads decode and prepare the next."""
     with ThreadPoolExecutor(workers) as pool:
-        for batch in _opened(batches, pool):
-            good = [one for one in batch if one.picture is not None]
+        for batch in _opened(batches, scores, pool):
+            good = [one for one in batch if one.prepared is not None]
             values: dict[str, Any] = {
-                error_key(one.key(scores.context)): one.error for one in batch if one.picture is None
+                error_key(one.key(scores.context)): one.error for one in batch if one.prepared is None
             }
             for one in batch:
                 values |= one.noted
             for one, found in zip(good, _scored(good, scores), strict=True):
                 key = one.key(scores.context)
-                found = one.changed() or found
                 values[error_key(key) if isinstance(found, str) else key] = found
             yield Found(len(batch), values)
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """A row with its picture or why it has none, and the digest of the picture's bytes."""
+    """A row with its picture as it is scored or why it has none, and the digest of the picture's bytes."""
 
     row: Row
     digest: str
-    picture: Picture | None = None
+    prepared: Prepared | None = None
     error: str = ""
     noted: dict[str, str] = field(default_factory=dict)
-    stamp: str = ""
-
-    def changed(self) -> str:
-        """What is wrong where the scorers decoded another picture than the one of the digest."""
-        if not isinstance(self.picture, Path) or (self.picture.is_file() and stamp(self.picture) == self.stamp):
-            return ""
-        return _changed(self.picture)
 
     def key(self, context: str) -> str:
         return _key(context, self.digest, self.row.prompt)
 
 
-def _opened(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[list[_Opened]]:
-    """Batches with their pictures; while one is scored, the next is decoded."""
+def _opened(batches: Iterable[Batch], scores: BatchScores, pool: ThreadPoolExecutor) -> Iterator[list[_Opened]]:
+    """Batches with their pictures; while one is scored, the next is prepared."""
     waiting: list[Future[_Opened]] = []
     for batch in batches:
-        room = Room()
-        following = [pool.submit(_open, row, room) for row in batch]
+        following = [pool.submit(_open, row, scores) for row in batch]
         if waiting:
             yield [one.result() for one in waiting]
         waiting = following
@@ -211,26 +200,22 @@ def _opened(batches: Iterable[Batch], pool: ThreadPoolExecutor) -> Iterator[list
         yield [one.result() for one in waiting]
 
 
-def _open(row: Row, room: Room) -> _Opened:
-    """Decode a picture; its digest is that of the bytes that were decoded.
-
-    Where there is no room for it, each scorer decodes it when its turn comes.
-    """
+def _open(row: Row, scores: BatchScores) -> _Opened:
+    """Decode and prepare a picture; its digest is that of the bytes that were decoded."""
     digest, noted = _unreadable(row), dict[str, str]()
     try:
         row.prompt.encode()
         if isinstance(row.source, bytes):
             digest = bytes_digest(row.source)
-            picture = open_picture(row.source)
-            return _Opened(row, digest, picture if room.has(picture) else row.source)
-        if row.source.is_file():
-            before = stamp(row.source)
-            digest, noted = (row.read[1], {}) if row.read and row.read[0] == before else digested(row.source)
-            picture = open_picture(row.source)
-            if stamp(row.source) != before:
-                raise FergiRewardError(_changed(row.source))
-            return _Opened(row, digest, picture if room.has(picture) else row.source, noted=noted, stamp=before)
-        raise FergiRewardError(f"there is no file {row.source}")
+            return _Opened(row, digest, made_of(row.source, scores.prepared))
+        if not row.source.is_file():
+            raise FergiRewardError(f"there is no file {row.source}")
+        before = stamp(row.source)
+        digest, noted = (row.read[1], {}) if row.read and row.read[0] == before else digested(row.source)
+        prepared = made_of(row.source, scores.prepared)
+        if stamp(row.source) != before:
+            raise FergiRewardError(f"{row.source} changed while it was read: run this again")
+        return _Opened(row, digest, prepared, noted=noted)
     except UnicodeEncodeError:
         return _Opened(row, digest, error="the prompt holds half a character (a lone surrogate): write it anew")
     except (FergiRewardError, OSError, ValueError) as error:
@@ -243,7 +228,7 @@ def _scored(good: list[_Opened], scores: BatchScores) -> list[list[float] | str]
         return []
     full = filled(good, scores.batch_size)
     try:
-        columns = scores([one.picture for one in full if one.picture is not None], [one.row.prompt for one in full])
+        columns = scores([one.prepared for one in full if one.prepared], [one.row.prompt for one in full])
     except FergiRewardError as error:
         if len(good) == 1:
             return [str(error)]
@@ -259,10 +244,6 @@ def _finite(values: dict[str, float]) -> list[float] | str:
 
 def _key(context: str, digest: str, prompt: str) -> str:
     return key_of("scores", context, digest, prompt)
-
-
-def _changed(path: Path) -> str:
-    return f"{path} changed while it was read: run this again"
 
 
 def _unreadable(row: Row) -> str:

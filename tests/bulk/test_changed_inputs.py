@@ -238,27 +238,6 @@ def test_a_picture_that_a_scorer_cannot_take_costs_its_own_row_alone(world, scor
     assert pd.read_csv(world / "scores.errors.csv")["error"].tolist() == ["not this one"]
 
 
-def test_a_picture_too_large_to_wait_decoded_that_changes_meanwhile_has_no_scores(world, monkeypatch):
-    score("whole.csv")
-    plain, right = BatchScores.__call__, (world / "5.png").read_bytes()
-
-    def call(self, pictures, prompts):
-        if "5.png" not in [picture.name for picture in pictures]:  # else the next batch may be reading it
-            return plain(self, pictures, prompts)
-        shutil.copy(world / "6.png", world / "5.png")
-        found = plain(self, pictures, prompts)
-        (world / "5.png").write_bytes(right)
-        return found
-
-    with monkeypatch.context() as changes:
-        changes.setattr("fergi_reward.picture_files.HELD_BYTES", 0)
-        changes.setattr(BatchScores, "__call__", call)
-        assert score().exit_code == 3
-    assert "5.png changed while it was read" in (world / "scores.errors.csv").read_text()
-    assert score().exit_code == 0
-    assert (world / "scores.csv").read_bytes() == (world / "whole.csv").read_bytes()
-
-
 def test_a_second_run_on_one_output_is_refused_in_one_sentence(world):
     with owned(world / "scores.csv"):
         result = score()
