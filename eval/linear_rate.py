@@ -17,7 +17,7 @@ CALLS = 4
 def tower_operations(scorer: Scorer, picture: Picture) -> int:
     """Floating-point operations of the image tower for a picture."""
     tower = scorer.towers()[0]
-    inputs = scorer.preprocess(open_picture(picture))[None].to(next(tower.parameters()).dtype)
+    inputs = scorer._as_input(scorer.preprocess(open_picture(picture))[None])
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         tower(inputs)
     return counter.get_total_flops()

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import CLIPConfig
 
 CHECKPOINTS = {"image_reward": "ImageReward.pt", "pickscore": "model.safetensors", "hps_v2": "HPS_v2_compressed.pt"}
 PROMPT = "a photograph of an astronaut riding a horse on the moon, highly detailed"
@@ -45,14 +48,29 @@ def noise_pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _image_reward(folder: Path) -> None:
-    from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
-
-    # BERT's vocabulary is not at hand without the hub: single characters, and filling up to its size.
+def bert_words() -> list[str]:
+    """As many words as BERT's vocabulary has, which is not at hand without the hub: single characters, and filling."""
     characters = [chr(number) for number in range(33, 127)]
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{character}" for character in characters)]
     words = [*dict.fromkeys([*words, *" ".join(PROMPTS).replace(",", "").split()])]
-    words += [f"[unused{number}]" for number in range(30522 - len(words))]
+    return words + [f"[unused{number}]" for number in range(30522 - len(words))]
+
+
+def pickscore_config() -> "CLIPConfig":
+    """Of CLIP ViT-H/14, as PickScore's checkpoint has it."""
+    from transformers import CLIPConfig
+
+    text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24}
+    vision = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 16, "num_hidden_layers": 32}
+    sizes: Any = {"text_config": text | {"hidden_act": "gelu", "eos_token_id": 2}, "projection_dim": 1024}
+    sizes["vision_config"] = vision | {"hidden_act": "gelu", "patch_size": 14}
+    return CLIPConfig(**sizes)
+
+
+def _image_reward(folder: Path) -> None:
+    from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
+
+    words = bert_words()
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
     config: dict[str, Any] = {
         "hidden_size": 768,
@@ -85,13 +103,9 @@ def _official(key: str) -> str:
 
 def _pickscore(folder: Path) -> None:
     from safetensors.torch import save_file
-    from transformers import CLIPConfig, CLIPModel
+    from transformers import CLIPModel
 
-    text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24}
-    vision = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 16, "num_hidden_layers": 32}
-    sizes: Any = {"text_config": text | {"hidden_act": "gelu", "eos_token_id": 2}, "projection_dim": 1024}
-    sizes["vision_config"] = vision | {"hidden_act": "gelu", "patch_size": 14}
-    config = CLIPConfig(**sizes)
+    config = pickscore_config()
     config.save_pretrained(folder)
     # The older transformers of the original asks for the format.
     save_file(CLIPModel(config).state_dict(), folder / CHECKPOINTS["pickscore"], metadata={"format": "pt"})

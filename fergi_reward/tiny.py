@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
-    from transformers import CLIPTextConfig
+    from transformers import CLIPTextConfig, T5Tokenizer
 
     from fergi_reward.scorers.aesthetic import AestheticScorer
     from fergi_reward.scorers.clip import CLIPScorer
@@ -193,12 +193,11 @@ def flux(*, seed: int = 0, guidance_embeds: bool = True) -> "FluxPipeline":
     """
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
     from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
-    from transformers import CLIPTextModel, T5Config, T5EncoderModel, T5Tokenizer
+    from transformers import CLIPTextModel, T5Config, T5EncoderModel
 
     from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 
-    characters = [(character, -3.0) for character in string.ascii_letters + string.digits + string.punctuation]
-    tokenizer = T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0), ("▁", -2.0), *characters])
+    tokenizer = t5_tokenizer()
     t5 = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0)
     with seeded(seed):
         components: dict[str, Any] = {
@@ -224,6 +223,14 @@ def flux(*, seed: int = 0, guidance_embeds: bool = True) -> "FluxPipeline":
     # The pipeline's own is 128, for 1,024 pixels, whatever its transformer is like.
     pipeline.default_sample_size = 8
     return pipeline
+
+
+def t5_tokenizer() -> "T5Tokenizer":
+    """A tokenizer of T5's kind whose tokens are single characters: it needs no download."""
+    from transformers import T5Tokenizer
+
+    characters = [(character, -3.0) for character in string.ascii_letters + string.digits + string.punctuation]
+    return T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0), ("▁", -2.0), *characters])
 
 
 def _unet(**options: Any) -> "UNet2DConditionModel":  # noqa: ANN401

@@ -1,0 +1,83 @@
+"""How much of an epoch of DDPO goes to its network, VAE and scorer, and how much to all else."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from measured_rows import Row
+from official_models import official_pipeline, official_scorer
+from official_sizes import PROMPTS
+from torch import Tensor
+
+from fergi_reward.scorers.base import Scorer
+from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
+from fergi_reward.trainers.pipelines import Conditioning, decode, encode_prompts, latent_shape
+
+MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+IMAGES, STEPS = 8, 20
+
+
+def epoch_row(rounds: int) -> Row:
+    """Epochs of DDPO on Stable Diffusion 1.5 at 512, and the same calls of its models in a bare loop, by turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        scorer = official_scorer("pickscore", "cuda")
+        for tower in scorer.towers():
+            tower.to(torch.bfloat16)
+        trainer = _trainer(scorer, Path(folder))
+        torch.cuda.reset_peak_memory_stats()
+        whole, bare = list[float](), list[float]()
+        for number in range(rounds + 1):
+            whole.append(_seconds(partial(trainer.epoch, number)))
+            bare.append(_seconds(partial(_bare, trainer, scorer)))
+        peak = torch.cuda.max_memory_allocated() / 1e9
+    seconds, models = median(whole[1:]), median(bare[1:])
+    return {"images/s": IMAGES / seconds, "s": seconds, "models s": models, "beside": 1 - models / seconds} | {
+        "peak GB": peak
+    }
+
+
+def _trainer(scorer: Scorer, folder: Path) -> DDPOTrainer:
+    config = DDPOConfig(
+        output_dir=str(folder / "run"),
+        mixed_precision="bf16",
+        sample_num_steps=STEPS,
+        sample_batch_size=IMAGES,
+        sample_num_batches_per_epoch=1,
+        train_batch_size=IMAGES,
+        grid_num_images=0,
+        log_with="none",
+    )
+    pipeline = official_pipeline(MODEL, "cuda", torch.bfloat16)
+    return DDPOTrainer(config, lambda pixels, prompts: scorer(pixels, prompts), pipeline, PROMPTS)
+
+
+def _bare(trainer: DDPOTrainer, scorer: Scorer) -> None:
+    """What an epoch calls of its models: guided predictions with and without gradients, the decoder, the scorer."""
+    prompts: Sequence[str] = [PROMPTS[row % len(PROMPTS)] for row in range(IMAGES)]
+    with torch.no_grad():
+        texts = encode_prompts(trainer.pipeline, [*prompts, *prompts])
+        latents = torch.randn(2 * IMAGES, *latent_shape(trainer.pipeline), device="cuda")
+        for step in range(STEPS):
+            _predict(trainer, latents, texts, step)
+        scorer(decode(trainer.pipeline, latents[:IMAGES]), prompts)
+    for step in range(STEPS):
+        _predict(trainer, latents, texts, step).float().pow(2).mean().backward()
+    for parameter in trainer.parameters:
+        parameter.grad = None
+
+
+def _predict(trainer: DDPOTrainer, latents: Tensor, texts: Conditioning, step: int) -> Tensor:
+    time_of_step = trainer.schedule.timesteps[torch.full((2 * IMAGES,), step, device="cuda")]
+    return trainer.network(latents, timestep=time_of_step, **texts.arguments(), return_dict=False)[0]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started

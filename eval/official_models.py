@@ -1,0 +1,125 @@
+"""Scorers and pipelines of the published sizes with seeded random weights, made on the device where they are to be.
+
+The weights mean nothing; sizes, shapes and the ranges of activations are those that real ones have.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from official_sizes import bert_words, pickscore_config
+from torch import nn
+
+from fergi_reward import tiny
+from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+from fergi_reward.trainers.pipelines import Pipeline, network_of, networks_beside
+from fergi_reward.trainers.published_models import PUBLISHED
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def official_scorer(name: str, device: torch.device | str, *, seed: int = 0) -> Scorer:
+    """A scorer of its published size in float32, frozen.
+
+    Args:
+        name: A key of `SCORERS`.
+        device: Where it is made and drawn.
+        seed: Of its weights.
+    """
+    with torch.device(device):
+        scorer = SCORERS[name]()
+    return filled(scorer, seed).eval().requires_grad_(False)
+
+
+def official_pipeline(model: str, device: torch.device | str, dtype: torch.dtype, *, seed: int = 0) -> Pipeline:
+    """A published pipeline, all of it in `dtype`, with tokenizers that need no download.
+
+    Args:
+        model: A key of `PUBLISHED`.
+        device: Where it is made and drawn.
+        dtype: Of all its parts.
+        seed: Of its weights.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            pipeline = PUBLISHED[model]()
+    finally:
+        torch.set_default_dtype(before)
+    for number, part in enumerate([network_of(pipeline), *networks_beside(pipeline)]):
+        filled(part, seed + number).eval()
+    for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
+        if name in pipeline.components:
+            reads_t5 = "T5" in type(getattr(pipeline, name.replace("tokenizer", "text_encoder"))).__name__
+            pipeline.register_modules(**{name: tiny.t5_tokenizer() if reads_t5 else clip_tokenizer()})
+    return pipeline
+
+
+def _image_reward() -> Scorer:
+    from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
+
+    return ImageRewardScorer(VisionSizes(), TextSizes(), bert_tokenizer(bert_words()))
+
+
+def _pickscore() -> Scorer:
+    from fergi_reward.scorers.pickscore import PickScorer
+
+    return PickScorer(pickscore_config())
+
+
+def _hps() -> Scorer:
+    from open_clip import get_model_config
+
+    from fergi_reward.scorers.hps import HPSv2Scorer
+
+    return HPSv2Scorer(get_model_config("ViT-H-14"))
+
+
+_LARGE: dict[str, Any] = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}
+_LARGE |= {"num_attention_heads": 16, "image_size": 224, "patch_size": 14, "projection_dim": 768}
+
+
+def _clip() -> Scorer:
+    from transformers import CLIPConfig
+
+    from fergi_reward.scorers.clip import CLIPScorer
+
+    text = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    return CLIPScorer(CLIPConfig(text_config=text | {"eos_token_id": 2}, vision_config=_LARGE, projection_dim=768))
+
+
+def _aesthetic() -> Scorer:
+    from transformers import CLIPVisionConfig
+
+    from fergi_reward.scorers.aesthetic import AestheticScorer
+
+    return AestheticScorer(CLIPVisionConfig(**_LARGE))
+
+
+SCORERS: Mapping[str, Callable[[], Scorer]] = {
+    "image_reward": _image_reward,
+    "pickscore": _pickscore,
+    "hps_v2": _hps,
+    "clip": _clip,
+    "aesthetic": _aesthetic,
+}
+
+
+@torch.no_grad()
+def filled(module: Module, seed: int) -> Module:
+    """The module with weights that keep the size of activations: matrices by their width, norms 1, biases 0."""
+    generators: dict[torch.device, torch.Generator] = {}
+    for name, weight in module.named_parameters():
+        draws = generators.setdefault(weight.device, torch.Generator(weight.device).manual_seed(seed))
+        if name.endswith("logit_scale"):
+            weight.fill_(math.log(100))
+        elif weight.ndim > 1:
+            weight.normal_(0, math.prod(weight.shape[1:]) ** -0.5, generator=draws)
+        elif name.endswith("bias"):
+            weight.zero_()
+        else:
+            weight.fill_(1)
+    return module

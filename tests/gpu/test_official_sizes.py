@@ -1,0 +1,146 @@
+"""One update of published models with random weights: finite, only the adapter moves, memory as the dry run says."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
+from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
+from fergi_reward.trainers.dry_run import dry_run
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
+from fergi_reward.trainers.pairs import PairTable
+from fergi_reward.trainers.pipelines import Pipeline, network_of, networks_beside
+from fergi_reward.trainers.published_models import PUBLISHED, on_meta
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
+from fergi_reward.trainers.trainer import Trainer
+
+SD15, SDXL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
+SD35, FLUX = "stabilityai/stable-diffusion-3.5-medium", "black-forest-labs/FLUX.1-dev"
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PROMPTS = ["a red cat on a table", "a lake at night"]
+Measured = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, a method, a precision, and the side of its pictures in pixels.
+
+    Attributes:
+        memory: Bytes that the card must have.
+    """
+
+    model: str
+    method: str
+    precision: str
+    side: int
+    memory: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.model.rpartition('/')[2]}-{self.method}-{self.precision}-{self.side}"
+
+
+CASES = [
+    Case(SD15, "ddpo", "bf16", 512),
+    Case(SD15, "ddpo", "fp16", 512),
+    Case(SD15, "backprop", "bf16", 512),
+    Case(SD15, "dpo", "fp16", 512),
+    Case(SDXL, "ddpo", "bf16", 1024),
+    Case(SDXL, "ddpo", "fp16", 1024),
+    Case(SD35, "grpo", "bf16", 512),
+    Case(SD35, "grpo", "fp16", 1024),
+    Case(SD35, "nft", "bf16", 1024),
+    Case(FLUX, "grpo", "bf16", 512, memory=60 * 10**9),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_one_update(case: Case, tmp_path: Path, measured: Measured) -> None:
+    from official_models import official_pipeline
+
+    free = torch.cuda.mem_get_info()[0]
+    if free < case.memory:
+        pytest.skip(f"{free / 1e9:.0f} GB are free on the card, {case.memory / 1e9:.0f} are needed")
+    expected = dry_run(config_of(case, tmp_path / "dry"), sized(on_meta(PUBLISHED[case.model]), case.side), [])
+    pipeline = sized(official_pipeline(case.model, "cuda", DTYPES[case.precision]), case.side)
+    built = trainer_of(case, tmp_path / "run", pipeline)
+    frozen, before = sums(built), [value.detach().clone() for value in built.parameters]
+    torch.cuda.reset_peak_memory_stats()
+    built.train()
+    peak = torch.cuda.max_memory_allocated()
+    measured(f"{case}: peak GB", peak / 1e9, expected.peak / 1e9)
+    figures = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert all(np.isfinite(value) for value in figures.values() if isinstance(value, float)), figures
+    assert any(not torch.equal(one, other) for one, other in zip(before, built.parameters, strict=True))
+    assert all(value.isfinite().all() for value in built.parameters)
+    assert sums(built) == frozen
+    if "approx_kl" in figures:  # of the only update, so of the policy that sampled
+        measured(f"{case}: approximate KL of the first update", figures["approx_kl"], 0)
+        assert figures["approx_kl"] == 0
+    assert abs(peak / expected.peak - 1) <= 0.15, f"{peak / 1e9:.1f} GB, the dry run says {expected.peak / 1e9:.1f}"
+
+
+def config_of(case: Case, folder: Path) -> TrainerConfig:
+    common: dict[str, Any] = {"output_dir": str(folder), "num_epochs": 1, "mixed_precision": case.precision}
+    common |= {"sample_num_steps": 4, "train_batch_size": 2, "grid_num_images": 0, "log_with": "none", "seed": 1}
+    sampled = {"sample_batch_size": 2, "sample_num_batches_per_epoch": 1}
+    if case.method == "ddpo":
+        return DDPOConfig(**common, **sampled)
+    if case.method in ("grpo", "nft"):
+        flow = {"sample_group_size": 2, "picture_num_steps": 4, "train_objective": case.method, "sample_eta": 0.7}
+        return FlowGRPOConfig(**common, **sampled, **flow)
+    if case.method == "backprop":
+        return RewardBackpropConfig(**common, gradient_checkpointing=True)
+    return DiffusionDPOConfig(**common, train_updates_per_epoch=1)
+
+
+def trainer_of(case: Case, folder: Path, pipeline: Pipeline) -> Trainer:
+    config = config_of(case, folder)
+    if isinstance(config, DDPOConfig):
+        return DDPOTrainer(config, redness, pipeline, PROMPTS)
+    if isinstance(config, FlowGRPOConfig):
+        return FlowGRPOTrainer(config, redness, pipeline, PROMPTS)
+    if isinstance(config, RewardBackpropConfig):
+        return RewardBackpropTrainer(config, redness, pipeline, PROMPTS)
+    assert isinstance(config, DiffusionDPOConfig)
+    return DiffusionDPOTrainer(config, pairs(case.side), pipeline, PROMPTS, {})
+
+
+def redness(pixels: torch.Tensor, prompts: object) -> torch.Tensor:
+    return pixels[:, 0].mean((1, 2)) - pixels[:, 1:].mean((1, 2, 3))
+
+
+def pairs(side: int) -> PairTable:
+    draw = np.random.default_rng(0)
+    drawn = [Image.fromarray(draw.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(4)]
+    rows = [
+        {"caption": PROMPTS[row], "jpg_0": drawn[2 * row], "jpg_1": drawn[2 * row + 1], "label_0": row}
+        for row in range(2)
+    ]
+    return PairTable(rows, "pairs")
+
+
+def sized(pipeline: Pipeline, side: int) -> Pipeline:
+    """The pipeline, drawing squares of that side."""
+    network, latents = network_of(pipeline), side // pipeline.vae_scale_factor
+    if type(pipeline).__name__ == "FluxPipeline":
+        pipeline.default_sample_size = latents
+    else:
+        network.register_to_config(sample_size=latents)
+    return pipeline
+
+
+def sums(of: Trainer) -> list[int]:
+    """What tells whether a frozen weight has changed: the sum of each one's bits."""
+    trained = {id(parameter) for parameter in of.parameters}
+    parts = [network_of(of.pipeline), *networks_beside(of.pipeline)]
+    values = [value for part in parts for value in part.parameters() if id(value) not in trained]
+    kinds = {2: torch.int16, 4: torch.int32}
+    return torch.stack([value.view(kinds[value.element_size()]).sum(dtype=torch.int64) for value in values]).tolist()
