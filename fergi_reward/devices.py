@@ -1,9 +1,8 @@
-"""Devices: which one a name means, one sentence where this machine does not have it, and the way there."""
+"""Devices by name: which one is meant, and one sentence where this machine does not have it."""
 
 import os
 
 import torch
-from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 
@@ -57,14 +56,3 @@ def chosen_device(device: torch.device | str | None) -> torch.device:
     if named.type == "cuda" and named.index is None and torch.cuda.is_initialized():
         return torch.device("cuda", torch.cuda.current_device())
     return named
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device, without waiting for what a GPU is still at.
-
-    A copy from ordinary memory begins when the GPU has done all that it was asked, and the program waits for it; from
-    pinned memory it takes its turn. PyTorch keeps pinned memory until the copy is made.
-    """
-    if device.type == "cuda" and tensor.is_cpu and torch.cuda.is_initialized():
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=device.type == "cuda")

@@ -137,39 +137,44 @@ def test_recorded_reactions_need_one_id_an_image(scorer, pixels):
 
 
 class Travelling(PickScorer):
-    """Notes where it is sent, and where it is when it scores; there is one device to test on."""
-
-    def to(self, place):
-        self.journey.append(str(place))
-        return super().to("cpu")
+    """Notes where it is when it scores."""
 
     def encode_images(self, *args, **kwargs):
-        self.journey.append("scores")
+        self.journey.append(self.device.type)
         return super().encode_images(*args, **kwargs)
 
 
 @pytest.fixture
-def travelling():
-    scorer = tiny.pickscore(seed=0)
+def travelling(card):
+    scorer = tiny.pickscore(seed=0).requires_grad_(False)
     scorer.__class__, scorer.journey = Travelling, []
-    return scorer
+    return scorer.to("cuda")
+
+
+def home_of(scorer):
+    """Where the weights lie."""
+    return [tensor.data_ptr() for tensor in scorer.parameters() if tensor.device.type == "cpu"]
 
 
 def test_parked_scorers_are_awake_only_while_they_score(travelling, pixels):
-    reward = CombinedReward([travelling], calibration(), device="cuda:1", offload=True)
-    reward.score(pixels, PROMPTS)
-    assert travelling.journey == ["cpu", "cuda:1", "scores", "cpu"]
+    reward = CombinedReward([travelling], calibration(), device="cuda", offload=True)
+    home = home_of(travelling)
+    reward(pixels, PROMPTS)
+    assert travelling.journey == ["cuda"]
+    assert home == home_of(travelling) and len(home) == len(list(travelling.parameters()))
     with pytest.raises(FergiRewardError, match="offload=False"):
         reward(pixels.clone().requires_grad_(), PROMPTS)
 
 
-def test_a_judge_that_is_parked_wakes_even_for_an_error(travelling, pixels):
-    judge = ParkedScorer(travelling, torch.device("cuda:1"))
-    judge(pixels, PROMPTS)
-    assert travelling.journey == ["cpu", "cuda:1", "scores", "cpu"]
+def test_a_parked_judge_is_on_the_device_only_while_it_scores_even_if_it_breaks(travelling, pixels):
+    expected = tiny.pickscore(seed=0)(pixels, PROMPTS)
+    judge = ParkedScorer(travelling, torch.device("cuda"))
+    home = home_of(travelling)
+    torch.testing.assert_close(judge(pixels, PROMPTS).cpu(), expected.detach())
     with pytest.raises(FergiRewardError):
         judge(pixels, PROMPTS[:1])
-    assert travelling.journey[4:] == ["cuda:1", "cpu"]
+    assert home == home_of(travelling) and len(home) == len(list(travelling.parameters()))
+    assert travelling.journey == ["cuda"]
 
 
 def test_each_picture_is_decoded_once_for_all_scorers(tmp_path):

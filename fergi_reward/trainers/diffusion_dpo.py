@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.losses import implicit_rewards, preference_loss
@@ -29,6 +28,7 @@ from fergi_reward.trainers.pipelines import (
 from fergi_reward.trainers.rewards import Reward
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trainer import Trainer, mean_of
+from fergi_reward.transfers import sent
 
 Made = TypeVar("Made")
 # Batches in a row with damaged pictures that are made up for.
@@ -196,7 +196,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         steps = [self.noise_levels.random_step(drawn) for drawn in generators]
         noise = torch.stack([torch.randn(latent_shape(self.pipeline), generator=drawn) for drawn in generators])
         device = batch.latents.device
-        return to_device(noise, device).repeat(2, 1, 1, 1).to(batch.latents), to_device(torch.tensor(steps * 2), device)
+        return sent(noise, device).repeat(2, 1, 1, 1).to(batch.latents), sent(torch.tensor(steps * 2), device)
 
     def _next_batch(self) -> Batch:
         """This process's share of the next pairs. All processes go past the same rows, and none twice.
@@ -237,7 +237,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
             conditioning=Conditioning.cat([conditioning, conditioning]).cut_from(
                 [picture.size for picture in pictures], [picture.corner for picture in pictures]
             ),
-            confidences=to_device(torch.tensor([self._confidence(pair) for pair in pairs]), self.accelerator.device),
+            confidences=sent(torch.tensor([self._confidence(pair) for pair in pairs]), self.accelerator.device),
             numbers=[number for number, _ in numbered],
         )
 

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from fergi_reward.devices import to_device
 from fergi_reward.parking import visiting
 from fergi_reward.trainers.pipelines import Conditioning, Pipeline, encode_prompts, text_encoders
+from fergi_reward.transfers import sent
 
 
 class EncodedPrompts:
@@ -34,7 +34,7 @@ class EncodedPrompts:
         """The conditioning of B images on the device; prompts that are not kept are encoded for this call alone."""
         encoded = self._encoded(prompts)
         rows = Conditioning.cat([encoded[prompt] for prompt in prompts])
-        return rows.map(lambda tensor: to_device(tensor, self._device))
+        return rows.map(lambda tensor: sent(tensor, self._device))
 
     def awake(self) -> AbstractContextManager[None]:
         """The text encoders on the device, inside the block."""

@@ -18,7 +18,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.advantages import group_advantages, optimality
 from fergi_reward.trainers.config import option
@@ -36,6 +35,7 @@ from fergi_reward.trainers.samples import draw_prompts
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trajectory import denoise, noise_like, starting_noise
 from fergi_reward.trainers.weights import copied, swapped_in
+from fergi_reward.transfers import sent
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class FlowGRPOTrainer(PolicyGradientTrainer[FlowGRPOConfig]):
     def _nft_loss(self, experience: Experience, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
         keys = zip(experience.indices[rows].tolist(), steps.tolist(), strict=True)
-        rows, steps = (to_device(places, self.accelerator.device) for places in (rows, steps))
+        rows, steps = (sent(places, self.accelerator.device) for places in (rows, steps))
         images, conditioning = experience.trajectory.latents[rows, -1], experience.trajectory.conditioning[rows]
         noise = noise_like(images, [generator(config.seed, "nft", experience.epoch, *key) for key in keys])
         latents = self.schedule.noised(images, noise, steps)

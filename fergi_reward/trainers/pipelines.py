@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.precision import cast
 from fergi_reward.trainers.diffusion import DDIMSchedule, Schedule
 from fergi_reward.trainers.flow import FlowSchedule
+from fergi_reward.transfers import sent
 
 # The pipelines of diffusers have no useful common type: their classes are told apart by `network_name`.
 Pipeline = Any
@@ -52,7 +52,7 @@ class Conditioning:
         if self.time_ids is None:
             return self
         rows = [[*size, *corner] for size, corner in zip(sizes, corners, strict=True)]
-        cut = to_device(torch.tensor(rows, dtype=self.time_ids.dtype), self.time_ids.device)
+        cut = sent(torch.tensor(rows, dtype=self.time_ids.dtype), self.time_ids.device)
         return replace(self, time_ids=torch.cat([cut, self.time_ids[:, 4:]], dim=1))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
@@ -265,7 +265,7 @@ def encode_pictures(pipeline: Pipeline, pixels: Tensor) -> Tensor:
     The mean of what the VAE says, not a draw from it: its standard deviation is next to nothing.
     """
     vae = pipeline.vae
-    latents = vae.encode(to_device(pixels * 2 - 1, vae.device).to(vae.dtype)).latent_dist.mode()
+    latents = vae.encode(sent(pixels * 2 - 1, vae.device).to(vae.dtype)).latent_dist.mode()
     latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
     return (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
 

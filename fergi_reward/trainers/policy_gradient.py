@@ -13,7 +13,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fergi_reward.devices import to_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.diffusion import gaussian_kl, gaussian_log_prob
@@ -24,6 +23,7 @@ from fergi_reward.trainers.rewards import Reward, RewardQueue, reward_metrics
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trainer import mean_of
 from fergi_reward.trainers.trajectory import Trajectory, predict, sample_trajectory
+from fergi_reward.transfers import sent
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
             gathered = self.gathered(queue.rewards())
         most = self.config.train_adv_clip_max
         advantages = self.advantages(prompts, gathered.total).clamp(-most, most)[self.share.start : self.share.stop]
-        mine, indices = to_device(advantages, self.accelerator.device), torch.tensor(self.share)
+        mine, indices = sent(advantages, self.accelerator.device), torch.tensor(self.share)
         return Experience(Trajectory.cat(trajectories), mine, indices, epoch), reward_metrics(gathered)
 
     def _denoise(self, prompts: list[str], generators: list[torch.Generator], random_steps: list[int]) -> Trajectory:
@@ -219,7 +219,7 @@ class PolicyGradientTrainer(OnlineTrainer[PolicyConfig]):
         Both are on the CPU: to read them there does not wait for a GPU.
         """
         trajectory, config = experience.trajectory, self.config
-        rows, steps = (to_device(places, self.accelerator.device) for places in (rows, steps))
+        rows, steps = (sent(places, self.accelerator.device) for places in (rows, steps))
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         conditioning = trajectory.conditioning[rows]
         mean, std = self._step(latents, steps, conditioning)

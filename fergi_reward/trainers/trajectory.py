@@ -7,7 +7,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fergi_reward.devices import to_device
 from fergi_reward.trainers.diffusion import Schedule, gaussian_log_prob
 from fergi_reward.trainers.pipelines import (
     Conditioning,
@@ -16,6 +15,7 @@ from fergi_reward.trainers.pipelines import (
     encode_absence,
     has_classifier_free_guidance,
 )
+from fergi_reward.transfers import sent
 
 
 @dataclass(frozen=True)
@@ -180,4 +180,4 @@ def noise_like(latents: Tensor, generators: Sequence[torch.Generator]) -> Tensor
 
 def _drawn(shape: Sequence[int], generators: Sequence[torch.Generator], device: torch.device) -> Tensor:
     """Noise (B, *shape), drawn on the CPU so that it is the same for every device."""
-    return to_device(torch.stack([torch.randn(shape, generator=generator) for generator in generators]), device)
+    return sent(torch.stack([torch.randn(shape, generator=generator) for generator in generators]), device)

@@ -41,10 +41,10 @@ TRAINERS = {
 }
 RUNS = [
     ("ddpo", tiny.stable_diffusion_xl, "fp16", {"async_reward_computation": True, "sample_num_steps": 2}),
-    ("flow_grpo", tiny.flux, "fp16", {"ema_decay": 0.5}),
+    ("flow_grpo", tiny.flux, "fp16", {"ema_decay": 0.5, "train_batch_size": 1}),
     ("nft", tiny.stable_diffusion_3, "bf16", {}),
     ("reward_backprop", tiny.stable_diffusion, "bf16", {"grid_num_images": 1, "sample_num_steps": 2}),
-    ("diffusion_dpo", tiny.stable_diffusion_xl, "bf16", {"offload_encoders": True}),
+    ("diffusion_dpo", tiny.stable_diffusion_xl, "bf16", {"offload_encoders": True, "full_finetuning": True}),
     ("diffusion_dpo", tiny.stable_diffusion_3, "fp16", {"train_gradient_accumulation_steps": 2}),
 ]
 
@@ -75,14 +75,20 @@ def trainer_of(name, pipeline, folder, **options):
 
 
 def waits_by_step(trainer, card):
-    """A list that fills with what the program waits for between two calls of the network in an epoch."""
+    """A list that fills with what the program waits for between two calls of the network in an epoch.
+
+    Diffusion-DPO encodes the captions of each batch: that tokens go to the card is a wait of diffusers' own.
+    """
     steps, marks, epoch = [], [], trainer.epoch
     network_of(trainer.pipeline).register_forward_pre_hook(lambda *_: marks.append(len(card.waits)))
 
     def watched(number):
         marks.clear()
         metrics = epoch(number)
-        steps.extend(card.waits[start:end] for start, end in pairwise(marks))
+        steps.extend(
+            [wait for wait in card.waits[start:end] if "/pipelines.py" not in wait.place]
+            for start, end in pairwise(marks)
+        )
         return metrics
 
     trainer.epoch = watched
@@ -99,9 +105,9 @@ def test_a_run_and_what_resumes_it(training_card, tmp_path, name, kind, precisio
     homes = {part: next(part.parameters()).device.type for part in (network_of(pipeline), *networks_beside(pipeline))}
     parked = text_encoders(pipeline) if options.get("offload_encoders") else []
     assert {part for part, home in homes.items() if home == "cpu"} == set(parked)
-    # Where pictures are rewarded or pairs are read, the program waits; at a step it does not.
-    waiting = [step for step in steps if step]
-    assert steps and len(waiting) <= 1
+    # The program waits once where pictures are rewarded or held-out pairs begin; in fp16 for the scaler at an update.
+    *others, _ = sorted(map(len, steps))
+    assert all(waits <= (precision == "fp16") for waits in others)
     resumed = trainer_of(name, kind(), tmp_path, **options, num_epochs=2, resume_from=str(tmp_path))
     resumed.train()
     first, second = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()][-2:]
@@ -109,5 +115,5 @@ def test_a_run_and_what_resumes_it(training_card, tmp_path, name, kind, precisio
     skipped = {"grad_norm"} if precision == "fp16" else set()
     told = [value for name, value in (*first.items(), *second.items()) if name not in skipped]
     assert all(value is not None and np.isfinite(value) for value in told)
-    if "approx_kl" in first:  # the importance ratio of the first update is 1
+    if "approx_kl" in first and "train_batch_size" not in options:  # the importance ratio of the first update is 1
         assert first["approx_kl"] == first["clip_fraction"] == 0
