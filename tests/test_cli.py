@@ -112,6 +112,7 @@ def test_annotate_knows_the_shipped_calibration(simulated, tmp_path):
 
 
 def test_calibrate_writes_the_calibration_and_a_report(simulated, tmp_path):
+    pytest.importorskip("matplotlib", reason="plots come with the extra report")
     out, report = tmp_path / "c.json", tmp_path / "report"
     result = run("calibrate", "--data", simulated, "--protocol", "paper-v1", "--out", out, "--report", report)
     assert result.exit_code == 0, result.output
