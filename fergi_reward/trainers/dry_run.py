@@ -3,6 +3,7 @@
 Memory is counted, not modelled: every tensor that a pass makes is followed from its birth to its end.
 """
 
+import math
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,8 +69,8 @@ class DryRun:
             drawn; else they are among the weights.
         optimizer: Bytes of what is trained with its gradient, moments and average.
         scorers: Bytes of the reward's and the judges' weights.
-        sampling: Peak bytes of the activations while images are drawn.
-        training: Peak bytes of the activations in training, but for those inside the scorers.
+        sampling: Peak bytes of the activations while images are drawn, and of what an epoch keeps for training.
+        training: Peak bytes of the activations in training, but for those inside the scorers, and of what it keeps.
         images: That are generated for training, by all epochs.
         updates: Optimiser steps.
     """
@@ -135,6 +136,7 @@ def dry_run(
         parameter.data = parameter.data.to(dtype)
     if config.gradient_checkpointing:
         checkpoint_gradients(pipeline)
+    kept = _kept(config, pipeline)
     encoders = text_encoders(pipeline) if config.offload_encoders else []
     parked = sum(parameter.nbytes for encoder in encoders for parameter in encoder.parameters())
     return DryRun(
@@ -149,8 +151,8 @@ def dry_run(
         )
         * 1_000_000
         * scorer_dtype.itemsize,
-        sampling=peak_memory(lambda: _sampling_pass(config, pipeline)),
-        training=TRAINING_MEMORY[type(config)](config, pipeline),
+        sampling=peak_memory(lambda: _sampling_pass(config, pipeline)) + kept,
+        training=TRAINING_MEMORY[type(config)](config, pipeline) + kept,
         images=config.num_epochs * config.samples_per_epoch,
         updates=config.num_epochs * config.updates_per_epoch,
     )
@@ -166,6 +168,17 @@ def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
     with weights.reference():
         parameters = [parameter for network in _networks(pipeline) for parameter in network.parameters()]
     return sum(parameter.nbytes for parameter in parameters if id(parameter) not in trained)
+
+
+def _kept(config: TrainerConfig, pipeline: Pipeline) -> int:
+    """Bytes that stay on the device between passes: an epoch's trajectories, or the batches of an update made ahead."""
+    latents = math.prod(latent_shape(pipeline)) * torch.float32.itemsize
+    prompt = sum(math.prod(shape) for _, shape in _shapes(pipeline)) * network_of(pipeline).dtype.itemsize
+    if isinstance(config, PolicyGradientConfig):
+        return config.samples_per_epoch * ((config.sample_num_steps + 1) * latents + prompt)
+    if isinstance(config, DiffusionDPOConfig) and config.offload_encoders:
+        return 2 * config.train_batch_size * config.train_gradient_accumulation_steps * (latents + prompt)
+    return 0
 
 
 @torch.no_grad()

@@ -122,6 +122,19 @@ def test_parked_text_encoders_count_only_while_they_encode():
     assert f"text encoders {size / 1e9:.1f} while they encode" in str(parked)
 
 
+def test_what_an_epoch_keeps_is_counted_by_hand():
+    def training(config):
+        return dry_run(config, tiny.stable_diffusion(), []).training
+
+    # An image's latents at 3 places, 4 x 8 x 8 in 4 bytes, and a prompt's 77 x 32 in 4 bytes.
+    image, prompt = 3 * 4 * 8 * 8 * 4, 77 * 32 * 4
+    few, many = (DDPOConfig(sample_num_steps=2, sample_num_batches_per_epoch=count) for count in (2, 12))
+    assert training(many) - training(few) == 10 * (image + prompt)
+    batches = {"train_batch_size": 2, "train_gradient_accumulation_steps": 3}
+    alone, ahead = (DiffusionDPOConfig(**batches, offload_encoders=offload) for offload in (False, True))
+    assert training(ahead) - training(alone) == 3 * 2 * 2 * (image / 3 + prompt)
+
+
 def test_every_scorer_has_a_size():
     assert {row["term"] for row in scorer_table()} <= set(SCORER_PARAMETERS)
 
