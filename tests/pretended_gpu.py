@@ -8,7 +8,7 @@ lists; threads that start inside see the card too.
 It knows nothing of kernels and streams, of NCCL, of memory, and of the range of float16: sums of half precision are
 those of the CPU. `torch.cuda.is_available()` stays False, since its functions would ask a driver. A module that moves
 gets new parameters, where a real one keeps them: make optimisers afterwards. Copies with `non_blocking=True` are not
-counted, pinned or not. All that it changes in torch is put back at the end.
+counted, pinned or not, and what they bring is there at once. All that it changes in torch is put back at the end.
 """
 
 import re
@@ -41,7 +41,7 @@ aten = torch.ops.aten
 COPIES = (aten._to_copy, aten.copy_, aten.copy)
 INDEXING = (aten.index, aten._unsafe_index, aten.index_put, aten.index_put_, aten._index_put_impl_)
 # Their results' sizes or values are needed by the program that asks.
-READ = (aten._local_scalar_dense, aten.nonzero, aten.is_nonzero, aten.equal, aten.masked_select, aten._unique2)
+READ = (aten._local_scalar_dense, aten.nonzero, aten.equal, aten.masked_select, aten._unique2)
 # What may have a CPU tensor of no dimension beside tensors of the card, other than elementwise operations.
 TAKES_NUMBERS = (aten.fill_, aten.fill, aten.masked_fill_, aten.masked_fill)
 # Their input and weights, by place, which CUDA wants in one dtype.
@@ -193,7 +193,9 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Sequence[type], args: Sequence = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        return OnCard.__torch_dispatch__(operation, types, args, kwargs)
+        if _card is None:  # in a thread that has outlived it
+            return operation(*args, **kwargs or {})
+        return _card.compute(operation, args, kwargs or {})
 
 
 class _Names(TorchFunctionMode):
@@ -245,17 +247,15 @@ def _unused_driver() -> Iterator[None]:
     """
     header = Path(TORCH, "include", "ATen", "detail", "AcceleratorHooksInterface.h").read_text()
     functions = re.findall(r"^ *virtual [^(]*?(\w+)\(", header, re.MULTILINE)
-    before_table, destructors = 2, 2  # the compiler makes two functions of the destructor, which comes first
+    # Two words stand before the table. The destructor, which comes first, is two functions to the compiler.
+    words, before, place = 128, 2, functions.index("hasPrimaryContext") + 1
     get_hooks = CDLL(str(Path(TORCH, "lib", "libtorch_cpu.so")))._ZN2at6detail12getCUDAHooksEv
     get_hooks.restype = POINTER(c_size_t)
     hooks = get_hooks()
-    table = hooks[0]
-    word = sizeof(c_size_t)
-    changed = (c_size_t * (before_table + 2 * len(functions) + 64)).from_buffer_copy(
-        string_at(table - before_table * word, word * (before_table + 2 * len(functions) + 64))
-    )
-    changed[before_table + destructors - 1 + functions.index("hasPrimaryContext")] = cast(_NEVER_USED, c_void_p).value
-    hooks[0] = addressof(changed) + before_table * word
+    table, word = hooks[0], sizeof(c_size_t)
+    changed = (c_size_t * words).from_buffer_copy(string_at(table - before * word, words * word))
+    changed[before + place] = cast(_NEVER_USED, c_void_p).value
+    hooks[0] = addressof(changed) + before * word
     try:
         yield
     finally:
@@ -318,8 +318,8 @@ def _refuse_two_dtypes(operation: Any, args: Sequence[Any]) -> None:
 def _copying(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], to_card: bool) -> Kind | None:
     kind = operation.overloadpacket
     if kind in INDEXING:
-        indices = [index for index in args[1] if index is not None]
-        return None if all(isinstance(index, OnCard) for index in indices) else "host to card"
+        given = [value for value in (*args[1], *args[2:3]) if value is not None]
+        return None if all(isinstance(value, OnCard) for value in given) else "host to card"
     if kind not in COPIES or kwargs.get("non_blocking") or (kind is aten.copy_ and args[2:] == (True,)):
         return None
     source, target = (args[0], to_card) if kind is aten._to_copy else (args[1], isinstance(args[0], OnCard))
@@ -361,7 +361,7 @@ def _on_cpu(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> A
     except RuntimeError as error:
         dtypes = {value.dtype for value in _flat(args, *kwargs.values()) if isinstance(value, Tensor)}
         half = next((dtype for dtype in HALVES if dtype in dtypes), None)
-        if half is None or "not implemented for" not in str(error):
+        if half is None or operation._schema.is_mutable or "not implemented for" not in str(error):
             raise
         args, kwargs = _mapped(lambda value: _cast(value, HALVES, torch.float32), (args, kwargs))
         return _mapped(lambda value: _cast(value, (torch.float32,), half), operation(*args, **kwargs))

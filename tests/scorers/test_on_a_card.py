@@ -71,7 +71,10 @@ def test_every_way_of_asking_gives_the_scores_of_the_cpu(
     equal(scorer.score(PICTURES, PROMPTS, batch_size=2), "pictures")
     equal(scorer.score([*PICTURES, *PICTURES], PROMPTS * 2, batch_size=2)[3:], "pictures")
     equal(scorer.score(pixels, PROMPTS, batch_size=2), "pixels")
-    equal(scorer(PIXELS, PROMPTS).detach(), "pixels")
+    from_host = PIXELS.clone().requires_grad_()
+    equal((scores := scorer(from_host, PROMPTS)).detach(), "pixels")
+    scores.sum().backward()
+    assert from_host.grad.isfinite().all()
     watched = pixels.clone().requires_grad_()
     with card.watched() as waits, torch.autocast("cuda", dtype=torch.bfloat16):
         scores = scorer(watched, PROMPTS)
