@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from ctypes import CDLL, CFUNCTYPE, POINTER, addressof, c_bool, c_byte, c_size_t, c_void_p, cast, sizeof, string_at
 from dataclasses import dataclass, field
 from functools import cache
@@ -91,8 +91,8 @@ class Card:
         if _is_made_of_others(operation):
             with _Operations():
                 return operation.decompose(*args, **kwargs)
-        flat = _flat(args, *kwargs.values())
-        on_card = any(isinstance(value, OnCard) for value in flat)
+        flat = _flat(args, kwargs)
+        on_card = any(type(value) is OnCard for value in flat)
         device = kwargs.get("device")
         to_card = on_card if device is None else _is_card(device)
         if on_card:
@@ -102,8 +102,11 @@ class Card:
             _refuse_two_dtypes(operation, args)
         if on_card or to_card:
             self._note_wait(operation, args, kwargs, to_card)
-        found = _on_cpu(operation, *_mapped(_inner, (args, _without_card(kwargs))))
-        return _as_on_card(found, flat) if to_card else found
+        found = _on_cpu(operation, *_mapped(_inner, args, _without_card(kwargs)))
+        if not to_card:
+            return found
+        known = {id(value.inner): value for value in flat if type(value) is OnCard} if _is_in_place(operation) else {}
+        return [_wrapped(one, known) for one in found] if type(found) in (list, tuple) else _wrapped(found, known)
 
     def _note_wait(self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], to_card: bool) -> None:
         kind = _copying(operation, args, kwargs, to_card) or _reading(operation, args)
@@ -125,7 +128,8 @@ class OnCard(Tensor):
         """A tensor of the card with these values; writing into one writes into the other."""
         sizes = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "layout": inner.layout}
         # A view that inference mode takes of an ordinary tensor is an ordinary one.
-        with torch.inference_mode(inner.is_inference()):
+        other = inner.is_inference() != torch.is_inference_mode_enabled()
+        with torch.inference_mode(inner.is_inference()) if other else nullcontext():
             made = Tensor._make_wrapper_subclass(cls, inner.size(), **sizes, dtype=inner.dtype, device=CARD)
         made.inner = inner
         return made
@@ -204,7 +208,7 @@ class _Names(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable, types: Sequence[type], args: Sequence = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        args, kwargs = _mapped(_indexed, (args, kwargs or {}))
+        args, kwargs = _mapped(_indexed, args, kwargs or {})
         if function is Tensor.pin_memory:
             return args[0].clone()  # memory of the CPU is all the same here
         if function in (torch.tensor, torch.as_tensor) and _is_card(kwargs.get("device")):
@@ -302,6 +306,11 @@ def _refuse_two_devices(operation: Any, args: Sequence[Any], flat: Sequence[Any]
         raise WrongOnCard(f"{operation}: tensors on cuda:0 meet tensors on the CPU ({sizes})")
 
 
+@cache
+def _is_in_place(operation: Any) -> bool:
+    return operation._schema.is_mutable
+
+
 def _refuse_generator(operation: Any, flat: Sequence[Any], to_card: bool) -> None:
     for value in flat:
         if isinstance(value, torch.Generator) and (value.device.type == CARD.type) != to_card:
@@ -359,49 +368,52 @@ def _on_cpu(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> A
             raise
         return decomposition_table[operation](*args, **kwargs)
     except RuntimeError as error:
-        dtypes = {value.dtype for value in _flat(args, *kwargs.values()) if isinstance(value, Tensor)}
+        dtypes = {value.dtype for value in _flat(args, kwargs) if isinstance(value, Tensor)}
         half = next((dtype for dtype in HALVES if dtype in dtypes), None)
-        if half is None or operation._schema.is_mutable or "not implemented for" not in str(error):
+        if half is None or _is_in_place(operation) or "not implemented for" not in str(error):
             raise
-        args, kwargs = _mapped(lambda value: _cast(value, HALVES, torch.float32), (args, kwargs))
-        return _mapped(lambda value: _cast(value, (torch.float32,), half), operation(*args, **kwargs))
+        args, kwargs = _mapped(lambda value: _cast(value, HALVES, torch.float32), args, kwargs)
+        found = operation(*args, **kwargs)
+        several = type(found) in (list, tuple)
+        narrowed = [_cast(one, (torch.float32,), half) for one in (found if several else [found])]
+        return narrowed if several else narrowed[0]
 
 
 def _cast(value: Any, dtypes: Sequence[torch.dtype], to: torch.dtype) -> Any:
     return value.to(to) if isinstance(value, Tensor) and value.dtype in dtypes else value
 
 
-def _as_on_card(found: Any, given: Sequence[Any]) -> Any:
-    """Results as tensors of the card; one that was written into is the one that was given."""
-    known = {id(value.inner): value for value in given if isinstance(value, OnCard)}
-
-    def wrapped(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        same = known[id(value)] if id(value) in known else OnCard(value)
-        if same.shape != value.shape:
-            raise NotImplementedError("the pretended GPU cannot change a tensor's shape in place")
-        return same
-
-    return _mapped(wrapped, found)
+def _wrapped(found: Any, known: Mapping[int, OnCard]) -> Any:
+    """A result as a tensor of the card; one that was written into is the one that was given."""
+    if not isinstance(found, Tensor):
+        return found
+    same = known[id(found)] if id(found) in known else OnCard(found)
+    if same.shape != found.shape:
+        raise NotImplementedError("the pretended GPU cannot change a tensor's shape in place")
+    return same
 
 
-def _flat(*values: Any) -> list[Any]:
-    """Values and what is in lists of them."""
-    return [one for value in values for one in (_flat(*value) if isinstance(value, list | tuple) else [value])]
+def _flat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """All arguments, and what is in lists of them."""
+    flat: list[Any] = []
+    for value in (*args, *kwargs.values()):
+        flat.extend(value if type(value) in (list, tuple) else (value,))
+    return flat
 
 
-def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
-    """The function's result for a value, or for each in tuples, lists and mappings of them."""
-    if isinstance(value, dict):
-        return {name: _mapped(function, one) for name, one in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(function, one) for one in value)
-    return function(value)
+def _mapped(
+    function: Callable[[Any], Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The function's result for each argument, and for what is in lists of them."""
+
+    def of(value: Any) -> Any:
+        return type(value)(map(function, value)) if type(value) in (list, tuple) else function(value)
+
+    return [of(value) for value in args], {name: of(value) for name, value in kwargs.items()}
 
 
 def _inner(value: Any) -> Any:
-    return value.inner if isinstance(value, OnCard) else value
+    return value.inner if type(value) is OnCard else value
 
 
 def _listed(places: Any) -> Any:
