@@ -1,31 +1,31 @@
 """DDPO and AlignProp here against TRL 0.23.1, the last version that had them: speed, memory and what is learned.
 
-Both train the same tiny Stable Diffusion with the same settings on the same reward (redness), in turn, in processes of
-their own. TRL runs in an environment of its own: DDPO by the program in the reference folder, AlignProp by
-trl_alignprop.py beside this file. TRL's AlignProp always checkpoints its gradients; here it is told to.
+Both train the same Stable Diffusion with the same settings on the same reward (redness), in turn, in processes of their
+own: a tiny one of the reference folder, or with --official one of the size of 1.5 with random weights, in bfloat16. TRL
+runs by trl_trainers.py beside this file, in an environment of its own, or in this one with its package beside (on a GPU
+machine). TRL's AlignProp always checkpoints its gradients; here it is told to.
 
 make .parity/trl/.installed && python eval/trl_comparison.py --reference ../shared/reference
+pip install --no-deps --target trl_0_23 trl==0.23.1 && python eval/trl_comparison.py --official --trl trl_0_23
 """
 
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
+import torch
 from peak_memory import peak_memory
 from tabulate import tabulate
 from torch import Tensor
-
-from fergi_reward.errors import FergiRewardError
 
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
@@ -37,19 +37,25 @@ TRL_PYTHON = ROOT / ".parity" / "trl" / "bin" / "python"
 PROMPTS = ["a red cat", "a blue house", "a green tree", "a yellow car"]
 DDPO, ALIGNPROP = "DDPO", "AlignProp"
 IMAGES_AN_EPOCH, UPDATES_AN_EPOCH = {DDPO: 16, ALIGNPROP: 8}, {DDPO: 2, ALIGNPROP: 1}
-# The last two of ten steps carry the gradient.
-ALIGNPROP_OPTIONS = {
+SAME: dict[str, Any] = {
     "seed": 0,
-    "mixed_precision": "no",
     "sample_num_steps": 10,
-    "sample_eta": 1.0,
-    "sample_guidance_scale": 5.0,
     "train_batch_size": 8,
     "train_gradient_accumulation_steps": 1,
-    "train_learning_rate": 1e-3,
 }
-TRL_TRUNCATION = {"truncated_backprop_rand": False, "truncated_backprop_timestep": 8, "prompts": PROMPTS}
-HERE_TRUNCATION = {"backprop_steps_min": 2, "backprop_steps_max": 2, "gradient_checkpointing": True}
+# The last two of AlignProp's ten steps carry the gradient.
+OPTIONS: dict[str, dict[str, Any]] = {
+    DDPO: {"sample_batch_size": 8, "sample_num_batches_per_epoch": 2, "train_learning_rate": 3e-4},
+    ALIGNPROP: {"sample_eta": 1.0, "sample_guidance_scale": 5.0, "train_learning_rate": 1e-3},
+}
+ONLY_TRL: dict[str, dict[str, Any]] = {
+    DDPO: {"per_prompt_stat_tracking": True},
+    ALIGNPROP: {"truncated_backprop_rand": False, "truncated_backprop_timestep": 8},
+}
+ONLY_HERE: dict[str, dict[str, Any]] = {
+    DDPO: {},
+    ALIGNPROP: {"backprop_steps_min": 2, "backprop_steps_max": 2, "gradient_checkpointing": True},
+}
 
 
 @dataclass(frozen=True)
@@ -60,65 +66,86 @@ class Measured:
     rewards: list[float]
     memory: float
 
-    @classmethod
-    def from_trl(cls, printed: str) -> Self:
-        """What the reference folder's program says in its last line.
-
-        >>> Measured.from_trl("seconds per epoch [2.5] reward [0.1] peak RSS GB 1.5")
-        Measured(seconds=[2.5], rewards=[0.1], memory=1.5)
-        """
-        found = re.search(r"seconds per epoch (\[.*\]) reward (\[.*\]) peak RSS GB ([\d.]+)", printed)
-        if found is None:
-            raise FergiRewardError(f"TRL's run did not end as it should: {printed[-300:]!r}")
-        return cls(json.loads(found[1]), json.loads(found[2]), float(found[3]))
-
 
 @click.command()
 @click.option("--reference", type=click.Path(path_type=Path, exists=True), default=os.environ.get("FERGI_REFERENCE"))
+@click.option("--official", is_flag=True, help="Stable Diffusion 1.5's size at 512 pixels, in bfloat16.")
+@click.option("--trl", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of TRL's package.")
 @click.option("--epochs", type=click.IntRange(min=2), default=6, show_default=True, help="The first warms up.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--method", "methods", type=click.Choice([DDPO, ALIGNPROP]), multiple=True, default=[DDPO, ALIGNPROP])
 @click.option("--here", type=(click.Choice([DDPO, ALIGNPROP]), click.Path(path_type=Path)), hidden=True)
 def main(
-    reference: Path | None, epochs: int, rounds: int, methods: Sequence[str], here: tuple[str, Path] | None
+    reference: Path | None,
+    official: bool,
+    trl: Path | None,
+    epochs: int,
+    rounds: int,
+    methods: Sequence[str],
+    here: tuple[str, Path] | None,
 ) -> None:
     """Print a table of medians for each method."""
+    precision = {"mixed_precision": "bf16" if official else "no"}
     if here:
-        print(json.dumps(train_here(*here, epochs)))
+        print(json.dumps(train_here(*here, epochs, precision)))
         return
-    programs = (reference or ROOT.parent / "shared" / "reference").resolve()
-    if not TRL_PYTHON.exists():
-        raise click.UsageError(f"there is no {TRL_PYTHON}: run `make .parity/trl/.installed` first")
+    if trl is None and not TRL_PYTHON.exists():
+        raise click.UsageError(f"there is no {TRL_PYTHON}: run `make .parity/trl/.installed` first, or give --trl")
+    theirs = TRL(sys.executable, trl.resolve()) if trl else TRL(str(TRL_PYTHON), None)
     with tempfile.TemporaryDirectory() as place:
         pipeline = Path(place) / "pipeline"
-        run([TRL_PYTHON, programs / "trl" / "tiny_sd.py", pipeline, programs / "pickscore_processor"], place)
+        write_pipeline(pipeline, (reference or ROOT.parent / "shared" / "reference").resolve(), official, theirs)
         for method in methods:
-            theirs, ours = [], []
+            both: dict[str, list[Measured]] = {"TRL 0.23.1": [], "fergi_reward": []}
             for _ in range(rounds):
-                theirs.append(run_trl(method, programs, pipeline, epochs, place))
-                ours.append(run_here(method, pipeline, epochs, place))
-            rows = [row(method, "TRL 0.23.1", theirs), row(method, "fergi_reward", ours)]
+                both["TRL 0.23.1"].append(theirs.train(method, pipeline, epochs, precision))
+                size = ["--official"] if official else []
+                command = [sys.executable, Path(__file__).resolve(), "--here", method, pipeline, "--epochs", epochs]
+                both["fergi_reward"].append(Measured(**json.loads(run([*command, *size], place).splitlines()[-1])))
+            rows = [row(method, name, runs) for name, runs in both.items()]
             print(tabulate(rows, headers="keys", floatfmt=".3g"), flush=True)
 
 
-def run_trl(method: str, programs: Path, pipeline: Path, epochs: int, folder: str) -> Measured:
-    """One of TRL's own trainers, in its environment."""
-    if method == DDPO:
-        return Measured.from_trl(run([TRL_PYTHON, programs / "trl" / "trl_ddpo.py", pipeline, epochs], folder))
-    program = Path(__file__).with_name("trl_alignprop.py").resolve()
-    options = json.dumps(ALIGNPROP_OPTIONS | TRL_TRUNCATION)
-    return Measured(**json.loads(run([TRL_PYTHON, program, pipeline, epochs, options], folder).splitlines()[-1]))
+@dataclass(frozen=True)
+class TRL:
+    """Where TRL 0.23.1 runs.
+
+    Attributes:
+        python: The interpreter.
+        packages: A folder with its package, which goes before those of the interpreter; None where it is among these.
+    """
+
+    python: str
+    packages: Path | None
+
+    def train(self, method: str, pipeline: Path, epochs: int, more: Mapping[str, Any]) -> Measured:
+        """One of TRL's own trainers."""
+        options = json.dumps({**SAME, **OPTIONS[method], **ONLY_TRL[method], **more, "prompts": PROMPTS})
+        program = Path(__file__).with_name("trl_trainers.py").resolve()
+        printed = run([self.python, program, method, pipeline, epochs, options], str(pipeline.parent), self.packages)
+        return Measured(**json.loads(printed.splitlines()[-1]))
 
 
-def run_here(method: str, pipeline: Path, epochs: int, folder: str) -> Measured:
-    """The trainer of this package, in a process of its own too."""
-    printed = run([sys.executable, Path(__file__).resolve(), "--here", method, pipeline, "--epochs", epochs], folder)
-    return Measured(**json.loads(printed.splitlines()[-1]))
+def write_pipeline(folder: Path, reference: Path, official: bool, trl: TRL) -> None:
+    """The pipeline that both train."""
+    if not official:
+        run(
+            [trl.python, reference / "trl" / "tiny_sd.py", folder, reference / "pickscore_processor"],
+            str(folder.parent),
+        )
+        return
+    from official_models import official_pipeline
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    official_pipeline("stable-diffusion-v1-5/stable-diffusion-v1-5", device, torch.float32).save_pretrained(folder)
 
 
-def run(command: Sequence[object], folder: str) -> str:
+def run(command: Sequence[object], folder: str, packages: Path | None = None) -> str:
     """What a program prints; its messages go through."""
-    return subprocess.run([*map(str, command)], cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+    places = [*([str(packages)] if packages else []), *filter(None, [os.environ.get("PYTHONPATH")])]
+    place = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    done = subprocess.run([*map(str, command)], cwd=folder, env=place, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
 
 
 def row(method: str, name: str, runs: Sequence[Measured]) -> dict[str, object]:
@@ -135,39 +162,31 @@ def redness(pixels: Tensor, prompts: Sequence[str]) -> Tensor:
     return pixels[:, 0].mean((1, 2)) - pixels[:, 1:].mean((1, 2, 3))
 
 
-def train_here(method: str, folder: Path, epochs: int) -> dict[str, object]:
-    """The same settings as TRL's programs have, in this process."""
+def train_here(method: str, folder: Path, epochs: int, more: Mapping[str, Any]) -> dict[str, object]:
+    """The same settings as TRL's program has, in this process."""
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(str(folder))
     shutil.rmtree("here", ignore_errors=True)
-    trainer_of(method, epochs, pipeline).train()
+    trainer_of(method, epochs, pipeline, more).train()
     metrics = [json.loads(line) for line in Path("here/metrics.jsonl").read_text().splitlines()]
     rewards = [one["reward_mean"] for one in metrics]
-    return {"seconds": [one["seconds"] for one in metrics], "rewards": rewards, "memory": peak_memory()}
+    on_card = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0
+    return {"seconds": [one["seconds"] for one in metrics], "rewards": rewards, "memory": on_card or peak_memory()}
 
 
-def trainer_of(method: str, epochs: int, pipeline: "StableDiffusionPipeline") -> "Trainer[Any]":
+def trainer_of(
+    method: str, epochs: int, pipeline: "StableDiffusionPipeline", more: Mapping[str, Any]
+) -> "Trainer[Any]":
     """The trainer of a method, in the folder `here`."""
     from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
     from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 
-    run: dict[str, Any] = {"output_dir": "here", "num_epochs": epochs, "save_freq": 1000, "log_with": "none"}
-    run["grid_num_images"] = 0
+    options: dict[str, Any] = {"output_dir": "here", "num_epochs": epochs, "save_freq": 1000, "log_with": "none"}
+    options |= {"grid_num_images": 0, **SAME, **OPTIONS[method], **ONLY_HERE[method], **more}
     if method == ALIGNPROP:
-        options: dict[str, Any] = ALIGNPROP_OPTIONS | HERE_TRUNCATION
-        return RewardBackpropTrainer(RewardBackpropConfig(**run, **options), redness, pipeline, PROMPTS)
-    config = DDPOConfig(
-        **run,
-        sample_num_steps=10,
-        sample_batch_size=8,
-        sample_num_batches_per_epoch=2,
-        train_batch_size=8,
-        train_gradient_accumulation_steps=1,
-        train_learning_rate=3e-4,
-        seed=0,
-    )
-    return DDPOTrainer(config, redness, pipeline, PROMPTS)
+        return RewardBackpropTrainer(RewardBackpropConfig(**options), redness, pipeline, PROMPTS)
+    return DDPOTrainer(DDPOConfig(**options), redness, pipeline, PROMPTS)
 
 
 if __name__ == "__main__":
