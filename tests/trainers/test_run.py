@@ -5,12 +5,14 @@ import signal
 import subprocess
 
 import pytest
+import torch
 
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.files import folder_written_whole
 from fergi_reward.interrupts import Interrupted, raised
 from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.run import Run
 
 
@@ -21,6 +23,14 @@ def run_in(folder, **options):
 def checkpoint(run, epoch):
     state = {"trainer": "T", "identity": {}, "seen": [], "weights": "", "value": epoch * 10}
     run.save_checkpoint(epoch, state, lambda folder: (folder / "adapter").write_text(str(epoch)))
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"), [({"allow_tf32": False}, False), ({"async_reward_computation": True}, False), ({}, True)]
+)
+def test_tf32_is_off_for_matrices_and_convolutions_where_a_thread_would_switch_it(tmp_path, options, allowed):
+    Run(DDPOConfig(output_dir=str(tmp_path), log_with="none", **options))
+    assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == allowed
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
