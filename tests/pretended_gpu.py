@@ -226,9 +226,9 @@ def pretended_gpu() -> Iterator[Card]:
         pytest.skip("the pretended GPU knows how torch lies in memory on Linux only")
     if _card is not None:
         raise RuntimeError("there is a pretended GPU already")
-    torch._C._ensureCUDADeviceGuardSet()  # as torch's fake tensors do: without a driver a guard that does nothing
     overwritten = torch.__future__.get_overwrite_module_params_on_conversion()
     with ExitStack() as undone:
+        undone.enter_context(_idle_guard())
         undone.enter_context(_unused_driver())
         undone.enter_context(mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
         undone.enter_context(mock.patch("torch.cuda.is_bf16_supported", lambda *_, **__: True))
@@ -244,21 +244,44 @@ def pretended_gpu() -> Iterator[Card]:
 
 
 @contextmanager
-def _unused_driver() -> Iterator[None]:
-    """Backward passes ask torch's hooks into CUDA whether the process uses the device, which without a driver raises.
+def _idle_guard() -> Iterator[None]:
+    """The guard of the device that does nothing, which torch has for its fake tensors.
 
-    The answer no is put into a copy of the object's table of virtual functions; the header says at which place.
+    Torch takes it in place of a guard that knows of no device; in a build for the CPU that one has to be brought.
+    """
+    guards = (c_size_t * 20).in_dll(_library("libc10.so"), "_ZN3c104impl26device_guard_impl_registryE")
+    cuda = 1  # c10::DeviceType
+    before = guards[cuda]
+    functions = (c_size_t * 64)(*[cast(_NO_DEVICES, c_void_p).value] * 64)
+    without_devices = c_size_t(addressof(functions))
+    guards[cuda] = before or addressof(without_devices)
+    torch._C._ensureCUDADeviceGuardSet()
+    try:
+        yield
+    finally:
+        guards[cuda] = before
+
+
+_NO_DEVICES = CFUNCTYPE(c_byte, c_void_p)(lambda guard: 0)
+
+
+@contextmanager
+def _unused_driver() -> Iterator[None]:
+    """Backward passes ask torch's hooks into CUDA whether it is built, and whether the process uses the device.
+
+    Answers are put into a copy of the object's table of virtual functions; the header says at which place.
     """
     header = Path(TORCH, "include", "ATen", "detail", "AcceleratorHooksInterface.h").read_text()
     functions = re.findall(r"^ *virtual [^(]*?(\w+)\(", header, re.MULTILINE)
     # Two words stand before the table. The destructor, which comes first, is two functions to the compiler.
-    words, before, place = 128, 2, functions.index("hasPrimaryContext") + 1
-    get_hooks = CDLL(str(Path(TORCH, "lib", "libtorch_cpu.so")))._ZN2at6detail12getCUDAHooksEv
+    words, before, destructor = 128, 2, 1
+    get_hooks = _library("libtorch_cpu.so")._ZN2at6detail12getCUDAHooksEv
     get_hooks.restype = POINTER(c_size_t)
     hooks = get_hooks()
     table, word = hooks[0], sizeof(c_size_t)
     changed = (c_size_t * words).from_buffer_copy(string_at(table - before * word, words * word))
-    changed[before + place] = cast(_NEVER_USED, c_void_p).value
+    for name, answer in _ANSWERS.items():
+        changed[before + destructor + functions.index(name)] = cast(answer, c_void_p).value
     hooks[0] = addressof(changed) + before * word
     try:
         yield
@@ -266,7 +289,14 @@ def _unused_driver() -> Iterator[None]:
         hooks[0] = table
 
 
-_NEVER_USED = CFUNCTYPE(c_bool, c_void_p, c_byte)(lambda hooks, device: False)
+_ANSWERS = {
+    "isBuilt": CFUNCTYPE(c_bool, c_void_p)(lambda hooks: True),
+    "hasPrimaryContext": CFUNCTYPE(c_bool, c_void_p, c_byte)(lambda hooks, device: False),
+}
+
+
+def _library(name: str) -> CDLL:
+    return CDLL(str(Path(TORCH, "lib", name)))
 
 
 @contextmanager
