@@ -42,11 +42,13 @@ TRAINERS = {
 RUNS = [
     ("ddpo", tiny.stable_diffusion_xl, "fp16", {"async_reward_computation": True, "sample_num_steps": 2}),
     ("flow_grpo", tiny.flux, "fp16", {"ema_decay": 0.5, "train_batch_size": 1}),
-    ("nft", tiny.stable_diffusion_3, "bf16", {}),
-    ("reward_backprop", tiny.stable_diffusion, "bf16", {"grid_num_images": 1, "sample_num_steps": 2}),
-    ("diffusion_dpo", tiny.stable_diffusion_xl, "bf16", {"offload_encoders": True, "full_finetuning": True}),
-    ("diffusion_dpo", tiny.stable_diffusion_3, "fp16", {"train_gradient_accumulation_steps": 2}),
+    ("nft", tiny.stable_diffusion_3, "bf16", {"grid_num_images": 1}),
+    ("reward_backprop", tiny.stable_diffusion, "bf16", {"full_finetuning": True, "sample_num_steps": 2}),
+    ("diffusion_dpo", tiny.stable_diffusion_xl, "bf16", {"offload_encoders": True, "sample_num_steps": 1}),
+    ("diffusion_dpo", tiny.stable_diffusion_3, "fp16", {"train_gradient_accumulation_steps": 2, "sample_num_steps": 1}),
 ]
+# What these keep beside their weights and the optimiser's moments is of the card, too, or is loaded in its own way.
+RESUMED = ("nft", "reward_backprop", "diffusion_dpo")
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def waits_by_step(trainer, card):
 
 
 @pytest.mark.parametrize(("name", "kind", "precision", "options"), RUNS)
-def test_a_run_and_what_resumes_it(training_card, tmp_path, name, kind, precision, options):
+def test_a_run_and_for_some_what_resumes_it(training_card, tmp_path, name, kind, precision, options):
     options = {**options, "mixed_precision": precision}
     trainer = trainer_of(name, kind(), tmp_path, **options)
     steps = waits_by_step(trainer, training_card)
@@ -108,12 +110,13 @@ def test_a_run_and_what_resumes_it(training_card, tmp_path, name, kind, precisio
     # The program waits once where pictures are rewarded or held-out pairs begin; in fp16 for the scaler at an update.
     *others, _ = sorted(map(len, steps))
     assert all(waits <= (precision == "fp16") for waits in others)
-    resumed = trainer_of(name, kind(), tmp_path, **options, num_epochs=2, resume_from=str(tmp_path))
-    resumed.train()
-    first, second = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()][-2:]
+    if name in RESUMED:
+        trainer_of(name, kind(), tmp_path, **options, num_epochs=2, resume_from=str(tmp_path)).train()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == ([0, 1, 2] if name in RESUMED else [0, 1])
     # In fp16 the first gradients may overflow: the scaler then skips the update, and takes a smaller scale.
     skipped = {"grad_norm"} if precision == "fp16" else set()
-    told = [value for name, value in (*first.items(), *second.items()) if name not in skipped]
+    told = [value for line in lines for name, value in line.items() if name not in skipped]
     assert all(value is not None and np.isfinite(value) for value in told)
-    if "approx_kl" in first and "train_batch_size" not in options:  # the importance ratio of the first update is 1
-        assert first["approx_kl"] == first["clip_fraction"] == 0
+    if "approx_kl" in lines[1] and "train_batch_size" not in options:  # the importance ratio of the first update is 1
+        assert lines[1]["approx_kl"] == lines[1]["clip_fraction"] == 0
