@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fergi_reward import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
@@ -50,11 +51,14 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def _same_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Of several GPU kernels for one thing, those whose sums do not depend on the order in which threads end."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+def _same_kernels() -> Iterator[None]:
+    """Of several GPU kernels for one thing, those whose sums do not depend on the order in which threads end.
+
+    Of the fused kernels for attention the backward passes do, where PyTorch is only to warn.
+    """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
     torch.use_deterministic_algorithms(False)
 
 
@@ -118,8 +122,12 @@ def test_broken_off_and_resumed_it_gives_the_same_bits(method, family, tmp_path,
     ]
     measured(f"weights that differ after resuming, {precision}", len(different), 0)
     assert different == []
-    figures = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
-    assert all(np.isfinite(value) for line in figures for value in line.values() if isinstance(value, float))
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    figures = [figure for line in lines for figure in line.items()]
+    # In fp16 the first gradients may be too large: that update is left out, and the next ones scaled by half.
+    assert [
+        name for name, value in figures if not np.isfinite(value) and (name, precision) != ("grad_norm", "fp16")
+    ] == []
 
 
 def frozen_values(of: Trainer) -> list[torch.Tensor]:
@@ -152,6 +160,7 @@ def test_a_program_that_is_killed_resumes(tmp_path: Path) -> None:
     running = subprocess.Popen(command, cwd=root, env=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while not list(folder.glob("checkpoints/epoch_*")) and running.poll() is None:
         time.sleep(0.05)
+    assert running.poll() is None, running.communicate()[1][-2000:]
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     more = [*command, "--resume_from", str(folder)]
