@@ -35,6 +35,7 @@ def starting(dtype: str, picture: str, *checkpoints: str) -> tuple[Any, "nn.Modu
     from official_sizes import PROMPT
 
     from fergi_reward.reward import CombinedReward
+    from fergi_reward.scorers.base import TowerScorer
     from fergi_reward.scorers.registry import load_scorer
 
     say("import torch")
@@ -45,7 +46,9 @@ def starting(dtype: str, picture: str, *checkpoints: str) -> tuple[Any, "nn.Modu
     say("load", weights=sum(value.nbytes for value in weights) / 1e9)
     reward.score([picture], PROMPT)
     say("first score")
-    return reward, scorers[-1].towers()[0]
+    last = scorers[-1]
+    assert isinstance(last, TowerScorer)
+    return reward, last.towers()[0]
 
 
 def scoring(dtype: str, folder: str, batches: str, images: str, *checkpoints: str) -> None:

@@ -32,7 +32,7 @@ from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.job import ScoringOptions, score_into
 from fergi_reward.bulk.manifest import folder_rows
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 
 BATCH, SIDE = 64, 512
@@ -130,12 +130,12 @@ def scorer_row(name: str, kind: str, rounds: int, rows: Mapping[str, Row]) -> Ro
 
 
 @torch.no_grad()
-def _without_gradients(scorer: Scorer, pixels: Tensor, prompts: list[str]) -> Tensor:
+def _without_gradients(scorer: TowerScorer, pixels: Tensor, prompts: list[str]) -> Tensor:
     return scorer(pixels, prompts)
 
 
 @torch.inference_mode()
-def _tower(scorer: Scorer, pixels: Tensor) -> Tensor:
+def _tower(scorer: TowerScorer, pixels: Tensor) -> Tensor:
     with scorer._own_precision():
         return scorer.towers()[0](scorer._as_input(scorer.transform(pixels)))
 
@@ -148,7 +148,7 @@ def official_files_row(name: str, count: int, workers: int) -> Row:
     return files_row(scorer, count, workers)
 
 
-def files_row(scorer: Scorer, count: int, workers: int) -> Row:
+def files_row(scorer: TowerScorer, count: int, workers: int) -> Row:
     """What `fergi-reward score` does with a folder of JPEG files, twice: the second run should take no more memory."""
     options = ScoringOptions(scorer.name, (), BATCH, workers, None, "bfloat16")
     seconds, memory = list[float](), list[float]()

@@ -13,7 +13,7 @@ from official_models import official_pipeline, official_scorer
 from official_sizes import PROMPTS
 from torch import Tensor
 
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.pipelines import Conditioning, decode, encode_prompts, latent_shape
 
@@ -40,7 +40,7 @@ def epoch_row(rounds: int) -> Row:
     }
 
 
-def _trainer(scorer: Scorer, folder: Path) -> DDPOTrainer:
+def _trainer(scorer: TowerScorer, folder: Path) -> DDPOTrainer:
     config = DDPOConfig(
         output_dir=str(folder / "run"),
         mixed_precision="bf16",
@@ -55,7 +55,7 @@ def _trainer(scorer: Scorer, folder: Path) -> DDPOTrainer:
     return DDPOTrainer(config, lambda pixels, prompts: scorer(pixels, prompts), pipeline, PROMPTS)
 
 
-def _bare(trainer: DDPOTrainer, scorer: Scorer) -> None:
+def _bare(trainer: DDPOTrainer, scorer: TowerScorer) -> None:
     """What an epoch calls of its models: guided predictions with and without gradients, the decoder, the scorer."""
     prompts: Sequence[str] = [PROMPTS[row % len(PROMPTS)] for row in range(IMAGES)]
     with torch.no_grad():

@@ -8,13 +8,13 @@ from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from fergi_reward.images import Picture, open_picture
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.cpu_kernels import FastCPUKernels
 
 CALLS = 4
 
 
-def tower_operations(scorer: Scorer, picture: Picture) -> int:
+def tower_operations(scorer: TowerScorer, picture: Picture) -> int:
     """Floating-point operations of the image tower for a picture."""
     tower = scorer.towers()[0]
     inputs = scorer._as_input(scorer.preprocess(open_picture(picture))[None])
@@ -23,7 +23,7 @@ def tower_operations(scorer: Scorer, picture: Picture) -> int:
     return counter.get_total_flops()
 
 
-def widest_linear(scorer: Scorer) -> tuple[Callable[[], object], int]:
+def widest_linear(scorer: TowerScorer) -> tuple[Callable[[], object], int]:
     """The widest linear layer of the image tower on 8 images' tokens: its work, several times, and the operations."""
     layers = [module.weight for module in scorer.towers()[0].modules() if isinstance(module, nn.Linear)]
     weight = max(layers, key=len)

@@ -12,7 +12,7 @@ from official_sizes import bert_words, pickscore_config
 from torch import nn
 
 from fergi_reward import tiny
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 from fergi_reward.trainers.pipelines import Pipeline, network_of, networks_beside
 from fergi_reward.trainers.published_models import PUBLISHED
@@ -20,7 +20,7 @@ from fergi_reward.trainers.published_models import PUBLISHED
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def official_scorer(name: str, device: torch.device | str, *, seed: int = 0) -> Scorer:
+def official_scorer(name: str, device: torch.device | str, *, seed: int = 0) -> TowerScorer:
     """A scorer of its published size in float32, frozen.
 
     Args:
@@ -58,19 +58,19 @@ def official_pipeline(model: str, device: torch.device | str, dtype: torch.dtype
     return pipeline
 
 
-def _image_reward() -> Scorer:
+def _image_reward() -> TowerScorer:
     from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
 
     return ImageRewardScorer(VisionSizes(), TextSizes(), bert_tokenizer(bert_words()))
 
 
-def _pickscore() -> Scorer:
+def _pickscore() -> TowerScorer:
     from fergi_reward.scorers.pickscore import PickScorer
 
     return PickScorer(pickscore_config())
 
 
-def _hps() -> Scorer:
+def _hps() -> TowerScorer:
     from open_clip import get_model_config
 
     from fergi_reward.scorers.hps import HPSv2Scorer
@@ -82,7 +82,7 @@ _LARGE: dict[str, Any] = {"hidden_size": 1024, "intermediate_size": 4096, "num_h
 _LARGE |= {"num_attention_heads": 16, "image_size": 224, "patch_size": 14, "projection_dim": 768}
 
 
-def _clip() -> Scorer:
+def _clip() -> TowerScorer:
     from transformers import CLIPConfig
 
     from fergi_reward.scorers.clip import CLIPScorer
@@ -91,7 +91,7 @@ def _clip() -> Scorer:
     return CLIPScorer(CLIPConfig(text_config=text | {"eos_token_id": 2}, vision_config=_LARGE, projection_dim=768))
 
 
-def _aesthetic() -> Scorer:
+def _aesthetic() -> TowerScorer:
     from transformers import CLIPVisionConfig
 
     from fergi_reward.scorers.aesthetic import AestheticScorer
@@ -99,7 +99,7 @@ def _aesthetic() -> Scorer:
     return AestheticScorer(CLIPVisionConfig(**_LARGE))
 
 
-SCORERS: Mapping[str, Callable[[], Scorer]] = {
+SCORERS: Mapping[str, Callable[[], TowerScorer]] = {
     "image_reward": _image_reward,
     "pickscore": _pickscore,
     "hps_v2": _hps,

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from fergi_reward.images import open_picture
 from fergi_reward.reward import CombinedReward
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import load_scorer
 
 BATCH = 8
@@ -106,7 +106,7 @@ def scorer_rows(name: str, folder: Path, plan: ScoringPlan, pictures: Sequence[P
     return rows | _curves(name, scorers[plan.dtypes[-1]], plan, pictures)
 
 
-def _moved(scorers: Mapping[str, Scorer], pictures: Sequence[Path]) -> dict[str, float]:
+def _moved(scorers: Mapping[str, LoadedScorer], pictures: Sequence[Path]) -> dict[str, float]:
     """By precision, how far at most a score lies from that in the first."""
     scores = {dtype: scorer.score(pictures, PROMPT) for dtype, scorer in scorers.items()}
     first = next(iter(scores.values()))
@@ -114,14 +114,16 @@ def _moved(scorers: Mapping[str, Scorer], pictures: Sequence[Path]) -> dict[str,
 
 
 def _scoring(
-    scorer: Scorer | CombinedReward, pictures: Sequence[Path], prompts: Sequence[str], batch: int = BATCH
+    scorer: LoadedScorer | CombinedReward, pictures: Sequence[Path], prompts: Sequence[str], batch: int = BATCH
 ) -> Task:
     """Each picture with each of the prompts."""
     repeated = [path for path in pictures for _ in prompts]
     return timed(lambda: scorer.score(repeated, [*prompts] * len(pictures), batch_size=batch))
 
 
-def _curves(name: str, scorer: Scorer | CombinedReward, plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
+def _curves(
+    name: str, scorer: LoadedScorer | CombinedReward, plan: ScoringPlan, pictures: Sequence[Path]
+) -> dict[str, Row]:
     """A call at each batch size, and for each number of pictures."""
     points = {f"batch {name} {size}": (max(plan.batches), size) for size in plan.batches}
     points |= {f"count {name} {count}": (count, BATCH) for count in plan.counts}

@@ -16,14 +16,20 @@ _EXPORTS = {
     "PreferenceTable": "calibration.table",
     "RecordedReactions": "reactions.recorded",
     "RewardOutput": "reward",
+    "Scorer": "scorers.foreign",
+    "TowerScorer": "scorers.base",
+    "as_scorer": "scorers.foreign",
+    "by_hand": "calibration.by_hand",
     "calibrate": "calibration.protocols",
     "load_scorer": "scorers.registry",
     "read_fergi": "fergi",
     "read_reactions": "layouts",
+    "register_scorer": "scorers.registry",
 }
 __all__ = sorted(_EXPORTS)
 
 if TYPE_CHECKING:
+    from fergi_reward.calibration.by_hand import by_hand as by_hand
     from fergi_reward.calibration.calibration import Calibration as Calibration
     from fergi_reward.calibration.protocols import calibrate as calibrate
     from fergi_reward.calibration.table import PreferenceTable as PreferenceTable
@@ -33,7 +39,11 @@ if TYPE_CHECKING:
     from fergi_reward.reactions.recorded import RecordedReactions as RecordedReactions
     from fergi_reward.reward import CombinedReward as CombinedReward
     from fergi_reward.reward import RewardOutput as RewardOutput
+    from fergi_reward.scorers.base import TowerScorer as TowerScorer
+    from fergi_reward.scorers.foreign import Scorer as Scorer
+    from fergi_reward.scorers.foreign import as_scorer as as_scorer
     from fergi_reward.scorers.registry import load_scorer as load_scorer
+    from fergi_reward.scorers.registry import register_scorer as register_scorer
 
 
 def __getattr__(name: str) -> object:

@@ -97,7 +97,10 @@ from_frames_option = click.option(
 skip_bad = click.option("--skip-bad", is_flag=True, help="Go on without rows that are damaged, and list them.")
 
 scorers_option = click.option(
-    "--scorers", type=NAMES, default="image_reward,pickscore,hps_v2", help="Names, with commas between."
+    "--scorers",
+    type=NAMES,
+    default="image_reward,pickscore,hps_v2",
+    help="Names (see `fergi-reward scorers`), or my_package.my_module:Name of your own, with commas between.",
 )
 device_option = click.option("--device", help="Such as cuda.  [default: this process's GPU, else the CPU]")
 scoring_options = (
@@ -552,12 +555,14 @@ def forget(ctx: click.Context, user: str, reactions: Path, calibrations: Path) -
 
 @main.command()
 def scorers() -> None:
-    """Print the scorers: names, licenses, checkpoints, pinned revisions, all files and sizes."""
+    """Print the scorers: names, licenses, checkpoints, pinned revisions, files and sizes; those of other packages."""
     from tabulate import tabulate
 
-    from fergi_reward.scorers.registry import scorer_table
+    from fergi_reward.scorers.registry import foreign_table, scorer_table
 
     say(tabulate(scorer_table(), headers="keys", tablefmt="github"))
+    if foreign := foreign_table():
+        say(f"\n{tabulate(foreign, headers='keys', tablefmt='github')}")
 
 
 @main.command(epilog=f"NAME is one of: {', '.join(PUBLISHED_NAMES)}.")

@@ -35,11 +35,12 @@ from fergi_reward.images import to_pixels
 from fergi_reward.prompts import read_prompts
 from fergi_reward.report.record import PICTURES
 from fergi_reward.reward import CombinedReward
-from fergi_reward.scorers.base import Scorer, chunks
-from fergi_reward.scorers.registry import term_name
+from fergi_reward.scorers.base import chunks
+from fergi_reward.scorers.foreign import LoadedScorer
+from fergi_reward.scorers.registry import load_scorer, term_name
 from fergi_reward.store import FileDigests, Store, key_of
 from fergi_reward.trainers.pipelines import Pipeline, network_of
-from fergi_reward.training_program import EMOJI, TOYS, load_any_pipeline, load_toy
+from fergi_reward.training_program import EMOJI, TOYS, is_toys_own, load_any_pipeline, load_toy
 from fergi_reward.weights_content import content_of
 
 BASE = "base"
@@ -110,16 +111,20 @@ class CompareModelsOptions(ScoringOptions):
         given = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
         return {name: value for name, value in given.items() if value is not None}
 
-    def load_scorers(self, share: Share) -> dict[str, Scorer]:
+    def load_scorers(self, share: Share) -> dict[str, LoadedScorer]:
         """Those of a toy where the base model is one."""
         if self.model not in TOYS:
             return super().load_scorers(share)
-        return {name: load_toy(self.model, name) for name in self.scorer_names}
+        device = named_device(self.device)
+        return {
+            name: load_toy(self.model, name) if is_toys_own(self.model, name) else load_scorer(name, device=device)
+            for name in self.scorer_names
+        }
 
     def checkpoints_by_name(self) -> dict[str, str]:
         """That of each scorer; a toy's own where the base model is one."""
-        toy = dict.fromkeys(self.scorer_names, f"of the toy {self.model}")
-        return toy if self.model in TOYS else checkpoints_of(self)
+        toy = {name: f"of the toy {self.model}" for name in self.scorer_names if is_toys_own(self.model, name)}
+        return checkpoints_of(self) | toy
 
     def calibrations_by_name(self) -> dict[str, Calibration]:
         """Those asked for; by default the shipped one, or the emoji world's."""
@@ -253,7 +258,7 @@ def _measured(
     model: ComparedModel,
     pictures: ModelPictures,
     scoring: Callable[[Share], BatchScores],
-    load: Callable[[Share], Mapping[str, Scorer]],
+    load: Callable[[Share], Mapping[str, LoadedScorer]],
 ) -> Measured | None:
     """Scores and distances of a model's pictures; None on all processes but the first."""
     share = this_process()[0]
@@ -268,7 +273,9 @@ def _measured(
     return Measured(model, scores, known)
 
 
-def _scoring(load: Callable[[Share], Mapping[str, Scorer]], batch_size: int, judged: bool, share: Share) -> BatchScores:
+def _scoring(
+    load: Callable[[Share], Mapping[str, LoadedScorer]], batch_size: int, judged: bool, share: Share
+) -> BatchScores:
     """What scores, with the emoji world's judge where that was asked."""
     return BatchScores(load(share), batch_size, _judged, EMOJI_JUDGES if judged else ())
 
@@ -288,7 +295,7 @@ def _embedder(options: CompareModelsOptions) -> str | None:
 
 
 def _distances(
-    options: CompareModelsOptions, pictures: ModelPictures, context: str, scorers: Mapping[str, Scorer]
+    options: CompareModelsOptions, pictures: ModelPictures, context: str, scorers: Mapping[str, LoadedScorer]
 ) -> dict[str, float | None]:
     """Mean pairwise distance within each prompt, by its key in the store."""
     name = _embedder(options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def park(module: nn.Module) -> None:
 
 
 def _is_on(module: nn.Module, device: torch.device) -> bool:
-    place = next(module.parameters()).device
+    place = next(chain(module.parameters(), module.buffers())).device
     return place.type == device.type and device.index in (None, place.index)
 
 

@@ -7,12 +7,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fergi_reward.calibration.by_hand import RAW, Moments, by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.digests import record_digest
 from fergi_reward.errors import FergiRewardError
@@ -22,9 +23,10 @@ from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.reactions.sources import check_source
-from fergi_reward.scorers.base import Scorer, prompt_list
+from fergi_reward.scorers.base import prompt_list
+from fergi_reward.scorers.foreign import LoadedScorer, Scorer, as_scorer
 from fergi_reward.scorers.pickscore import PickScorer
-from fergi_reward.scorers.registry import term_name
+from fergi_reward.scorers.registry import named_by_a_file, term_name
 from fergi_reward.scorers.scorer_set import ScorerSet
 from fergi_reward.transfers import sent
 
@@ -74,8 +76,16 @@ class CombinedReward:
         reward = CombinedReward.from_pretrained()
         print(reward.score(["cat_1.png", "cat_2.png"], "a cat on a sofa").total)
 
+    Or with weights of your own, and a function as a scorer::
+
+        def brightness(pixels, prompts):
+            return pixels.mean(dim=(1, 2, 3))
+
+        reward = CombinedReward({"pickscore": 0.7, "brightness": (brightness, 0.3)})
+
     Args:
-        scorers: Scorers, or names of scorers that are loaded at first use.
+        scorers: Scorers (anything that `as_scorer` takes), or names of scorers that are loaded at first use. Or, in
+            place of a calibration, by name the weight of each, or a scorer and its weight.
         calibration: The weights; it must have a fit for just these scorers, and with reactions one for these and AU4.
             Fits with more of the face are not used.
         reaction: Where reactions come from. `none`: weights fitted without them. `recorded`: looked up by image; an
@@ -93,17 +103,20 @@ class CombinedReward:
             deviation of their standardised scores. Where scorers of an image contradict each other, one of them is
             being fooled; a lower bound on an ensemble does not follow it there (Coste et al., arXiv 2310.02743,
             section 3). 0: no penalty.
+        standardise: For weights given by hand, what standardises the scores, as in `by_hand`; by default they are
+            weighed raw.
 
     Raises:
-        FergiRewardError: The calibration has no weights for these terms, or was fitted on another AU source; a
+        FergiRewardError: There is neither a calibration nor a weight for each, or both; two scorers of one name. The
+            calibration has no weights for these terms, or was fitted on another AU source; a
             predictor of another valence than it weighs, or of none; a penalty that is negative, or with a single
             scorer.
     """
 
     def __init__(
         self,
-        scorers: Sequence[Scorer | str],
-        calibration: Calibration,
+        scorers: Sequence[Scorer | str] | Mapping[str, float | tuple[Scorer, float]],
+        calibration: Calibration | None = None,
         *,
         reaction: Reaction = "none",
         recorded: RecordedReactions | None = None,
@@ -115,9 +128,11 @@ class CombinedReward:
         dtype: torch.dtype | None = None,
         offload: bool = False,
         uncertainty_penalty: float = 0.0,
+        standardise: Calibration | Moments | None = None,
     ) -> None:
+        scorers, calibration = _chosen(scorers, calibration, standardise)
         self.calibration = calibration
-        self._names = [scorer.name if isinstance(scorer, Scorer) else term_name(scorer) for scorer in scorers]
+        self._names = [term_name(scorer) if isinstance(scorer, str) else scorer.name for scorer in scorers]
         self._uncertainty_penalty = uncertainty_penalty
         _check_reactions(reaction, recorded, predictor, calibration)
         self._reaction, self._recorded, self._predictor = reaction, recorded, predictor
@@ -133,6 +148,10 @@ class CombinedReward:
             raise FergiRewardError(
                 f"uncertainty_penalty is {uncertainty_penalty} with {len(self._names)} scorers: it must be at least 0, "
                 "and one scorer alone cannot disagree"
+            )
+        if uncertainty_penalty and calibration.protocol == RAW:
+            raise FergiRewardError(
+                "uncertainty_penalty compares standardised scores: give standardise with the weights"
             )
         needed = [*scorers, TOWER] if predictor and TOWER not in self._names else scorers
         self._scorers = ScorerSet(
@@ -179,7 +198,7 @@ class CombinedReward:
         """
         record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
         return cls(
-            record.scorers if scorers is None else scorers,
+            named_by_a_file(record.scorers) if scorers is None else scorers,
             record,
             reaction=reaction,
             recorded=recorded,
@@ -199,12 +218,14 @@ class CombinedReward:
         return list(self._names)
 
     def describe(self) -> dict[str, Any]:
-        """What the reward is made of, for a model card: JSON."""
+        """What the reward is made of, for a model card: JSON. Loads scorers of other people that were given by name."""
         record = self.calibration
         weighed = {term.name: {"weight": term.weight, "mean": term.mean, "std": term.std} for term in self._with.terms}
         made_by = {"protocol": record.protocol, "dataset": record.dataset, "command": record.command}
+        foreign = {scorer.name: scorer.describe() for scorer in self._scorers.foreign()}
         return {
             "terms": weighed,
+            **({"scorers": foreign} if foreign else {}),
             "uncertainty_penalty": self._uncertainty_penalty,
             "reaction": self._described_reaction(),
             "calibration": {**made_by, "au_source": record.au_source, "library_version": record.library_version},
@@ -233,9 +254,38 @@ class CombinedReward:
         return {**mode, "pessimism": self._pessimism, "predictor": predictor}
 
     @property
-    def scorers(self) -> list[Scorer]:
-        """The scorers, and the one whose towers a predictor reads; those that were given by name are loaded now."""
+    def scorers(self) -> list[LoadedScorer]:
+        """The scorers, and the one whose towers a predictor reads; loads those that were given by name."""
         return self._scorers.loaded()
+
+    @property
+    def without_gradient(self) -> list[str]:
+        """The terms through which no gradient reaches the pixels; loads as `scorers` does."""
+        return [scorer.name for scorer in self.scorers if not scorer.is_differentiable]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it scores."""
+        return self._scorers.device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move all scorers, and load there those that are not loaded yet; returns itself, as a module does."""
+        self._scorers.move(device)
+        return self
+
+    def eval(self) -> Self:
+        """Put all loaded scorers in evaluation mode, in which others are loaded; returns itself, as a module does."""
+        self._scorers.eval()
+        return self
+
+    def __repr__(self) -> str:
+        """Terms and weights, and who chose them."""
+        weighed = ", ".join(f"{term.name} {term.weight:g}" for term in self._with.terms)
+        return f"{type(self).__name__}({weighed}; weights {self.calibration.protocol})"
+
+    def __dir__(self) -> list[str]:
+        """What users call."""
+        return [name for name in super().__dir__() if not name.startswith("_") or name.endswith("__")]
 
     def __call__(
         self, pixels: Tensor, prompts: str | Sequence[str], *, image_ids: Sequence[str] | None = None
@@ -258,7 +308,7 @@ class CombinedReward:
         scores: dict[str, Tensor] = {}
         with checked_once(pixels) as pixels:
             for scorer in self._scorers.awake():
-                if self._predictor and isinstance(scorer, PickScorer):
+                if self._predictor and scorer.name == TOWER and isinstance(scorer, PickScorer):
                     scores |= self._read(scorer, *scorer.features(pixels, prompts))
                 else:
                     scores[scorer.name] = scorer(pixels, prompts)
@@ -304,9 +354,9 @@ class CombinedReward:
 
     @torch.no_grad()
     def _score(
-        self, scorer: Scorer, held: Sequence[Picture] | Tensor, prompts: list[str], batch_size: int
+        self, scorer: LoadedScorer, held: Sequence[Picture] | Tensor, prompts: list[str], batch_size: int
     ) -> Iterable[tuple[str, Tensor]]:
-        if self._predictor and isinstance(scorer, PickScorer):
+        if self._predictor and scorer.name == TOWER and isinstance(scorer, PickScorer):
             return self._read(scorer, *scorer.embed(held, prompts, batch_size=batch_size)).items()
         return [(scorer.name, scorer.score(held, prompts, batch_size=batch_size))]
 
@@ -407,9 +457,41 @@ def _check_predictor(predictor: ReactionPredictor, decay: float, accept_chance: 
         )
 
 
-def _check_tower(predictor: ReactionPredictor, scorer: Scorer) -> None:
-    if isinstance(scorer, PickScorer):
+def _check_tower(predictor: ReactionPredictor, scorer: LoadedScorer) -> None:
+    if scorer.name == TOWER:
+        if not isinstance(scorer, PickScorer):
+            raise FergiRewardError(
+                f"the predictor reads the embeddings of a PickScorer, {TOWER} is another's: rename it"
+            )
         predictor.check_tower(scorer)
+
+
+def _chosen(
+    scorers: Sequence[Scorer | str] | Mapping[str, float | tuple[Scorer, float]],
+    calibration: Calibration | None,
+    standardise: Calibration | Moments | None,
+) -> tuple[list[LoadedScorer | str], Calibration]:
+    """The scorers, those that were given as the library asks them, and their weights."""
+    if isinstance(scorers, Mapping) == (calibration is not None) or (calibration and standardise):
+        raise FergiRewardError(
+            "weights come from a calibration, or by hand as a mapping from each scorer to its weight (with or without "
+            "standardise): give one of the two"
+        )
+    if isinstance(scorers, str):
+        raise FergiRewardError(f"scorers is {scorers!r}, must be a list: [{scorers!r}]")
+    if isinstance(scorers, Mapping):
+        pairs = {name: pair if isinstance(pair, tuple) else (name, pair) for name, pair in scorers.items()}
+        if wrong := [name for name, pair in pairs.items() if len(pair) != 2]:
+            raise FergiRewardError(f"{', '.join(wrong)} must have a weight, or a scorer and a weight")
+        chosen = [name if scorer is name else as_scorer(scorer, name) for name, (scorer, _) in pairs.items()]
+    else:
+        chosen = [scorer if isinstance(scorer, str) else as_scorer(scorer) for scorer in scorers]
+    names = [term_name(scorer) if isinstance(scorer, str) else scorer.name for scorer in chosen]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise FergiRewardError(f"two scorers are called {', '.join(twice)}: name one otherwise, as as_scorer does")
+    if calibration is None:
+        calibration = by_hand(dict(zip(names, (weight for _, weight in pairs.values()), strict=True)), standardise)
+    return chosen, calibration
 
 
 def _contributions(fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

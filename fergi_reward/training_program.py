@@ -18,14 +18,22 @@ from fergi_reward.parking import CPU
 from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.prompts import read_prompts
 from fergi_reward.reward import TOWER, CombinedReward
-from fergi_reward.scorers.base import Scorer
-from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.scorers.base import TowerScorer
+from fergi_reward.scorers.foreign import LoadedScorer
+from fergi_reward.scorers.registry import (
+    REGISTRY,
+    is_differentiable,
+    load_scorer,
+    named_by_a_file,
+    parameter_count,
+    term_name,
+)
 from fergi_reward.scorers.scorer_set import ParkedScorer
 from fergi_reward.terminal import for_terminal
 from fergi_reward.trainers.arguments import parse_arguments
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
 from fergi_reward.trainers.dry_run import DryRun, dry_run
-from fergi_reward.trainers.guards import check_held_out
+from fergi_reward.trainers.guards import check_gradients, check_held_out
 from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.pipelines import Pipeline, network_name
 from fergi_reward.trainers.preflight import check_can_start
@@ -52,7 +60,7 @@ TINY_SCORERS = {
 }
 EMOJI: Mapping[str, Callable[[], Pipeline]] = {"emoji": emoji.load_pipeline, "emoji_flow": emoji.load_flow_pipeline}
 EMOJI_SCORERS = {name: partial(load_scorer, name, folder) for name, folder in emoji.checkpoints().items()}
-TOYS: Mapping[str, Mapping[str, Callable[[], Scorer]]] = {
+TOYS: Mapping[str, Mapping[str, Callable[[], LoadedScorer]]] = {
     **dict.fromkeys(TINY, TINY_SCORERS),
     **dict.fromkeys(EMOJI, EMOJI_SCORERS),
 }
@@ -218,15 +226,16 @@ def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
-    if script.model in TOYS:
-        return dry_run(config, pipeline, [])
     asked, judges = _asked(script) if isinstance(script, ScriptArguments) else [], script.judges or []
+    if isinstance(config, RewardBackpropConfig):
+        check_gradients(name for name in asked if not is_differentiable(name))
     parked = [*(asked if _parks_reward(script, config) else []), *(judges if script.offload_scorers else [])]
+    counted = [name for name in (*asked, *judges) if not is_toys_own(script.model, name)]  # a toy's own are tiny
     return dry_run(
         config,
         pipeline,
-        [term_name(name) for name in (*asked, *judges) if name not in parked],
-        offloaded=[term_name(name) for name in parked],
+        {name: parameter_count(name) for name in counted if name not in parked},
+        offloaded={name: parameter_count(name) for name in counted if name in parked},
         scorer_dtype=dtype_named(script.scorer_dtype),
     )
 
@@ -258,7 +267,7 @@ def dtype_named(name: str) -> "torch.dtype":
 
 
 def _weighed(script: RewardArguments) -> list[str]:
-    return script.scorers or list(_calibration(script).scorers)
+    return script.scorers or named_by_a_file(_calibration(script).scorers)
 
 
 def _asked(script: RewardArguments) -> list[str]:
@@ -291,7 +300,7 @@ def load_reward(
     if script.model in EMOJI and TOWER in _asked(script) and TOWER not in names:
         places[TOWER] = str(emoji.checkpoints()[TOWER])
     return CombinedReward(
-        [load_toy(script.model, name, dtype).to(on) for name in names] if script.model in TOYS else names,
+        [load_toy(script.model, name, dtype).to(on) if is_toys_own(script.model, name) else name for name in names],
         _calibration(script),
         reaction="predicted" if script.predictor else "none",
         predictor=ReactionPredictor.load(script.predictor) if script.predictor else None,
@@ -319,15 +328,20 @@ def load_judges(script: ProgramArguments, reward: CombinedReward | None) -> dict
     return dict(judges)
 
 
-def _load_judge(script: ProgramArguments, name: str) -> Scorer:
+def _load_judge(script: ProgramArguments, name: str) -> LoadedScorer:
     dtype = dtype_named(script.scorer_dtype)
-    if script.model in TOYS:
+    if is_toys_own(script.model, name):
         return load_toy(script.model, name, dtype)
     device = CPU if script.offload_scorers else training_device()
     return load_scorer(name, script.places().get(name), device=device, dtype=dtype)
 
 
-def load_toy(model: str, name: str, dtype: "torch.dtype | None" = None) -> Scorer:
+def is_toys_own(model: str, name: str) -> bool:
+    """Whether a scorer comes with the model: a toy has its own in place of the published ones."""
+    return model in TOYS and name in REGISTRY.builtin
+
+
+def load_toy(model: str, name: str, dtype: "torch.dtype | None" = None) -> LoadedScorer:
     """The scorer that comes with a toy model, of a published one's architecture, on this process's device.
 
     Args:
@@ -339,6 +353,6 @@ def load_toy(model: str, name: str, dtype: "torch.dtype | None" = None) -> Score
     if term_name(name) not in scorers:
         raise FergiRewardError(f"the toy {model} has no scorer {name!r}: choose from {', '.join(scorers)}")
     scorer = scorers[term_name(name)]()
-    for tower in scorer.towers() if dtype else ():
+    for tower in scorer.towers() if dtype and isinstance(scorer, TowerScorer) else ():
         tower.to(dtype)
     return scorer.to(training_device()).requires_grad_(False)

@@ -17,7 +17,7 @@ from fergi_reward.prompt_reward import PromptReward
 from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.rendering import render
 from fergi_reward.reward import CombinedReward
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.trainers.group_normalization import group_normalized
 from tests.pretended_gpu import Card, Wait, pretended_gpu
 
@@ -31,7 +31,7 @@ PICTURES = [Image.fromarray(values) for values in BYTES]
 PIXELS = torch.from_numpy(BYTES).permute(0, 3, 1, 2) / 255
 
 
-Towers = dict[str, list[Scorer]]
+Towers = dict[str, list[TowerScorer]]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ from fergi_reward.emoji.faults import FAULTS, with_faults
 from fergi_reward.emoji.pictures import HELD_OUT, SEEN, SIDE, Scene, compose_anywhere, draw_scenes
 from fergi_reward.emoji.vocabulary import MAX_TOKENS, WORDS, emoji_tokenizer
 from fergi_reward.files import write_json, write_text
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
+from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.hps import HPSv2Scorer
 from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
 from fergi_reward.scorers.pickscore import PickScorer
@@ -60,7 +61,7 @@ class Recipe:
         scale: What turns a difference of its scores into log-odds.
     """
 
-    build: Callable[[], Scorer]
+    build: Callable[[], TowerScorer]
     save: Callable[[Any, Path], None]
     sees: tuple[str, ...]
     scale: float
@@ -111,7 +112,7 @@ def draw_pool(scenes: Sequence[Scene], count: int, seed: int) -> Pool:
     return Pool(wanted, draw(pipeline, [scene.caption for scene in wanted], seed), ideal)
 
 
-def train(scorer: Scorer, recipe: Recipe, pool: Pool, steps: int, draws: torch.Generator) -> None:
+def train(scorer: TowerScorer, recipe: Recipe, pool: Pool, steps: int, draws: torch.Generator) -> None:
     """Minimise the contrastive and the Bradley-Terry loss together."""
     optimizer = torch.optim.AdamW(scorer.train().parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
@@ -169,7 +170,7 @@ def hide_twins(scores: Tensor, scenes: Sequence[Scene]) -> Tensor:
     return scores.masked_fill(torch.tensor(twin), -torch.inf)
 
 
-def judge_scorer(scorer: Scorer, pool: Pool, seed: int) -> dict[str, float]:
+def judge_scorer(scorer: LoadedScorer, pool: Pool, seed: int) -> dict[str, float]:
     """On held-out scenes: how often the own caption beats another, and the clean picture each fault of strength 0.6."""
     draws = torch.Generator().manual_seed(seed)
     captions = [scene.caption for scene in pool.scenes]

@@ -3,7 +3,8 @@
 The last bits of a network's output depend on the shape of its input, by which kernels are chosen; and of batches of one
 shape, every row is computed alike. So every call of a tower here has one shape, that of a full batch: `batch_size`
 pictures, `batch_size` prompts of the full length. A store may then keep a row's scores whatever becomes of the rows
-around it. Each prompt is read once, as long as it is among the last few thousand.
+around it. Each prompt is read once, as long as it is among the last few thousand. A scorer of other people's is asked
+for full batches too, of pictures of one size.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fergi_reward.scorers.base import Scorer, T, chunks
+from fergi_reward.scorers.base import T, TowerScorer, chunks
+from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.store import key_of
 from fergi_reward.version import __version__
 
@@ -28,7 +30,7 @@ class Prepared:
     """A picture as it is scored.
 
     Attributes:
-        inputs: By scorer, the model input (3, size, size).
+        inputs: By scorer, the model input (3, size, size), or pixels for one of other people's.
         picture: Itself, where further columns are made of it.
     """
 
@@ -53,7 +55,7 @@ class BatchScores:
 
     def __init__(
         self,
-        scorers: Mapping[str, Scorer],
+        scorers: Mapping[str, LoadedScorer],
         batch_size: int,
         further: Columns | None = None,
         further_names: Sequence[str] = (),
@@ -63,14 +65,18 @@ class BatchScores:
         self.batch_size = batch_size
         self._texts: dict[str, dict[str, Tensor]] = {name: {} for name in scorers}
         for scorer in scorers.values():
-            scorer.full_length = True
+            if isinstance(scorer, TowerScorer):
+                scorer.full_length = True
         digests = [[name, scorer.weights_digest()] for name, scorer in scorers.items()]
         self.context = key_of(digests, list(further_names), batch_size, machine(next(iter(scorers.values())).device))
 
     @torch.inference_mode()
     def prepared(self, picture: Image.Image) -> Prepared:
         """A decoded picture as the scorers see it; several threads may prepare, on the CPU."""
-        inputs = {name: scorer.preprocess(picture) for name, scorer in self._scorers.items()}
+        inputs = {
+            name: scorer.preprocess(picture) if isinstance(scorer, TowerScorer) else scorer.prepared(picture)
+            for name, scorer in self._scorers.items()
+        }
         return Prepared(inputs, picture.copy() if self._further else None)
 
     def __call__(self, batch: Sequence[Prepared], prompts: Sequence[str]) -> dict[str, list[float]]:
@@ -84,14 +90,18 @@ class BatchScores:
         return scores | (self._further(pictures, prompts) if self._further else {})
 
     @torch.inference_mode()
-    def _scored(self, name: str, scorer: Scorer, batch: Sequence[Prepared], prompts: Sequence[str]) -> list[float]:
+    def _scored(
+        self, name: str, scorer: LoadedScorer, batch: Sequence[Prepared], prompts: Sequence[str]
+    ) -> list[float]:
+        inputs = [one.inputs[name] for one in batch]
+        if isinstance(scorer, ForeignScorer):
+            return scorer.score_pixels(inputs, prompts, full=self.batch_size).tolist()
         with scorer._own_precision():
             texts = self._features(scorer, self._texts[name], prompts)
-            inputs = torch.stack([one.inputs[name] for one in batch])
-            features = scorer.encode_images(scorer._as_input(inputs))
+            features = scorer.encode_images(scorer._as_input(torch.stack(inputs)))
             return scorer.compare(features, texts).float().tolist()
 
-    def _features(self, scorer: Scorer, known: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
+    def _features(self, scorer: TowerScorer, known: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
         """Text features of the prompts; those that are new are read a full batch at a time."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
         for chunk in chunks(new, self.batch_size):

@@ -15,7 +15,7 @@ from fergi_reward.bulk.scoring import Engine, Load, RowKeys, Share, in_this_proc
 from fergi_reward.devices import named_device
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.locks import owned
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import load_scorer, term_name
 from fergi_reward.store import Store
 
@@ -51,7 +51,7 @@ class ScoringOptions:
         """The names between the commas."""
         return [name.strip() for name in self.scorers.split(",")]
 
-    def load_scorers(self, share: Share) -> dict[str, Scorer]:
+    def load_scorers(self, share: Share) -> dict[str, LoadedScorer]:
         """The scorers by name, on this process's device.
 
         Raises:

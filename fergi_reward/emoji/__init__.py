@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
     from fergi_reward.emoji.flow_pipeline import EmojiFlowPipeline
-    from fergi_reward.scorers.base import Scorer
+    from fergi_reward.scorers.foreign import LoadedScorer
 
 LABEL = "toy"
 DATA = Path(__file__).parent / "data"
@@ -53,7 +53,7 @@ def load_flow_pipeline() -> "EmojiFlowPipeline":
     return load()
 
 
-def load_scorers(device: "torch.device | str | None" = None) -> "list[Scorer]":
+def load_scorers(device: "torch.device | str | None" = None) -> "list[LoadedScorer]":
     """The toy's three scorers, frozen: ImageReward, PickScore and HPS v2 in their own architectures, tiny."""
     from fergi_reward.scorers.registry import load_scorer
 

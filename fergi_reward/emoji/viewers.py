@@ -18,7 +18,7 @@ from torch import Tensor
 from fergi_reward.emoji.faults import FAULTS, with_faults
 from fergi_reward.emoji.pictures import SEEN, Scene, compose_anywhere, draw_scenes
 from fergi_reward.files import write_json
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.shown_pictures import SESSION_FILE
 from fergi_reward.simulated_fergi import (
     IMAGES,
@@ -52,7 +52,7 @@ class Exhibits:
 
 
 def write_emoji_fergi(
-    folder: Path, scorers: Sequence[Scorer], *, participants: int = 30, sessions: int = 18, seed: int = 0
+    folder: Path, scorers: Sequence[LoadedScorer], *, participants: int = 30, sessions: int = 18, seed: int = 0
 ) -> None:
     """Write a folder in FERGI's layout, frames included, with a progress bar.
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
+from fergi_reward.scorers.foreign import LoadedScorer
 
 # Scorers with one vector an image, the one that is asked first ahead: CLIP's knows no human preference.
 EMBEDDERS = ("clip", "pickscore", "hps_v2", "hps_v2.1", "aesthetic")
@@ -32,7 +33,7 @@ def mean_pairwise_distance(embeddings: Tensor) -> float:
 
 
 @torch.inference_mode()
-def distance_within(scorer: Scorer, paths: Sequence[Path]) -> float | None:
+def distance_within(scorer: LoadedScorer, paths: Sequence[Path]) -> float | None:
     """The mean pairwise distance of the pictures of a prompt, which are embedded at a time.
 
     Args:
@@ -42,6 +43,8 @@ def distance_within(scorer: Scorer, paths: Sequence[Path]) -> float | None:
     Returns:
         None where one of them cannot be read.
     """
+    if not isinstance(scorer, TowerScorer):
+        raise FergiRewardError(f"{scorer.name} is another's scorer, and has no embeddings of pictures to compare")
     try:
         ((_, embeddings, _),) = scorer.encoded(paths, "", len(paths))
     except FergiRewardError:  # that it cannot be read is counted where it is scored

@@ -12,7 +12,7 @@ from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import Load, Share
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.report.provenance import place_without_folders
-from fergi_reward.scorers.registry import scorer_table
+from fergi_reward.scorers.registry import REGISTRY, scorer_table
 
 
 def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> pd.DataFrame | None:
@@ -74,7 +74,8 @@ def _load(options: ScoringOptions, share: Share) -> BatchScores:
 
 
 def checkpoints_of(options: ScoringOptions) -> dict[str, str]:
-    """The checkpoint of each scorer, for a report: one of the hub at its revision, or the folder that was given."""
+    """The checkpoint of each scorer, for a report: of the hub at its revision, the given folder, or who brings it."""
     pinned = {row["name"]: f"{row['checkpoint']} at {row['revision']}" for row in scorer_table()}
     given = {name: place_without_folders(place) for name, place in (text.split("=", 1) for text in options.checkpoints)}
-    return {name: given.get(name, pinned[name]) for name in options.scorer_names}
+    known = pinned | given
+    return {name: known[name] if name in known else f"of {REGISTRY.get(name).origin}" for name in options.scorer_names}

@@ -46,6 +46,7 @@ class AestheticScorer(CLIPImageScorer):
     license = AESTHETIC.license
     files = _FILES
     default_checkpoint = AESTHETIC.name
+    parameter_count = 304_000_000
     revision = AESTHETIC.revision
 
     def __init__(self, config: "CLIPVisionConfig") -> None:

@@ -1,4 +1,4 @@
-"""What every scorer is: a module that maps images and prompts to one number each.
+"""What a scorer with towers is: a module that maps images and prompts to one number each.
 
 A scorer file supplies five steps (`preprocess`, `transform`, `encode_images`, `encode_prompts`, `compare`); the checks,
 the batching and the work saved on repeated images and prompts are here, once.
@@ -31,7 +31,7 @@ T = TypeVar("T")
 Option = Any
 
 
-class Scorer(nn.Module, ABC):
+class TowerScorer(nn.Module, ABC):
     """Scores images for prompts.
 
     Attributes:
@@ -45,6 +45,7 @@ class Scorer(nn.Module, ABC):
         files: All that is needed, and of which repositories of the hub.
         default_checkpoint: Its place on the hub.
         revision: The commit of `default_checkpoint` that the scores were checked against.
+        parameter_count: Of the published model, about: what a dry run counts.
         other_places: Where its files may lie on this machine under another name.
 
     The towers run in the dtype they were given; the last projection, the normalisation and the score in float32 at
@@ -62,6 +63,7 @@ class Scorer(nn.Module, ABC):
     other_places: ClassVar[tuple[Checkpoint, ...]] = ()
     default_checkpoint: ClassVar[str]
     revision: ClassVar[str]
+    parameter_count: ClassVar[int]
 
     @classmethod
     def from_pretrained(

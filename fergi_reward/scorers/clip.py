@@ -12,7 +12,7 @@ from torch.nn.functional import normalize as unit_length
 
 from fergi_reward.images import Picture, normalize, picture_list, resize_and_crop, resize_and_crop_picture, to_pixels
 from fergi_reward.published import CLIP
-from fergi_reward.scorers.base import Option, Scorer, at_least_float32, in_order
+from fergi_reward.scorers.base import Option, TowerScorer, at_least_float32, in_order
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import openai_tokenizer, openai_tokens
 from fergi_reward.transfers import sent
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import CLIPConfig, PretrainedConfig
 
 
-class CLIPImageScorer(Scorer):
+class CLIPImageScorer(TowerScorer):
     """What scorers on CLIP's image tower share; it sees images as OpenAI's package `clip` prepares them.
 
     A subclass makes `model` (with `vision_model` and `visual_projection`) and `size`.
@@ -58,6 +58,7 @@ class CLIPScorer(CLIPImageScorer):
     license = CLIP.license
     files = str(CLIP)
     default_checkpoint = CLIP.name
+    parameter_count = 428_000_000
     revision = CLIP.revision
 
     def __init__(self, config: "CLIPConfig") -> None:

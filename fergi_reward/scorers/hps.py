@@ -11,7 +11,7 @@ from torch.nn.functional import normalize as unit_length
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import long_side_to, normalize, pad_to_square, resize, to_pixels
 from fergi_reward.published import HPS_V2
-from fergi_reward.scorers.base import Option, Scorer, at_least_float32
+from fergi_reward.scorers.base import Option, TowerScorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import open_clip_tokenizer, openai_tokens
 from fergi_reward.transfers import sent
@@ -26,7 +26,7 @@ _VERSIONS = {"v2.0": ("hps_v2", "HPS_v2_compressed.pt"), "v2.1": ("hps_v2.1", "H
 _BLOCKS = {"block_type": "custom"}
 
 
-class HPSv2Scorer(Scorer):
+class HPSv2Scorer(TowerScorer):
     """The score is the cosine of the image and text embedding; about 0.2 to 0.35 for generated images.
 
     The checkpoint is `HPS_v2_compressed.pt` or `HPS_v2.1_compressed.pt`; a local folder may give other sizes than those
@@ -46,6 +46,7 @@ class HPSv2Scorer(Scorer):
     license = HPS_V2.license
     files = f"{_VERSIONS['v2.0'][1]} (hps_v2) or {_VERSIONS['v2.1'][1]} (hps_v2.1) of {HPS_V2.name}"
     default_checkpoint = HPS_V2.name
+    parameter_count = 986_000_000
     revision = HPS_V2.revision
 
     def __init__(self, config: Mapping[str, Any], *, version: str = "v2.0", antialias: bool = True) -> None:

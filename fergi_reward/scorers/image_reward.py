@@ -17,7 +17,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
 from fergi_reward.published import BERT, IMAGE_REWARD
-from fergi_reward.scorers.base import Option, Scorer, at_least_float32
+from fergi_reward.scorers.base import Option, TowerScorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.tokens import cut, padded
 from fergi_reward.text_lines import read_lines
@@ -78,7 +78,7 @@ class TextSizes:
     layer_norm_eps: float = 1e-12
 
 
-class ImageRewardScorer(Scorer):
+class ImageRewardScorer(TowerScorer):
     """The score is standardised over the training set: about -2 to 2.
 
     The checkpoint is `ImageReward.pt` and `med_config.json`. A local folder may bring the image tower's sizes in
@@ -93,6 +93,7 @@ class ImageRewardScorer(Scorer):
     name = "image_reward"
     license = IMAGE_REWARD.license
     default_checkpoint = IMAGE_REWARD.name
+    parameter_count = 447_000_000
     revision = IMAGE_REWARD.revision
     files = _FILES
     # The repository has moved to another owner.

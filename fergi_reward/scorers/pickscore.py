@@ -34,6 +34,7 @@ class PickScorer(CLIPScorer):
     license = PICKSCORE.license
     files = str(PICKSCORE)
     default_checkpoint = PICKSCORE.name
+    parameter_count = 986_000_000
     revision = PICKSCORE.revision
 
     def __init__(self, config: "CLIPConfig", tokenizer: "CLIPTokenizer | None" = None) -> None:

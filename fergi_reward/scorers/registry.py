@@ -1,46 +1,53 @@
 """The scorers by name. Nothing heavy is imported before a scorer is asked for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.published import SCORERS, shown_bytes
+from fergi_reward.registry import LIBRARY, Found, Registry, is_path, package
 
 if TYPE_CHECKING:
     import torch
 
-    from fergi_reward.scorers.base import Scorer
+    from fergi_reward.scorers.foreign import LoadedScorer
+
+_HPS = "fergi_reward.scorers.hps:HPSv2Scorer"
+REGISTRY = Registry(
+    "scorer",
+    {
+        "image_reward": "fergi_reward.scorers.image_reward:ImageRewardScorer",
+        "pickscore": "fergi_reward.scorers.pickscore:PickScorer",
+        "hps_v2": _HPS,
+        "hps_v2.0": _HPS,
+        "hps_v2.1": _HPS,
+        "clip": "fergi_reward.scorers.clip:CLIPScorer",
+        "aesthetic": "fergi_reward.scorers.aesthetic:AestheticScorer",
+    },
+)
+# Names of one term.
+_TERMS = {"hps_v2.0": "hps_v2"}
+# Of `from_pretrained`.
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {"hps_v2": {"version": "v2.0"}, "hps_v2.1": {"version": "v2.1"}}
 
 
-@dataclass(frozen=True)
-class ScorerEntry:
-    """One line of the registry.
+def register_scorer(name: str, scorer: object) -> None:
+    """Add a scorer by name, in this process.
 
-    Attributes:
-        term: What the scorer's term is called in calibrations and rewards.
-        file: The module in this folder.
-        class_name: The class in it.
-        options: Of its `from_pretrained`.
+    Args:
+        name: What it is called from now on: in `load_scorer`, rewards, calibrations and options.
+        scorer: As an entry point's: a class, a function that returns the scorer, or the scorer.
+
+    Raises:
+        FergiRewardError: The name is taken, or cannot be used.
     """
+    from fergi_reward.scorers.foreign import check_name
 
-    term: str
-    file: str
-    class_name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-_SCORERS = {
-    "image_reward": ScorerEntry("image_reward", "image_reward", "ImageRewardScorer"),
-    "pickscore": ScorerEntry("pickscore", "pickscore", "PickScorer"),
-    "hps_v2": ScorerEntry("hps_v2", "hps", "HPSv2Scorer", {"version": "v2.0"}),
-    "hps_v2.0": ScorerEntry("hps_v2", "hps", "HPSv2Scorer", {"version": "v2.0"}),
-    "hps_v2.1": ScorerEntry("hps_v2.1", "hps", "HPSv2Scorer", {"version": "v2.1"}),
-    "clip": ScorerEntry("clip", "clip", "CLIPScorer"),
-    "aesthetic": ScorerEntry("aesthetic", "aesthetic", "AestheticScorer"),
-}
+    check_name(name, "register()")
+    REGISTRY.register(name, scorer)
 
 
 def term_name(name: str) -> str:
@@ -49,28 +56,43 @@ def term_name(name: str) -> str:
     Raises:
         FergiRewardError: The name is unknown.
 
-    >>> term_name("hps_v2.0"), term_name("hps_v2.1")
-    ('hps_v2', 'hps_v2.1')
+    >>> term_name("hps_v2.0"), term_name("hps_v2.1"), term_name("my_package.rewards:Mine")
+    ('hps_v2', 'hps_v2.1', 'my_package.rewards:Mine')
     """
-    return _entry(name).term
+    REGISTRY.check(name)
+    return _TERMS.get(name, name)
+
+
+def named_by_a_file(names: Iterable[str]) -> list[str]:
+    """The scorers that a calibration's file names, which may be a stranger's: a path in it would run any code.
+
+    Raises:
+        FergiRewardError: One is a path.
+    """
+    if paths := [name for name in names if is_path(name)]:
+        raise FergiRewardError(
+            f"the calibration weighs {', '.join(paths)}, and what a path names is run: if you trust it, name all "
+            "scorers yourself, by --scorers or scorers=[...]"
+        )
+    return list(names)
 
 
 def scorer_table() -> list[dict[str, str]]:
-    """A row for each name that `load_scorer` knows: name, term, license, checkpoint, pinned revision, files, size.
+    """A row for each built-in name: name, term, license, checkpoint, pinned revision, files, size.
 
     Licenses and files are those of all repositories that the scorer needs, the sizes about right.
     """
     return [
         {
             "name": name,
-            "term": entry.term,
+            "term": term_name(name),
             "license": "; ".join(dict.fromkeys(repository.license for repository in SCORERS[name])),
             "checkpoint": SCORERS[name][0].name,
             "revision": SCORERS[name][0].revision,
             "files": ", and ".join(map(str, SCORERS[name])),
             "size": shown_bytes(sum(size for repository in SCORERS[name] for size in repository.files.values())),
         }
-        for name, entry in _SCORERS.items()
+        for name in REGISTRY.builtin
     ]
 
 
@@ -80,28 +102,95 @@ def load_scorer(
     *,
     device: "torch.device | str | None" = None,
     dtype: "torch.dtype | None" = None,
-) -> "Scorer":
+) -> "LoadedScorer":
     """Load a scorer, frozen, in evaluation mode.
 
     Args:
-        name: One of the names in `scorer_table()`.
+        name: A built-in scorer's (`scorer_table()`), an installed or registered one's, or a path such as
+            `my_package.rewards:Mine`.
         checkpoint: A folder in the hub's layout or a hub id; by default the official one at its pinned revision.
         device: By default the CPU.
-        dtype: Of the towers, by default float32; the score is float32 in any case.
+        dtype: Of the towers, by default float32; the score is float32 in any case. Other people's scorers get
+            `checkpoint`, `device` and `dtype` if they take arguments of these names.
 
     Raises:
-        FergiRewardError: The name is unknown, or the checkpoint cannot be loaded.
+        FergiRewardError: The name is unknown, or the scorer cannot be loaded.
     """
-    entry = _entry(name)
-    options = entry.options if dtype is None else {**entry.options, "dtype": dtype}
-    return _class(entry).from_pretrained(checkpoint, device=device, **options)
+    from fergi_reward.scorers.base import TowerScorer
+    from fergi_reward.scorers.foreign import as_scorer
+    from fergi_reward.scorers.loading import loading
+
+    term, found = term_name(name), REGISTRY.get(name)
+    if found.origin == LIBRARY:
+        options = {**_OPTIONS.get(term, {}), **({} if dtype is None else {"dtype": dtype})}
+        scorer: LoadedScorer = found.target.from_pretrained(checkpoint, device=device, **options)
+        return scorer
+    asked: dict[str, Any] = {"checkpoint": checkpoint, "device": device, "dtype": dtype}
+    given = {key: value for key, value in asked.items() if value is not None}
+    is_tower = isinstance(found.target, type) and issubclass(found.target, TowerScorer)
+    make = partial(found.target.from_pretrained, **given) if is_tower else _maker(name, found, given)
+    with loading():
+        scorer = as_scorer(_made(name, found, make), term, origin=found.origin)
+    return scorer.requires_grad_(False).eval().to(device or "cpu")
 
 
-def _entry(name: str) -> ScorerEntry:
-    if name not in _SCORERS:
-        raise FergiRewardError(f"there is no scorer {name!r}: choose from {', '.join(_SCORERS)}")
-    return _SCORERS[name]
+def parameter_count(name: str) -> int | None:
+    """How many parameters a scorer has, without loading it; None where its class or function does not say.
+
+    Raises:
+        FergiRewardError: The name is unknown, or its module cannot be imported.
+    """
+    count = getattr(REGISTRY.get(name).target, "parameter_count", None)
+    return count if isinstance(count, int) else None
 
 
-def _class(entry: ScorerEntry) -> type["Scorer"]:
-    return getattr(import_module(f"fergi_reward.scorers.{entry.file}"), entry.class_name)
+def is_differentiable(name: str) -> bool:
+    """Whether gradients go through a scorer, as far as its class or function says so, without loading it.
+
+    Raises:
+        FergiRewardError: As `parameter_count`.
+    """
+    return getattr(REGISTRY.get(name).target, "is_differentiable", None) is not False
+
+
+def foreign_table() -> list[dict[str, str]]:
+    """A row for each name that other packages install: name, package, where it is; nothing is imported."""
+    return [
+        {"name": name, "package": package(point), "from": point.value}
+        for name, points in REGISTRY.installed().items()
+        for point in points
+    ]
+
+
+def _maker(name: str, found: Found, given: Mapping[str, object]) -> Callable[[], Any]:
+    """What makes the scorer: a class, or a function that needs no argument; any other object is the scorer itself."""
+    target, takes = found.target, _arguments(found.target)
+    named = {key: value for key, value in given.items() if key in (takes or ())}
+    if "checkpoint" in given and "checkpoint" not in named:
+        if not hasattr(target, "from_pretrained"):
+            raise FergiRewardError(f"the scorer {name!r} of {found.origin} takes no checkpoint: leave it out")
+        return partial(target.from_pretrained, given["checkpoint"], **named)
+    return (lambda: target) if takes is None else partial(target, **named)
+
+
+def _made(name: str, found: Found, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+    try:
+        return make()
+    except FergiRewardError:
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise FergiRewardError(f"the scorer {name!r} of {found.origin} cannot be made ({reason})") from error
+
+
+def _arguments(target: Any) -> set[str] | None:  # noqa: ANN401
+    """What a class takes, or a function that needs nothing; None of what is a scorer itself."""
+    if not (isinstance(target, type | partial) or inspect.isroutine(target)):
+        return None
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except ValueError:  # some that are written in C do not say
+        return None
+    catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [one for one in parameters if one.default is one.empty and one.kind not in catch_all]
+    return None if needed and not isinstance(target, type) else {one.name for one in parameters}

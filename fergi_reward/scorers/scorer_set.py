@@ -10,9 +10,9 @@ from torch import Tensor
 from fergi_reward.devices import chosen_device
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.parking import CPU, park, visiting
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.scorers.loading import loading
-from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.scorers.registry import REGISTRY, load_scorer
 
 
 class ScorerSet:
@@ -32,13 +32,13 @@ class ScorerSet:
 
     def __init__(
         self,
-        scorers: Sequence[Scorer | str],
+        scorers: Sequence[LoadedScorer | str],
         *,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         offload: bool = False,
-        check: Callable[[Scorer], None] | None = None,
+        check: Callable[[LoadedScorer], None] | None = None,
     ) -> None:
         self.offload = offload
         self._given = tuple(scorers)
@@ -50,9 +50,9 @@ class ScorerSet:
             raise FergiRewardError(
                 f"checkpoints are given for {', '.join(sorted(unknown))}, which the reward does not load"
             )
-        self._loaded: dict[int, Scorer] = {}
+        self._loaded: dict[int, LoadedScorer] = {}
         for place, scorer in enumerate(scorers):
-            if isinstance(scorer, Scorer):
+            if not isinstance(scorer, str):
                 self._take(place, scorer)
 
     def __getstate__(self) -> dict[str, object]:
@@ -60,20 +60,45 @@ class ScorerSet:
 
         A process that is started with a pickle reads it before a launcher's code sets its GPU: it chooses at first use.
         """
-        given = {place: scorer for place, scorer in self._loaded.items() if isinstance(self._given[place], Scorer)}
+        given = {place: scorer for place, scorer in self._loaded.items() if not isinstance(self._given[place], str)}
         kept = {name: value for name, value in self.__dict__.items() if name != "_turn"}
         return {**kept, "_loaded": given, "_device": torch.device(self._named_device or "cpu")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _turn=RLock())
 
-    def loaded(self) -> list[Scorer]:
-        """All of them; those that were given by name are loaded now."""
-        for place in range(len(self._given)):
-            if place not in self._loaded:
-                with loading():
-                    self._load(place)
-        return [self._loaded[place] for place in range(len(self._given))]
+    def loaded(self) -> list[LoadedScorer]:
+        """All of them; loads those that were given by name."""
+        return [self._at(place) for place in range(len(self._given))]
+
+    def foreign(self) -> list[ForeignScorer]:
+        """Those of other people; loads of those that were given by name only these."""
+        asked = [place for place, given in enumerate(self._given) if given not in REGISTRY.builtin]
+        return [scorer for scorer in map(self._at, asked) if isinstance(scorer, ForeignScorer)]
+
+    def move(self, device: torch.device | str) -> None:
+        """Take another device: for those that are loaded now, unless they are parked, and for those that will be."""
+        with self._turn, torch.inference_mode(False):
+            self._named_device, self._device = device, chosen_device(device)
+            for scorer in () if self.offload else self._loaded.values():
+                scorer.to(self._device)
+
+    def eval(self) -> None:
+        """Put those that are loaded in evaluation mode; all others are loaded in it."""
+        for scorer in self._loaded.values():
+            scorer.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where they score: where the first one is that was given, else where they are loaded."""
+        first = self._loaded.get(0)
+        return self._device if first is None or self.offload else first.device
+
+    def _at(self, place: int) -> LoadedScorer:
+        if place not in self._loaded:
+            with loading():
+                self._load(place)
+        return self._loaded[place]
 
     def _load(self, place: int) -> None:
         # Another thread may have done so while this one waited.
@@ -83,7 +108,7 @@ class ScorerSet:
             device = CPU if self.offload else self._device
             self._take(place, load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype))
 
-    def awake(self) -> Iterator[Scorer]:
+    def awake(self) -> Iterator[LoadedScorer]:
         """Each scorer, where it is to score; one that is parked is moved there and, after its turn, back."""
         for scorer in self.loaded():
             if not self.offload:
@@ -92,7 +117,7 @@ class ScorerSet:
             with self._turn, visiting(self._device, scorer):
                 yield scorer
 
-    def _take(self, place: int, scorer: Scorer) -> None:
+    def _take(self, place: int, scorer: LoadedScorer) -> None:
         if self._check:
             self._check(scorer)
         if self.offload:
@@ -103,13 +128,13 @@ class ScorerSet:
 class ParkedScorer:
     """A scorer to be asked alone, such as a judge, that waits on the CPU and moves to `device` only while it scores."""
 
-    def __init__(self, scorer: Scorer, device: torch.device) -> None:
+    def __init__(self, scorer: LoadedScorer, device: torch.device) -> None:
         self.scorer, self._device = scorer, device
         park(scorer)
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor, prompts: str | Sequence[str]) -> Tensor:
-        """Score pixels as `Scorer.forward` does, without gradients."""
+        """Score pixels as a scorer's `forward` does, without gradients."""
         with visiting(self._device, self.scorer):
             return self.scorer(pixels, prompts)
 

@@ -46,15 +46,6 @@ from fergi_reward.trainers.weights import TrainedWeights, attach
 META = torch.device("meta")
 # AdamW keeps two moments, training a gradient and the weight itself, in float32 each; an average comes to it.
 BYTES_A_TRAINED_PARAMETER, BYTES_OF_AN_AVERAGE = 16, 4
-# Of the published scorers, in millions.
-SCORER_PARAMETERS = {
-    "image_reward": 447,
-    "pickscore": 986,
-    "hps_v2": 986,
-    "hps_v2.1": 986,
-    "clip": 428,
-    "aesthetic": 304,
-}
 
 
 @dataclass(frozen=True)
@@ -73,6 +64,7 @@ class DryRun:
         training: Peak bytes of the activations in training, but for those inside the scorers, and of what it keeps.
         images: That are generated for training, by all epochs.
         updates: Optimiser steps.
+        uncounted: Scorers whose size is not known; they are not in `scorers`.
     """
 
     parameters: int
@@ -85,6 +77,7 @@ class DryRun:
     training: int
     images: int
     updates: int
+    uncounted: tuple[str, ...] = ()
 
     @property
     def peak(self) -> int:
@@ -95,6 +88,9 @@ class DryRun:
         """A few lines for the terminal."""
         parts = {name: f"{getattr(self, name) / 1e9:.1f}" for name in ("weights", "optimizer", "scorers")}
         waiting = f", text encoders {self.encoders / 1e9:.1f} while they encode" if self.encoders else ""
+        inside = "those inside the scorers not counted"
+        if self.uncounted:
+            inside += f", nor the weights of {', '.join(self.uncounted)}, which do not say their parameter_count"
         passes = f"sampling {self.sampling / 1e9:.1f} or training {self.training / 1e9:.1f}"
         return "\n".join(
             [
@@ -104,7 +100,7 @@ class DryRun:
                 f"images to generate    {self.images:,} on each process",
                 f"estimated peak memory {self.peak / 1e9:.1f} GB on each device: "
                 + ", ".join(f"{name} {size}" for name, size in parts.items())
-                + f", activations of {passes} (those inside the scorers not counted){waiting}",
+                + f", activations of {passes} ({inside}){waiting}",
             ]
         )
 
@@ -112,9 +108,9 @@ class DryRun:
 def dry_run(
     config: TrainerConfig,
     pipeline: Pipeline,
-    scorers: Sequence[str],
+    scorers: Mapping[str, int | None],
     *,
-    offloaded: Sequence[str] = (),
+    offloaded: Mapping[str, int | None] | None = None,
     scorer_dtype: torch.dtype = torch.float32,
 ) -> DryRun:
     """Take the passes of a run with shapes alone.
@@ -122,8 +118,8 @@ def dry_run(
     Args:
         config: Of a trainer in `TRAINING_MEMORY`.
         pipeline: Whose networks are on the meta device or may be moved there.
-        scorers: The names of those that the reward weighs or that judge.
-        offloaded: The names of those of which one at a time is on the device.
+        scorers: Of those that the reward weighs or that judge, by name how many parameters they have, if that is known.
+        offloaded: The same of those of which one at a time is on the device.
         scorer_dtype: What all of these are loaded in.
     """
     for network in _networks(pipeline):
@@ -146,15 +142,15 @@ def dry_run(
         encoders=parked,
         optimizer=count * (BYTES_A_TRAINED_PARAMETER + (BYTES_OF_AN_AVERAGE if config.ema_decay else 0)),
         scorers=(
-            sum(map(SCORER_PARAMETERS.__getitem__, scorers))
-            + max(map(SCORER_PARAMETERS.__getitem__, offloaded), default=0)
+            sum(size or 0 for size in scorers.values())
+            + max((size or 0 for size in (offloaded or {}).values()), default=0)
         )
-        * 1_000_000
         * scorer_dtype.itemsize,
         sampling=peak_memory(lambda: _sampling_pass(config, pipeline)) + kept,
         training=TRAINING_MEMORY[type(config)](config, pipeline) + kept,
         images=config.num_epochs * config.samples_per_epoch,
         updates=config.num_epochs * config.updates_per_epoch,
+        uncounted=tuple(name for name, size in (*scorers.items(), *(offloaded or {}).items()) if size is None),
     )
 
 

@@ -16,10 +16,10 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
+from fergi_reward.code_digests import code_digest
 from fergi_reward.digests import bytes_digest, file_digest, record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import open_picture, unwrapped
-from fergi_reward.trainers.code_digests import code_digest
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.pipelines import Pipeline
 

@@ -13,7 +13,7 @@ rule does the rest, and the steps before are held fixed. One trainer, four publi
   pre-training loss, on data that a reward has not, is left out; LoRA and stopping early take its place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,10 +21,11 @@ from torch import Tensor
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.guards import check_gradients
 from fergi_reward.trainers.losses import reward_loss
 from fergi_reward.trainers.online import OnlineTrainer
-from fergi_reward.trainers.pipelines import Conditioning, decode, latent_shape
-from fergi_reward.trainers.rewards import Rewards, evaluate, reward_metrics
+from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, latent_shape
+from fergi_reward.trainers.rewards import Reward, Rewards, evaluate, reward_metrics
 from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trajectory import noise_like, predict, starting_noise
 
@@ -61,7 +62,22 @@ class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
     """Draw, and follow the reward's gradient back. Arguments and what becomes of the pipeline: see `OnlineTrainer`.
 
     Its reward must be differentiable: a torch function of the pixels.
+
+    Raises:
+        FergiRewardError: As `Trainer`; the reward, or a scorer in it, says that it is not.
     """
+
+    def __init__(
+        self,
+        config: RewardBackpropConfig,
+        reward: Reward,
+        pipeline: Pipeline,
+        prompts: Sequence[str],
+        judges: Mapping[str, Reward] | None = None,
+    ) -> None:
+        alone = ["the reward"] if getattr(reward, "is_differentiable", None) is False else []
+        check_gradients(getattr(reward, "without_gradient", alone))
+        super().__init__(config, reward, pipeline, prompts, judges)
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """One optimiser step."""

@@ -5,15 +5,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from fergi_reward.answers import Answer, one_number_per_image, without_metadata
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.trainers.side_stream import SideWork
-
-# Letters of an answer that is no reward, in a sentence.
-LONGEST_SHOWN = 100
 
 
 class RewardTerms(Protocol):
@@ -28,16 +25,10 @@ class RewardTerms(Protocol):
         """(B,) each: its parts by name, which are only logged."""
 
 
-# One number an image; of a single image also the number alone.
-Numbers = Tensor | np.ndarray | Sequence[float] | float
-# TRL's reward functions add metadata, which is not looked at.
-Answer = Numbers | RewardTerms | tuple[Numbers, Any]
-
-
 class Reward(Protocol):
     """Any callable from pixels (B, 3, H, W), float in [0, 1], and B prompts to rewards (B,), higher being better."""
 
-    def __call__(self, pixels: Tensor, prompts: list[str], /) -> Answer:
+    def __call__(self, pixels: Tensor, prompts: list[str], /) -> Answer | RewardTerms:
         """The reward of each image."""
 
 
@@ -67,8 +58,8 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
         FergiRewardError: The answer is not one finite number an image.
     """
     answer: Any = reward(pixels, prompts)
-    total, terms = (answer.total, answer.terms) if hasattr(answer, "total") else (_without_metadata(answer), {})
-    checked = _checked("total", total, pixels)
+    total, terms = (answer.total, answer.terms) if hasattr(answer, "total") else (without_metadata(answer), {})
+    checked = one_number_per_image("the reward's total", total, pixels)
     finite = torch.isfinite(checked)
     if not finite.all():
         row = int((~finite).nonzero()[0])
@@ -76,7 +67,10 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
             f"the reward is {checked[row].item()} for image {row} of its batch, prompt {prompts[row]!r}: "
             "a reward must be finite"
         )
-    return Rewards(checked, {name: _checked(name, term, pixels).detach() for name, term in terms.items()})
+    return Rewards(
+        checked,
+        {name: one_number_per_image(f"the reward's {name}", term, pixels).detach() for name, term in terms.items()},
+    )
 
 
 class RewardQueue:
@@ -135,52 +129,6 @@ class RewardQueue:
     @torch.no_grad()
     def _evaluate(self, pixels: Tensor, prompts: list[str]) -> Rewards:
         return evaluate(self._reward, pixels, prompts)
-
-
-def _without_metadata(answer: object) -> object:
-    """The rewards of a pair of rewards and metadata: a mapping, one an image, or none."""
-    if not (isinstance(answer, tuple) and len(answer) == 2):
-        return answer
-    rewards, metadata = answer
-    each = metadata if isinstance(metadata, list | tuple) and metadata else [metadata]
-    return rewards if all(one is None or isinstance(one, Mapping) for one in each) else answer
-
-
-def _checked(name: str, value: object, pixels: Tensor) -> Tensor:
-    numbers = _tensor(name, value)
-    if numbers.shape != pixels.shape[:1] and not (numbers.ndim == 0 and len(pixels) == 1):
-        raise FergiRewardError(
-            f"the reward's {name} has shape {tuple(numbers.shape)} for pixels of shape {tuple(pixels.shape)}: "
-            f"it must be ({len(pixels)},), one number an image"
-        )
-    return numbers.reshape(len(pixels)).to(pixels.device, torch.float32)
-
-
-def _tensor(name: str, value: object) -> Tensor:
-    """Numbers in any form as a tensor; gradients of tensors, and of tensors in a list, are kept."""
-    try:
-        if isinstance(value, list | tuple) and value and all(isinstance(one, Tensor) for one in value):
-            value = torch.stack(list(value))
-        numbers = value if isinstance(value, Tensor) else torch.from_numpy(_array(value))
-        if numbers.is_complex() or numbers.layout != torch.strided:
-            raise TypeError("complex numbers have no order, and sparse ones no rows")
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise FergiRewardError(
-            f"the reward's {name} is {_shortened(value)}: it must be one number an image (a tensor, an array or a list)"
-        ) from error
-    return numbers
-
-
-def _array(value: object) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"{array.dtype} is no number")
-    return np.ma.filled(np.ma.asarray(value).astype(np.float64), np.nan)  # what is masked is no number
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"a {type(value).__name__} {text[:LONGEST_SHOWN]} …"
 
 
 def reward_metrics(rewards: Rewards) -> dict[str, float]:

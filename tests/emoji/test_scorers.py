@@ -11,7 +11,7 @@ from fergi_reward.emoji.faults import FAULTS, with_faults
 from fergi_reward.emoji.pictures import HELD_OUT, compose_anywhere
 from fergi_reward.fergi import read_fergi
 from fergi_reward.reward import CombinedReward
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.checkpoints import read_weights
 
 CAPTIONS = [scene.caption for scene in HELD_OUT]
@@ -19,7 +19,7 @@ SEES = {"pickscore": ["faded", "garish", "blotched", "tinted"], "hps_v2": ["blur
 
 
 @pytest.fixture(scope="module")
-def scorers() -> dict[str, Scorer]:
+def scorers() -> dict[str, TowerScorer]:
     return {scorer.name: scorer for scorer in emoji.load_scorers()}
 
 
@@ -35,7 +35,7 @@ def spoilt(pixels: torch.Tensor, fault: str, strength: float = 0.7) -> torch.Ten
 
 @pytest.mark.parametrize("name", emoji.SCORERS)
 def test_a_scorer_knows_which_caption_belongs_to_a_picture(
-    name: str, scorers: dict[str, Scorer], clean: torch.Tensor
+    name: str, scorers: dict[str, TowerScorer], clean: torch.Tensor
 ) -> None:
     own = scorers[name].score(clean, CAPTIONS, batch_size=32)
     others = scorers[name].score(clean, CAPTIONS[5:] + CAPTIONS[:5], batch_size=32)
@@ -43,12 +43,12 @@ def test_a_scorer_knows_which_caption_belongs_to_a_picture(
 
 
 @pytest.mark.parametrize(("name", "fault"), [(name, fault) for name, faults in SEES.items() for fault in faults])
-def test_a_scorer_sees_its_faults(name: str, fault: str, scorers: dict[str, Scorer], clean: torch.Tensor) -> None:
+def test_a_scorer_sees_its_faults(name: str, fault: str, scorers: dict[str, TowerScorer], clean: torch.Tensor) -> None:
     ranked = scorers[name].score(clean, CAPTIONS) > scorers[name].score(spoilt(clean, fault), CAPTIONS)
     assert ranked.float().mean() > 0.8
 
 
-def test_the_calibrated_reward_prefers_clean_pictures(scorers: dict[str, Scorer], clean: torch.Tensor) -> None:
+def test_the_calibrated_reward_prefers_clean_pictures(scorers: dict[str, TowerScorer], clean: torch.Tensor) -> None:
     reward = CombinedReward(list(scorers.values()), Calibration.load(emoji.CALIBRATION))
     best = reward.score(clean, CAPTIONS).total.mean()
     assert all(best > reward.score(spoilt(clean, fault), CAPTIONS).total.mean() for fault in FAULTS)

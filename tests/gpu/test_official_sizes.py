@@ -68,7 +68,7 @@ def test_first_updates(case: Case, tmp_path: Path, measured: Measured) -> None:
     free = torch.cuda.mem_get_info()[0]
     if free < case.memory:
         pytest.skip(f"{free / 1e9:.0f} GB are free on the card, {case.memory / 1e9:.0f} are needed")
-    expected = dry_run(config_of(case, tmp_path / "dry"), sized(on_meta(PUBLISHED[case.model]), case.side), [])
+    expected = dry_run(config_of(case, tmp_path / "dry"), sized(on_meta(PUBLISHED[case.model]), case.side), {})
     pipeline = sized(official_pipeline(case.model, "cuda", DTYPES[case.precision]), case.side)
     built = trainer_of(case, tmp_path / "run", pipeline)
     frozen, before = sums(built), [value.detach().clone() for value in built.parameters]

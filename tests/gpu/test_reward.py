@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from fergi_reward import Calibration, CombinedReward, emoji, tiny
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.registry import load_scorer
 
 PROMPTS = ["a red cat", "a blue house", "a dog"]
@@ -22,17 +22,17 @@ def pixels() -> torch.Tensor:
     return torch.rand(3, 3, 64, 80, generator=torch.Generator().manual_seed(0))
 
 
-def reward_of(scorers: list[Scorer], **options) -> CombinedReward:
+def reward_of(scorers: list[TowerScorer], **options) -> CombinedReward:
     return CombinedReward(scorers, Calibration.load(emoji.CALIBRATION), device="cuda", **options)
 
 
-def emoji_scorers(device: str) -> list[Scorer]:
+def emoji_scorers(device: str) -> list[TowerScorer]:
     checkpoints, names = emoji.checkpoints(), Calibration.load(emoji.CALIBRATION).scorers
     return [load_scorer(name, checkpoints[name], device=device) for name in names]
 
 
 @pytest.fixture(scope="module")
-def scorers() -> Iterator[list[Scorer]]:
+def scorers() -> Iterator[list[TowerScorer]]:
     yield emoji_scorers("cuda")
 
 
@@ -83,7 +83,7 @@ def test_eight_threads_with_switches_of_their_own_give_the_same_bits(scorers) ->
 class Prepared(Dataset):
     """Pictures as a scorer sees them, prepared in a process of the loader."""
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: TowerScorer) -> None:
         self._preprocess = scorer.preprocess
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 
 NAMES = ["image_reward", "pickscore", "hps_v2", "clip", "aesthetic"]
 PROMPTS = ["a red cat on a table", "two dogs", "a red cat on a table", "a lake at night, oil on canvas"]
@@ -19,7 +19,7 @@ Measured = Callable[..., None]
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def on_gpu(request: pytest.FixtureRequest) -> Iterator[Scorer]:
+def on_gpu(request: pytest.FixtureRequest) -> Iterator[TowerScorer]:
     from official_models import official_scorer
 
     yield official_scorer(request.param, "cuda")
@@ -27,7 +27,7 @@ def on_gpu(request: pytest.FixtureRequest) -> Iterator[Scorer]:
 
 
 @pytest.fixture(scope="module")
-def on_cpu(on_gpu: Scorer) -> Scorer:
+def on_cpu(on_gpu: TowerScorer) -> TowerScorer:
     return copy.deepcopy(on_gpu).cpu()
 
 
@@ -50,7 +50,7 @@ def apart(scores: torch.Tensor, reference: torch.Tensor) -> float:
     return (scores.cpu() - reference.cpu()).abs().max().item()
 
 
-def low_precision(scorer: Scorer, dtype: torch.dtype) -> Scorer:
+def low_precision(scorer: TowerScorer, dtype: torch.dtype) -> TowerScorer:
     """The scorer as `from_pretrained(dtype=…)` makes it."""
     other = copy.deepcopy(scorer)
     for tower in other.towers():

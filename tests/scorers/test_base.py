@@ -16,15 +16,15 @@ from transformers import CLIPTokenizer
 
 from fergi_reward import tiny
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 
-TINY: list[Callable[[], Scorer]] = [tiny.image_reward, tiny.pickscore, tiny.hps, tiny.clip, tiny.aesthetic]
+TINY: list[Callable[[], TowerScorer]] = [tiny.image_reward, tiny.pickscore, tiny.hps, tiny.clip, tiny.aesthetic]
 PROMPTS = ["a cat", "a dog on a hill", "a cat", ""]
 
 
 @pytest.fixture(scope="module", params=TINY, ids=lambda make: make.__name__)
-def scorer(request: pytest.FixtureRequest) -> Scorer:
+def scorer(request: pytest.FixtureRequest) -> TowerScorer:
     return request.param()
 
 
@@ -48,13 +48,13 @@ def batches_seen_by(module: torch.nn.Module) -> Iterator[list[int]]:
     handle.remove()
 
 
-def test_gradients_pass_gradcheck_through_the_whole_scorer(scorer: Scorer) -> None:
+def test_gradients_pass_gradcheck_through_the_whole_scorer(scorer: TowerScorer) -> None:
     double = copy.deepcopy(scorer).double().requires_grad_(False)
     image = pixels(1)[..., :5, :7].double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: double(x, "a cat"), image)
 
 
-def test_half_precision_pixels_get_their_gradient(scorer: Scorer) -> None:
+def test_half_precision_pixels_get_their_gradient(scorer: TowerScorer) -> None:
     image = pixels(1).bfloat16().requires_grad_()
     scorer(image, "a cat").sum().backward()
     assert image.grad is not None
@@ -64,28 +64,30 @@ def test_half_precision_pixels_get_their_gradient(scorer: Scorer) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(4)), batch_size=st.integers(1, 5))
-def test_the_same_number_alone_and_in_any_batch(scorer: Scorer, pictures, order: list[int], batch_size: int) -> None:
+def test_the_same_number_alone_and_in_any_batch(
+    scorer: TowerScorer, pictures, order: list[int], batch_size: int
+) -> None:
     alone = [scorer.score(picture, prompt).item() for picture, prompt in zip(pictures, PROMPTS, strict=True)]
     together = scorer.score([pictures[i] for i in order], [PROMPTS[i] for i in order], batch_size=batch_size)
     assert together.tolist() == pytest.approx([alone[i] for i in order], abs=1e-5)
 
 
-def test_forward_and_score_agree_on_pixels(scorer: Scorer) -> None:
+def test_forward_and_score_agree_on_pixels(scorer: TowerScorer) -> None:
     torch.testing.assert_close(scorer(pixels(), PROMPTS[:2]), scorer.score(pixels(), PROMPTS[:2]))
 
 
-def test_different_prompts_and_images_score_differently(scorer: Scorer) -> None:
+def test_different_prompts_and_images_score_differently(scorer: TowerScorer) -> None:
     scores = torch.stack([scorer(pixels(), prompt) for prompt in ("a cat", "a dog on a hill")])
     assert len({round(score, 5) for score in scores.flatten().tolist()}) == (2 if scorer.name == "aesthetic" else 4)
 
 
-def test_arrays_paths_and_images_are_the_same_picture(scorer: Scorer, pictures, tmp_path: Path) -> None:
+def test_arrays_paths_and_images_are_the_same_picture(scorer: TowerScorer, pictures, tmp_path: Path) -> None:
     pictures[0].save(tmp_path / "a.png")
     scores = scorer.score([pictures[0], np.asarray(pictures[0]), tmp_path / "a.png", str(tmp_path / "a.png")], "a")
     assert scores.tolist() == pytest.approx([scores[0].item()] * 4, abs=1e-5)
 
 
-def test_a_picture_with_several_prompts_is_encoded_once(scorer: Scorer, pictures, tmp_path: Path) -> None:
+def test_a_picture_with_several_prompts_is_encoded_once(scorer: TowerScorer, pictures, tmp_path: Path) -> None:
     pictures[1].save(tmp_path / "a.png")
     with batches_seen_by(scorer.towers()[0]) as seen:
         scores = scorer.score([pictures[0], tmp_path / "a.png"] * 2, PROMPTS, batch_size=2)
@@ -95,7 +97,7 @@ def test_a_picture_with_several_prompts_is_encoded_once(scorer: Scorer, pictures
 
 
 @pytest.mark.parametrize("make", [tiny.pickscore, tiny.hps, tiny.clip], ids=lambda make: make.__name__)
-def test_equal_prompts_are_encoded_once(make: Callable[[], Scorer], pictures) -> None:
+def test_equal_prompts_are_encoded_once(make: Callable[[], TowerScorer], pictures) -> None:
     scorer = make()
     with batches_seen_by(scorer.towers()[1]) as seen:
         scorer.score(pictures, PROMPTS)
@@ -104,13 +106,13 @@ def test_equal_prompts_are_encoded_once(make: Callable[[], Scorer], pictures) ->
     assert seen == [3, 3, 1]
 
 
-def test_scores_may_enter_a_loss(scorer: Scorer) -> None:
+def test_scores_may_enter_a_loss(scorer: TowerScorer) -> None:
     weight = torch.ones(2, requires_grad=True)
     (weight * scorer.score(pixels(), "a")).sum().backward()
     torch.testing.assert_close(weight.grad, scorer.score(pixels(), "a"))
 
 
-def test_low_precision_towers_give_float32_scores_near_the_full_ones(scorer: Scorer) -> None:
+def test_low_precision_towers_give_float32_scores_near_the_full_ones(scorer: TowerScorer) -> None:
     low = copy.deepcopy(scorer)
     for tower in low.towers():
         tower.to(torch.bfloat16)
@@ -118,14 +120,14 @@ def test_low_precision_towers_give_float32_scores_near_the_full_ones(scorer: Sco
     torch.testing.assert_close(low.score(pixels(), "a cat"), scorer.score(pixels(), "a cat"), rtol=0.05, atol=0.05)
 
 
-def test_a_float64_model_scores_in_float64(scorer: Scorer) -> None:
+def test_a_float64_model_scores_in_float64(scorer: TowerScorer) -> None:
     double = copy.deepcopy(scorer).double()
     assert double(pixels(), "a cat").dtype == torch.float64
     assert double.score(pixels(), "a cat").dtype == torch.float32
     torch.testing.assert_close(double(pixels(), "a cat").float(), scorer(pixels(), "a cat"), rtol=1e-4, atol=1e-4)
 
 
-def test_compiled_towers_score_the_same(scorer: Scorer) -> None:
+def test_compiled_towers_score_the_same(scorer: TowerScorer) -> None:
     """With the tracer alone, for one with its gradients, too: what follows takes minutes and is PyTorch's to test."""
     compiled = copy.deepcopy(scorer)
     for tower in compiled.towers():
@@ -134,13 +136,13 @@ def test_compiled_towers_score_the_same(scorer: Scorer) -> None:
     torch.testing.assert_close(compiled(pixels(), "a cat"), scorer(pixels(), "a cat"))
 
 
-def test_an_autocast_around_the_call_changes_nothing(scorer: Scorer) -> None:
+def test_an_autocast_around_the_call_changes_nothing(scorer: TowerScorer) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         inside = scorer(pixels(), "a cat")
     assert torch.equal(inside, scorer(pixels(), "a cat"))
 
 
-def test_what_a_scorer_says_of_itself(scorer: Scorer) -> None:
+def test_what_a_scorer_says_of_itself(scorer: TowerScorer) -> None:
     assert scorer.higher_is_better
     assert scorer.is_differentiable
     assert scorer.license in ("MIT", "Apache-2.0", "none stated (its code: MIT)")
@@ -158,14 +160,14 @@ def test_what_a_scorer_says_of_itself(scorer: Scorer) -> None:
         ("\udcff", "the prompt is no text"),
     ],
 )
-def test_bad_prompts_are_refused(scorer: Scorer, prompts: object, message: str) -> None:
+def test_bad_prompts_are_refused(scorer: TowerScorer, prompts: object, message: str) -> None:
     with pytest.raises(FergiRewardError, match=message):
         scorer(pixels(), prompts)
     with pytest.raises(FergiRewardError, match=message):
         scorer.score(pixels(), prompts)
 
 
-def test_bad_images_are_refused(scorer: Scorer) -> None:
+def test_bad_images_are_refused(scorer: TowerScorer) -> None:
     with pytest.raises(FergiRewardError, match="no images"):
         scorer.score([], [])
     with pytest.raises(FergiRewardError, match="batch_size must be at least 1, got 0"):
@@ -178,13 +180,13 @@ def test_bad_images_are_refused(scorer: Scorer) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2000, 10), (9, 2000)])
-def test_odd_sizes_have_a_defined_score(scorer: Scorer, size: tuple[int, int]) -> None:
+def test_odd_sizes_have_a_defined_score(scorer: TowerScorer, size: tuple[int, int]) -> None:
     picture = Image.new("RGB", size, "red")
     assert math.isfinite(scorer.score(picture, "red").item())
     assert math.isfinite(scorer(torch.rand(1, 3, *size), "red").item())
 
 
-def test_the_digest_is_that_of_the_weights_and_of_nothing_that_use_changes(scorer: Scorer, pictures) -> None:
+def test_the_digest_is_that_of_the_weights_and_of_nothing_that_use_changes(scorer: TowerScorer, pictures) -> None:
     make = next(each for each in TINY if each().name == scorer.name)
     before = make().weights_digest()
     scorer.score(pictures, PROMPTS)  # tokenizers remember how they were called last

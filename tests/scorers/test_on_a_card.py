@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from fergi_reward import tiny
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from tests.pretended_gpu import Card, Wait
 
 MAKE = {
@@ -41,7 +41,7 @@ def expected() -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def on_card(name: str, dtype: torch.dtype = torch.float32) -> Scorer:
+def on_card(name: str, dtype: torch.dtype = torch.float32) -> TowerScorer:
     scorer = MAKE[name]().requires_grad_(False)
     for tower in scorer.towers():
         tower.to(dtype)

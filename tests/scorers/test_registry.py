@@ -31,7 +31,9 @@ def test_only_a_full_precision_scorer_stays_mapped_to_its_file(
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(FergiRewardError, match=r"no scorer 'pick': choose from .*pickscore"):
+    with pytest.raises(
+        FergiRewardError, match=r"no scorer .pick.: did you mean pickscore\? installed are image_reward"
+    ):
         load_scorer("pick")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fergi_reward import CombinedReward, emoji
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.scorers.base import Scorer
+from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.loading import loading
 
 
@@ -24,8 +24,10 @@ def reward():
 
 
 loads = []
-loads_one = Scorer.from_pretrained.__func__
-Scorer.from_pretrained = classmethod(lambda cls, *given, **named: loads.append(cls) or loads_one(cls, *given, **named))
+loads_one = TowerScorer.from_pretrained.__func__
+TowerScorer.from_pretrained = classmethod(
+    lambda cls, *given, **named: loads.append(cls) or loads_one(cls, *given, **named)
+)
 
 
 def first_score(place):

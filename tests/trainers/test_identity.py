@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from fergi_reward import tiny
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.code_digests import code_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import read_card, tuned_model
 from fergi_reward.reward import CombinedReward
-from fergi_reward.trainers.code_digests import code_digest
 from fergi_reward.trainers.identity import (
     Part,
     as_record,

@@ -87,7 +87,7 @@ def test_in_float16_only_what_overflows_stays_in_float32(pipeline):
 def test_the_dry_run_counts_mixed_parts_as_the_run_will_hold_them(kind):
     config = DDPOConfig(mixed_precision="bf16")
     mixed = mix(KINDS[kind](), (torch.bfloat16, torch.float32))
-    assert dry_run(config, mixed, []) == dry_run(config, KINDS[kind](), [])
+    assert dry_run(config, mixed, {}) == dry_run(config, KINDS[kind](), {})
 
 
 @pytest.mark.parametrize("mixture", MIXTURES[:3])

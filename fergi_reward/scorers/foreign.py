@@ -1,0 +1,283 @@
+"""Scorers that other people wrote: anything that is called with pixels and prompts, as the library asks its own."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from types import MethodType
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fergi_reward.answers import Numbers, one_number_per_image, without_metadata
+from fergi_reward.calibration.calibration import is_action_unit
+from fergi_reward.code_digests import code_digest
+from fergi_reward.digests import record_digest, tensors_digest
+from fergi_reward.errors import FergiRewardError
+from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list, to_pixels
+from fergi_reward.scorers.base import TowerScorer, at_least_float32, in_order, prompt_list
+from fergi_reward.transfers import sent
+
+GIVEN = "given in Python"
+# Columns of tables of scores, and terms that are no scorers.
+RESERVED = {"image", "prompt", "error", "reward", "disagreement"}
+
+
+class Scorer(Protocol):
+    """All that a scorer must have; it need not inherit from this.
+
+    It may also say `higher_is_better = False`, `is_differentiable = False`, and have a `weights_digest()` that tells
+    its content. Scorers with an image tower and a text tower can be a `TowerScorer`, of which more is made: features
+    that are shared, pictures as their authors prepare them.
+    """
+
+    name: str
+
+    def __call__(self, pixels: Tensor, prompts: list[str], /) -> Numbers:
+        """Pixels (B, 3, H, W), float in [0, 1], RGB, and B prompts -> (B,)."""
+
+
+class ForeignScorer(nn.Module):
+    """A scorer of other people's: `as_scorer` makes it.
+
+    Its score is always higher for better images: that of a scorer with `higher_is_better = False` has its sign turned.
+
+    Attributes:
+        name: Of its term in tables, calibrations and rewards.
+        origin: Who brings it: a package with its version, a path, or that it was given in Python.
+        higher_is_better: What it says of its own score.
+        is_differentiable: Whether gradients reach the pixels.
+    """
+
+    def __init__(self, asked: Any, name: str, higher_is_better: bool, is_differentiable: bool, origin: str) -> None:  # noqa: ANN401
+        super().__init__()
+        self.name, self.origin = name, origin
+        self.higher_is_better, self.is_differentiable = higher_is_better, is_differentiable
+        self._asked = asked
+        if isinstance(asked, MethodType) and isinstance(asked.__self__, nn.Module):
+            self._module = asked.__self__  # moves with this one
+        self.register_buffer("_place", torch.empty(0), persistent=False)  # where one without weights was moved to
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are or, without any, where it was moved to."""
+        return next(self._weights(), self.get_buffer("_place")).device
+
+    def weights_digest(self) -> str:
+        """SHA-256 of what it says of its content, or else of its code and weights; of its origin in any case.
+
+        What it holds in objects of other kinds than tensors, modules and plain values counts by its type alone.
+        """
+        told = getattr(self._asked, "weights_digest", None)
+        if callable(told):
+            content = [str(told())]
+        else:
+            asks = [self._asked.update, self._asked.compute] if _is_metric(self._asked) else [self._call]
+            weights = {name: value for name, value in self.state_dict().items() if isinstance(value, Tensor)}
+            content = [*map(code_digest, asks), tensors_digest(weights)]
+        return record_digest([self.origin, self.higher_is_better, content])
+
+    def describe(self) -> dict[str, Any]:
+        """Where it comes from and how it counts, for a model card: JSON."""
+        counts = "as it is" if self.higher_is_better else "with its sign turned: it says that lower is better"
+        return {"origin": self.origin, "counts": counts, "is_differentiable": self.is_differentiable}
+
+    def forward(self, pixels: Tensor, prompts: str | Sequence[str]) -> Tensor:
+        """Score pixels; gradients reach them if it is differentiable.
+
+        It is asked where its weights are or, without any, where the pixels are; outside of any autocast.
+
+        Args:
+            pixels: Float (B, 3, H, W) in [0, 1], RGB.
+            prompts: One per image, or one for all.
+
+        Returns:
+            (B,) float32.
+
+        Raises:
+            FergiRewardError: Pixels or prompts are not of that form, it fails, or its answer is not one number per
+                image or has lost the gradient.
+        """
+        pixels = at_least_float32(checked_pixels(pixels))
+        listed = prompt_list(prompts, len(pixels))
+        if (weights := next(self._weights(), None)) is not None:
+            pixels = sent(pixels, weights.device)
+        asked_of = pixels if self.is_differentiable else pixels.detach()
+        with torch.autocast(pixels.device.type, enabled=False):
+            scores = one_number_per_image(f"the score of {self.name}", self._answer(asked_of, listed), pixels)
+        if asked_of.requires_grad and torch.is_grad_enabled() and not scores.requires_grad:
+            raise FergiRewardError(
+                f"the score of {self.name} has lost the gradient of the pixels: compute it with torch alone, or say "
+                "is_differentiable = False"
+            )
+        return scores if self.higher_is_better else -scores
+
+    def score(
+        self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
+    ) -> Tensor:
+        """Score pictures or pixels without gradients; pictures become pixels as `prepared` says.
+
+        Args:
+            images: Pictures, or pixels (n, 3, H, W).
+            prompts: One per image, or one for all.
+            batch_size: Images at a time; pictures of different sizes are asked apart.
+
+        Returns:
+            (n,) float32.
+
+        Raises:
+            FergiRewardError: No image, another number of prompts than images, or as `forward`.
+        """
+        listed = images if isinstance(images, Tensor) else picture_list(images)
+        if len(listed) == 0:
+            raise FergiRewardError(f"{self.name} got no images to score: give at least one")
+        if batch_size < 1:
+            raise FergiRewardError(f"batch_size must be at least 1, got {batch_size}")
+        texts, scores = prompt_list(prompts, len(listed)), list[Tensor]()
+        for start in range(0, len(listed), batch_size):
+            chunk, several = listed[start : start + batch_size], texts[start : start + batch_size]
+            pixels = list(chunk) if isinstance(chunk, Tensor) else [self.prepared(open_picture(one)) for one in chunk]
+            scores.append(self.score_pixels(pixels, several))
+        return torch.cat(scores)
+
+    def prepared(self, picture: Image.Image) -> Tensor:
+        """A decoded picture as pixels (3, H, W): RGB (transparency is dropped), at its own size, divided by 255."""
+        return to_pixels(picture.convert("RGB"))
+
+    def score_pixels(self, pixels: Sequence[Tensor], prompts: Sequence[str], *, full: int = 1) -> Tensor:
+        """Score pixels of different sizes without gradients, those of one size together.
+
+        Args:
+            pixels: (3, H, W) each.
+            prompts: One per image.
+            full: What fewer images of one size are filled up to: the last bits depend on the shape of a batch.
+
+        Returns:
+            (n,) float32, in their order.
+        """
+        sizes: dict[torch.Size, list[int]] = {}
+        for row, one in enumerate(pixels):
+            sizes.setdefault(one.shape, []).append(row)
+        parts = list[tuple[list[int], Tensor]]()
+        with torch.inference_mode(False), torch.no_grad():
+            for rows in sizes.values():
+                filled = [*rows, *[rows[0]] * (full - len(rows))]
+                batch = sent(torch.stack([pixels[row] for row in filled]), self.device)
+                parts.append((rows, self(batch, [prompts[row] for row in filled])[: len(rows)].float()))
+            return in_order(parts)
+
+    def _weights(self) -> Iterator[Tensor]:
+        named = chain(self.named_parameters(), self.named_buffers())
+        return (value for name, value in named if name != "_place")
+
+    @property
+    def _call(self) -> Callable[..., object]:
+        """Imscore's models are asked by `score`: what calling them gives differs between them."""
+        return self._asked.score if _is_imscore(self._asked) else self._asked
+
+    def _answer(self, pixels: Tensor, prompts: list[str]) -> object:
+        try:
+            if _is_metric(self._asked):
+                return _each(self._asked, pixels, prompts)
+            answer = without_metadata(self._call(pixels, prompts))
+        except FergiRewardError:
+            raise
+        except Exception as error:  # a stranger's code may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise FergiRewardError(
+                f"the scorer {self.name} ({self.origin}) failed on pixels of shape {tuple(pixels.shape)}: {reason}"
+            ) from error
+        column = isinstance(answer, Tensor) and answer.shape == (len(pixels), 1)
+        return answer.squeeze(1) if column else answer  # type: ignore[attr-defined]
+
+
+LoadedScorer = TowerScorer | ForeignScorer
+
+
+def as_scorer(
+    asked: Any,  # noqa: ANN401 - whatever can be called
+    name: str | None = None,
+    *,
+    higher_is_better: bool | None = None,
+    is_differentiable: bool | None = None,
+    origin: str = GIVEN,
+) -> LoadedScorer:
+    """Anything that scores, as the library asks it.
+
+    Example::
+
+        darkness = as_scorer(lambda pixels, prompts: 1 - pixels.mean((1, 2, 3)), name="darkness")
+
+    Args:
+        asked: A function or object that is called with pixels (B, 3, H, W) in [0, 1] and B prompts and gives (B,); a
+            model of imscore, asked by its `score`; a metric of torchmetrics, asked image by image with 8 bits in
+            [0, 255]. A module is put in evaluation mode.
+        name: Of its term; by default its own `name`, or that of the function.
+        higher_is_better: By default what it says itself, else True.
+        is_differentiable: By default what it says itself, else True; never of a metric.
+        origin: Who brings it.
+
+    Raises:
+        FergiRewardError: It cannot be called, or has no name that can be used.
+    """
+    if isinstance(asked, type) or not (callable(asked) or _is_imscore(asked)):
+        raise FergiRewardError(
+            f"{name or 'a scorer'} of {origin} is {asked!r}, must be an object that is called with pixels and prompts"
+        )
+    named = check_name(name or getattr(asked, "name", None) or getattr(asked, "__name__", None), origin)
+    higher = _flag(asked, "higher_is_better", higher_is_better)
+    smooth = _flag(asked, "is_differentiable", is_differentiable) and not _is_metric(asked)
+    same = isinstance(asked, LoadedScorer) and (higher, smooth) == (asked.higher_is_better, asked.is_differentiable)
+    if same and (higher or isinstance(asked, ForeignScorer)):
+        return asked if named == asked.name else _renamed(asked, named)
+    return ForeignScorer(asked, named, higher, smooth, origin).eval()
+
+
+def check_name(name: object, origin: str) -> str:
+    """The name, if options, tables and calibrations can hold it.
+
+    Raises:
+        FergiRewardError: It is no such name.
+    """
+    if not isinstance(name, str) or not name or name == "<lambda>":
+        raise FergiRewardError(f"a scorer of {origin} has no name: give one, as in as_scorer(scorer, name='mine')")
+    if name in RESERVED or is_action_unit(name.split("_")[0]) or not name.isprintable() or set(name) & set(" ,="):
+        raise FergiRewardError(
+            f"a scorer of {origin} is called {name!r}: choose a name without blanks, commas and =, and none of "
+            f"{', '.join(sorted(RESERVED))} or an action unit's"
+        )
+    return name
+
+
+def _renamed(scorer: LoadedScorer, name: str) -> LoadedScorer:
+    """The same weights under another name."""
+    other = copy.copy(scorer)
+    other.name = name
+    return other
+
+
+def _flag(asked: object, which: str, given: bool | None) -> bool:
+    said = getattr(asked, which, None) if given is None else given
+    return True if said is None else bool(said)
+
+
+def _is_metric(asked: object) -> bool:
+    """Whether it is asked as torchmetrics' are."""
+    return all(callable(getattr(asked, verb, None)) for verb in ("update", "compute", "reset"))
+
+
+def _is_imscore(asked: object) -> bool:
+    """Whether it has a `score`, and no call of its own but what its base class gives a module."""
+    own_call = type(asked).__call__ is not nn.Module.__call__ if isinstance(asked, nn.Module) else callable(asked)
+    return not (own_call or isinstance(asked, TowerScorer)) and callable(getattr(asked, "score", None))
+
+
+def _each(metric: Any, pixels: Tensor, prompts: Sequence[str]) -> list[Tensor]:  # noqa: ANN401
+    """A metric gives the mean of a batch: it is asked image by image, and forgets them."""
+    images = (pixels * 255).round().to(torch.uint8)
+    scores = [
+        torch.as_tensor(metric(image[None], [prompt])).mean() for image, prompt in zip(images, prompts, strict=True)
+    ]
+    metric.reset()
+    return scores
