@@ -154,7 +154,7 @@ def test_the_reward_rises(backprop_trainer_of, redness, kind):
     trainer.train()
     tuned = trainer.draw(["a cat"] * 8, [generator(row) for row in range(8)])
     risen = redness(tuned, None) - redness(pictures, None)
-    assert (risen > 0.001).all()  # without an update it is 0, on the way down negative
+    assert risen.mean() > max(0.001, 3 * risen.std() / 8**0.5)  # without an update it is 0, on the way down negative
 
 
 def test_accumulated_batches_are_one_large_step(backprop_trainer_of, tmp_path):
