@@ -95,7 +95,10 @@ def test_checkpointing_takes_less_and_more_steps_take_more():
         return dry_run(config, tiny.stable_diffusion(), {}).training
 
     assert training(gradient_checkpointing=True) < training()
-    assert training(backprop_steps_max=5) > training(backprop_steps_max=3) > 2 * training()
+    # What a step keeps comes to what the decoder keeps.
+    one, three, five = (training(backprop_steps_max=steps) for steps in (1, 3, 5))
+    assert five - three == pytest.approx(three - one, rel=0.1)
+    assert three > 1.5 * one
 
 
 def test_full_fine_tuning_holds_the_network_twice_and_more():

@@ -81,7 +81,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-@pytest.mark.parametrize(("full", "free"), [(False, 40_000), (False, 120_000), (True, 3_000_000)])
+@pytest.mark.parametrize(("full", "free"), [(False, 40_000), (False, 120_000), (True, 600_000)])
 def test_a_disk_that_is_full_leaves_the_older_checkpoint_and_is_named(small_disk, trainer_of, full, free):
     disk, leave = small_disk
     options = {"output_dir": str(disk / "run"), "full_finetuning": full, "save_freq": 1}
