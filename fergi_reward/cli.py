@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.config_file import NAMES, read_config
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.evaluation.benchmarks import BENCHMARKS
 from fergi_reward.interrupts import Interrupted, raised
 from fergi_reward.published import NAMES as PUBLISHED_NAMES
+from fergi_reward.reactions.backends import BACKENDS
+from fergi_reward.registry import Registry
 from fergi_reward.terminal import for_terminal, one_line
 from fergi_reward.version import __version__
 
@@ -69,6 +73,26 @@ class Commands(click.Group):
             ctx.exit(interrupted.exit_status)
 
 
+class NameOf(click.ParamType):
+    """A name in a registry, which other packages fill; what it stands for is not imported for it."""
+
+    name = "name"
+
+    def __init__(self, registry: Registry, also: tuple[str, ...] = ()) -> None:
+        self._registry, self._also = registry, also
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """The name, if there is such a thing."""
+        self._registry.check(value, self._also)
+        return value
+
+    def help(self, what: str) -> str:
+        """The help of the option."""
+        names = ", ".join([*self._also, *self._registry.builtin])
+        return f"{what}: {names}, what another package brings, or my_package.my_module:Name."
+
+
+PROTOCOL, DATASET, BACKEND = NameOf(PROTOCOLS), NameOf(BENCHMARKS, also=("fergi",)), NameOf(BACKENDS)
 PATH = click.Path(path_type=Path)
 SHIPPED = "the word shipped means the one on FERGI"
 TOYS = "emoji, emoji_flow, tiny, tiny_xl, tiny_3 or tiny_flux"
@@ -142,9 +166,9 @@ def main() -> None:
 @source_map_option
 @click.option(
     "--protocol",
-    type=click.Choice(["bradley-terry", "paper-v1", "paper-v3"]),
+    type=PROTOCOL,
     default="bradley-terry",
-    help="How to fit.",
+    help=PROTOCOL.help("How to fit"),
 )
 @click.option("--out", type=PATH, default=Path("calibration.json"), help="The calibration to write.")
 @click.option("--report", type=PATH, help="A folder for report.html, report.md, report.json and plots.")
@@ -451,10 +475,8 @@ def best_of(**options: Any) -> None:  # noqa: ANN401 - the options above
     help="A CSV with the columns video, user, session, image, consent (and kind, start, end), or the folder that "
     "holds it as manifest.csv.",
 )
-@click.option(
-    "--backend", type=click.Choice(["mediapipe", "pyfeat"]), default="mediapipe", help="What measures the face."
-)
-@click.option("--model", type=PATH, help="Of mediapipe.  [default: downloaded once into ~/.cache/fergi_reward]")
+@click.option("--backend", type=BACKEND, default="mediapipe", help=BACKEND.help("What measures the face"))
+@click.option("--model", type=PATH, help="Its model's file.  [default: downloaded once into ~/.cache/fergi_reward]")
 @click.option("--out", type=PATH, default=Path("reactions"), help="The folder of reactions; earlier ones in it stay.")
 @click.option("--keep-video", is_flag=True, help="Copy the videos into it, too; else only action units are written.")
 @click.option("--prune", is_flag=True, help="Delete what the folder has of videos that the manifest does not name.")
@@ -594,9 +616,9 @@ def evaluate() -> None:
 @config
 @click.option(
     "--dataset",
-    type=click.Choice(["fergi", "pickapic", "pickapic_test", "hpdv2", "imagerewarddb"]),
+    type=DATASET,
     default="fergi",
-    help="Whose preferences.",
+    help=DATASET.help("Whose preferences"),
 )
 @click.option(
     "--data",

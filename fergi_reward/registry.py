@@ -5,8 +5,11 @@ Nothing is imported before its name is asked for, so that a broken package hinde
 """
 
 import difflib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -65,13 +68,19 @@ class Registry:
         """All names but paths."""
         return list(dict.fromkeys([*self.builtin, *self.installed(), *self._registered]))
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, also: Sequence[str] = ()) -> None:
         """Refuse a name that stands for nothing, without importing anything.
 
+        Args:
+            name: The name.
+            also: Further names that are right where it is used.
+
         Raises:
-            FergiRewardError: It is none of `names()`, and no path.
+            FergiRewardError: It is none of `names()` or `also`, and no path.
         """
-        if name in self.builtin or name in self._registered or is_path(name) or name in (names := self.names()):
+        if name in self.builtin or name in self._registered or is_path(name):
+            return
+        if name in (names := [*also, *self.names()]):
             return
         near = difflib.get_close_matches(name, names, n=1)
         advice = f"did you mean {near[0]}? " if near else ""
@@ -106,10 +115,10 @@ class Registry:
         try:
             return Found(point.load(), origin)
         except (Exception, SystemExit) as error:  # a stranger's module may raise anything while it is imported
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            advice = "install its package, or put its folder on PYTHONPATH" if origin == point.value else "mend it"
+            advice = "install its package, or put its folder on PYTHONPATH" if is_path(origin) else "mend it"
             raise FergiRewardError(
-                f"the {self.kind} {point.name!r} of {origin} cannot be imported from {point.value} ({reason}): {advice}"
+                f"the {self.kind} {point.name!r} of {origin} cannot be imported from {point.value} "
+                f"({_in_one_line(error)}): {advice}"
             ) from error
 
 
@@ -126,3 +135,50 @@ def is_path(name: str) -> bool:
 def package(point: EntryPoint) -> str:
     """The package that installs an entry point, with its version."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def takes(target: Callable[..., Any]) -> dict[str, bool]:
+    """The arguments of a class or function, and whether each must be given; none where it does not say.
+
+    >>> takes(lambda pixels, checkpoint=None, **others: None)
+    {'pixels': True, 'checkpoint': False}
+    """
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # not callable, or written in C
+        return {}
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {one.name: one.default is one.empty for one in parameters if one.kind not in several}
+
+
+def is_maker(target: object) -> bool:
+    """Whether an object is made by it: by a class, or by a function to which nothing must be given.
+
+    >>> is_maker(dict), is_maker(lambda: None), is_maker(lambda pixels, prompts: 0), is_maker(3)
+    (True, True, False, False)
+    """
+    if not (inspect.isroutine(target) or isinstance(target, partial)):
+        return isinstance(target, type)
+    given = takes(target)
+    return bool(given or not inspect.isbuiltin(target)) and not any(given.values())
+
+
+@contextmanager
+def blaming(what: str, origin: str) -> Iterator[None]:
+    """Inside, whatever another package's code raises becomes one sentence that names it; our own errors pass.
+
+    Raises:
+        FergiRewardError: It raised something.
+    """
+    try:
+        yield
+    except FergiRewardError:
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        if origin == LIBRARY:
+            raise
+        raise FergiRewardError(f"{what} ({origin}) failed: {_in_one_line(error)}") from error
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

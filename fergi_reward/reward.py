@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,13 +24,16 @@ from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.scorers.base import prompt_list
-from fergi_reward.scorers.foreign import LoadedScorer, Scorer, as_scorer
+from fergi_reward.scorers.foreign import LoadedScorer, as_scorer
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import named_by_a_file, term_name
 from fergi_reward.scorers.scorer_set import ScorerSet
+from fergi_reward.trainers.guards import check_gradients
 from fergi_reward.transfers import sent
 
 Reaction = Literal["none", "recorded", "predicted"]
+# Anything that `as_scorer` takes, or a name.
+Askable = Callable[..., Any] | str
 AU4 = "au4"
 AU4_UNCERTAINTY = "au4_uncertainty"
 # Whose towers the reaction predictor reads.
@@ -115,7 +118,7 @@ class CombinedReward:
 
     def __init__(
         self,
-        scorers: Sequence[Scorer | str] | Mapping[str, float | tuple[Scorer, float]],
+        scorers: Sequence[Askable] | Mapping[str, float | tuple[Callable[..., Any], float]],
         calibration: Calibration | None = None,
         *,
         reaction: Reaction = "none",
@@ -168,7 +171,7 @@ class CombinedReward:
         cls,
         calibration: str | Path | None = None,
         *,
-        scorers: Sequence[Scorer | str] | None = None,
+        scorers: Sequence[Askable] | None = None,
         reaction: Reaction = "none",
         recorded: RecordedReactions | None = None,
         predictor: ReactionPredictor | None = None,
@@ -301,18 +304,24 @@ class CombinedReward:
             FergiRewardError: Pixels or prompts are not of that form, or a scorer gave a number that is not finite.
         """
         prompts = prompt_list(prompts, len(pixels))
-        if self._scorers.offload and torch.is_grad_enabled() and pixels.requires_grad:
-            raise FergiRewardError(
-                "the backward pass needs the scorers where they are: give offload=False, or use score()"
-            )
         scores: dict[str, Tensor] = {}
         with checked_once(pixels) as pixels:
+            if torch.is_grad_enabled() and pixels.requires_grad:
+                self._check_gradients()
             for scorer in self._scorers.awake():
                 if self._predictor and scorer.name == TOWER and isinstance(scorer, PickScorer):
                     scores |= self._read(scorer, *scorer.features(pixels, prompts))
                 else:
                     scores[scorer.name] = scorer(pixels, prompts)
         return self.combine(scores, prompts, image_ids)
+
+    def _check_gradients(self) -> None:
+        """Refuse a gradient that would lack a term, or meet a scorer that has left."""
+        if self._scorers.offload:
+            raise FergiRewardError(
+                "the backward pass needs the scorers where they are: give offload=False, or use score()"
+            )
+        check_gradients(self.without_gradient)
 
     def _read(self, scorer: PickScorer, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
         """What the predictor, and where it is in the reward PickScore, say of the same embeddings."""
@@ -467,7 +476,7 @@ def _check_tower(predictor: ReactionPredictor, scorer: LoadedScorer) -> None:
 
 
 def _chosen(
-    scorers: Sequence[Scorer | str] | Mapping[str, float | tuple[Scorer, float]],
+    scorers: Sequence[Askable] | Mapping[str, float | tuple[Callable[..., Any], float]],
     calibration: Calibration | None,
     standardise: Calibration | Moments | None,
 ) -> tuple[list[LoadedScorer | str], Calibration]:
@@ -477,8 +486,8 @@ def _chosen(
             "weights come from a calibration, or by hand as a mapping from each scorer to its weight (with or without "
             "standardise): give one of the two"
         )
-    if isinstance(scorers, str):
-        raise FergiRewardError(f"scorers is {scorers!r}, must be a list: [{scorers!r}]")
+    if isinstance(scorers, str) or not isinstance(scorers, Iterable):
+        raise FergiRewardError(f"scorers is {scorers!r:.100}, must be a list of scorers, or a mapping to their weights")
     if isinstance(scorers, Mapping):
         pairs = {name: pair if isinstance(pair, tuple) else (name, pair) for name, pair in scorers.items()}
         if wrong := [name for name, pair in pairs.items() if len(pair) != 2]:

@@ -102,7 +102,11 @@ class RewardArguments(PipelineArguments):
     """The same, and the reward of what it draws."""
 
     scorers: list[str] | None = field(
-        default=None, metadata={"help": "Scorers of the reward; by default those that the calibration weighs."}
+        default=None,
+        metadata={
+            "help": "Scorers of the reward: names, or my_package.my_module:Name; by default those that the calibration "
+            "weighs."
+        },
     )
     calibration: str | None = option(
         None, "Calibration file that weighs the scorers, or the word shipped; by default the shipped one, or the toy's."

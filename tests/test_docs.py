@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -30,6 +31,7 @@ from fergi_reward.fergi import read_fergi
 from fergi_reward.scorers.hps import HPSv2Scorer
 from fergi_reward.scorers.image_reward import ImageRewardScorer
 from fergi_reward.scorers.pickscore import PickScorer
+from fergi_reward.scorers.registry import load_scorer
 
 ROOT = Path(__file__).parents[1]
 TO_BE_WRITTEN = re.compile(r"NAME|HOST")
@@ -119,7 +121,7 @@ def host_names():
     return names | {"images": pixels, "prompts": prompts, "reward_losses": [], "CombinedReward": CombinedReward}
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeypatch):
     namespace = {"__name__": "__main__"} | (host_names() if page.name == "ADAPTERS.md" else {})
     flow_factory = ModuleType("flow_factory.rewards")
@@ -129,12 +131,36 @@ def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeyp
         for name, toy in replaced.items():
             text = text.replace(name, toy)
         if language == "python":
+            write_module(text, monkeypatch)
             run_python(text, namespace)
+        elif language == "toml":
+            install(tomllib.loads(text)["project"])
         elif text.startswith(SHELL):
             for command in commands(text):
                 run_command(command)
         else:
             assert language == "" and re.match(r"\||[a-z]+(,[a-z]+)+\n", text), f"nobody runs this:\n{text}"
+
+
+def write_module(text, monkeypatch):
+    """A block that says which file it is can be imported."""
+    if file := re.match(r"# ((\w+)\.py)\n", text):
+        Path(file[1]).write_text(text)
+        monkeypatch.delitem(sys.modules, file[2], raising=False)
+        monkeypatch.syspath_prepend(Path.cwd())
+
+
+def install(project):
+    """What pip would leave of a package: its scorers have names."""
+    place = Path(f"{project['name']}-{project['version']}.dist-info")
+    place.mkdir()
+    head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (place / "METADATA").write_text(head)
+    (points,) = project["entry-points"].values()
+    lines = ["[fergi_reward.scorers]", *(f"{name} = {target}" for name, target in points.items())]
+    (place / "entry_points.txt").write_text("\n".join(lines))
+    assert set(project["entry-points"]) == {"fergi_reward.scorers"}
+    assert [load_scorer(name).name for name in points] == list(points)
 
 
 def run_python(text, namespace):

@@ -1,22 +1,17 @@
-"""The protocols by name, and what running one gives: a calibration and a report."""
+"""What running a protocol gives: a calibration, and how it did."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fergi_reward.calibration import bradley_terry, grid, paper_v3
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, Result, judge
+from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.calibration.signals import rating_correlations, rating_regressions
 from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.errors import FergiRewardError
+from fergi_reward.registry import blaming, takes
 from fergi_reward.version import __version__
-
-PROTOCOLS: dict[str, Callable[..., Outcome]] = {
-    "bradley-terry": bradley_terry.run,
-    "paper-v1": grid.run,
-    "paper-v3": paper_v3.run,
-}
 
 
 @dataclass(frozen=True)
@@ -59,22 +54,28 @@ def calibrate(
 
     Args:
         table: The preferences.
-        protocol: `bradley-terry` (the project's own), `paper-v1` or `paper-v3` (as published).
-        scorers: The columns to weigh, for `bradley-terry`; by default the three of the paper.
-        aus: The action units to weigh, for `bradley-terry`, or `["all"]`; by default `au4`.
+        protocol: `bradley-terry` (the project's own), `paper-v1` or `paper-v3` (as published), or another package's.
+        scorers: The columns to weigh, for protocols that take them, as `bradley-terry` does; by default the paper's.
+        aus: The action units to weigh, likewise, or `["all"]`; by default `au4`.
         seed: Of folds and bootstrap intervals.
         command: Noted in the calibration.
 
     Raises:
         FergiRewardError: The protocol is unknown, or the table lacks what it needs.
     """
-    if protocol not in PROTOCOLS:
-        raise FergiRewardError(f"there is no protocol {protocol!r}: choose from {', '.join(PROTOCOLS)}")
+    found = PROTOCOLS.get(protocol)
     options = {name: value for name, value in (("scorers", scorers), ("aus", aus)) if value is not None}
-    if options and protocol != "bradley-terry":
-        name, value = next(iter(options.items()))
-        raise FergiRewardError(f"{protocol} weighs what the paper weighs: leave {name} out, got {', '.join(value)}")
-    outcome = PROTOCOLS[protocol](table, seed, **options)
+    for name, value in options.items():
+        if name not in takes(found.target):
+            raise FergiRewardError(
+                f"{protocol} chooses itself what it weighs: leave {name} out, got {', '.join(value)}"
+            )
+    with blaming(f"the protocol {protocol!r}", found.origin):
+        outcome = found.target(table, seed, **options)
+    if not isinstance(outcome, Outcome):
+        raise FergiRewardError(
+            f"the protocol {protocol!r} ({found.origin}) gave a {type(outcome).__name__}, must give an Outcome"
+        )
     results = {held_out.model: judge(held_out, seed) for held_out in outcome.held_out if len(held_out.margins)}
     calibration = Calibration(
         protocol=protocol,

@@ -12,7 +12,7 @@ from fergi_reward.csv_numbers import BadRows
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.evaluation.agreement import margin_correlation, same_order
 from fergi_reward.evaluation.benchmark_margins import benchmark_margins
-from fergi_reward.evaluation.benchmarks import BENCHMARKS
+from fergi_reward.evaluation.benchmarks import read_benchmark
 from fergi_reward.evaluation.coverage import coverage
 from fergi_reward.evaluation.fergi_margins import fergi_margins
 from fergi_reward.evaluation.intervals import interval, too_few
@@ -94,7 +94,7 @@ def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str
         found: AllMargins | None = fergi_margins(viewed, place, options.scorer_names, calibrations)
     else:
         with owned_by_one_run(options.out):
-            benchmark = BENCHMARKS[options.dataset](options.data)
+            benchmark = read_benchmark(options.dataset, options.data)
             found = benchmark_margins(benchmark, options, calibrations, options.out)
     if found is None:
         return None

@@ -16,12 +16,13 @@ from fergi_reward.code_digests import code_digest
 from fergi_reward.digests import record_digest, tensors_digest
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list, to_pixels
+from fergi_reward.registry import blaming
 from fergi_reward.scorers.base import TowerScorer, at_least_float32, in_order, prompt_list
 from fergi_reward.transfers import sent
 
 GIVEN = "given in Python"
-# Columns of tables of scores, and terms that are no scorers.
-RESERVED = {"image", "prompt", "error", "reward", "disagreement"}
+# Columns of tables of scores, and what else rewards and judges are made of.
+RESERVED = {"image", "prompt", "error", "reward", "disagreement", "calibration", "predictor", "recorded", "none"}
 
 
 class Scorer(Protocol):
@@ -81,7 +82,7 @@ class ForeignScorer(nn.Module):
     def describe(self) -> dict[str, Any]:
         """Where it comes from and how it counts, for a model card: JSON."""
         counts = "as it is" if self.higher_is_better else "with its sign turned: it says that lower is better"
-        return {"origin": self.origin, "counts": counts, "is_differentiable": self.is_differentiable}
+        return {"name": self.name, "origin": self.origin, "counts": counts}
 
     def forward(self, pixels: Tensor, prompts: str | Sequence[str]) -> Tensor:
         """Score pixels; gradients reach them if it is differentiable.
@@ -103,7 +104,7 @@ class ForeignScorer(nn.Module):
         listed = prompt_list(prompts, len(pixels))
         if (weights := next(self._weights(), None)) is not None:
             pixels = sent(pixels, weights.device)
-        asked_of = pixels if self.is_differentiable else pixels.detach()
+        asked_of = (pixels if self.is_differentiable else pixels.detach()).clone()  # it may write into them
         with torch.autocast(pixels.device.type, enabled=False):
             scores = one_number_per_image(f"the score of {self.name}", self._answer(asked_of, listed), pixels)
         if asked_of.requires_grad and torch.is_grad_enabled() and not scores.requires_grad:
@@ -111,7 +112,7 @@ class ForeignScorer(nn.Module):
                 f"the score of {self.name} has lost the gradient of the pixels: compute it with torch alone, or say "
                 "is_differentiable = False"
             )
-        return scores if self.higher_is_better else -scores
+        return scores.clone() if self.higher_is_better else -scores  # what it keeps it may write into
 
     def score(
         self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
@@ -177,17 +178,10 @@ class ForeignScorer(nn.Module):
         return self._asked.score if _is_imscore(self._asked) else self._asked
 
     def _answer(self, pixels: Tensor, prompts: list[str]) -> object:
-        try:
+        with blaming(f"the scorer {self.name} on pixels of shape {tuple(pixels.shape)}", self.origin):
             if _is_metric(self._asked):
                 return _each(self._asked, pixels, prompts)
             answer = without_metadata(self._call(pixels, prompts))
-        except FergiRewardError:
-            raise
-        except Exception as error:  # a stranger's code may raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise FergiRewardError(
-                f"the scorer {self.name} ({self.origin}) failed on pixels of shape {tuple(pixels.shape)}: {reason}"
-            ) from error
         column = isinstance(answer, Tensor) and answer.shape == (len(pixels), 1)
         return answer.squeeze(1) if column else answer  # type: ignore[attr-defined]
 
@@ -242,9 +236,9 @@ def check_name(name: object, origin: str) -> str:
     """
     if not isinstance(name, str) or not name or name == "<lambda>":
         raise FergiRewardError(f"a scorer of {origin} has no name: give one, as in as_scorer(scorer, name='mine')")
-    if name in RESERVED or is_action_unit(name.split("_")[0]) or not name.isprintable() or set(name) & set(" ,="):
+    if name in RESERVED or is_action_unit(name.split("_")[0]) or not name.isprintable() or set(name) & set(" ,=/\\"):
         raise FergiRewardError(
-            f"a scorer of {origin} is called {name!r}: choose a name without blanks, commas and =, and none of "
+            f"a scorer of {origin} is called {name!r}: choose one without blanks, commas, slashes and =, and none of "
             f"{', '.join(sorted(RESERVED))} or an action unit's"
         )
     return name

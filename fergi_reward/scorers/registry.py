@@ -1,6 +1,5 @@
 """The scorers by name. Nothing heavy is imported before a scorer is asked for."""
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fergi_reward.errors import FergiRewardError
 from fergi_reward.published import SCORERS, shown_bytes
-from fergi_reward.registry import LIBRARY, Found, Registry, is_path, package
+from fergi_reward.registry import LIBRARY, Found, Registry, blaming, is_maker, is_path, package, takes
 
 if TYPE_CHECKING:
     import torch
@@ -129,8 +128,8 @@ def load_scorer(
     given = {key: value for key, value in asked.items() if value is not None}
     is_tower = isinstance(found.target, type) and issubclass(found.target, TowerScorer)
     make = partial(found.target.from_pretrained, **given) if is_tower else _maker(name, found, given)
-    with loading():
-        scorer = as_scorer(_made(name, found, make), term, origin=found.origin)
+    with loading(), blaming(f"the scorer {name!r}", found.origin):
+        scorer = as_scorer(make(), term, origin=found.origin)
     return scorer.requires_grad_(False).eval().to(device or "cpu")
 
 
@@ -164,33 +163,10 @@ def foreign_table() -> list[dict[str, str]]:
 
 def _maker(name: str, found: Found, given: Mapping[str, object]) -> Callable[[], Any]:
     """What makes the scorer: a class, or a function that needs no argument; any other object is the scorer itself."""
-    target, takes = found.target, _arguments(found.target)
-    named = {key: value for key, value in given.items() if key in (takes or ())}
+    target = found.target
+    named = {key: value for key, value in given.items() if is_maker(target) and key in takes(target)}
     if "checkpoint" in given and "checkpoint" not in named:
         if not hasattr(target, "from_pretrained"):
             raise FergiRewardError(f"the scorer {name!r} of {found.origin} takes no checkpoint: leave it out")
         return partial(target.from_pretrained, given["checkpoint"], **named)
-    return (lambda: target) if takes is None else partial(target, **named)
-
-
-def _made(name: str, found: Found, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-    try:
-        return make()
-    except FergiRewardError:
-        raise
-    except Exception as error:  # a stranger's code may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise FergiRewardError(f"the scorer {name!r} of {found.origin} cannot be made ({reason})") from error
-
-
-def _arguments(target: Any) -> set[str] | None:  # noqa: ANN401
-    """What a class takes, or a function that needs nothing; None of what is a scorer itself."""
-    if not (isinstance(target, type | partial) or inspect.isroutine(target)):
-        return None
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except ValueError:  # some that are written in C do not say
-        return None
-    catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [one for one in parameters if one.default is one.empty and one.kind not in catch_all]
-    return None if needed and not isinstance(target, type) else {one.name for one in parameters}
+    return partial(target, **named) if is_maker(target) else lambda: target

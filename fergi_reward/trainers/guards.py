@@ -53,8 +53,8 @@ def check_gradients(without: Iterable[str]) -> None:
     """
     if names := list(without):
         raise FergiRewardError(
-            f"no gradient goes through {', '.join(names)} (is_differentiable is False): leave out what has none, or "
-            "use DDPO or Flow-GRPO, which need none"
+            f"no gradient goes through {', '.join(names)} (is_differentiable is False): leave it out, or train with "
+            "DDPO or Flow-GRPO, which need none"
         )
 
 

@@ -143,7 +143,8 @@ def described(learned_from: object) -> dict[str, Any]:
 def _reward_parts(reward: object) -> dict[str, Part]:
     """A `CombinedReward` is told apart from its calibration and its predictor; others are one part."""
     if not hasattr(reward, "fingerprints"):
-        return {"reward": Part(_name(reward).rpartition(":")[2], _digest(reward))}
+        name = described(reward).get("name", _name(reward).rpartition(":")[2])
+        return {"reward": Part(str(name), _digest(reward))}
     digests, told = dict(reward.fingerprints()), described(reward)
     calibration, predictor = digests.pop("calibration"), digests.pop("predictor", None)
     reaction = dict(told["reaction"])

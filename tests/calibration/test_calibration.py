@@ -114,7 +114,9 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, fault):
 
 
 def test_what_calibrate_is_asked_for_exists(simulated):
-    with pytest.raises(FergiRewardError, match="no protocol 'paper-v9': choose from bradley-terry, paper-v1, paper-v3"):
+    with pytest.raises(
+        FergiRewardError, match=r"no protocol 'paper-v9': did you mean paper-v.\? installed are bradley"
+    ):
         calibrate(read_fergi(simulated), "paper-v9")
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.evaluation.benchmarks import BENCHMARKS, hpdv2, imagerewarddb, pickapic
+from fergi_reward.evaluation.benchmarks import hpdv2, imagerewarddb, pickapic, read_benchmark
 from fergi_reward.evaluation.benchmarks.place import Place
 from fergi_reward.evaluation.benchmarks.rankings import Judged
 from fergi_reward.images import open_picture
@@ -64,7 +64,7 @@ def test_an_image_of_many_choices_is_one_row_in_whatever_order_they_come(exhibit
 
 
 def test_hpd_v2_unpacked_and_packed(hpdv2_folder, tmp_path):
-    benchmark = BENCHMARKS["hpdv2"](str(hpdv2_folder))
+    benchmark = read_benchmark("hpdv2", str(hpdv2_folder))
     assert [len(ranking.images) for ranking in benchmark.rankings] == [5, 5, 5, 5]
     assert excluded(benchmark) == {("rankings", "fewer than two images"): 1, ("rankings", "no prompt"): 1}
     nameless = next(each for each in benchmark.exclusions if each.reason == "no prompt")
@@ -76,11 +76,11 @@ def test_hpd_v2_unpacked_and_packed(hpdv2_folder, tmp_path):
     (hpdv2_folder / "test.json").rename(packed / "test.json")
     with tarfile.open(packed / "test.tar.gz", "w:gz") as archive:
         archive.add(hpdv2_folder / "test", "test")
-    assert readable(BENCHMARKS["hpdv2"](str(packed))) == pictures
+    assert readable(read_benchmark("hpdv2", str(packed))) == pictures
 
 
 def test_image_reward_db_packed_and_unpacked(imagerewarddb_folder):
-    benchmark = BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder))
+    benchmark = read_benchmark("imagerewarddb", str(imagerewarddb_folder))
     assert [sorted(ranking.ranks) for ranking in benchmark.rankings].count([1.0, 1.0, 3.0, 4.0, 5.0]) == 1
     pictures = readable(benchmark)
     assert sum(picture is None for picture in pictures.values()) == 1
@@ -88,7 +88,7 @@ def test_image_reward_db_packed_and_unpacked(imagerewarddb_folder):
     for archive in list(unpacked.glob("*.zip")):
         shutil.unpack_archive(archive, archive.with_suffix(""))
         archive.unlink()
-    assert readable(BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder))) == pictures
+    assert readable(read_benchmark("imagerewarddb", str(imagerewarddb_folder))) == pictures
 
 
 def test_a_table_with_holes(imagerewarddb_folder):
@@ -97,7 +97,7 @@ def test_a_table_with_holes(imagerewarddb_folder):
     table.loc[table["prompt_id"] == "000-0061", "prompt"] = None
     table.loc[table["image_path"].str.endswith("1-2.webp"), "rank"] = np.nan
     table.to_parquet(path)
-    found = excluded(BENCHMARKS["imagerewarddb"](str(imagerewarddb_folder)))
+    found = excluded(read_benchmark("imagerewarddb", str(imagerewarddb_folder)))
     assert found == {("rankings", "no prompt"): 1, ("rankings", "not a rank for each image"): 1}
 
 
@@ -159,7 +159,7 @@ def test_folders_that_are_something_else(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / files[name]).write_text(content)
     with pytest.raises(FergiRewardError, match=message):
-        BENCHMARKS[name](str(tmp_path))
+        read_benchmark(name, str(tmp_path))
 
 
 def test_an_archive_that_would_fill_the_disk_is_not_unpacked(tmp_path, monkeypatch):
@@ -173,10 +173,10 @@ def test_an_archive_that_would_fill_the_disk_is_not_unpacked(tmp_path, monkeypat
 
 def test_other_mistakes(pickapic_folder, hpdv2_folder):
     with pytest.raises(FergiRewardError, match=r"has no split test, it has .*test_unique"):
-        BENCHMARKS["pickapic_test"](str(pickapic_folder))
+        read_benchmark("pickapic_test", str(pickapic_folder))
     with pytest.raises(FergiRewardError, match="neither a folder nor a hub id"):
-        BENCHMARKS["hpdv2"]("no/such/folder")
+        read_benchmark("hpdv2", "no/such/folder")
     (hpdv2_folder / "test").rename(hpdv2_folder / "elsewhere")
     (hpdv2_folder / "test.tar.gz").write_bytes(b"\x1f\x8b damaged")
     with pytest.raises(FergiRewardError, match="cannot unpack"):
-        list(BENCHMARKS["hpdv2"](str(hpdv2_folder)).rows())
+        list(read_benchmark("hpdv2", str(hpdv2_folder)).rows())

@@ -48,7 +48,7 @@ def test_a_checkpoint_reaches_who_takes_one_and_nobody_else():
             "not_there:Mine",
             r"'not_there:Mine' .* cannot be imported .*: install its package, or put its folder on PYTHON",
         ),
-        ("somebodys_rewards:Loss", r"'somebodys_rewards:Loss' .* cannot be made \(TypeError: .*scale"),
+        ("somebodys_rewards:Loss", r"'somebodys_rewards:Loss' \(somebodys_rewards:Loss\) failed: TypeError: .*scale"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_sentence_that_names_the_package(name, sentence):
@@ -87,7 +87,8 @@ def test_a_scorer_is_registered_in_python_and_again_but_not_over_others(monkeypa
 
 
 def test_the_names_of_a_registry_are_those_of_its_group():
-    assert Registry("protocol", {"built_in": "json:dumps"}).names() == ["built_in"]
+    assert Registry("thing", {"built_in": "json:dumps"}).names() == ["built_in"]
+    assert Registry("backend", {"blind": "json:dumps"}).names() == ["blind", "lightness"]
 
 
 def test_the_command_lists_them_without_importing_them():

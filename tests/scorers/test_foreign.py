@@ -165,7 +165,7 @@ def raises(pixels, prompts):
         (as_scorer(lost), r"score of lost has lost the gradient .* is_differentiable = False"),
         (
             as_scorer(raises),
-            r"scorer raises \(given in Python\) failed on pixels of shape \(3, 3, 5, 4\): KeyError: 'a key'",
+            r"raises on pixels of shape \(3, 3, 5, 4\) \(given in Python\) failed: KeyError: 'a key'",
         ),
         (as_scorer(lambda pixels, prompts: [1.0], name="few"), r"score of few has shape \(1,\) .* must be \(3,\)"),
         (as_scorer(lambda pixels, prompts: "good", name="text"), r"score of text is 'good': it must be one number"),
@@ -197,3 +197,18 @@ def test_a_module_is_put_in_evaluation_mode():
     dropout = nn.Dropout()
     as_scorer(dropout, name="dropped")
     assert not dropout.training
+
+
+def test_what_it_writes_into_is_its_own():
+    kept = torch.zeros(1)
+
+    def writes(pixels, prompts):
+        kept[0] = pixels.mean()
+        pixels.numpy()[:] = 0
+        return kept
+
+    pictures = [Image.new("RGB", (size, 4), (51 * size,) * 3) for size in (1, 2)]
+    assert as_scorer(writes).score(pictures, "").tolist() == pytest.approx([0.2, 0.4])
+    pixels = PIXELS[:1].clone()
+    assert as_scorer(writes)(pixels, "").item() == pytest.approx(MEANS[0].item())
+    assert torch.equal(pixels, PIXELS[:1])

@@ -70,6 +70,11 @@ def read(place: str | None, split: str = "test_unique") -> Benchmark:
     )
 
 
+def read_test(place: str | None) -> Benchmark:
+    """The labels of the split `test`, as `read` reads them."""
+    return read(place, "test")
+
+
 def as_published(judged: Judged, tuning: Judged) -> float | None:
     """Accuracy where a scorer may call ties, below the threshold that is best on the tuning split."""
     margins = np.abs(np.concatenate([tuning.margins, tuning.tied_margins]))

@@ -1,29 +1,44 @@
 """What can measure action units in a video: one file a backend."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fergi_reward.errors import FergiRewardError
-from fergi_reward.reactions.backends.base import Backend
+from fergi_reward.registry import Registry, blaming, is_maker, takes
+
+if TYPE_CHECKING:
+    from fergi_reward.reactions.backends.base import Backend
+
+BACKENDS = Registry(
+    "backend",
+    {
+        "mediapipe": "fergi_reward.reactions.backends.mediapipe:load",
+        "pyfeat": "fergi_reward.reactions.backends.pyfeat:PyFeatBackend",
+    },
+)
 
 
-def load_backend(name: str, model: Path | str | None = None) -> Backend:
+def load_backend(name: str, model: Path | str | None = None) -> "Backend":
     """A backend by its name.
 
     Args:
-        name: `mediapipe` or `pyfeat`.
-        model: MediaPipe's model file, where it is not to be downloaded.
+        name: One of the registry.
+        model: The file of its model, for those that take one: MediaPipe's, where it is not to be downloaded.
 
     Raises:
-        FergiRewardError: The model is not the one, cannot be had, or is given to py-feat.
+        FergiRewardError: There is none of that name; the model is not the one, cannot be had, or is not asked for.
         MissingDependencyError: The backend's package is not installed.
     """
-    if name == "mediapipe":
-        from fergi_reward.reactions.backends.landmarker_model import landmarker_model
-        from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend
-
-        return MediaPipeBackend(landmarker_model(model))
-    from fergi_reward.reactions.backends.pyfeat import PyFeatBackend
-
-    if model is not None:
-        raise FergiRewardError(f"--model {model} is for mediapipe, and py-feat finds its own: leave it out")
-    return PyFeatBackend()
+    found = BACKENDS.get(name)
+    given = {} if model is None else {"model": model}
+    makes = is_maker(found.target)
+    if given and not (makes and "model" in takes(found.target)):
+        raise FergiRewardError(f"--model {model} is not for {name}, which takes none: leave it out")
+    with blaming(f"the backend {name!r}", found.origin):
+        backend: Backend = found.target(**given) if makes else found.target
+    needed = ("source", "version", "action_units", "measure")
+    if lacks := [attribute for attribute in needed if attribute not in dir(backend)]:
+        raise FergiRewardError(
+            f"the backend {name!r} ({found.origin}) has no {', '.join(lacks)}: see Backend in base.py"
+        )
+    return backend

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fergi_reward.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.reactions.backends.base import FaceFrame, no_face
+from fergi_reward.reactions.backends.landmarker_model import landmarker_model
 from fergi_reward.reactions.clip import MIN_FACE_CONFIDENCE, Floats
 from fergi_reward.reactions.sources import MEDIAPIPE
 from fergi_reward.reactions.tracking import ViewerTracker
@@ -76,6 +77,11 @@ class MediaPipeBackend:
                 milliseconds = max(milliseconds + 1, int(frame.timestamp * 1000))  # MediaPipe's must rise
                 result = landmarker.detect_for_video(image, milliseconds)
                 yield _face_frame(frame, result, tracker)
+
+
+def load(model: Path | str | None = None) -> MediaPipeBackend:
+    """The backend with its model's file, by default downloaded once; see `landmarker_model`."""
+    return MediaPipeBackend(landmarker_model(model))
 
 
 def check_version(version: str) -> None:

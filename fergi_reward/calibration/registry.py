@@ -1,0 +1,12 @@
+"""The protocols by name: functions of a preference table and a seed that give an `Outcome` (`crossval.py`)."""
+
+from fergi_reward.registry import Registry
+
+PROTOCOLS = Registry(
+    "protocol",
+    {
+        "bradley-terry": "fergi_reward.calibration.bradley_terry:run",
+        "paper-v1": "fergi_reward.calibration.grid:run",
+        "paper-v3": "fergi_reward.calibration.paper_v3:run",
+    },
+)
