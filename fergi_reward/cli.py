@@ -132,7 +132,7 @@ scoring_options = (
         "--checkpoint", "checkpoints", multiple=True, metavar="NAME=FOLDER", help="A local checkpoint; repeatable."
     ),
     click.option("--batch-size", type=click.IntRange(min=1), default=8, help="Images at a time."),
-    click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode images ahead."),
+    click.option("--workers", type=click.IntRange(min=1), default=2, help="Threads that decode and resize images."),
     device_option,
     click.option(
         "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", help="Of the towers."

@@ -19,9 +19,9 @@ from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
+from fergi_reward.trainers.meta_autocast import cast_as_autocast
 from fergi_reward.trainers.pipelines import (
     Conditioning,
-    Network,
     Pipeline,
     checkpoint_gradients,
     decode,
@@ -130,6 +130,7 @@ def dry_run(
     for parameter in weights.parameters:
         # Autocast multiplies in the dtype of the frozen weights, which is what activations are kept in.
         parameter.data = parameter.data.to(dtype)
+    cast_as_autocast(network_of(pipeline), dtype)
     if config.gradient_checkpointing:
         checkpoint_gradients(pipeline)
     kept = _kept(config, pipeline)
@@ -181,8 +182,8 @@ def _kept(config: TrainerConfig, pipeline: Pipeline) -> int:
 def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     """One step of drawing pictures, and their decoding."""
     latents, conditioning, guidance = _inputs(config, pipeline, config.picture_batch_size)
-    timesteps = torch.ones(len(latents), device=META)
-    decode(pipeline, predict(_network(config, pipeline), latents, timesteps, conditioning, guidance)[0])
+    network, timesteps = denoiser(pipeline, config.sample_guidance_scale), torch.ones(len(latents), device=META)
+    decode(pipeline, predict(network, latents, timesteps, conditioning, guidance)[0])
 
 
 def _policy_gradient_memory(config: PolicyGradientConfig, pipeline: Pipeline) -> int:
@@ -202,16 +203,15 @@ def _backprop_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
 def _prediction_pass(config: TrainerConfig, pipeline: Pipeline, images: int, *, guided: bool) -> None:
     """One step of each image, and back."""
     latents, conditioning, guidance = _inputs(config, pipeline, images)
-    timesteps = torch.ones(len(latents), device=META)
-    _backward(predict(_network(config, pipeline), latents, timesteps, conditioning, guidance if guided else None)[0])
+    network, timesteps = denoiser(pipeline, config.sample_guidance_scale), torch.ones(len(latents), device=META)
+    _backward(predict(network, latents, timesteps, conditioning, guidance if guided else None)[0])
 
 
 def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int) -> None:
     latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
     schedule = schedule_of(pipeline, config.sample_num_steps, META)
-    latents = denoise(
-        _network(config, pipeline), schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance
-    )
+    network = denoiser(pipeline, config.sample_guidance_scale)
+    latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
     _backward(decode(pipeline, latents.repeat(config.last_step_noises, 1, 1, 1)))
 
 
@@ -234,12 +234,6 @@ TRAINING_MEMORY: Mapping[type[TrainerConfig], Callable[[Any, Pipeline], int]] = 
 def _backward(result: Tensor) -> None:
     # Not result.mean().backward(), which would switch the modes off that watch over the pass.
     torch.autograd.backward(result.mean())
-
-
-def _network(config: TrainerConfig, pipeline: Pipeline) -> Network:
-    """The network as autocast would run it: latents come in float32, it computes in the dtype of its weights."""
-    network, dtype = denoiser(pipeline, config.sample_guidance_scale), network_of(pipeline).dtype
-    return lambda latents, **keywords: network(latents.to(dtype), **keywords)
 
 
 def _inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
@@ -376,6 +370,7 @@ def _fused_attention() -> Iterator[None]:
     original = functional.scaled_dot_product_attention
 
     def fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:  # noqa: ANN401
+        query, key = query.to(value.dtype), key.to(value.dtype)  # where norms left them in float32
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)[0]
 
     functional.scaled_dot_product_attention = fused

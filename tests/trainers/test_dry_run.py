@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fergi_reward import tiny
 from fergi_reward.scorers.registry import parameter_count, scorer_table
@@ -11,6 +12,7 @@ from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.dry_run import META, dry_run, peak_memory
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
+from fergi_reward.trainers.meta_autocast import cast_as_autocast
 from fergi_reward.trainers.pipelines import network_of, text_encoders
 from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
@@ -55,6 +57,20 @@ def test_what_the_backward_pass_needs_is_kept():
 
     # Each sine keeps its input; the loss and two gradients in flight come to it.
     assert 5 * 4000 < peak_memory(work) < 8 * 4000
+
+
+def test_norms_count_in_float32_as_cuda_autocast_computes_them():
+    def bytes_a_number(autocast):
+        network = nn.Sequential(nn.LayerNorm(1000), nn.SiLU(), nn.Linear(1000, 10)).to(META, torch.bfloat16)
+        network.requires_grad_(False)
+        if autocast:
+            cast_as_autocast(network, torch.bfloat16)
+        values = torch.empty(50, 1000, device=META, dtype=torch.bfloat16, requires_grad=True)
+        return peak_memory(lambda: network(values)) / values.numel()
+
+    # What the norm reads and writes, and SiLU writes, and of that a copy for the product; else what the two write.
+    assert 4 + 4 + 4 + 2 < bytes_a_number(True) < 14.1
+    assert 2 + 2 < bytes_a_number(False) < 4.1
 
 
 def test_published_networks_have_the_published_sizes():
