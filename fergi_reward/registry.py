@@ -174,7 +174,7 @@ def blaming(what: str, origin: str) -> Iterator[None]:
         yield
     except FergiRewardError:
         raise
-    except Exception as error:  # a stranger's code may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's code may raise anything, and must not end a run as if done
         if origin == LIBRARY:
             raise
         raise FergiRewardError(f"{what} ({origin}) failed: {_in_one_line(error)}") from error

@@ -489,7 +489,7 @@ def _chosen(
     if isinstance(scorers, str) or not isinstance(scorers, Iterable):
         raise FergiRewardError(f"scorers is {scorers!r:.100}, must be a list of scorers, or a mapping to their weights")
     if isinstance(scorers, Mapping):
-        pairs = {name: pair if isinstance(pair, tuple) else (name, pair) for name, pair in scorers.items()}
+        pairs = {name: pair if isinstance(pair, tuple | list) else (name, pair) for name, pair in scorers.items()}
         if wrong := [name for name, pair in pairs.items() if len(pair) != 2]:
             raise FergiRewardError(f"{', '.join(wrong)} must have a weight, or a scorer and a weight")
         chosen = [name if scorer is name else as_scorer(scorer, name) for name, (scorer, _) in pairs.items()]

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -68,7 +69,7 @@ def test_standardised_weights_take_means_from_numbers_or_from_a_calibration(towe
 
 
 def test_a_calibration_by_hand_is_a_file_like_any_other(tmp_path):
-    made = by_hand({"pickscore": 1, "mine": -0.5}, {"pickscore": (20, 2), "mine": (0.5, 0.1)})
+    made = by_hand({"pickscore": 1, "mine": np.float32(-0.5)}, {"pickscore": (20, 2), "mine": (0.5, 0.1)})
     made.save(tmp_path / "hand.json")
     assert Calibration.load(tmp_path / "hand.json") == made
     with pytest.raises(FergiRewardError, match="au4 is an action unit"):

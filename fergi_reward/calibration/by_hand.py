@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 
 from fergi_reward.calibration.calibration import Calibration, Fit, Term, is_action_unit
 from fergi_reward.errors import FergiRewardError
@@ -55,7 +56,7 @@ def _moments(standardise: Calibration | Moments | None, names: Mapping[str, floa
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_moments(value: object) -> bool:

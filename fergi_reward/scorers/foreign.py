@@ -84,6 +84,10 @@ class ForeignScorer(nn.Module):
         counts = "as it is" if self.higher_is_better else "with its sign turned: it says that lower is better"
         return {"name": self.name, "origin": self.origin, "counts": counts}
 
+    def extra_repr(self) -> str:
+        """Its name and who brings it."""
+        return f"{self.name}, {self.origin}"
+
     def forward(self, pixels: Tensor, prompts: str | Sequence[str]) -> Tensor:
         """Score pixels; gradients reach them if it is differentiable.
 
@@ -217,7 +221,7 @@ def as_scorer(
     """
     if isinstance(asked, type) or not (callable(asked) or _is_imscore(asked)):
         raise FergiRewardError(
-            f"{name or 'a scorer'} of {origin} is {asked!r}, must be an object that is called with pixels and prompts"
+            f"{name or 'a scorer'} ({origin}) is {asked!r}, must be an object that is called with pixels and prompts"
         )
     named = check_name(name or getattr(asked, "name", None) or getattr(asked, "__name__", None), origin)
     higher = _flag(asked, "higher_is_better", higher_is_better)
@@ -235,10 +239,10 @@ def check_name(name: object, origin: str) -> str:
         FergiRewardError: It is no such name.
     """
     if not isinstance(name, str) or not name or name == "<lambda>":
-        raise FergiRewardError(f"a scorer of {origin} has no name: give one, as in as_scorer(scorer, name='mine')")
+        raise FergiRewardError(f"a scorer ({origin}) has no name: give one, as in as_scorer(scorer, name='mine')")
     if name in RESERVED or is_action_unit(name.split("_")[0]) or not name.isprintable() or set(name) & set(" ,=/\\"):
         raise FergiRewardError(
-            f"a scorer of {origin} is called {name!r}: choose one without blanks, commas, slashes and =, and none of "
+            f"a scorer ({origin}) is called {name!r}: choose one without blanks, commas, slashes and =, and none of "
             f"{', '.join(sorted(RESERVED))} or an action unit's"
         )
     return name

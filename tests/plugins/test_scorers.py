@@ -42,12 +42,13 @@ def test_a_checkpoint_reaches_who_takes_one_and_nobody_else():
             r"'broken' of somebodys-rewards 1.2 cannot be imported from somebodys_rewards.broken:Scorer \(Runt",
         ),
         ("missing", r"'missing' of somebodys-rewards 1.2 cannot be imported .* no attribute 'Missing'"),
-        ("nothing", r"nothing of somebodys-rewards 1.2 is None, must be an object that is called"),
+        ("nothing", r"nothing \(somebodys-rewards 1.2\) is None, must be an object that is called"),
         ("brightnes", r"no scorer 'brightnes': did you mean brightness\? installed are image_reward, .* broken"),
         (
             "not_there:Mine",
             r"'not_there:Mine' .* cannot be imported .*: install its package, or put its folder on PYTHON",
         ),
+        ("sys:exit", r"'sys:exit' \(sys:exit\) failed: SystemExit"),
         ("somebodys_rewards:Loss", r"'somebodys_rewards:Loss' \(somebodys_rewards:Loss\) failed: TypeError: .*scale"),
     ],
 )
@@ -94,4 +95,5 @@ def test_the_names_of_a_registry_are_those_of_its_group():
 def test_the_command_lists_them_without_importing_them():
     shown = CliRunner().invoke(main, ["scorers"]).output
     assert "| darkness   | somebodys-rewards 1.2 | somebodys_rewards:load_darkness |" in shown
+    assert shown.count("somebodys_rewards:Brightness") == 1  # not under the built-in name that it took, too
     assert "somebodys_rewards.broken" not in sys.modules
