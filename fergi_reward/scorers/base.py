@@ -245,13 +245,10 @@ class TowerScorer(nn.Module, ABC):
     def _inputs(self, listed: Sequence[Picture] | Tensor, rows: list[int]) -> Tensor:
         if isinstance(listed, Tensor):
             return self._transformed(picked(listed, rows))
-        return self._as_input(torch.stack([self._model_input(listed[row]) for row in rows]))
+        return self._as_input(torch.stack([self.preprocess(open_picture(listed[row])) for row in rows]))
 
     def _transformed(self, pixels: Tensor) -> Tensor:
         return self._as_input(self.transform(at_least_float32(sent(pixels, self.device))))
-
-    def _model_input(self, picture: Picture) -> Tensor:
-        return self.preprocess(open_picture(picture))
 
     def _as_input(self, inputs: Tensor) -> Tensor:
         return sent(inputs.to(next(self.towers()[0].parameters()).dtype), self.device)
