@@ -13,14 +13,14 @@ from torch import Tensor
 
 from fergi_reward.best_of import best_of_n
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.emoji import CALIBRATION, LABEL, SCORERS, load_pipeline, load_scorers
-from fergi_reward.emoji.evaluation import BATCH, SAMPLING
-from fergi_reward.emoji.judge import judge
-from fergi_reward.emoji.pictures import HELD_OUT
-from fergi_reward.errors import MissingDependencyError
-from fergi_reward.files import write_json, write_text, written_whole
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.core.errors import MissingDependencyError
+from fergi_reward.files.atomic import write_json, write_text, written_whole
 from fergi_reward.reward import CombinedReward, RewardOutput
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.toy.emoji import CALIBRATION, LABEL, SCORERS, load_pipeline, load_scorers
+from fergi_reward.toy.emoji.evaluation import BATCH, SAMPLING
+from fergi_reward.toy.emoji.judge import judge
+from fergi_reward.toy.emoji.pictures import HELD_OUT
 
 PATH = click.Path(path_type=Path)
 CAPTIONS = [scene.caption for scene in HELD_OUT]

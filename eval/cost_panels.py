@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import written_whole
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import written_whole
 from fergi_reward.report.plots import GRID, INK, MUTED, PAPER, SERIES
 
 TITLES = {"image_reward": "ImageReward", "pickscore": "PickScore", "hps_v2": "HPS v2", "combined": "combined reward"}

@@ -11,16 +11,16 @@ from tabulate import tabulate
 from torch import Tensor
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.emoji import CALIBRATION, LABEL, load_scorers
-from fergi_reward.emoji.evaluation import draw
-from fergi_reward.emoji.judge import judge
-from fergi_reward.emoji.pictures import HELD_OUT, SCENES, SEEN
-from fergi_reward.files import write_json
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.training_program import EMOJI, load_pipeline
+from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.samples import write_grid
+from fergi_reward.files.atomic import write_json
 from fergi_reward.reward import CombinedReward
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
-from fergi_reward.trainers.pipelines import Pipeline
-from fergi_reward.trainers.samples import write_grid
-from fergi_reward.training_program import EMOJI, load_pipeline
+from fergi_reward.toy.emoji import CALIBRATION, LABEL, load_scorers
+from fergi_reward.toy.emoji.evaluation import draw
+from fergi_reward.toy.emoji.judge import judge
+from fergi_reward.toy.emoji.pictures import HELD_OUT, SCENES, SEEN
 
 PATH = click.Path(path_type=Path)
 CAPTIONS = [scene.caption for scene in SCENES]

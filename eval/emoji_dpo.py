@@ -17,10 +17,10 @@ from emoji_adapter import compare
 from emoji_finetune import fine_tune, write_comparison
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.emoji import CALIBRATION, load_scorers
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.toy.emoji import CALIBRATION, load_scorers
 
 PATH = click.Path(path_type=Path)
 

@@ -15,11 +15,11 @@ from emoji_adapter import Figures, compare
 from tabulate import tabulate
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.emoji import CALIBRATION, LABEL, load_scorers
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import write_json
 from fergi_reward.reward import CombinedReward
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.toy.emoji import CALIBRATION, LABEL, load_scorers
 
 PATH = click.Path(path_type=Path)
 

@@ -27,7 +27,7 @@ from originals import OF_SCORERS, is_built
 from process_stages import Stage, stages, stages_of_original
 from tqdm import tqdm
 
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
 
 ORIGINAL = "original"
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from fuzz_kinds import Kind, kinds
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 SECONDS = 20
 # A text in place of bytes: what JSON, CSV and YAML can hold and few expect.

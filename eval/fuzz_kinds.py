@@ -15,30 +15,30 @@ from click.testing import CliRunner
 from fuzz_pictures import pictures
 from safetensors.torch import save
 
-from fergi_reward import emoji, tiny
 from fergi_reward.bulk.manifest import read_manifest
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli import main
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.cli.app import main
+from fergi_reward.cli.arguments import parse_arguments
+from fergi_reward.cli.training_program import ScriptArguments
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.extracted import _read_ratings
+from fergi_reward.data.fergi import read_fergi
+from fergi_reward.data.shown_pictures import read_pictures
+from fergi_reward.data.simulated import write_simulated_fergi
 from fergi_reward.evaluation.benchmarks import hpdv2, imagerewarddb
 from fergi_reward.evaluation.compared_model import read_card
-from fergi_reward.extracted import _read_ratings
-from fergi_reward.fergi import read_fergi
+from fergi_reward.faces.heads import Heads, HeadSizes
+from fergi_reward.faces.judging import HeldOutFigures, Residuals
+from fergi_reward.faces.predictor import PredictorRecord, ReactionPredictor
+from fergi_reward.files.picture_files import FORMATS
+from fergi_reward.files.tensor_files import read_state
 from fergi_reward.images import open_picture
-from fergi_reward.picture_files import FORMATS
-from fergi_reward.predictor.heads import Heads, HeadSizes
-from fergi_reward.predictor.judging import HeldOutFigures, Residuals
-from fergi_reward.predictor.predictor import PredictorRecord, ReactionPredictor
 from fergi_reward.reactions.manifest import read_recordings
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.scorers.checkpoints import read_weights
-from fergi_reward.shown_pictures import read_pictures
-from fergi_reward.simulated_fergi import write_simulated_fergi
-from fergi_reward.tensor_files import read_state
-from fergi_reward.trainers.arguments import parse_arguments
+from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.lora import add_lora, load_lora, save_lora
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
-from fergi_reward.training_program import ScriptArguments
 
 Files = Mapping[str, bytes]
 TENSORS = {"a": torch.arange(6.0), "b": torch.ones(2, 3)}

@@ -5,7 +5,7 @@ import struct
 
 from PIL import Image
 
-from fergi_reward.picture_files import FORMATS
+from fergi_reward.files.picture_files import FORMATS
 
 SIDE = 32
 

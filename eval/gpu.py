@@ -31,9 +31,9 @@ from torch import Tensor
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.job import ScoringOptions, score_into
 from fergi_reward.bulk.manifest import folder_rows
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.base import TowerScorer
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 
 BATCH, SIDE = 64, 512
 MATRIX = 8192

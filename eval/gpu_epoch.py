@@ -13,9 +13,9 @@ from official_models import official_pipeline, official_scorer
 from official_sizes import PROMPTS
 from torch import Tensor
 
+from fergi_reward.diffusion.pipelines import Conditioning, decode, encode_prompts, latent_shape
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.pipelines import Conditioning, decode, encode_prompts, latent_shape
 
 MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 IMAGES, STEPS = 8, 20

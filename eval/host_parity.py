@@ -22,11 +22,11 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from fergi_reward import tiny
 from fergi_reward.adapters import ImscoreReward, ReFLReward
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import normalize
 from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 BESIDE = ROOT.parent / "shared" / "reference"

@@ -24,7 +24,7 @@ import torch
 from killable import finished, started, told
 from safetensors.torch import load_file, save_file
 
-from fergi_reward import emoji
+from fergi_reward.toy import emoji
 from fergi_reward.trainers.run import STATE_FILE
 
 SCRIPT = Path(__file__).parents[1] / "training" / "ddpo.py"

@@ -7,11 +7,11 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 IMPORTED = [
-    "fergi_reward.best_of_program",
+    "fergi_reward.cli.best_of_program",
     "fergi_reward.bulk.run",
-    "fergi_reward.compare_models_program",
+    "fergi_reward.cli.compare_models_program",
     "fergi_reward.reactions.extract",
-    "fergi_reward.training_program",
+    "fergi_reward.cli.training_program",
     "fergi_reward.scorers.image_reward",
     "fergi_reward.scorers.pickscore",
     "av",

@@ -20,10 +20,11 @@ import numpy as np
 from killable import finished, started
 from PIL import Image
 
-from fergi_reward import cli, emoji
+from fergi_reward.cli.app import main as cli
 from fergi_reward.reactions import backends
 from fergi_reward.reactions.backends.base import FaceFrame
 from fergi_reward.reactions.video import VideoFrame
+from fergi_reward.toy import emoji
 
 PICTURES = 160
 VIDEOS = 24

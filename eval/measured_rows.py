@@ -9,8 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import write_json
 from fergi_reward.report.provenance import machine
 from fergi_reward.version import __version__
 

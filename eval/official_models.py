@@ -11,11 +11,11 @@ import torch
 from official_sizes import bert_words, pickscore_config
 from torch import nn
 
-from fergi_reward import tiny
+from fergi_reward.diffusion.pipelines import Pipeline, network_of, networks_beside
+from fergi_reward.diffusion.published_models import PUBLISHED
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
-from fergi_reward.trainers.pipelines import Pipeline, network_of, networks_beside
-from fergi_reward.trainers.published_models import PUBLISHED
+from fergi_reward.toy import tiny
 
 Module = TypeVar("Module", bound=nn.Module)
 

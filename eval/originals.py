@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("image_reward", "hps", "pickscore")

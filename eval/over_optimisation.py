@@ -17,13 +17,13 @@ import torch
 from emoji_adapter import CAPTIONS
 from tqdm import tqdm
 
-from fergi_reward.emoji import LABEL, SCORERS, checkpoints, load_pipeline
-from fergi_reward.emoji.evaluation import draw
-from fergi_reward.emoji.judge import judge
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.files import write_json, written_whole
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.files.atomic import write_json, written_whole
 from fergi_reward.scorers.registry import load_scorer
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.toy.emoji import LABEL, SCORERS, checkpoints, load_pipeline
+from fergi_reward.toy.emoji.evaluation import draw
+from fergi_reward.toy.emoji.judge import judge
 from fergi_reward.trainers.run import STATE_FILE
 
 PATH = click.Path(path_type=Path)

@@ -14,15 +14,15 @@ from emoji_finetune import fine_tune, spread
 from tabulate import tabulate
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.emoji import CALIBRATION, LABEL, SCORERS, checkpoints, load_scorers
-from fergi_reward.emoji.viewers import write_emoji_fergi
-from fergi_reward.fergi import read_fergi
-from fergi_reward.files import write_json
-from fergi_reward.predictor.run import fit_predictor, summary
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.data.fergi import read_fergi
+from fergi_reward.data.shown_pictures import read_pictures
+from fergi_reward.faces.run import fit_predictor, summary
+from fergi_reward.files.atomic import write_json
 from fergi_reward.reward import AU4, TOWER, CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
-from fergi_reward.shown_pictures import read_pictures
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.toy.emoji import CALIBRATION, LABEL, SCORERS, checkpoints, load_scorers
+from fergi_reward.toy.emoji.viewers import write_emoji_fergi
 
 PATH = click.Path(path_type=Path)
 # The calibration's viewers are those of seed 0.

@@ -12,7 +12,7 @@ from official_sizes import PROMPT
 from originals import OF_SCORERS, Original
 from peak_memory import forget_peak, peak_memory
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 PROGRAM = Path(__file__).with_name("fresh_process.py")
 

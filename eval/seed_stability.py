@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from fergi_reward.calibration.bradley_terry import SCORERS, Model, held_out_margins, reaction_name
 from fergi_reward.calibration.crossval import judge
-from fergi_reward.fergi import ACTION_UNITS, locate, read_fergi
+from fergi_reward.data.fergi import ACTION_UNITS, locate, read_fergi
 
 TERMS = {
     "weighted_sum": SCORERS,

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fergi_reward import emoji
 from fergi_reward.bulk.batch_scores import BatchScores, Prepared
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.results import write_results
 from fergi_reward.bulk.scoring import RowKeys, Share, in_this_process, score_rows
+from fergi_reward.files.store import Store
 from fergi_reward.images import made_of
 from fergi_reward.scorers.base import chunks
-from fergi_reward.store import Store
+from fergi_reward.toy import emoji
 
 BATCH = 8
 

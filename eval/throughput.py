@@ -30,7 +30,7 @@ from throughput_plot import write_plot
 from toy_trainers import ToyRun
 from tqdm import tqdm
 
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
 
 STEPS = cost_options.CommaList(cost_options.COUNT, may_be_empty=True)
 

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fergi_reward.emoji.faults import with_faults
-from fergi_reward.emoji.pictures import SEEN, compose_anywhere
-from fergi_reward.prompts import read_prompts
+from fergi_reward.cli.arguments import parse_arguments
+from fergi_reward.cli.training_program import PairArguments, ScriptArguments, load_pipeline, load_reward
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import CombinedReward, RewardOutput
-from fergi_reward.trainers.arguments import parse_arguments
+from fergi_reward.toy.emoji.faults import with_faults
+from fergi_reward.toy.emoji.pictures import SEEN, compose_anywhere
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
@@ -23,7 +24,6 @@ from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from fergi_reward.trainers.trainer import Trainer
-from fergi_reward.training_program import PairArguments, ScriptArguments, load_pipeline, load_reward
 
 ROOT = Path(__file__).parents[1]
 # Nothing but training: no pictures, no logs. Epochs are smaller than in the configurations, batches as large.

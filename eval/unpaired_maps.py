@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from fergi_reward.fergi import locate, read_fergi
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.data.fergi import locate, read_fergi
 from fergi_reward.reactions.manifest import KINDS, Kind
 from fergi_reward.reactions.source_map_fit import fit_unpaired
 from fergi_reward.reactions.table import ReactionTable
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
 
 SIZES = (0.1, 0.3, 1.0, 3.0)
 

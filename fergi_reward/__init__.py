@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fergi_reward.home import find_home
+from fergi_reward.core.home import find_home
 from fergi_reward.version import __version__ as __version__
 
 find_home()
@@ -12,9 +12,9 @@ find_home()
 _EXPORTS = {
     "Calibration": "calibration.calibration",
     "CombinedReward": "reward",
-    "FergiRewardError": "errors",
+    "FergiRewardError": "core.errors",
     "PreferenceTable": "calibration.table",
-    "RecordedReactions": "reactions.recorded",
+    "RecordedReactions": "faces.recorded",
     "RewardOutput": "reward",
     "Scorer": "scorers.foreign",
     "TowerScorer": "scorers.base",
@@ -22,8 +22,8 @@ _EXPORTS = {
     "by_hand": "calibration.by_hand",
     "calibrate": "calibration.protocols",
     "load_scorer": "scorers.registry",
-    "read_fergi": "fergi",
-    "read_reactions": "layouts",
+    "read_fergi": "data.fergi",
+    "read_reactions": "data.layouts",
     "register_scorer": "scorers.registry",
 }
 __all__ = sorted(_EXPORTS)
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from fergi_reward.calibration.calibration import Calibration as Calibration
     from fergi_reward.calibration.protocols import calibrate as calibrate
     from fergi_reward.calibration.table import PreferenceTable as PreferenceTable
-    from fergi_reward.errors import FergiRewardError as FergiRewardError
-    from fergi_reward.fergi import read_fergi as read_fergi
-    from fergi_reward.layouts import read_reactions as read_reactions
-    from fergi_reward.reactions.recorded import RecordedReactions as RecordedReactions
+    from fergi_reward.core.errors import FergiRewardError as FergiRewardError
+    from fergi_reward.data.fergi import read_fergi as read_fergi
+    from fergi_reward.data.layouts import read_reactions as read_reactions
+    from fergi_reward.faces.recorded import RecordedReactions as RecordedReactions
     from fergi_reward.reward import CombinedReward as CombinedReward
     from fergi_reward.reward import RewardOutput as RewardOutput
     from fergi_reward.scorers.base import TowerScorer as TowerScorer

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.rendering import render
+from fergi_reward.callables.rewards import Reward, evaluate
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import seed_of
+from fergi_reward.diffusion.rendering import render
 from fergi_reward.scorers.base import chunks
-from fergi_reward.trainers.rewards import Reward, evaluate
-from fergi_reward.trainers.seeds import seed_of
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from PIL.ImageFile import ImageFile
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.picture_files import T, made_of_file
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.picture_files import T, made_of_file
 
 Picture = Image.Image | str | os.PathLike[str] | bytes | np.ndarray | io.BytesIO | Mapping[str, Any]
 

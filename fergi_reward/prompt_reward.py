@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.rendering import render
-from fergi_reward.trainers.rewards import Reward, evaluate
-from fergi_reward.trainers.seeds import seed_of
+from fergi_reward.callables.rewards import Reward, evaluate
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import seed_of
+from fergi_reward.diffusion.rendering import render
 
 TOTAL = "total"
 # Plain text, or the messages of a conversation.

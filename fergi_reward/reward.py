@@ -15,13 +15,14 @@ from torch import Tensor
 
 from fergi_reward.calibration.by_hand import RAW, Moments, by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit
-from fergi_reward.digests import record_digest
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.transfers import sent
+from fergi_reward.faces.predictor import ReactionPredictor
+from fergi_reward.faces.recorded import RecordedReactions
+from fergi_reward.files.digests import record_digest
+from fergi_reward.files.picture_files import Room
 from fergi_reward.images import Picture, checked_once, open_picture, picture_list
-from fergi_reward.picture_files import Room
-from fergi_reward.predictor.predictor import ReactionPredictor
 from fergi_reward.reactions.clip import valence
-from fergi_reward.reactions.recorded import RecordedReactions
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.scorers.base import prompt_list
 from fergi_reward.scorers.foreign import LoadedScorer, as_scorer
@@ -29,7 +30,6 @@ from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import named_by_a_file, term_name
 from fergi_reward.scorers.scorer_set import ScorerSet
 from fergi_reward.trainers.guards import check_gradients
-from fergi_reward.transfers import sent
 
 Reaction = Literal["none", "recorded", "predicted"]
 # Anything that `as_scorer` takes, or a name.

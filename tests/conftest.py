@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NoReturn
 import pandas as pd
 import pytest
 
-from fergi_reward.interrupts import SIGNALS
+from fergi_reward.core.interrupts import SIGNALS
+from fergi_reward.data.simulated import write_simulated_fergi
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
-from fergi_reward.simulated_fergi import write_simulated_fergi
 from tests.forked import Forked
 from tests.hub_server import HubServer, contents
 
 if TYPE_CHECKING:
-    from fergi_reward.predictor.predictor import ReactionPredictor
+    from fergi_reward.faces.predictor import ReactionPredictor
     from fergi_reward.scorers.pickscore import PickScorer
     from tests.pretended_gpu import Card
 
@@ -134,9 +134,9 @@ def predictor_for() -> "Callable[..., ReactionPredictor]":
     """A function that makes a predictor with random heads for a PickScore; further arguments change its record."""
     import torch
 
-    from fergi_reward.predictor.heads import Heads, HeadSizes
-    from fergi_reward.predictor.judging import HeldOutFigures, Residuals
-    from fergi_reward.predictor.predictor import PredictorRecord, ReactionPredictor
+    from fergi_reward.faces.heads import Heads, HeadSizes
+    from fergi_reward.faces.judging import HeldOutFigures, Residuals
+    from fergi_reward.faces.predictor import PredictorRecord, ReactionPredictor
 
     def make(reads: "PickScorer", *, ci95: tuple[float, float] = (0.51, 0.6), **changes: object) -> ReactionPredictor:
         sizes = HeadSizes(width=reads.model.config.projection_dim, components=3, hidden=2, members=4)
@@ -159,7 +159,7 @@ def published_toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[s
     import torch
     from transformers import CLIPImageProcessor
 
-    from fergi_reward import emoji, tiny
+    from fergi_reward.toy import emoji, tiny
 
     folder = tmp_path_factory.mktemp("published")
     tiny.clip().model.save_pretrained(folder / "clip")
@@ -209,7 +209,7 @@ def rewriter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers.pre_tokenizers import Whitespace
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-    from fergi_reward import tiny
+    from fergi_reward.toy import tiny
 
     words_known = ["[PAD]", "[EOS]", "[UNK]", "a", "red", "blue", "green", "cat", "house", "chair", "lake", "on", "by"]
     folder = tmp_path_factory.mktemp("rewriter")

@@ -25,13 +25,14 @@ from accelerate.state import AcceleratorState
 from click.testing import CliRunner
 from PIL import Image
 
-from fergi_reward import CombinedReward, adapters, emoji, tiny
-from fergi_reward.cli import main
-from fergi_reward.fergi import read_fergi
+from fergi_reward import CombinedReward, adapters
+from fergi_reward.cli.app import main
+from fergi_reward.data.fergi import read_fergi
 from fergi_reward.scorers.hps import HPSv2Scorer
 from fergi_reward.scorers.image_reward import ImageRewardScorer
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji, tiny
 
 ROOT = Path(__file__).parents[1]
 TO_BE_WRITTEN = re.compile(r"NAME|HOST")
@@ -44,7 +45,7 @@ SHELL = ("fergi-reward", "accelerate", "python", "make", "pip")
 # The options of these are checked; why they are not run.
 PARSED = {
     "extract": "videos of faces and their model: tests/reactions/test_extract.py",
-    "fit-predictor": "many reactions, half a minute: tests/predictor/test_run.py",
+    "fit-predictor": "many reactions, half a minute: tests/faces/test_run.py",
     "map-source": "two folders of reactions: tests/reactions/test_source_map_fit.py",
     "evaluate": "FERGI, a benchmark from the hub, trained adapters: tests/evaluation",
     "annotate --reactions": "FERGI: tests/annotation/test_run.py",
@@ -207,8 +208,8 @@ def parse(words):
 
 def parse_training(words):
     """The program and its configuration are there, and every option beside it is one of the program's."""
+    from fergi_reward.cli.training_program import ScriptArguments
     from fergi_reward.trainers.ddpo import DDPOConfig
-    from fergi_reward.training_program import ScriptArguments
 
     assert words[0] == "training/ddpo.py" and (ROOT / words[words.index("--config") + 1]).is_file()
     known = {"config"} | set(ScriptArguments.__dataclass_fields__) | set(DDPOConfig.__dataclass_fields__)

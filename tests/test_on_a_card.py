@@ -9,16 +9,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fergi_reward import adapters, emoji, tiny
+from fergi_reward import adapters
+from fergi_reward.adapters.group_normalization import group_normalized
 from fergi_reward.best_of import best_of_n
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
+from fergi_reward.diffusion.rendering import render
+from fergi_reward.faces.recorded import RecordedReactions
 from fergi_reward.images import normalize
 from fergi_reward.prompt_reward import PromptReward
-from fergi_reward.reactions.recorded import RecordedReactions
-from fergi_reward.rendering import render
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import TowerScorer
-from fergi_reward.trainers.group_normalization import group_normalized
+from fergi_reward.toy import emoji, tiny
 from tests.pretended_gpu import Card, Wait, pretended_gpu
 
 SCORERS = (Term("pickscore", 3.0, 4.0, 0.6), Term("hps_v2", 0.2, 0.1, 0.5))
@@ -168,7 +169,7 @@ def test_hosts_on_the_card_get_the_totals_of_the_cpu(card: Card, reward: Callabl
     with card.watched() as waits:
         found = HOSTS[host](asked, pixels)
     if host in ("trl_ddpo", "flow_grpo"):
-        assert places(waits) == CHECKS + Counter({("values", "fergi_reward/trainers/rewards.py"): 1})
+        assert places(waits) == CHECKS + Counter({("values", "fergi_reward/callables/rewards.py"): 1})
     wanted = totals.mean().expand(3) if host == "vader" else totals
     torch.testing.assert_close(found.cpu(), wanted, rtol=1e-4, atol=1e-4)
 

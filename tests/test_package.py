@@ -70,7 +70,12 @@ def link(installed, packages):
 def test_package_data_is_in_the_wheel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     templates = [f"report/templates/{name}" for name in ("page.html.j2", "style.css", "page.js")]
-    for name in ("py.typed", "fergi_manifest.sha256", "calibrations/fergi-ir50-bradley-terry.json", *templates):
+    for name in (
+        "py.typed",
+        "data/fergi_manifest.sha256",
+        "calibration/shipped/fergi-ir50-bradley-terry.json",
+        *templates,
+    ):
         assert f"fergi_reward/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "training/", "eval/"))]
 
@@ -91,7 +96,7 @@ def test_the_reward_loads_without_the_extras(environment, tmp_path):
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import sys, fergi_reward, fergi_reward.cli; print(*sys.modules)"
+    code = "import sys, fergi_reward, fergi_reward.cli.app; print(*sys.modules)"
     imported = set(call(sys.executable, "-c", code).split())
     heavy = {
         "torch",

@@ -2,13 +2,13 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.faces.recorded import RecordedReactions
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.scorer_set import ParkedScorer
+from fergi_reward.toy import emoji, tiny
 
 WITHOUT = Fit("pickscore", (Term("pickscore", 1.0, 2.0, 0.5),))
 WITH = Fit("pickscore+au4", (Term("pickscore", 3.0, 4.0, 0.6), Term("au4", -0.2, 0.1, 0.3, 0.4)))

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from fergi_reward import tiny
 from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.foreign import as_scorer
+from fergi_reward.toy import tiny
 
 PIXELS = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 PROMPTS = ["a cat", "a dog", "a cat"]

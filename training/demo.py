@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fergi_reward.fergi import default_folder, locate
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.data.fergi import default_folder, locate
 from fergi_reward.trainers.curve import write_reward_curve
 
 OUT = Path("demo_out")

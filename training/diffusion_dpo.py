@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fergi_reward.prompts import read_prompts
-from fergi_reward.terminal import for_terminal
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.cli.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.cli.training_program import PairArguments, check_offload, load_judges, load_pipeline, rehearse
+from fergi_reward.core.terminal import for_terminal
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.pairs import load_table
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.run import check_output
-from fergi_reward.training_program import PairArguments, check_offload, load_judges, load_pipeline, rehearse
 
 
 def main(arguments: Sequence[str]) -> None:

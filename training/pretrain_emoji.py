@@ -24,22 +24,22 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
-from fergi_reward.emoji.evaluation import evaluate_pipeline, write_scenes
-from fergi_reward.emoji.faults import with_faults
-from fergi_reward.emoji.pictures import HELD_OUT, OBJECT_SIDE, OBJECTS, SEEN, SIDE, compose_anywhere, draw_scenes
-from fergi_reward.emoji.vocabulary import MAX_TOKENS, emoji_tokenizer
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json, written_whole
-from fergi_reward.tiny import seeded
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import write_json, written_whole
+from fergi_reward.toy.emoji.evaluation import evaluate_pipeline, write_scenes
+from fergi_reward.toy.emoji.faults import with_faults
+from fergi_reward.toy.emoji.pictures import HELD_OUT, OBJECT_SIDE, OBJECTS, SEEN, SIDE, compose_anywhere, draw_scenes
+from fergi_reward.toy.emoji.vocabulary import MAX_TOKENS, emoji_tokenizer
+from fergi_reward.toy.tiny import seeded
 
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-    from fergi_reward.emoji.flow_pipeline import EmojiFlowPipeline
+    from fergi_reward.toy.emoji.flow_pipeline import EmojiFlowPipeline
 
 # To type checkers diffusers' models have no attributes.
 Model = Any
-DATA = Path("fergi_reward/emoji/data")
+DATA = Path("fergi_reward/toy/emoji/data")
 BATCH, VAE_BATCH = 64, 16
 POOR, WEAKEST_FAULT = 0.75, 0.4  # share of pictures with a fault, and the least strength of one
 COMMON_FAULTS = 4  # the first ones of FAULTS; nobody publishes garish pictures, but fine-tuning may come to draw them
@@ -175,7 +175,7 @@ def build_flow_pipeline() -> "EmojiFlowPipeline":
     """The untrained pipeline: a transformer of 3 million parameters that reads the latents in patches of 2 x 2."""
     from diffusers import SD3Transformer2DModel
 
-    from fergi_reward.emoji.flow_pipeline import assemble
+    from fergi_reward.toy.emoji.flow_pipeline import assemble
 
     transformer = SD3Transformer2DModel(
         sample_size=SIDE // 4,

@@ -21,21 +21,21 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from tqdm import tqdm
 
-from fergi_reward.emoji import load_pipeline
-from fergi_reward.emoji.evaluation import draw
-from fergi_reward.emoji.faults import FAULTS, with_faults
-from fergi_reward.emoji.pictures import HELD_OUT, SEEN, SIDE, Scene, compose_anywhere, draw_scenes
-from fergi_reward.emoji.vocabulary import MAX_TOKENS, WORDS, emoji_tokenizer
-from fergi_reward.files import write_json, write_text
+from fergi_reward.files.atomic import write_json, write_text
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.hps import HPSv2Scorer
 from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import load_scorer
-from fergi_reward.tiny import seeded
+from fergi_reward.toy.emoji import load_pipeline
+from fergi_reward.toy.emoji.evaluation import draw
+from fergi_reward.toy.emoji.faults import FAULTS, with_faults
+from fergi_reward.toy.emoji.pictures import HELD_OUT, SEEN, SIDE, Scene, compose_anywhere, draw_scenes
+from fergi_reward.toy.emoji.vocabulary import MAX_TOKENS, WORDS, emoji_tokenizer
+from fergi_reward.toy.tiny import seeded
 
-DATA = Path("fergi_reward/emoji/data")
+DATA = Path("fergi_reward/toy/emoji/data")
 BATCH = 64
 CHOICES = 8  # captions that a picture's own one is chosen from
 PATCH, WIDTH, LAYERS, HEADS, TEXT_LAYERS = 4, 64, 3, 4, 2

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fergi_reward.devices import training_device
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.cli.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.cli.training_program import RewardArguments, load_any_pipeline, load_reward
+from fergi_reward.core.devices import training_device
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.terminal import for_terminal
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.prompt_reward import PromptReward
-from fergi_reward.prompts import read_prompts
-from fergi_reward.terminal import for_terminal
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
 from fergi_reward.trainers.config import option
-from fergi_reward.training_program import RewardArguments, load_any_pipeline, load_reward
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ Options beside `--config` override the file's; `--help` explains them all.
 import sys
 from functools import partial
 
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.training_program import train_on_reward
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
-from fergi_reward.training_program import train_on_reward
 
 main = partial(train_on_reward, RewardBackpropTrainer, RewardBackpropConfig)
 

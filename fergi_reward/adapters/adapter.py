@@ -6,10 +6,10 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.callables.rewards import Reward, Rewards, evaluate
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import checked_once
 from fergi_reward.scorers.base import prompt_list
-from fergi_reward.trainers.rewards import Reward, Rewards, evaluate
 
 
 class Adapter:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fergi_reward.adapters.adapter import Adapter
 from fergi_reward.adapters.host_pixels import from_unit
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.callables.rewards import Reward
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
-from fergi_reward.trainers.rewards import Reward
 
 
 @dataclass(frozen=True)

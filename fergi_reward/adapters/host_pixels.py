@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import Picture, open_picture, to_pixels, unnormalize
 from fergi_reward.scorers.base import at_least_float32
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fergi_reward.adapters.adapter import Adapter
 from fergi_reward.adapters.host_pixels import from_clip_normalized
-from fergi_reward.trainers.rewards import Reward
+from fergi_reward.callables.rewards import Reward
 
 # Of UTF-8. Scorers read at most 77 tokens of a prompt, which is less.
 PROMPT_BYTES = 1024

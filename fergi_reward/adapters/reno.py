@@ -4,7 +4,7 @@ from torch import Tensor
 
 from fergi_reward.adapters.adapter import Adapter
 from fergi_reward.adapters.host_pixels import from_clip_normalized
-from fergi_reward.trainers.rewards import Reward
+from fergi_reward.callables.rewards import Reward
 
 
 class ReNOLoss(Adapter):

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from fergi_reward.adapters.adapter import Adapter
 from fergi_reward.adapters.host_pixels import from_uint8
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 
 class VerlOmniReward(Adapter):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fergi_reward.files import written_whole
-from fergi_reward.shown_pictures import Key, Picture, picture_bytes, picture_of
+from fergi_reward.data.shown_pictures import Key, Picture, picture_bytes, picture_of
+from fergi_reward.files.atomic import written_whole
 
 COLUMNS = ["caption", "jpg_0", "jpg_1", "label_0", "confidence", "user", "au_source"]
 FILE = Path("data") / "train-00000.parquet"

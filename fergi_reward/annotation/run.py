@@ -11,8 +11,8 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.crossval import Result, judge
 from fergi_reward.calibration.grid import unsteady_participants
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_text
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import write_text
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.reactions.table import ReactionTable

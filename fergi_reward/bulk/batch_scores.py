@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fergi_reward.files.store import key_of
 from fergi_reward.scorers.base import T, TowerScorer, chunks
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
-from fergi_reward.store import key_of
 from fergi_reward.version import __version__
 
 # Of CLIP ViT-H/14's prompts, 4 KB each.

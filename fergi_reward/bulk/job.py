@@ -12,12 +12,12 @@ import torch
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.results import Further, Outcome, write_results
 from fergi_reward.bulk.scoring import Engine, Load, RowKeys, Share, in_this_process, score_rows
-from fergi_reward.devices import named_device
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.locks import owned
+from fergi_reward.core.devices import named_device
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.files.locks import owned
+from fergi_reward.files.store import Store
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import load_scorer, term_name
-from fergi_reward.store import Store
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fergi_reward.csv_files import read_rows
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.picture_files import SUFFIXES
-from fergi_reward.text_lines import is_utf8
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.csv_files import read_rows
+from fergi_reward.files.picture_files import SUFFIXES
+from fergi_reward.files.text_lines import is_utf8
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ import torch
 
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.scoring import Batch, Found, Load, Running, Share, scored_batches
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.home import private_folder
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.home import private_folder
 from fergi_reward.scorers.base import T
 
 if TYPE_CHECKING:

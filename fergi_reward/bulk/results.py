@@ -12,9 +12,9 @@ import numpy as np
 
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import RowKeys, error_key
-from fergi_reward.csv_files import csv_line
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import written_whole
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.csv_files import csv_line
 
 HELD_ROWS = 10_000
 Write = Callable[[Mapping[str, Any]], None]

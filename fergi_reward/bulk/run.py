@@ -14,7 +14,7 @@ from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
 from fergi_reward.bulk.results import Further, Outcome, errors_file
 from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.prompts import read_prompts
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import term_name
 

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from fergi_reward.bulk.batch_scores import BatchScores, Prepared, filled
 from fergi_reward.bulk.manifest import Row
-from fergi_reward.digests import bytes_digest
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.digests import bytes_digest
+from fergi_reward.files.store import FileDigests, Store, digested, key_of, stamp
 from fergi_reward.images import made_of
-from fergi_reward.store import FileDigests, Store, digested, key_of, stamp
 
 Batch = list[Row]
 

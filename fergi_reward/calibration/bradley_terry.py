@@ -20,7 +20,7 @@ from tqdm import tqdm
 from fergi_reward.calibration.calibration import Fit, Term, is_action_unit
 from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, leave_one_out, log_loss
 from fergi_reward.calibration.table import Pairs, PreferenceTable
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.clip import valence
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")

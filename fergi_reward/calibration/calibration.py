@@ -9,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json
-from fergi_reward.json_records import checked, read_record
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import write_json
+from fergi_reward.files.json_records import checked, read_record
 
 SCHEMA = 2
 # A sum of terms within these is finite in float32 for every score up to 1e12.
@@ -192,7 +192,7 @@ class Calibration:
     @classmethod
     def shipped(cls) -> "Calibration":
         """The calibration on FERGI that comes with the library."""
-        with resources.as_file(resources.files("fergi_reward") / "calibrations" / SHIPPED) as path:
+        with resources.as_file(resources.files("fergi_reward.calibration") / "shipped" / SHIPPED) as path:
             return cls.load(path)
 
     @classmethod

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fergi_reward.calibration.calibration import Fit, Term
 from fergi_reward.calibration.crossval import HeldOut, Outcome, leave_one_out
 from fergi_reward.calibration.table import Pairs, PreferenceTable
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.table import ReactionTable
 

@@ -9,8 +9,8 @@ from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, Result, 
 from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.calibration.signals import rating_correlations, rating_regressions
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.registry import blaming, takes
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.registry import blaming, takes
 from fergi_reward.version import __version__
 
 

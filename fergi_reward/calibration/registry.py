@@ -1,6 +1,6 @@
 """The protocols by name: functions of a preference table and a seed that give an `Outcome` (`crossval.py`)."""
 
-from fergi_reward.registry import Registry
+from fergi_reward.core.registry import Registry
 
 PROTOCOLS = Registry(
     "protocol",

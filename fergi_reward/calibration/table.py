@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fergi_reward.csv_files import LARGEST
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.csv_files import LARGEST
 from fergi_reward.reactions.table import KEY, ReactionTable
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fergi_reward.bulk.job import ScoringOptions
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.crossval import HeldOut
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.picture_scores import picture_scores

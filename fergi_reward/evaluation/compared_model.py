@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.json_files import parse_json
-from fergi_reward.ordinary_files import read_bytes
-from fergi_reward.yaml_files import parse_yaml
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.json_files import parse_json
+from fergi_reward.files.ordinary_files import read_bytes
+from fergi_reward.files.yaml_files import parse_yaml
 
 # A whole pipeline, a LoRA adapter, or only the network that denoises, as full fine-tuning leaves it.
 ModelKind = Literal["pipeline", "adapter", "network"]

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import ComparedModel
-from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.model_pictures import Shot
 from fergi_reward.evaluation.models_result import (
     Diversity,
@@ -23,6 +22,7 @@ from fergi_reward.evaluation.models_result import (
 )
 from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.preferences_result import Exclusion
+from fergi_reward.stats.intervals import interval, too_few
 
 EXAMPLES = 8
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from fergi_reward.evaluation.intervals import counted
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
 from fergi_reward.evaluation.models_verdict import is_more_alike
 from fergi_reward.report.provenance import place_without_folders, provenance, record_without_folders, without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
+from fergi_reward.stats.intervals import counted
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
 HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}

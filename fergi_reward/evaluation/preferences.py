@@ -8,22 +8,22 @@ from pathlib import Path
 from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.csv_numbers import BadRows
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.evaluation.agreement import margin_correlation, same_order
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import locate
+from fergi_reward.data.layouts import read_preferences
 from fergi_reward.evaluation.benchmark_margins import benchmark_margins
 from fergi_reward.evaluation.benchmarks import read_benchmark
-from fergi_reward.evaluation.coverage import coverage
 from fergi_reward.evaluation.fergi_margins import fergi_margins
-from fergi_reward.evaluation.intervals import interval, too_few
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
-from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
 from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
 from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
-from fergi_reward.evaluation.reliability import reliability
-from fergi_reward.fergi import locate
-from fergi_reward.layouts import read_preferences
+from fergi_reward.files.csv_numbers import BadRows
+from fergi_reward.stats.agreement import margin_correlation, same_order
+from fergi_reward.stats.coverage import coverage
+from fergi_reward.stats.intervals import interval, too_few
+from fergi_reward.stats.mcnemar import mcnemar, only_one_right
+from fergi_reward.stats.reliability import reliability
 
 FERGI = "fergi"
 

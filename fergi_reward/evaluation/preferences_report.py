@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from fergi_reward.evaluation.intervals import FEW_UNITS, counted, shown
 from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult, Seen
 from fergi_reward.report.provenance import place_without_folders, provenance, without_folders
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.stats.intervals import FEW_UNITS, counted, shown
 
 PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
 POINTS = "{:+.2f}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fergi_reward.files import written_whole
+from fergi_reward.files.atomic import written_whole
 from fergi_reward.images import open_picture
 
 HEIGHT = 512  # pixels: enough to judge by, little enough for a page that holds dozens

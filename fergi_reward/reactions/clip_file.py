@@ -9,12 +9,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.digests import record_digest
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import written_whole
-from fergi_reward.json_files import parse_json
-from fergi_reward.json_records import checked
-from fergi_reward.ordinary_files import opened
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.digests import record_digest
+from fergi_reward.files.json_files import parse_json
+from fergi_reward.files.json_records import checked
+from fergi_reward.files.ordinary_files import opened
 from fergi_reward.reactions.clip import DEGREES, ReactionClip, shown_for
 from fergi_reward.reactions.video import Window
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.reactions.clip import check_time
 
 # The containers that are opened. Others can be playlists, which name further files and addresses.

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fergi_reward.digests import file_digest
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import written_whole
-from fergi_reward.locks import owned
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.digests import file_digest
+from fergi_reward.files.locks import owned
 from fergi_reward.reactions.backends.base import Backend
 from fergi_reward.reactions.clip_file import Origin, StoredClip, read_clip_file, write_clip
 from fergi_reward.reactions.conclusion import Extraction, Results, conclude

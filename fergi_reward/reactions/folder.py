@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from fergi_reward.csv_files import read_rows, write_rows
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import sweep, written_whole
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import sweep, written_whole
+from fergi_reward.files.csv_files import read_rows, write_rows
 from fergi_reward.reactions.clip_file import Origin, read_origin
 from fergi_reward.reactions.tombstones import Tombstones
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
 
-from fergi_reward.csv_files import Column, CsvRow, read_rows
-from fergi_reward.digests import record_digest
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.csv_files import Column, CsvRow, read_rows
+from fergi_reward.files.digests import record_digest
 from fergi_reward.reactions.video import WHOLE, Window
 
 NAME = "manifest.csv"

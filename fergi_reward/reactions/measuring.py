@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.reactions.backends.base import Backend, assemble
 from fergi_reward.reactions.clip import MIN_VALID_SHARE, ReactionClip, window_lengths
 from fergi_reward.reactions.manifest import Recording

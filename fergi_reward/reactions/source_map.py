@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json
-from fergi_reward.json_records import checked, read_record
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import write_json
+from fergi_reward.files.json_records import checked, read_record
 from fergi_reward.reactions.clip import Floats
 
 SCHEMA = 1

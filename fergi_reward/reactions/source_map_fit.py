@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.clip import Floats
 from fergi_reward.reactions.manifest import KINDS, Kind
 from fergi_reward.reactions.source_map import SourceMap

@@ -1,6 +1,6 @@
 """What can measure action units. Scales differ between sources, so every activation and calibration names its own."""
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 FERGI = "fergi-ir50"  # the regressor of FERGI's authors: intensities on the 0-5 FACS scale
 SIMULATED = "simulated"  # no face at all

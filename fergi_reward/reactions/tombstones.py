@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import write_json
-from fergi_reward.json_records import checked, read_record
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import write_json
+from fergi_reward.files.json_records import checked, read_record
 
 SCHEMA = 1
 FIELDS = {"salt": "text", "digest": "text", "on": "text", "sources": "texts"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.container import SHORTFALL, Picture, pictures
 
 # The face at one picture takes seconds. A longer recording without a window is one of several pictures, or a mistake.

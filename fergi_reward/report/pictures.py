@@ -1,8 +1,8 @@
 """Reading the pictures of a report."""
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.ordinary_files import read_bytes
-from fergi_reward.picture_files import MAX_BYTES
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.ordinary_files import read_bytes
+from fergi_reward.files.picture_files import MAX_BYTES
 from fergi_reward.report.record import Picture
 
 # How files of a kind begin, and what the kind is called in a page.

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fergi_reward.errors import MissingDependencyError
-from fergi_reward.files import folder_written_whole, write_json, write_text, written_whole
+from fergi_reward.core.errors import MissingDependencyError
+from fergi_reward.files.atomic import folder_written_whole, write_json, write_text, written_whole
 from fergi_reward.report.markdown import markdown
 from fergi_reward.report.pictures import read_picture
 from fergi_reward.report.record import PICTURES, Report

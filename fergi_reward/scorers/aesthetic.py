@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from fergi_reward.published import AESTHETIC, CLIP
+from fergi_reward.hub.published import AESTHETIC, CLIP
 from fergi_reward.scorers.base import Option
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip import (

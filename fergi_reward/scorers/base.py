@@ -16,15 +16,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from fergi_reward.digests import bytes_digest, record_digest, tensors_digest
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.transfers import picked, sent
+from fergi_reward.files.digests import bytes_digest, record_digest, tensors_digest
+from fergi_reward.files.text_lines import is_utf8
 from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list
 from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.cpu_kernels import FastCPUKernels
 from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.true_float32 import true_float32
-from fergi_reward.text_lines import is_utf8
-from fergi_reward.transfers import picked, sent
 
 T = TypeVar("T")
 # What a class takes besides its checkpoint; its own signature says of which type.

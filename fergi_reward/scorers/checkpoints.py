@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fergi_reward import json_files
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.hub import hub_errors, why_no_hub, without_warnings
-from fergi_reward.tensor_files import read_tensors
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files import json_files
+from fergi_reward.files.tensor_files import read_tensors
+from fergi_reward.hub.asking import hub_errors, why_no_hub, without_warnings
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # The oldest repositories have no owner in their names.

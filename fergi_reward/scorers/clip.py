@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
+from fergi_reward.core.transfers import sent
+from fergi_reward.hub.published import CLIP
 from fergi_reward.images import Picture, normalize, picture_list, resize_and_crop, resize_and_crop_picture, to_pixels
-from fergi_reward.published import CLIP
 from fergi_reward.scorers.base import Option, TowerScorer, at_least_float32, in_order
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import openai_tokenizer, openai_tokens
-from fergi_reward.transfers import sent
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, PretrainedConfig

@@ -8,13 +8,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize as unit_length
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.transfers import sent
+from fergi_reward.hub.published import HPS_V2
 from fergi_reward.images import long_side_to, normalize, pad_to_square, resize, to_pixels
-from fergi_reward.published import HPS_V2
 from fergi_reward.scorers.base import Option, TowerScorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.clip_tokenizer import open_clip_tokenizer, openai_tokens
-from fergi_reward.transfers import sent
 
 # Version -> the term's name, the file on the hub. A calibration of v2.0 must never meet scores of v2.1, whose scale is
 # another: so they are two terms. FERGI's column hps_v2 holds v2.0.

@@ -14,14 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.transfers import sent
+from fergi_reward.files.text_lines import read_lines
+from fergi_reward.hub.published import BERT, IMAGE_REWARD
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
-from fergi_reward.published import BERT, IMAGE_REWARD
 from fergi_reward.scorers.base import Option, TowerScorer, at_least_float32
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json
 from fergi_reward.scorers.tokens import cut, padded
-from fergi_reward.text_lines import read_lines
-from fergi_reward.transfers import sent
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Self
 from PIL import Image
 from torch import Tensor
 
+from fergi_reward.core.transfers import sent
+from fergi_reward.hub.published import PICKSCORE
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
-from fergi_reward.published import PICKSCORE
 from fergi_reward.scorers.base import Option
 from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.clip import CLIPScorer
 from fergi_reward.scorers.clip_tokenizer import scorers_tokenizer, with_special_tokens_in_any_case
 from fergi_reward.scorers.tokens import cut, padded
-from fergi_reward.transfers import sent
 
 if TYPE_CHECKING:
     from transformers import CLIPConfig, CLIPTokenizer

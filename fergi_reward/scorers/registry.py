@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.published import SCORERS, shown_bytes
-from fergi_reward.registry import LIBRARY, Found, Registry, blaming, is_maker, is_path, package, takes
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.registry import LIBRARY, Found, Registry, blaming, is_maker, is_path, package, takes
+from fergi_reward.hub.published import SCORERS, shown_bytes
 
 if TYPE_CHECKING:
     import torch

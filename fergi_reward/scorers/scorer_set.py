@@ -7,9 +7,9 @@ from threading import RLock
 import torch
 from torch import Tensor
 
-from fergi_reward.devices import chosen_device
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.parking import CPU, park, visiting
+from fergi_reward.core.devices import chosen_device
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.parking import CPU, park, visiting
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.registry import REGISTRY, load_scorer

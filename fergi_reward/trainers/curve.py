@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.files import written_whole
-from fergi_reward.json_files import MAX_BYTES, parse_json
-from fergi_reward.ordinary_files import read_bytes
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.json_files import MAX_BYTES, parse_json
+from fergi_reward.files.ordinary_files import read_bytes
 
 
 def write_reward_curve(metrics: Path, path: Path) -> None:

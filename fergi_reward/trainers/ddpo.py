@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
+from fergi_reward.callables.rewards import Reward
+from fergi_reward.diffusion.pipelines import Pipeline
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.identity import REWARDING
-from fergi_reward.trainers.pipelines import Pipeline
 from fergi_reward.trainers.policy_gradient import PolicyGradientConfig, PolicyGradientTrainer
-from fergi_reward.trainers.rewards import Reward
 
 
 @dataclass(frozen=True)

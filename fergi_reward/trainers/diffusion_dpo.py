@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.config import TrainerConfig, option
-from fergi_reward.trainers.losses import implicit_rewards, preference_loss
-from fergi_reward.trainers.pairs import DAMAGED, REASONS, FramedPair, Pair, Pairs, PairTable, frame_pair
-from fergi_reward.trainers.pipelines import (
+from fergi_reward.callables.rewards import Reward
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
+from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.pipelines import (
     Conditioning,
     Pipeline,
     encode_pictures,
@@ -25,10 +25,10 @@ from fergi_reward.trainers.pipelines import (
     picture_size,
     training_schedule_of,
 )
-from fergi_reward.trainers.rewards import Reward
-from fergi_reward.trainers.seeds import generator
+from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.losses import implicit_rewards, preference_loss
+from fergi_reward.trainers.pairs import DAMAGED, REASONS, FramedPair, Pair, Pairs, PairTable, frame_pair
 from fergi_reward.trainers.trainer import Trainer, mean_of
-from fergi_reward.transfers import sent
 
 Made = TypeVar("Made")
 # Batches in a row with damaged pictures that are made up for.

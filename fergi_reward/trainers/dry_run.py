@@ -15,12 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.ddpo import DDPOConfig
-from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
-from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
-from fergi_reward.trainers.meta_autocast import cast_as_autocast
-from fergi_reward.trainers.pipelines import (
+from fergi_reward.diffusion.pipelines import (
     Conditioning,
     Pipeline,
     checkpoint_gradients,
@@ -37,10 +32,15 @@ from fergi_reward.trainers.pipelines import (
     schedule_of,
     text_encoders,
 )
+from fergi_reward.diffusion.trajectory import Guidance, denoise, predict
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
+from fergi_reward.trainers.meta_autocast import cast_as_autocast
 from fergi_reward.trainers.policy_gradient import PolicyGradientConfig
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.trainers.run import WEIGHT_DTYPES
-from fergi_reward.trainers.trajectory import Guidance, denoise, predict
 from fergi_reward.trainers.weights import TrainedWeights, attach
 
 META = torch.device("meta")

@@ -18,24 +18,24 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.advantages import group_advantages, optimality
-from fergi_reward.trainers.config import option
-from fergi_reward.trainers.flow import FlowSchedule, sliding_window
-from fergi_reward.trainers.losses import nft_loss
-from fergi_reward.trainers.pipelines import (
+from fergi_reward.callables.rewards import Reward
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
+from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.flow import FlowSchedule, sliding_window
+from fergi_reward.diffusion.pipelines import (
     Pipeline,
     decode,
     latent_shape,
     schedule_of,
 )
+from fergi_reward.diffusion.samples import draw_prompts
+from fergi_reward.diffusion.trajectory import denoise, noise_like, starting_noise
+from fergi_reward.trainers.advantages import group_advantages, optimality
+from fergi_reward.trainers.config import option
+from fergi_reward.trainers.losses import nft_loss
 from fergi_reward.trainers.policy_gradient import Experience, PolicyGradientConfig, PolicyGradientTrainer
-from fergi_reward.trainers.rewards import Reward
-from fergi_reward.trainers.samples import draw_prompts
-from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import denoise, noise_like, starting_noise
 from fergi_reward.trainers.weights import copied, swapped_in
-from fergi_reward.transfers import sent
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.rewards import Reward, evaluate
+from fergi_reward.callables.rewards import Reward, evaluate
+from fergi_reward.core.errors import FergiRewardError
 
 # What the reward is called among the judges' scores.
 REWARD = "reward"

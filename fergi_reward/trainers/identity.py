@@ -16,12 +16,12 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from fergi_reward.code_digests import code_digest
-from fergi_reward.digests import bytes_digest, file_digest, record_digest, tensors_digest
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.callables.code_digests import code_digest
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.files.digests import bytes_digest, file_digest, record_digest, tensors_digest
 from fergi_reward.images import open_picture, unwrapped
 from fergi_reward.trainers.pairs import PairTable
-from fergi_reward.trainers.pipelines import Pipeline
 
 # Rewards and what they were made of: remembered rewards are those of these.
 REWARDING = {"reward", "calibration", "predictor"}

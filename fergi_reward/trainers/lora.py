@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.tensor_files import read_tensors
-from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of, networks_beside
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.pipelines import Pipeline, network_name, network_of, networks_beside
+from fergi_reward.files.tensor_files import read_tensors
 
 ADAPTER = "reward"
 WEIGHTS_FILE = "pytorch_lora_weights.safetensors"

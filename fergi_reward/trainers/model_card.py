@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 import fergi_reward
+from fergi_reward.diffusion.pipelines import Pipeline, network_name, network_of
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.pipelines import Pipeline, network_name, network_of
 from fergi_reward.trainers.weights import loading_line
 
 CARD = """---

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from fergi_reward.trainers.pipelines import Pipeline
-from fergi_reward.trainers.rewards import Reward, Rewards
-from fergi_reward.trainers.samples import draw_prompts
-from fergi_reward.trainers.seeds import generator
+from fergi_reward.callables.rewards import Reward, Rewards
+from fergi_reward.core.seeds import generator
+from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.samples import draw_prompts
 from fergi_reward.trainers.trainer import Config, Trainer
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ema import EMA
 from fergi_reward.trainers.weights import copied

@@ -13,17 +13,17 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.callables.rewards import Reward, RewardQueue, reward_metrics
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
+from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.ddim import gaussian_kl, gaussian_log_prob
+from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, decode, latent_shape
+from fergi_reward.diffusion.trajectory import Trajectory, predict, sample_trajectory
 from fergi_reward.trainers.config import TrainerConfig, option
-from fergi_reward.trainers.diffusion import gaussian_kl, gaussian_log_prob
 from fergi_reward.trainers.losses import clipped_loss
 from fergi_reward.trainers.online import OnlineTrainer
-from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, latent_shape
-from fergi_reward.trainers.rewards import Reward, RewardQueue, reward_metrics
-from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.trainer import mean_of
-from fergi_reward.trainers.trajectory import Trajectory, predict, sample_trajectory
-from fergi_reward.transfers import sent
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from fergi_reward.devices import training_device
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.devices import training_device
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
 
 # The packages of which one writes for a tracker.

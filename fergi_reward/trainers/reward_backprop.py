@@ -19,15 +19,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.callables.rewards import Reward, Rewards, evaluate, reward_metrics
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
+from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, decode, latent_shape
+from fergi_reward.diffusion.trajectory import noise_like, predict, starting_noise
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.guards import check_gradients
 from fergi_reward.trainers.losses import reward_loss
 from fergi_reward.trainers.online import OnlineTrainer
-from fergi_reward.trainers.pipelines import Conditioning, Pipeline, decode, latent_shape
-from fergi_reward.trainers.rewards import Reward, Rewards, evaluate, reward_metrics
-from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import noise_like, predict, starting_noise
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import torch
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.seeds import generator
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
 
 Row = Mapping[str, Any]
 NO_ROWS = "the table of pairs has no rows: give another"

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fergi_reward import interrupts
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import folder_written_whole, sweep, write_text
-from fergi_reward.json_files import parse_json
-from fergi_reward.locks import owned
-from fergi_reward.tensor_files import read_state
-from fergi_reward.terminal import for_terminal
+from fergi_reward.core import interrupts
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.terminal import for_terminal
+from fergi_reward.files.atomic import folder_written_whole, sweep, write_text
+from fergi_reward.files.json_files import parse_json
+from fergi_reward.files.locks import owned
+from fergi_reward.files.tensor_files import read_state
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.identity import Identity, changes, check_changes
 from fergi_reward.trainers.preflight import check_can_start

@@ -14,19 +14,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fergi_reward.digests import record_digest, tensors_digest
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import folder_written_whole
-from fergi_reward.interrupts import deferred, raised
-from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.encoded_prompts import EncodedPrompts
-from fergi_reward.trainers.grids import Grids
-from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
-from fergi_reward.trainers.identity import JUDGING, Identity, as_record, described, identity_of, model_part
-from fergi_reward.trainers.model_card import write_model_card
-from fergi_reward.trainers.optimisation import Optimisation
-from fergi_reward.trainers.pairs import PairTable
-from fergi_reward.trainers.pipelines import (
+from fergi_reward.callables.rewards import Reward
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.interrupts import deferred, raised
+from fergi_reward.core.seeds import generator
+from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
+from fergi_reward.diffusion.grids import Grids
+from fergi_reward.diffusion.pipelines import (
     Conditioning,
     Pipeline,
     checkpoint_gradients,
@@ -35,10 +29,16 @@ from fergi_reward.trainers.pipelines import (
     latent_shape,
     schedule_of,
 )
-from fergi_reward.trainers.rewards import Reward
+from fergi_reward.diffusion.trajectory import denoise, guidance_of, starting_noise
+from fergi_reward.files.atomic import folder_written_whole
+from fergi_reward.files.digests import record_digest, tensors_digest
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
+from fergi_reward.trainers.identity import JUDGING, Identity, as_record, described, identity_of, model_part
+from fergi_reward.trainers.model_card import write_model_card
+from fergi_reward.trainers.optimisation import Optimisation
+from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.run import STATE_FILE, Run
-from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import denoise, guidance_of, starting_noise
 from fergi_reward.trainers.weights import attach, copied, encoders_home, loading_line, overwrite, swapped_in
 
 Config = TypeVar("Config", bound=TrainerConfig)

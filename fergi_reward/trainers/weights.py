@@ -14,13 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.interrupts import deferred
-from fergi_reward.parking import CPU
-from fergi_reward.precision import cast
-from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
-from fergi_reward.trainers.pipelines import (
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.interrupts import deferred
+from fergi_reward.core.parking import CPU
+from fergi_reward.core.precision import cast
+from fergi_reward.diffusion.pipelines import (
     Pipeline,
     check_supported,
     network_name,
@@ -29,6 +27,8 @@ from fergi_reward.trainers.pipelines import (
     place,
     place_beside,
 )
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
 
 
 class TrainedWeights(ABC):

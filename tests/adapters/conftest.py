@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.reward import CombinedReward
+from fergi_reward.toy import emoji, tiny
 
 
 def emoji_reward(scorers=tuple(emoji.SCORERS)):

@@ -10,7 +10,7 @@ import torch
 
 from fergi_reward.adapters import DDPOPyTorchReward, FlowGRPOReward, ImscoreReward, ReFLReward, TRLDDPOReward
 from fergi_reward.adapters.adapter import Adapter
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 
 class OneAtATime(torch.nn.Module):

@@ -14,7 +14,7 @@ from fergi_reward.adapters import (
     VADERLoss,
 )
 from fergi_reward.adapters.refl import PROMPT_BYTES, PromptTokenizer
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 CLIP_STATISTICS = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fergi_reward.trainers.group_normalization import group_normalized
+from fergi_reward.adapters.group_normalization import group_normalized
 
 
 def test_the_weights_of_a_reward_are_those_of_its_terms(reward, pixels, prompts):

@@ -5,7 +5,7 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize
 
 from fergi_reward.adapters.host_pixels import from_clip_normalized, from_picture, from_signed, from_uint8, from_unit
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 CLIP_STATISTICS = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

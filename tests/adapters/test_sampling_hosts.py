@@ -20,7 +20,7 @@ from fergi_reward.adapters import (
     TRLDDPOReward,
     VerlOmniReward,
 )
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 METADATA = ({}, {}, {})
 

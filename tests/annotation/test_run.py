@@ -12,9 +12,9 @@ from fergi_reward.annotation.rules import Rule, guaranteed_rule
 from fergi_reward.annotation.run import Promised, run
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.grid import unsteady_participants
-from fergi_reward.cli import main
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.fergi import read_fergi
+from fergi_reward.cli.app import main
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import read_fergi
 
 FIT = Fit("au4", (Term("au4", mean=-0.2, std=0.5, weight=2.0, decay=1.0),))
 

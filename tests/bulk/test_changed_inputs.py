@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from fergi_reward import emoji
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli import main
-from fergi_reward.digests import file_digest
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.locks import owned
+from fergi_reward.cli.app import main
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.digests import file_digest
+from fergi_reward.files.locks import owned
 from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji
 
 ROWS, STOPPED_AFTER = 20, 8
 
@@ -176,8 +176,10 @@ def test_how_many_rows_were_kept_is_told(world, asked):
 
 def test_no_picture_is_read_twice_to_know_it_in_one_run_or_the_next(world, asked, monkeypatch):
     read = Counter()
-    monkeypatch.setattr("fergi_reward.store.SETTLED_NS", 0)
-    monkeypatch.setattr("fergi_reward.store.file_digest", lambda path: read.update([path.name]) or file_digest(path))
+    monkeypatch.setattr("fergi_reward.files.store.SETTLED_NS", 0)
+    monkeypatch.setattr(
+        "fergi_reward.files.store.file_digest", lambda path: read.update([path.name]) or file_digest(path)
+    )
     stop(asked)
     assert set(read.values()) == {1}
     read.clear()

@@ -1,7 +1,7 @@
 import pytest
 
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 
 def test_a_manifest_carries_its_other_columns(tmp_path):

@@ -18,11 +18,11 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from fergi_reward import emoji
 from fergi_reward.bulk.ray_engine import on_ray, sigterm_as_before
 from fergi_reward.bulk.scoring import Share
-from fergi_reward.cli import main
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.cli.app import main
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.toy import emoji
 
 ray = pytest.importorskip("ray", reason="Ray comes with the extra ray")
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from fergi_reward.cli import main
+from fergi_reward.cli.app import main
 from fergi_reward.images import open_picture
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer

@@ -6,8 +6,8 @@ from scipy.optimize import minimize
 from fergi_reward.calibration import bradley_terry, grid
 from fergi_reward.calibration.crossval import judge
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.fergi import ACTION_UNITS, read_fergi
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import ACTION_UNITS, read_fergi
 from fergi_reward.reactions.clip import valence
 
 TERMS = (*bradley_terry.SCORERS, "au4")

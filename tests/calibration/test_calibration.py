@@ -6,8 +6,8 @@ import pytest
 
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.protocols import calibrate
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.fergi import read_fergi
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import read_fergi
 
 
 def calibration():

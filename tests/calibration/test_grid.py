@@ -8,8 +8,8 @@ import pytest
 from fergi_reward.calibration import grid
 from fergi_reward.calibration.crossval import judge
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.fergi import read_fergi
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import read_fergi
 
 PUBLISHED_COUNTS = {
     "image_reward": (2136, 3534),

@@ -1,11 +1,11 @@
-"""`paper-v3`; tests/evaluation/test_fergi_paper.py holds it against the paper's totals."""
+"""`paper-v3`; tests/eval/test_fergi_paper.py holds it against the paper's totals."""
 
 import pytest
 
 from fergi_reward.calibration import paper_v3
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.fergi import read_fergi
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import read_fergi
 
 
 def test_the_calibration_weighs_scores_alone(simulated):

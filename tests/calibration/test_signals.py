@@ -12,7 +12,7 @@ from fergi_reward.calibration.signals import (
     regress,
 )
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.fergi import read_fergi
+from fergi_reward.data.fergi import read_fergi
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fergi_reward.calibration.table import PreferenceTable
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 
 def table(**columns):

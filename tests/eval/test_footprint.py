@@ -2,7 +2,7 @@
 
 import pytest
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 FAST = ["--scorers=pickscore", "--dtypes=float32", "--batches=1,2", "--images=4"]
 IMPORTS = ["Python", "import fergi_reward", "import torch"]

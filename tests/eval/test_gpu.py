@@ -4,8 +4,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fergi_reward import tiny
 from fergi_reward.scorers.registry import parameter_count
+from fergi_reward.toy import tiny
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which the program would measure")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 
 
 @pytest.fixture

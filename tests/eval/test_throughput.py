@@ -97,7 +97,7 @@ def test_a_layer_that_runs_alone_reaches_its_own_rate():
     """Operations of a tower of one linear layer: 2 x inputs x outputs, for each token."""
     from linear_rate import tower_operations, widest_linear
 
-    from fergi_reward import tiny
+    from fergi_reward.toy import tiny
 
     scorer = tiny.pickscore(seed=0)
     _, operations = widest_linear(scorer)

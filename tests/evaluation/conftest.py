@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.emoji.viewers import draw_exhibits
+from fergi_reward.toy.emoji.viewers import draw_exhibits
 
 # The card of yuvalkirstain/pickapic_v2: `datasets` reads the types from it.
 CARD = """---

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks import hpdv2, imagerewarddb, pickapic, read_benchmark
 from fergi_reward.evaluation.benchmarks.place import Place
 from fergi_reward.evaluation.benchmarks.rankings import Judged

@@ -8,21 +8,21 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli import main
-from fergi_reward.emoji.pictures import HELD_OUT
+from fergi_reward.cli.app import main
+from fergi_reward.cli.training_program import load_any_pipeline
+from fergi_reward.core.seeds import seed_of
+from fergi_reward.diffusion.rendering import render
+from fergi_reward.files.locks import owned
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.images import open_picture, to_pixels
-from fergi_reward.locks import owned
-from fergi_reward.prompts import read_prompts
-from fergi_reward.rendering import render
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji, tiny
+from fergi_reward.toy.emoji.pictures import HELD_OUT
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.lora import add_lora, save_lora
 from fergi_reward.trainers.model_card import write_model_card
-from fergi_reward.trainers.seeds import seed_of
-from fergi_reward.training_program import load_any_pipeline
 
 CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]
 QUICK = ["--model", "emoji", "--samples", "2", "--steps", "2", "--guidance-scale", "1", "--batch-size", "3"]

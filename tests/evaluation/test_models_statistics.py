@@ -10,9 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import Card, ComparedModel, base_doubt, read_card
-from fergi_reward.evaluation.diversity import mean_pairwise_distance
 from fergi_reward.evaluation.model_pictures import shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare, compare_signal
 from fergi_reward.evaluation.models_report import models_report
@@ -20,6 +19,7 @@ from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.report.markdown import printed
+from fergi_reward.stats.diversity import mean_pairwise_distance
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
 from fergi_reward.report.page import page

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.protocols import calibrate
-from fergi_reward.cli import main
-from fergi_reward.emoji import CALIBRATION, checkpoints
-from fergi_reward.fergi import read_fergi
-from fergi_reward.locks import owned
+from fergi_reward.cli.app import main
+from fergi_reward.data.fergi import read_fergi
+from fergi_reward.files.locks import owned
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy.emoji import CALIBRATION, checkpoints
 
 TOY = [f"--checkpoint={name}={folder}" for name, folder in checkpoints().items()]
 ONE = ["--scorers", "pickscore", f"--checkpoint=pickscore={checkpoints()['pickscore']}"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from fergi_reward.cli import main
+from fergi_reward.cli.app import main
 from fergi_reward.evaluation.preferences_report import preferences_report
 from fergi_reward.evaluation.preferences_result import (
     Comparison,

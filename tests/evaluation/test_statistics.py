@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, kendalltau
 
 from fergi_reward.calibration.crossval import HeldOut, bootstrap_interval
-from fergi_reward.evaluation.agreement import margin_correlation, same_order
-from fergi_reward.evaluation.coverage import coverage
-from fergi_reward.evaluation.mcnemar import mcnemar, only_one_right
-from fergi_reward.evaluation.reliability import reliability
+from fergi_reward.stats.agreement import margin_correlation, same_order
+from fergi_reward.stats.coverage import coverage
+from fergi_reward.stats.mcnemar import mcnemar, only_one_right
+from fergi_reward.stats.reliability import reliability
 
 counts = st.integers(min_value=0, max_value=400)
 

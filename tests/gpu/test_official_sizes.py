@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from fergi_reward.diffusion.pipelines import Pipeline, network_of, networks_beside
+from fergi_reward.diffusion.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.dry_run import dry_run
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.pairs import PairTable
-from fergi_reward.trainers.pipelines import Pipeline, network_of, networks_beside
-from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from fergi_reward.trainers.trainer import Trainer
 

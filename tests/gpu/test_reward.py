@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from fergi_reward import Calibration, CombinedReward, emoji, tiny
+from fergi_reward import Calibration, CombinedReward
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji, tiny
 
 PROMPTS = ["a red cat", "a blue house", "a dog"]
 Measured = Callable[..., None]

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fergi_reward import tiny
+from fergi_reward.diffusion.pipelines import network_of, networks_beside
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.pairs import PairTable
-from fergi_reward.trainers.pipelines import network_of, networks_beside
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from fergi_reward.trainers.trainer import Trainer
 

@@ -13,9 +13,9 @@ from accelerate import PartialState
 from accelerate.tracking import GeneralTracker
 from trl import AlignPropConfig, AlignPropTrainer, DDPOConfig, DDPOTrainer, DefaultDDPOStableDiffusionPipeline
 
-from fergi_reward import emoji
 from fergi_reward.adapters import TRLAlignPropReward, TRLDDPOReward
 from fergi_reward.reward import CombinedReward
+from fergi_reward.toy import emoji
 
 PROMPTS = ["a red cat", "a blue house", "a green tree", "a yellow car"]
 COMMON = {

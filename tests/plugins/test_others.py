@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from fergi_reward import calibrate, read_fergi
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli import main
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.cli.app import main
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.backends import load_backend
 from fergi_reward.reactions.video import VideoFrame
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fergi_reward import emoji
-from fergi_reward.cli import main
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.registry import Registry
+from fergi_reward.cli.app import main
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.registry import Registry
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.registry import REGISTRY, load_scorer, register_scorer, term_name
+from fergi_reward.toy import emoji
 
 PIXELS = torch.stack([torch.full((3, 4, 4), value) for value in (0.25, 0.75)])
 PATH = "somebodys_rewards:contrast"

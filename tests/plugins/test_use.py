@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from fergi_reward import CombinedReward, by_hand
-from fergi_reward.cli import main
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.cli.app import main
+from fergi_reward.cli.training_program import train_on_reward
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
-from fergi_reward.training_program import train_on_reward
 
 GREYS = {"one.png": (51, (8, 8)), "two.png": (102, (8, 6)), "three.png": (153, (8, 8))}
 PATH = "somebodys_rewards:contrast"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.clip import DEGREES, ReactionClip
 from fergi_reward.reactions.clip_file import KEY, Origin, StoredClip, read_clip_file, read_origin, write_clip
 

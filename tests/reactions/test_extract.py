@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from fergi_reward.cli import main
-from fergi_reward.digests import file_digest
-from fergi_reward.extracted import read_extracted
+from fergi_reward.cli.app import main
+from fergi_reward.data.extracted import read_extracted
+from fergi_reward.files.digests import file_digest
 from fergi_reward.reactions.clip_file import read_clip_file, write_clip
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra reactions")

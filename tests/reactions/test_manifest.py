@@ -1,6 +1,6 @@
 import pytest
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.manifest import read_recordings
 from fergi_reward.reactions.video import Window
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.hub.landmarker_model import SHA256, landmarker_model
 from fergi_reward.reactions.backends.base import assemble
-from fergi_reward.reactions.backends.landmarker_model import SHA256, landmarker_model
 from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend, brow_lowering, check_version, head_angles
 from fergi_reward.reactions.clip import DEGREES, LANDMARK_RATIOS
 from fergi_reward.reactions.stream import ActivationStream

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.backends.base import assemble
 from fergi_reward.reactions.backends.pyfeat import COLUMNS, PyFeatBackend, face_frame
 from fergi_reward.reactions.tracking import ViewerTracker

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.fergi import read_fergi
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import read_fergi
 from fergi_reward.reactions.source_map_fit import fit_paired, fit_unpaired, isotonic_knots, quantile_knots
 from fergi_reward.reactions.table import ReactionTable
 

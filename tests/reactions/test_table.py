@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.reactions.recorded import RecordedReactions
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.faces.recorded import RecordedReactions
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.reactions.table import ReactionTable
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.video import Window, read_frames, read_windows
 
 av = pytest.importorskip("av", reason="PyAV comes with the extra reactions")

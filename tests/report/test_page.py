@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from fergi_reward import emoji
-from fergi_reward.cli import main
+from fergi_reward.cli.app import main
 from fergi_reward.report.write import write_report
+from fergi_reward.toy import emoji
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
 from fergi_reward.report.page import page
@@ -196,7 +196,7 @@ def test_the_pages_of_evaluate_are_such_pages(browser, simulated, tmp_path):
 def test_the_calibration_report_is_such_a_page(browser, simulated, tmp_path):
     from fergi_reward.calibration.protocols import calibrate
     from fergi_reward.calibration.report import calibration_report
-    from fergi_reward.fergi import read_fergi
+    from fergi_reward.data.fergi import read_fergi
 
     write_report(calibration_report(calibrate(read_fergi(simulated), "paper-v1", command="calibrate")), tmp_path)
     browser.open(tmp_path / "report.html", *SCREENS["phone"])

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import CLIPModel
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.aesthetic import AestheticScorer
+from fergi_reward.toy import tiny
 
 
 @pytest.fixture

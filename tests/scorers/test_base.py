@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+from fergi_reward.toy import tiny
 
 TINY: list[Callable[[], TowerScorer]] = [tiny.image_reward, tiny.pickscore, tiny.hps, tiny.clip, tiny.aesthetic]
 PROMPTS = ["a cat", "a dog on a hill", "a cat", ""]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json, read_weights
 from fergi_reward.scorers.pickscore import PickScorer
 

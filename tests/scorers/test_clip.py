@@ -5,9 +5,9 @@ import torch
 from torch.nn.functional import cosine_similarity
 from transformers import CLIPModel
 
-from fergi_reward import tiny
 from fergi_reward.scorers.clip import CLIPScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+from fergi_reward.toy import tiny
 
 
 def test_the_score_is_the_cosine_that_transformers_computes(tmp_path: Path) -> None:

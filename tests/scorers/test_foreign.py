@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.foreign import as_scorer
+from fergi_reward.toy import tiny
 
 PIXELS = torch.rand(3, 3, 5, 4, generator=torch.Generator().manual_seed(0))
 MEANS = PIXELS.mean(dim=(1, 2, 3))

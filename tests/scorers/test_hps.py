@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import cosine_similarity
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import open_picture, to_pixels
 from fergi_reward.scorers.hps import HPSv2Scorer
+from fergi_reward.toy import tiny
 
 
 @pytest.fixture(scope="module", params=["v2.0", "v2.1"])

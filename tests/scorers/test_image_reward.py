@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import CLIP_MEAN, CLIP_STD, open_picture, to_pixels
 from fergi_reward.scorers.image_reward import ImageRewardScorer
+from fergi_reward.toy import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fergi_reward import emoji
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.aesthetic import AestheticScorer
 from fergi_reward.scorers.image_reward import ImageRewardScorer
+from fergi_reward.toy import emoji
 
 TOY = emoji.checkpoints()["image_reward"]
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fergi_reward import tiny
 from fergi_reward.scorers.base import TowerScorer
+from fergi_reward.toy import tiny
 from tests.pretended_gpu import Card, Wait
 
 MAKE = {

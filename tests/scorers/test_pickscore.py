@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from fergi_reward import tiny
 from fergi_reward.images import open_picture, to_pixels
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 from fergi_reward.scorers.pickscore import PickScorer
+from fergi_reward.toy import tiny
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.registry import load_scorer, scorer_table, term_name
 
 

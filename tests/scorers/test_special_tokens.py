@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fergi_reward import tiny
 from fergi_reward.scorers.clip_tokenizer import openai_tokenizer, openai_tokens
 from fergi_reward.scorers.image_reward import ImageRewardScorer
 from fergi_reward.scorers.pickscore import PickScorer
+from fergi_reward.toy import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")
 STORED = json.loads((Path(__file__).parent / "original_tokens.json").read_text(encoding="utf-8"))

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fergi_reward import emoji, tiny
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.devices import chosen_device
-from fergi_reward.predictor.predictor import ReactionPredictor
+from fergi_reward.core.devices import chosen_device
+from fergi_reward.faces.predictor import ReactionPredictor
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.scorers.true_float32 import true_float32
+from fergi_reward.toy import emoji, tiny
 
 PROMPTS = ["a cat on a red background", "a tree on a blue background"]
 

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from fergi_reward import CombinedReward, emoji
+from fergi_reward import CombinedReward
+from fergi_reward.toy import emoji
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.loading import loading

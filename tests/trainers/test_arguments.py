@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.cli.arguments import one_sentence_for_mistakes, parse_arguments
+from fergi_reward.cli.training_program import RewardArguments
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.ddpo import DDPOConfig
-from fergi_reward.training_program import RewardArguments
 
 
 def test_the_command_line_overrides_the_file_and_the_file_the_defaults(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 

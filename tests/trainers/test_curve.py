@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.curve import write_reward_curve
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.ddim import gaussian_log_prob
+from fergi_reward.diffusion.trajectory import predict
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.diffusion import gaussian_log_prob
 from fergi_reward.trainers.losses import clipped_loss
-from fergi_reward.trainers.trajectory import predict
 
 
 def metrics_of(trainer):

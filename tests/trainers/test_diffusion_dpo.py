@@ -8,13 +8,13 @@ from diffusers import DDIMScheduler
 from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
-from fergi_reward import tiny
-from fergi_reward.emoji import load_pipeline
-from fergi_reward.emoji.pictures import HELD_OUT, SEEN, compose_anywhere
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.pipelines import encode_pictures, picture_size, training_schedule_of
+from fergi_reward.toy import tiny
+from fergi_reward.toy.emoji import load_pipeline
+from fergi_reward.toy.emoji.pictures import HELD_OUT, SEEN, compose_anywhere
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.pairs import PairTable
-from fergi_reward.trainers.pipelines import encode_pictures, picture_size, training_schedule_of
 from fergi_reward.trainers.weights import copied
 
 KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3]

@@ -5,18 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from fergi_reward import tiny
+from fergi_reward.cli.arguments import parse_arguments
+from fergi_reward.cli.training_program import PairArguments, ScriptArguments, rehearse
+from fergi_reward.diffusion.pipelines import network_of, text_encoders
+from fergi_reward.diffusion.published_models import PUBLISHED, on_meta
 from fergi_reward.scorers.registry import parameter_count, scorer_table
-from fergi_reward.trainers.arguments import parse_arguments
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.dry_run import META, dry_run, peak_memory
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
-from fergi_reward.trainers.pipelines import network_of, text_encoders
-from fergi_reward.trainers.published_models import PUBLISHED, on_meta
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
-from fergi_reward.training_program import PairArguments, ScriptArguments, rehearse
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from fergi_reward import tiny
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.ema import EMA
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 import torch
 
-from fergi_reward import tiny
-from fergi_reward.trainers.encoded_prompts import EncodedPrompts
-from fergi_reward.trainers.pipelines import encode_prompts, text_encoders
+from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
+from fergi_reward.diffusion.pipelines import encode_prompts, text_encoders
+from fergi_reward.toy import tiny
 
 CPU = torch.device("cpu")
 CAT, DOG, OWL = "a cat", "a dog on a very long road " * 9, "owl"

@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fergi_reward import emoji, tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
+from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
-from fergi_reward.trainers.seeds import generator
 from fergi_reward.trainers.weights import copied, swapped_in
 
 NFT = {"train_objective": "nft", "sample_eta": 0.0, "train_adv_clip_max": 2.0}

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.group_normalization import group_normalized
+from fergi_reward.adapters.group_normalization import group_normalized
+from fergi_reward.core.errors import FergiRewardError
 
 PROMPTS = ["cat", "cat", "dog", "dog"]
 A, B = torch.tensor([1.0, 3.0, 0.0, 0.0]), torch.tensor([10.0, 10.0, 5.0, 1.0])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
 
 

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from fergi_reward import tiny
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.code_digests import code_digest
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.callables.code_digests import code_digest
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import read_card, tuned_model
 from fergi_reward.reward import CombinedReward
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.identity import (
     Part,
     as_record,

@@ -2,10 +2,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.pipelines import is_flux, latent_shape
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.lora import WEIGHTS_FILE, add_lora, load_lora, save_lora
-from fergi_reward.trainers.pipelines import is_flux, latent_shape
 
 
 def drawn(pipeline, latents):

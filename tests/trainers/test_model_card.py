@@ -4,9 +4,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from fergi_reward import tiny
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.reward import CombinedReward
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 

@@ -8,12 +8,12 @@ import pytest
 from accelerate import PartialState
 from PIL import Image
 
-from fergi_reward import tiny
+from fergi_reward.diffusion.pipelines import network_of, networks_beside, text_encoders
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.pairs import PairTable
-from fergi_reward.trainers.pipelines import network_of, networks_beside, text_encoders
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from tests.pretended_gpu import CARD
 

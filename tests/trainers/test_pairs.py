@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.pairs import (
     TIES,
     UNCAPTIONED,

@@ -5,13 +5,13 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
-from fergi_reward import tiny
 from fergi_reward.best_of import best_of_n
-from fergi_reward.precision import cast
-from fergi_reward.rendering import render
+from fergi_reward.core.precision import cast
+from fergi_reward.diffusion.pipelines import network_of, networks_beside, place
+from fergi_reward.diffusion.rendering import render
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.dry_run import dry_run
-from fergi_reward.trainers.pipelines import network_of, networks_beside, place
 
 CPU = torch.device("cpu")
 KINDS = {

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.cli.training_program import ScriptArguments, load_judges, load_reward
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers import preflight
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.run import Run
-from fergi_reward.training_program import ScriptArguments, load_judges, load_reward
 
 ROOT = Path(__file__).parents[2]
 

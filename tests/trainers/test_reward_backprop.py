@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.pipelines import decode, encode_prompts, latent_shape
-from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import guidance_of, noise_like, predict, starting_noise
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
+from fergi_reward.diffusion.pipelines import decode, encode_prompts, latent_shape
+from fergi_reward.diffusion.trajectory import guidance_of, noise_like, predict, starting_noise
+from fergi_reward.toy import tiny
 
 STEPS = 4
 KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.trainers.rewards import evaluate
+from fergi_reward.callables.rewards import evaluate
+from fergi_reward.core.errors import FergiRewardError
 
 PIXELS = torch.zeros(2, 3, 8, 8)
 PROMPTS = ["a cat", "a dog"]

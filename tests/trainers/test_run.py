@@ -7,10 +7,10 @@ import subprocess
 import pytest
 import torch
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.files import folder_written_whole
-from fergi_reward.interrupts import Interrupted, raised
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.interrupts import Interrupted, raised
+from fergi_reward.files.atomic import folder_written_whole
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.run import Run

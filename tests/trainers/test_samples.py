@@ -1,7 +1,7 @@
 import torch
 from PIL import Image
 
-from fergi_reward.trainers.samples import TILE, draw_prompts, write_grid
+from fergi_reward.diffusion.samples import TILE, draw_prompts, write_grid
 
 
 def test_drawing_follows_its_generator_and_reaches_every_prompt():

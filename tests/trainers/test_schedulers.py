@@ -4,11 +4,11 @@ import diffusers
 import pytest
 import torch
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.ddim import DDIMSchedule
+from fergi_reward.diffusion.flow import FlowSchedule
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.diffusion import DDIMSchedule
-from fergi_reward.trainers.flow import FlowSchedule
 from fergi_reward.trainers.weights import attach
 
 CPU = torch.device("cpu")

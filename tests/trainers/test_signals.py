@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fergi_reward.interrupts import GRACE
+from fergi_reward.core.interrupts import GRACE
 
 ROOT = Path(__file__).parents[2]
 ADAPTER = "pytorch_lora_weights.safetensors"

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from fergi_reward import tiny
-from fergi_reward.trainers.diffusion import gaussian_log_prob
-from fergi_reward.trainers.pipelines import (
+from fergi_reward.core.seeds import generator
+from fergi_reward.diffusion.ddim import gaussian_log_prob
+from fergi_reward.diffusion.pipelines import (
     decode,
     denoiser,
     encode_absence,
@@ -13,8 +13,8 @@ from fergi_reward.trainers.pipelines import (
     network_of,
     schedule_of,
 )
-from fergi_reward.trainers.seeds import generator
-from fergi_reward.trainers.trajectory import Guidance, denoise, guidance_of, predict, sample_trajectory, starting_noise
+from fergi_reward.diffusion.trajectory import Guidance, denoise, guidance_of, predict, sample_trajectory, starting_noise
+from fergi_reward.toy import tiny
 
 PROMPTS = ["a red cat", "a blue house"]
 CPU = torch.device("cpu")

@@ -2,10 +2,10 @@ import diffusers
 import pytest
 import torch
 
-from fergi_reward import tiny
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.pipelines import network_name, network_of
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.pipelines import network_name, network_of
 from fergi_reward.trainers.weights import attach, copied, loading_line
 
 CPU = torch.device("cpu")

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.registry import Registry, blaming
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.registry import Registry, blaming
 
 if TYPE_CHECKING:
     from fergi_reward.evaluation.benchmarks.rankings import Benchmark

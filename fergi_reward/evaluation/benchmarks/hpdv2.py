@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.place import Place
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, Judged, Ranking, usable_rankings
 from fergi_reward.evaluation.preferences_result import PublishedFigure
-from fergi_reward.json_files import read_json
+from fergi_reward.files.json_files import read_json
 
 HUB_ID = "zhwang/HPDv2"
 SOURCE = "README of github.com/tgxs002/HPSv2"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.place import Place, datasets_module, unreachable
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, Judged, Ranking, usable_rankings
 from fergi_reward.evaluation.preferences_result import PublishedFigure

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.hub import hub_errors
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.hub.asking import hub_errors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

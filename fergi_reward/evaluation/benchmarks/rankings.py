@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.bulk.manifest import Row
-from fergi_reward.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.preferences_result import Exclusion, PublishedFigure
 
 EXAMPLES = 3

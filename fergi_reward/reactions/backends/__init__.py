@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fergi_reward.errors import FergiRewardError
-from fergi_reward.registry import Registry, blaming, is_maker, takes
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.registry import Registry, blaming, is_maker, takes
 
 if TYPE_CHECKING:
     from fergi_reward.reactions.backends.base import Backend

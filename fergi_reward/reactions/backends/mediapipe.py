@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.hub.landmarker_model import landmarker_model
 from fergi_reward.reactions.backends.base import FaceFrame, no_face
-from fergi_reward.reactions.backends.landmarker_model import landmarker_model
 from fergi_reward.reactions.clip import MIN_FACE_CONFIDENCE, Floats
 from fergi_reward.reactions.sources import MEDIAPIPE
 from fergi_reward.reactions.tracking import ViewerTracker

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fergi_reward.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.reactions.backends.base import FaceFrame, no_face
 from fergi_reward.reactions.sources import PYFEAT
 from fergi_reward.reactions.tracking import ViewerTracker

@@ -1,0 +1,70 @@
+"""From the terms of a reward to advantages, each term normalised within its prompt's group of images."""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.trainers.advantages import standardize
+
+
+def group_normalized(
+    terms: Mapping[str, Tensor],
+    groups: Sequence[Hashable],
+    weights: Mapping[str, float],
+    missing: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Advantages in which each term counts as much as its weight says, whatever its scale is among a prompt's images.
+
+    Each term is standardised within its group; these are weighted, summed, and standardised over the batch (group
+    reward-decoupled normalisation, Liu et al., arXiv 2601.05242; here with population standard deviations). It cannot
+    be had from a total: there a term whose values lie far apart among the images of a prompt drowns the others.
+
+    Args:
+        terms: (B,) each, by name, such as `RewardOutput.terms`, of all processes.
+        groups: One an image: its prompt, or another name of the group that it was sampled in.
+        weights: Of the terms that count; others may be among `terms`.
+        missing: By name, (B,) bool, which images lack a term, such as `RewardOutput.missing`. They take no part in the
+            group's mean and deviation, and the term adds nothing to them.
+
+    Returns:
+        (B,) float32, of mean 0 and variance 1; all 0 where no group differs in any term, as with groups of one image.
+
+    Raises:
+        FergiRewardError: A weight for a term that there is not, terms and groups of different lengths, or a term that
+            is not finite.
+
+    >>> group_normalized({"a": torch.tensor([1.0, 3.0])}, ["cat", "cat"], {"a": 0.5})
+    tensor([-1.0000,  1.0000])
+    """
+    if not weights or not set(weights) <= set(terms):
+        raise FergiRewardError(f"there are weights for {', '.join(weights) or 'nothing'}, and terms {', '.join(terms)}")
+    total = torch.zeros(len(groups), dtype=torch.float64)
+    for name, weight in weights.items():
+        term = _checked(name, terms[name], len(groups))
+        lacking = (missing or {}).get(name, torch.zeros_like(term, dtype=torch.bool)).cpu()
+        total += weight * _within_groups(term, groups, lacking)
+    return standardize(total, total).float().to(next(iter(terms.values())).device)
+
+
+def _within_groups(term: Tensor, groups: Sequence[Hashable], lacking: Tensor) -> Tensor:
+    """Each value among those of its group that are there; 0 for the others."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, (group, lacks) in enumerate(zip(groups, lacking.tolist(), strict=True)):
+        if not lacks:
+            rows.setdefault(group, []).append(row)
+    normalized = torch.zeros_like(term)
+    for members in rows.values():
+        normalized[members] = standardize(term[members], term[members])
+    return normalized
+
+
+def _checked(name: str, term: Tensor, count: int) -> Tensor:
+    if term.shape != (count,):
+        raise FergiRewardError(
+            f"term {name} has shape {tuple(term.shape)} for {count} groups: give one of each an image"
+        )
+    if not torch.isfinite(term).all():
+        raise FergiRewardError(f"term {name} is not finite: name the images that lack it in `missing`")
+    return term.detach().cpu().double()

@@ -1,0 +1,142 @@
+"""What a trainer asks of a reward, and the check on what it gets."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from fergi_reward.callables.answers import Answer, one_number_per_image, without_metadata
+from fergi_reward.callables.side_stream import SideWork
+from fergi_reward.core.errors import FergiRewardError
+
+
+class RewardTerms(Protocol):
+    """A reward made of several terms, as `fergi_reward.reward.RewardOutput` is."""
+
+    @property
+    def total(self) -> Tensor:
+        """(B,) what is maximised."""
+
+    @property
+    def terms(self) -> Mapping[str, Tensor]:
+        """(B,) each: its parts by name, which are only logged."""
+
+
+class Reward(Protocol):
+    """Any callable from pixels (B, 3, H, W), float in [0, 1], and B prompts to rewards (B,), higher being better."""
+
+    def __call__(self, pixels: Tensor, prompts: list[str], /) -> Answer | RewardTerms:
+        """The reward of each image."""
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """Rewards that were checked.
+
+    Attributes:
+        total: (B,) float32, finite; with gradient where the reward gave one.
+        terms: (B,) float32 each, by name, without gradient; a term that an image lacks is NaN.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+    @classmethod
+    def cat(cls, parts: Sequence["Rewards"]) -> "Rewards":
+        """Several batches as one."""
+        terms = {name: torch.cat([part.terms[name] for part in parts]) for name in parts[0].terms}
+        return cls(torch.cat([part.total for part in parts]), terms)
+
+
+def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
+    """Ask a reward for its opinion of images and check the answer; gradients are as the caller has set them.
+
+    Raises:
+        FergiRewardError: The answer is not one finite number an image.
+    """
+    answer: Any = reward(pixels, prompts)
+    total, terms = (answer.total, answer.terms) if hasattr(answer, "total") else (without_metadata(answer), {})
+    checked = one_number_per_image("the reward's total", total, pixels)
+    finite = torch.isfinite(checked)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise FergiRewardError(
+            f"the reward is {checked[row].item()} for image {row} of its batch, prompt {prompts[row]!r}: "
+            "a reward must be finite"
+        )
+    return Rewards(
+        checked,
+        {name: one_number_per_image(f"the reward's {name}", term, pixels).detach() for name, term in terms.items()},
+    )
+
+
+class RewardQueue:
+    """Scores batches one after the other, in a thread of its own if so asked: the next is sampled meanwhile.
+
+    At most one batch waits, so that memory does not grow. On the GPU that samples, the thread has a stream of its own:
+    what the sampling leaves idle is used, and no more.
+
+    Args:
+        reward: What scores.
+        background: Whether to use a thread.
+    """
+
+    def __init__(self, reward: Reward, background: bool) -> None:
+        self._reward = reward
+        self._pool = ThreadPoolExecutor(max_workers=1) if background else None
+        self._scored: list[Rewards] = []
+        # The pixels stay until their stream has waited for the scoring.
+        self._pending: tuple[Future[Rewards], SideWork, Tensor] | None = None
+
+    def __enter__(self) -> Self:
+        """Use the queue; its thread ends with the block."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        """Let the thread finish what it is at; a run that is to end now does not wait for it."""
+        if self._pool:
+            self._pool.shutdown(wait=kind is None or issubclass(kind, Exception), cancel_futures=True)
+
+    def put(self, pixels: Tensor, prompts: list[str]) -> None:
+        """Score a batch, now or soon; an error of the one before is raised here."""
+        if self._pool is None:
+            self._scored.append(self._evaluate(pixels, prompts))
+            return
+        self._wait()
+        work = SideWork(pixels.device)
+        self._pending = self._pool.submit(self._evaluate_aside, work, pixels, prompts), work, pixels
+
+    def rewards(self) -> Rewards:
+        """Of all batches, in the order in which they were put."""
+        self._wait()
+        return Rewards.cat(self._scored)
+
+    def _wait(self) -> None:
+        if self._pending:
+            scored, work, _ = self._pending
+            self._scored.append(scored.result())
+            work.join()
+            self._pending = None
+
+    def _evaluate_aside(self, work: SideWork, pixels: Tensor, prompts: list[str]) -> Rewards:
+        with work.running():
+            return self._evaluate(pixels, prompts)
+
+    # Whether gradients are on is a thread's own setting.
+    @torch.no_grad()
+    def _evaluate(self, pixels: Tensor, prompts: list[str]) -> Rewards:
+        return evaluate(self._reward, pixels, prompts)
+
+
+def reward_metrics(rewards: Rewards) -> dict[str, float]:
+    """Mean and standard deviation of the reward and of each of its terms; a term that no image has is left out."""
+    metrics = {}
+    parts = {"reward": rewards.total} | {f"terms/{name}": term for name, term in rewards.terms.items()}
+    for name, part in parts.items():
+        if len(known := part[torch.isfinite(part)]):
+            metrics[f"{name}_mean"] = known.mean().item()
+            metrics[f"{name}_std"] = known.std(correction=0).item()
+    return metrics

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, names of things, devices, seeds, signals."""

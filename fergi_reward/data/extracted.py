@@ -1,0 +1,83 @@
+"""The folder that `fergi-reward extract` wrote -> ReactionTable; with the viewers' ratings -> PreferenceTable."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.csv_files import LARGEST, Column, read_rows
+from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
+from fergi_reward.reactions.table import KEY, ReactionTable
+
+
+def read_extracted(path: Path | str) -> ReactionTable:
+    """Read the activations of a folder of reactions; sessions and images are texts, as its manifest has them.
+
+    Raises:
+        FergiRewardError: It holds no reaction, its clips are of several sources, or an activation is no number.
+    """
+    folder = ReactionFolder(path)
+    rows = pd.DataFrame(folder.rows())
+    if not (len(rows) and (rows["kind"] == "reaction").any()):
+        raise FergiRewardError(f"{folder.manifest} names no reaction: run `fergi-reward extract` first")
+    units = [name for name in rows if name not in MANIFEST_COLUMNS]
+    numbers = rows[units].apply(pd.to_numeric, errors="coerce")
+    if (wrong := ~((numbers >= 0) & (numbers <= LARGEST))).any(axis=None):
+        row, column = np.argwhere(wrong.to_numpy())[0]
+        raise FergiRewardError(
+            f"{folder.manifest}, row {row + 2}: {units[column]} is {rows[units[column]][row]!r}, must be a number, "
+            "at least 0: extract again"
+        )
+    table = rows[KEY].assign(**numbers)
+    reaction, baseline = (table[rows["kind"] == kind].reset_index(drop=True) for kind in ("reaction", "baseline"))
+    return ReactionTable(reaction, baseline, rows["source"][0])
+
+
+def read_rated(path: Path | str, ratings: Path | str) -> PreferenceTable:
+    """Read a folder of reactions with what its viewers said of the images, and what scorers do.
+
+    Args:
+        path: The folder.
+        ratings: A CSV with the columns `user`, `session`, `image`, `rank` (higher is preferred), and one a scorer. An
+            image without a valid clip has no activation; a reaction without a row is not used.
+
+    Raises:
+        FergiRewardError: Either cannot be read, or they have no image in common.
+    """
+    reactions, rated = read_extracted(path), _read_ratings(ratings)
+    units = [name for name in reactions.images if name not in KEY]
+    if clash := [name for name in units if name in rated]:
+        raise FergiRewardError(f"{ratings} has the column {clash[0]}, which {path} measured: leave it out")
+    images = rated.merge(reactions.images, on=KEY, how="left")
+    if images["au4"].isna().all():
+        raise FergiRewardError(
+            f"{ratings} rates none of the images in {path}: it begins with {_named(rated.iloc[0])}, they with "
+            f"{_named(reactions.images.iloc[0])}"
+        )
+    unrated = reactions.images.merge(rated[KEY], how="left", indicator=True).query("_merge == 'left_only'")
+    left_out = [f"{_named(row)} has no row in {ratings}" for _, row in unrated.iterrows()]
+    try:
+        return PreferenceTable(images, reactions.baseline, reactions.au_source, left_out)
+    except FergiRewardError as error:
+        raise FergiRewardError(f"{ratings}: {error}") from error
+
+
+def _named(row: "pd.Series[Any]") -> str:
+    return "user {}, session {}, image {}".format(*row[KEY])
+
+
+def _read_ratings(path: Path | str) -> pd.DataFrame:
+    """Keys are text and ranks are numbers; of the other columns those are numbers whose every cell is one or empty."""
+    found = []
+    for row in read_rows(path, [*KEY, "rank"], carried=True):
+        row.number(Column("rank", whole=True))
+        found.append(row.cells | {name: row.text(name) for name in KEY})
+    rated = pd.DataFrame(found)
+    for name in rated.columns.drop(KEY):
+        with suppress(ValueError):
+            rated[name] = pd.to_numeric(rated[name].where(rated[name] != "", np.nan))
+    return rated

@@ -1,0 +1,183 @@
+"""The steps from noise to image of flow matching, with fresh noise on the way or without.
+
+A flow leads along x_t = (1 - t) image + t noise, from time 1, all noise, to time 0; the network predicts its velocity,
+noise - image (Liu et al., Rectified Flow, arXiv 2209.03003; Esser et al., arXiv 2403.03206). Its own steps are
+deterministic. With noise, and a drift that makes up for it, the pictures of every time have the same distribution
+(Liu et al., Flow-GRPO, arXiv 2505.05470): then a step is a Gaussian, as one of diffusion is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.ddim import over_pixels
+from fergi_reward.diffusion.schedulers import check_flow
+
+if TYPE_CHECKING:
+    from diffusers.configuration_utils import ConfigMixin
+
+
+@dataclass(frozen=True)
+class FlowSchedule:
+    """The T steps of a flow from noise (time 1) to image (time 0).
+
+    Attributes:
+        timesteps: (T,) float, descending, what the transformer is told.
+        sigmas: (T + 1,) share of noise where each step starts, which is the time; the last is 0.
+    """
+
+    timesteps: Tensor
+    sigmas: Tensor
+
+    @classmethod
+    def from_scheduler(
+        cls,
+        scheduler: "ConfigMixin",
+        num_steps: int,
+        device: torch.device,
+        *,
+        tokens: int,
+        sigmas: Sequence[float] | None = None,
+    ) -> Self:
+        """The steps that diffusers' FlowMatchEulerDiscreteScheduler takes.
+
+        Args:
+            scheduler: Its settings are read.
+            num_steps: T.
+            device: Where the tensors are to be.
+            tokens: How many the transformer makes of a picture; some schedulers give larger pictures more noise.
+            sigmas: (T,) the shares of noise before they are shifted, where the pipeline does not leave them to the
+                scheduler.
+
+        Raises:
+            FergiRewardError: The scheduler has settings that are not followed, such as steps drawn at random.
+        """
+        flow = _plain(scheduler)
+        shift = {"mu": resolution_shift(flow.config, tokens)} if flow.config.use_dynamic_shifting else {}
+        flow.set_timesteps(num_steps, sigmas=None if sigmas is None else list(sigmas), **shift)
+        return cls(timesteps=flow.timesteps.to(device), sigmas=flow.sigmas.to(device))
+
+    @classmethod
+    def of_training(cls, scheduler: "ConfigMixin", device: torch.device) -> Self:
+        """All the noise levels of the scheduler, shifted towards noise as it says.
+
+        Raises:
+            FergiRewardError: They depend on the resolution, or the scheduler has settings that are not followed.
+        """
+        flow = _plain(scheduler, "use_dynamic_shifting")
+        return cls(timesteps=flow.timesteps.to(device), sigmas=torch.cat([flow.sigmas, torch.zeros(1)]).to(device))
+
+    def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
+        """Mean (B, C, H, W) and standard deviation (B,) of the next latents; at `eta` 0 it is Euler's step."""
+        time, next_time = self.sigmas[steps], self.sigmas[steps + 1]
+        std = sde_std(time, next_time, eta)
+        return sde_mean(prediction, latents, time, next_time, std), std
+
+    def original(self, prediction: Tensor, latents: Tensor, steps: Tensor) -> Tensor:
+        """The clean latents, if the velocity stayed as it is."""
+        return latents - over_pixels(self.sigmas[steps], latents) * prediction
+
+    def noised(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """The point between the clean latents and the noise."""
+        sigma = over_pixels(self.sigmas[steps], original)
+        return (1 - sigma) * original + sigma * noise
+
+    def random_steps(self, eta: float) -> list[int]:
+        """With `eta` above 0 all but those near the picture; see `sde_std`."""
+        return torch.nonzero(sde_std(self.sigmas[:-1], self.sigmas[1:], eta) > 0).flatten().tolist()
+
+    def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """The velocity, the same at each step."""
+        return noise - original
+
+    def random_step(self, generator: torch.Generator) -> int:
+        """By the logit-normal distribution, which prefers middle levels (arXiv 2403.03206, section 3.1)."""
+        place = torch.sigmoid(torch.randn((), generator=generator))
+        return int(place * len(self.timesteps))
+
+
+def sde_std(time: Tensor, next_time: Tensor, eta: float) -> Tensor:
+    """Standard deviation of a step with noise, any shape: eta sqrt(t / (1 - t)) sqrt(t - t').
+
+    This is the noise of Flow-GRPO (arXiv 2505.05470), whose `a` is eta, but in two places. At t = 1 it would be
+    infinite: 1 - t is taken for no less than t - t', the length of the step. And a step that would bring more noise
+    than its end is to have, t', is taken without: the picture would keep it, as arXiv 2509.05952 found.
+
+    Args:
+        time: t where the step starts, in (0, 1].
+        next_time: t' where it ends, in [0, t).
+        eta: 0 for the deterministic flow; Flow-GRPO uses 0.7.
+
+    Example:
+        >>> sde_std(torch.tensor(0.5), torch.tensor(0.4), eta=1.0)  # sqrt(0.5 / 0.5 * 0.1)
+        tensor(0.3162)
+    """
+    length = time - next_time
+    std = eta * torch.sqrt(time / torch.maximum(1 - time, length) * length)
+    return std * (std <= next_time)
+
+
+def sde_mean(velocity: Tensor, latents: Tensor, time: Tensor, next_time: Tensor, std: Tensor) -> Tensor:
+    """Mean (B, C, H, W) of the next latents of a step with noise.
+
+    Noise of variance s^2 a unit of time changes no distribution if -s^2 / 2 times the score is added to the velocity,
+    time running backwards (Song et al., arXiv 2011.13456, section 4.3). The expected noise in x_t is x_t + (1 - t) v,
+    and the score is that over -t, so that x moves by [v + s^2 / 2t (x + (1 - t) v)] dt, as in Flow-GRPO; here
+    dt = t' - t and s^2 dt = -std^2.
+
+    Args:
+        velocity: (B, C, H, W) that is predicted, after guidance.
+        latents: (B, C, H, W) that the step starts from.
+        time: (B,) t where it starts, in (0, 1].
+        next_time: (B,) t' where it ends.
+        std: (B,) standard deviation of the step; any value leaves the distributions as they are, if steps are short.
+    """
+    time, next_time, std = (over_pixels(value, latents) for value in (time, next_time, std))
+    expected_noise = latents + (1 - time) * velocity
+    return latents + (next_time - time) * velocity - std**2 / (2 * time) * expected_noise
+
+
+def sliding_window(steps: Sequence[int], size: int, stride: int, turn: int) -> list[int]:
+    """The steps that draw noise at a time, and are trained: MixGRPO's window (Li et al., arXiv 2507.21802).
+
+    It starts at the noisiest steps, moves by `stride` towards the picture, and begins again after the last place.
+
+    Args:
+        steps: All that may draw noise, in order.
+        size: How many do at a time.
+        stride: How far the window moves.
+        turn: How often it has moved.
+
+    Raises:
+        FergiRewardError: The window is larger than that.
+
+    Example:
+        >>> [sliding_window([0, 1, 2, 3, 4], size=2, stride=2, turn=turn) for turn in range(3)]
+        [[0, 1], [2, 3], [0, 1]]
+    """
+    if size > len(steps):
+        raise FergiRewardError(
+            f"the window has {size} steps, but only {len(steps)} can draw noise: take a smaller window or more steps"
+        )
+    places = range(0, len(steps) - size + 1, stride)
+    start = places[turn % len(places)]
+    return list(steps[start : start + size])
+
+
+def resolution_shift(settings: Any, tokens: int) -> float:  # noqa: ANN401  # a configuration of diffusers
+    """How far larger pictures move towards noise: linear in the tokens, as diffusers' pipelines take it for `mu`."""
+    fewest, most = settings.base_image_seq_len, settings.max_image_seq_len
+    share = (tokens - fewest) / (most - fewest)
+    return settings.base_shift + share * (settings.max_shift - settings.base_shift)
+
+
+def _plain(scheduler: "ConfigMixin", *without: str) -> Any:  # noqa: ANN401  # its attributes have no types
+    """The FlowMatchEulerDiscreteScheduler of these settings, if it has none of those named."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    check_flow(scheduler, without)
+    return FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)

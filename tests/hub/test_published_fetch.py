@@ -1,0 +1,222 @@
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from fergi_reward.cli.app import main
+from fergi_reward.cli.training_program import load_pipeline
+from fergi_reward.files.locks import owned
+from fergi_reward.hub import landmarker_model
+from fergi_reward.hub.published import SCORERS
+from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji
+from tests.hub_server import contents
+
+SD = "stable-diffusion-v1-5"
+PICKSCORE = "yuvalkirstain/PickScore_v1"
+WEIGHTS = "model.safetensors"
+
+
+def download(*arguments):
+    return CliRunner().invoke(main, ["download", *map(str, arguments)])
+
+
+def complete(*arguments):
+    result = download(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def mistake(result):
+    """The one sentence of a user's mistake: status 2 and no traceback."""
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    return result.stderr.strip().splitlines()[-1]
+
+
+def ranges_asked(hub):
+    """Of each answer with the content of weights, where it began."""
+    return [asked for method, path, asked in hub.asked if method == "GET" and path.startswith("cdn/")]
+
+
+def nobody_answers(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub.files.clear()
+    hub.asked.clear()
+
+
+def test_folders_are_taken_as_they_are_and_nobody_is_asked_any_more(hub, tmp_path, monkeypatch):
+    hub.files[f"{SD}/{SD}"] |= {f"unet/{name}": b"{}" for name in ("model.fp16.safetensors", "model.onnx")}
+    complete("all-scorers", SD, "--to", tmp_path)
+    assert sorted(contents(tmp_path / "pickscore")) == ["config.json", WEIGHTS]
+    assert sorted(contents(tmp_path / SD / "unet")) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    nobody_answers(hub, monkeypatch)
+    for name, sizes in (("image_reward", "vision_config.json"), ("hps_v2", "open_clip_config.json")):
+        for folder in tmp_path.glob(f"{name}*"):  # the toys' sizes; the official ones need no file
+            shutil.copy(emoji.checkpoints()[name] / sizes, folder)
+    for name in SCORERS:
+        if name != "hps_v2.0":  # the same as hps_v2, which the group has once
+            assert load_scorer(name, tmp_path / name).name == name
+    assert load_pipeline(str(tmp_path / SD)).unet
+    assert not hub.asked
+
+
+def test_without_a_folder_the_hubs_cache_is_filled_and_nobody_is_asked_any_more(hub, monkeypatch):
+    complete("pickscore", "clip", "aesthetic", SD)
+    nobody_answers(hub, monkeypatch)
+    for name in ("pickscore", "clip", "aesthetic"):
+        assert load_scorer(name).name == name
+    assert load_pipeline(f"{SD}/{SD}").unet
+    assert not hub.asked
+
+
+def test_what_is_to_come_is_printed_first(hub, tmp_path):
+    hub.files[PICKSCORE][WEIGHTS] = bytes(1_230_000)
+    repositories = [PICKSCORE, "trl-lib/ddpo-aesthetic-predictor", "openai/clip-vit-large-patch14"]
+    printed = complete("pickscore", "aesthetic", "--to", tmp_path)
+    weights = next(line for line in printed.splitlines() if WEIGHTS in line)
+    assert [cell.strip() for cell in weights.split("|")[1:-1]] == [
+        "pickscore", WEIGHTS, "1.23 MB", "none stated (its code: MIT)", PICKSCORE
+    ]  # fmt: skip
+    rows = [line.split("|")[2].strip() for line in printed.splitlines() if line.startswith("| aesthetic")]
+    assert sorted(rows) == ["aesthetic-model.pth", "config.json", WEIGHTS]
+    needed = ("aesthetic-model.pth", "config.json", WEIGHTS)
+    sizes = [len(hub.files[repository].get(name, b"")) for repository in repositories for name in needed]
+    assert f"total {sum(sizes) / 1e6:.3g} MB, to download {sum(sizes) / 1e6:.3g} MB; free in {tmp_path}" in printed
+
+
+@pytest.mark.parametrize("stopped_after", [0, 100_000])
+def test_a_broken_connection_resumes_in_a_folder(hub, tmp_path, stopped_after):
+    hub.stop_after = stopped_after
+    assert "run this again" in mistake(download("pickscore", "--to", tmp_path))
+    assert not (tmp_path / "pickscore" / WEIGHTS).exists()
+    complete("pickscore", "--to", tmp_path)
+    assert ranges_asked(hub) == [None, f"bytes={stopped_after}-" if stopped_after else None]
+    assert (tmp_path / "pickscore" / WEIGHTS).read_bytes() == hub.files[PICKSCORE][WEIGHTS]
+
+
+def test_a_page_in_place_of_the_rest_of_a_file_leaves_what_is_there(hub, tmp_path):
+    hub.stop_after = 100_000
+    mistake(download("pickscore", "--to", tmp_path))
+    hub.sent[WEIGHTS] = b"<html>log in first</html>" * 5000  # of the WLAN of a hotel, say
+    assert "25000 bytes are there and 466818 must be" in mistake(download("pickscore", "--to", tmp_path))
+    hub.sent.clear()
+    complete("pickscore", "--to", tmp_path)
+    assert ranges_asked(hub)[-1] == "bytes=100000-"
+
+
+def test_what_is_right_stays_and_what_is_damaged_is_mended(hub, tmp_path):
+    complete("pickscore", "--to", tmp_path)
+    hub.asked.clear()
+    assert "to download 0 B" in complete("pickscore", "--to", tmp_path)
+    assert not ranges_asked(hub)
+    weights = tmp_path / "pickscore" / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    complete("pickscore", "--to", tmp_path)
+    assert weights.read_bytes() == hub.files[PICKSCORE][WEIGHTS]
+
+
+def test_what_is_damaged_in_the_hubs_cache_is_mended(hub, tmp_path):
+    complete("pickscore")
+    (weights,) = (tmp_path / "hub").glob(f"models--*/snapshots/*/{WEIGHTS}")
+    weights.resolve().write_bytes(b"half")
+    complete("pickscore")
+    assert weights.read_bytes() == hub.files[PICKSCORE][WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    "content", [lambda right: right[:-1] + b"?", lambda right: right[:-1], lambda right: right * 2]
+)
+@pytest.mark.parametrize("place", ["folder", "cache"])
+def test_a_file_that_is_not_what_the_hub_states_gets_no_name(hub, tmp_path, monkeypatch, content, place):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # between the tries of the hub's library
+    hub.sent[WEIGHTS] = content(hub.files[PICKSCORE][WEIGHTS])
+    to = ["--to", tmp_path / "to"] if place == "folder" else []
+    assert WEIGHTS in mistake(download("pickscore", *to))
+    assert not list(tmp_path.rglob(WEIGHTS))
+    hub.sent.clear()
+    complete("pickscore", *to)
+
+
+def test_too_little_room_is_refused_before_it_starts(hub, tmp_path, monkeypatch):
+    size = sum(len(hub.files[PICKSCORE][name]) for name in ("config.json", WEIGHTS))
+    free = size - 100_001
+    monkeypatch.setattr("fergi_reward.hub.published_fetch.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    assert "468 kB are to be downloaded and 368 kB are free" in mistake(download("pickscore", "--to", tmp_path))
+    assert not ranges_asked(hub)
+    # What is there of a file that broke off needs no room.
+    hub.stop_after = 0
+    (tmp_path / "pickscore").mkdir(exist_ok=True)
+    (tmp_path / "pickscore" / f"{WEIGHTS}.part").write_bytes(hub.files[PICKSCORE][WEIGHTS][:100_001])
+    assert "run this again" in mistake(download("pickscore", "--to", tmp_path))
+
+
+def test_a_disk_that_fills_is_one_sentence(hub, tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("fergi_reward.hub.download.os.fsync", full)
+    assert "No space left on device): make room" in mistake(download("pickscore", "--to", tmp_path))
+
+
+def test_a_name_that_nobody_published(hub, tmp_path):
+    said = mistake(download("hpsv4", "pickscore", "--to", tmp_path))
+    assert "there is no 'hpsv4': choose from image_reward, pickscore" in said
+    assert not hub.asked
+
+
+def test_without_a_network_the_sizes_that_are_known_are_printed_and_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    result = download("hps_v2", "pickscore", "--to", tmp_path)
+    assert "cannot ask the hub for xswu/HPSv2" in mistake(result)
+    assert result.stdout.count("about 3.94 GB") == 2 and "total about 7.89 GB" in result.stdout
+
+
+@pytest.mark.parametrize("in_the_way", ["pickscore", f"pickscore/{WEIGHTS}"])
+def test_what_is_in_the_way_is_named(hub, tmp_path, in_the_way):
+    (tmp_path / "pickscore").mkdir()
+    if in_the_way == "pickscore":
+        (tmp_path / "pickscore").rmdir()
+        (tmp_path / "pickscore").write_text("no folder")
+    else:
+        (tmp_path / in_the_way).mkdir()
+    assert f"cannot write {tmp_path / 'pickscore'}" in mistake(download("pickscore", "--to", tmp_path))
+
+
+def test_a_second_run_on_a_file_is_refused(hub, tmp_path):
+    with owned(tmp_path / "pickscore" / WEIGHTS):
+        assert "another run (process" in mistake(download("pickscore", "--to", tmp_path))
+    complete("pickscore", "--to", tmp_path)
+
+
+def test_the_token_goes_to_the_hub_and_not_to_whom_it_sends_on_to(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    complete("pickscore", "--to", tmp_path)
+    assert hub.tokens["yuvalkirstain"] == {"Bearer hf_secret"} and hub.tokens["cdn"] == {None}
+    hub.refused.add(PICKSCORE)
+    shutil.rmtree(tmp_path / "pickscore")
+    assert "accept its license" in mistake(download("pickscore", "--to", tmp_path))
+
+
+def test_the_face_landmarker_lies_where_extract_looks_for_it(hub, tmp_path, monkeypatch):
+    model = b"a model of faces"
+    hub.files["media/pipe"] = {landmarker_model.FILE: model}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(landmarker_model, "URL", f"{hub.url}/media/pipe/resolve/1/{landmarker_model.FILE}")
+    monkeypatch.setattr(landmarker_model, "SHA256", hashlib.sha256(model).hexdigest())
+    monkeypatch.setattr(landmarker_model, "BYTES", len(model))
+    complete("face_landmarker")
+    hub.files.clear()
+    assert landmarker_model.landmarker_model().read_bytes() == model
+    hub.files["media/pipe"] = {landmarker_model.FILE: b"a model of paces"}
+    assert "must have" in mistake(download("face_landmarker", "--to", tmp_path / "to"))
+    assert not list(Path(tmp_path / "to").rglob("*.task*"))
+
+
+def test_a_repository_that_lost_a_file_is_named(hub, tmp_path):
+    del hub.files[PICKSCORE]["config.json"]
+    assert f"{PICKSCORE} has no config.json any more" in mistake(download("pickscore", "--to", tmp_path))

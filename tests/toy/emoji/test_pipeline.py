@@ -1,0 +1,44 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from fergi_reward.diffusion.pipelines import Pipeline, encode_prompts, network_of
+from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
+from fergi_reward.toy import emoji
+from fergi_reward.toy.emoji.evaluation import draw, evaluate_pipeline
+from fergi_reward.toy.emoji.judge import judge
+from fergi_reward.toy.emoji.pictures import HELD_OUT, SCENES
+from fergi_reward.toy.emoji.vocabulary import emoji_tokenizer
+
+CAPTIONS = [scene.caption for scene in HELD_OUT]
+
+
+@pytest.mark.parametrize("load", [emoji.load_pipeline, emoji.load_flow_pipeline])
+def test_the_pipelines_draw_what_they_are_asked_for(load: Callable[[], Pipeline]) -> None:
+    pipeline = load()
+    assert network_of(pipeline).dtype == pipeline.text_encoder.dtype == torch.float32
+    captions = CAPTIONS[::4]
+    pixels = draw(pipeline, captions, seed=0)
+    assert pixels.shape == (8, 3, 32, 32)
+    assert judge(pixels, captions).means()["right_colour"] >= 0.5
+    torch.testing.assert_close(draw(pipeline, captions[:2], seed=0), pixels[:2], atol=1e-4, rtol=0)
+    assert evaluate_pipeline(pipeline, HELD_OUT[:1], seed=1).keys() == {"psnr", "right_object", "right_colour"}
+
+
+def test_the_flow_pipeline_reads_a_caption_and_nothing_beside() -> None:
+    pipeline = emoji.load_flow_pipeline()
+    encoded = encode_prompts(pipeline, CAPTIONS)
+    # Every caption has eight tokens, its ends counted; no zeros stand for T5.
+    assert encoded.prompt_embeds.shape == (32, 8, 256)
+    tokenizer = emoji_tokenizer()
+    assert {len(tokenizer(scene.caption).input_ids) for scene in SCENES} == {8}
+
+
+def test_captions_are_cut_into_tokens_as_by_clip() -> None:
+    ours, clips = emoji_tokenizer(), clip_tokenizer()
+    for caption in [scene.caption for scene in SCENES]:
+        tokens, clip_tokens = (each.convert_ids_to_tokens(each(caption).input_ids) for each in (ours, clips))
+        assert tokens == clip_tokens
+    other = ours("a zebra").input_ids
+    assert ours.decode(other, skip_special_tokens=True).strip() == "a zebra"
