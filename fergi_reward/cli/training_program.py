@@ -39,7 +39,6 @@ from fergi_reward.trainers.dry_run import DryRun, dry_run
 from fergi_reward.trainers.guards import check_gradients, check_held_out
 from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.preflight import check_can_start
-from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.trainers.run import check_output
 
 if TYPE_CHECKING:
@@ -231,7 +230,7 @@ def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     published = PUBLISHED.get(script.model)
     pipeline = on_meta(published) if published else load_pipeline(script.model)
     asked, judges = _asked(script) if isinstance(script, ScriptArguments) else [], script.judges or []
-    if isinstance(config, RewardBackpropConfig):
+    if config.needs_gradient:
         check_gradients(name for name in asked if not is_differentiable(name))
     parked = [*(asked if _parks_reward(script, config) else []), *(judges if script.offload_scorers else [])]
     counted = [name for name in (*asked, *judges) if not is_toys_own(script.model, name)]  # a toy's own are tiny
@@ -259,8 +258,7 @@ def check_offload(script: ProgramArguments, config: TrainerConfig) -> None:
 
 def _parks_reward(script: ProgramArguments, config: TrainerConfig) -> bool:
     """Whether the reward's scorers wait on the CPU: not where a gradient goes through them."""
-    has_gradient = isinstance(config, RewardBackpropConfig)
-    return script.offload_scorers and isinstance(script, ScriptArguments) and not has_gradient
+    return script.offload_scorers and isinstance(script, ScriptArguments) and not config.needs_gradient
 
 
 def dtype_named(name: str) -> "torch.dtype":

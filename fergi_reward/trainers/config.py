@@ -3,12 +3,14 @@
 import math
 from dataclasses import dataclass, field, fields
 from types import UnionType
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fergi_reward.core.errors import FergiRewardError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from fergi_reward.diffusion.pipelines import Pipeline
 
 
 T = TypeVar("T")
@@ -57,6 +59,9 @@ class CheckedOptions:
 @dataclass(frozen=True)
 class TrainerConfig(CheckedOptions):
     """The options that all trainers share: length, place, precision, what is trained, pictures."""
+
+    # Whether a gradient goes through the reward, which must then be differentiable.
+    needs_gradient: ClassVar[bool] = False
 
     output_dir: str = option("runs/run", "Folder of the run: lora/, checkpoints/, grids/, logs/ and metrics.jsonl.")
     num_epochs: int = option(100, "Epochs to train.")
@@ -135,6 +140,19 @@ class TrainerConfig(CheckedOptions):
     def updates_per_epoch(self) -> int:
         """Optimiser steps in an epoch."""
         return 1
+
+    def training_memory(self, pipeline: "Pipeline") -> int:
+        """Peak bytes of what is done with gradients; here one guided prediction of a training batch and back.
+
+        A dry run asks it. The pipeline is on the meta device: `dry_run.peak_memory` measures a pass with shapes alone.
+        """
+        from fergi_reward.trainers.dry_run import prediction_memory  # imports torch
+
+        return prediction_memory(self, pipeline, self.train_batch_size)
+
+    def kept_memory(self, pipeline: "Pipeline") -> int:
+        """Bytes that stay on the device between passes, besides weights and optimiser; here none."""
+        return 0
 
     def problems(self) -> list[str]:
         """Values out of their ranges."""

@@ -40,6 +40,8 @@ class DDPOConfig(PolicyGradientConfig):
 class DDPOTrainer(PolicyGradientTrainer[DDPOConfig]):
     """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `OnlineTrainer`."""
 
+    config_class = DDPOConfig
+
     def __init__(
         self,
         config: DDPOConfig,

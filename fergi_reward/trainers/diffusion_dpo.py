@@ -26,6 +26,13 @@ from fergi_reward.diffusion.pipelines import (
     training_schedule_of,
 )
 from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.dry_run import (
+    META,
+    conditioning_bytes,
+    latents_bytes,
+    peak_memory,
+    prediction_memory,
+)
 from fergi_reward.trainers.losses import implicit_rewards, preference_loss
 from fergi_reward.trainers.pairs import DAMAGED, REASONS, FramedPair, Pair, Pairs, PairTable, frame_pair
 from fergi_reward.trainers.trainer import Trainer, mean_of
@@ -64,6 +71,19 @@ class DiffusionDPOConfig(TrainerConfig):
         """Optimiser steps in an epoch."""
         return self.train_updates_per_epoch
 
+    def training_memory(self, pipeline: Pipeline) -> int:
+        """Peak bytes: both pictures of each pair are encoded, and then denoised."""
+        pictures = torch.empty(2 * self.train_batch_size, 3, *picture_size(pipeline), device=META)
+        encoding = peak_memory(lambda: encode_pictures(pipeline, pictures))
+        return max(encoding, prediction_memory(self, pipeline, len(pictures), guided=False))
+
+    def kept_memory(self, pipeline: Pipeline) -> int:
+        """Bytes of the batches of an update, which are made together where text encoders wait on the CPU."""
+        if not self.offload_encoders:
+            return 0
+        pictures = 2 * self.train_batch_size * self.train_gradient_accumulation_steps
+        return pictures * (latents_bytes(pipeline) + conditioning_bytes(pipeline))
+
     def problems(self) -> list[str]:
         """Values out of their ranges."""
         counts = ["train_updates_per_epoch", "shuffle_buffer", "held_out_freq", "held_out_num_pairs"]
@@ -101,6 +121,8 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         judges: By name, scorers that are asked now and then.
         held_out: Pairs that are not trained on, to measure how many of them the model gets right.
     """
+
+    config_class, learns_from = DiffusionDPOConfig, "pairs"
 
     def __init__(
         self,

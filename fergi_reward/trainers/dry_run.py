@@ -21,25 +21,17 @@ from fergi_reward.diffusion.pipelines import (
     checkpoint_gradients,
     decode,
     denoiser,
-    encode_pictures,
     has_classifier_free_guidance,
     is_flux,
     latent_shape,
     network_name,
     network_of,
     networks_beside,
-    picture_size,
-    schedule_of,
     text_encoders,
 )
-from fergi_reward.diffusion.trajectory import Guidance, denoise, predict
+from fergi_reward.diffusion.trajectory import Guidance, predict
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.ddpo import DDPOConfig
-from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
-from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
-from fergi_reward.trainers.policy_gradient import PolicyGradientConfig
-from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.trainers.run import WEIGHT_DTYPES
 from fergi_reward.trainers.weights import TrainedWeights, attach
 
@@ -116,7 +108,7 @@ def dry_run(
     """Take the passes of a run with shapes alone.
 
     Args:
-        config: Of a trainer in `TRAINING_MEMORY`.
+        config: Of any trainer; it says what its passes with gradients take.
         pipeline: Whose networks are on the meta device or may be moved there.
         scorers: Of those that the reward weighs or that judge, by name how many parameters they have, if that is known.
         offloaded: The same of those of which one at a time is on the device.
@@ -133,7 +125,7 @@ def dry_run(
     cast_as_autocast(network_of(pipeline), dtype)
     if config.gradient_checkpointing:
         checkpoint_gradients(pipeline)
-    kept = _kept(config, pipeline)
+    kept = config.kept_memory(pipeline)
     encoders = text_encoders(pipeline) if config.offload_encoders else []
     parked = sum(parameter.nbytes for encoder in encoders for parameter in encoder.parameters())
     return DryRun(
@@ -148,7 +140,7 @@ def dry_run(
         )
         * scorer_dtype.itemsize,
         sampling=peak_memory(lambda: _sampling_pass(config, pipeline)) + kept,
-        training=TRAINING_MEMORY[type(config)](config, pipeline) + kept,
+        training=config.training_memory(pipeline) + kept,
         images=config.num_epochs * config.samples_per_epoch,
         updates=config.num_epochs * config.updates_per_epoch,
         uncounted=tuple(name for name, size in (*scorers.items(), *(offloaded or {}).items()) if size is None),
@@ -167,76 +159,43 @@ def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
     return sum(parameter.nbytes for parameter in parameters if id(parameter) not in trained)
 
 
-def _kept(config: TrainerConfig, pipeline: Pipeline) -> int:
-    """Bytes that stay on the device between passes: an epoch's trajectories, or the batches of an update made ahead."""
-    latents = math.prod(latent_shape(pipeline)) * torch.float32.itemsize
-    prompt = sum(math.prod(shape) for _, shape in _shapes(pipeline)) * network_of(pipeline).dtype.itemsize
-    if isinstance(config, PolicyGradientConfig):
-        return config.samples_per_epoch * ((config.sample_num_steps + 1) * latents + prompt)
-    if isinstance(config, DiffusionDPOConfig) and config.offload_encoders:
-        return 2 * config.train_batch_size * config.train_gradient_accumulation_steps * (latents + prompt)
-    return 0
+def latents_bytes(pipeline: Pipeline) -> int:
+    """Bytes of the latents of one image, in float32."""
+    return math.prod(latent_shape(pipeline)) * torch.float32.itemsize
+
+
+def conditioning_bytes(pipeline: Pipeline) -> int:
+    """Bytes of the conditioning of one image, in the network's data type."""
+    return sum(math.prod(shape) for _, shape in _shapes(pipeline)) * network_of(pipeline).dtype.itemsize
 
 
 @torch.no_grad()
 def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     """One step of drawing pictures, and their decoding."""
-    latents, conditioning, guidance = _inputs(config, pipeline, config.picture_batch_size)
+    latents, conditioning, guidance = inputs(config, pipeline, config.picture_batch_size)
     network, timesteps = denoiser(pipeline, config.sample_guidance_scale), torch.ones(len(latents), device=META)
     decode(pipeline, predict(network, latents, timesteps, conditioning, guidance)[0])
 
 
-def _policy_gradient_memory(config: PolicyGradientConfig, pipeline: Pipeline) -> int:
-    return peak_memory(lambda: _prediction_pass(config, pipeline, config.train_batch_size, guided=config.train_cfg))
+def prediction_memory(config: TrainerConfig, pipeline: Pipeline, images: int, *, guided: bool = True) -> int:
+    """Peak bytes of one prediction for each of so many images, and of its backward pass."""
+
+    def work() -> None:
+        latents, conditioning, guidance = inputs(config, pipeline, images)
+        network, timesteps = denoiser(pipeline, config.sample_guidance_scale), torch.ones(len(latents), device=META)
+        backward(predict(network, latents, timesteps, conditioning, guidance if guided else None)[0])
+
+    return peak_memory(work)
 
 
-def _backprop_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
-    """Of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
-    steps = 1 if config.one_step_prediction else config.backprop_steps_max
-    if steps <= 3:
-        return peak_memory(lambda: _backprop_pass(config, pipeline, steps))
-    two = peak_memory(lambda: _backprop_pass(config, pipeline, 2))
-    three = peak_memory(lambda: _backprop_pass(config, pipeline, 3))
-    return three + (steps - 3) * (three - two)
-
-
-def _prediction_pass(config: TrainerConfig, pipeline: Pipeline, images: int, *, guided: bool) -> None:
-    """One step of each image, and back."""
-    latents, conditioning, guidance = _inputs(config, pipeline, images)
-    network, timesteps = denoiser(pipeline, config.sample_guidance_scale), torch.ones(len(latents), device=META)
-    _backward(predict(network, latents, timesteps, conditioning, guidance if guided else None)[0])
-
-
-def _backprop_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int) -> None:
-    latents, conditioning, guidance = _inputs(config, pipeline, config.train_batch_size)
-    schedule = schedule_of(pipeline, config.sample_num_steps, META)
-    network = denoiser(pipeline, config.sample_guidance_scale)
-    latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
-    _backward(decode(pipeline, latents.repeat(config.last_step_noises, 1, 1, 1)))
-
-
-def _dpo_memory(config: DiffusionDPOConfig, pipeline: Pipeline) -> int:
-    """Both pictures of each pair are encoded, and then denoised."""
-    pictures = torch.empty(2 * config.train_batch_size, 3, *picture_size(pipeline), device=META)
-    encoding = peak_memory(lambda: encode_pictures(pipeline, pictures))
-    return max(encoding, peak_memory(lambda: _prediction_pass(config, pipeline, len(pictures), guided=False)))
-
-
-# By configuration: peak bytes of what a trainer does with gradients.
-TRAINING_MEMORY: Mapping[type[TrainerConfig], Callable[[Any, Pipeline], int]] = {
-    DDPOConfig: _policy_gradient_memory,
-    FlowGRPOConfig: _policy_gradient_memory,
-    RewardBackpropConfig: _backprop_memory,
-    DiffusionDPOConfig: _dpo_memory,
-}
-
-
-def _backward(result: Tensor) -> None:
+def backward(result: Tensor) -> None:
+    """The backward pass from the mean of a result."""
     # Not result.mean().backward(), which would switch the modes off that watch over the pass.
     torch.autograd.backward(result.mean())
 
 
-def _inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
+def inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
+    """Latents (B, C, H, W), conditioning and guidance of so many images, as shapes alone."""
     conditioning = Conditioning(**{name: torch.empty(batch, *shape, device=META) for name, shape in _shapes(pipeline)})
     conditioning = conditioning.map(lambda tensor: tensor.to(network_of(pipeline).dtype))
     absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]

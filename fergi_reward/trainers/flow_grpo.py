@@ -85,6 +85,8 @@ class FlowGRPOTrainer(PolicyGradientTrainer[FlowGRPOConfig]):
         FergiRewardError: The pipeline is not of flow matching, or has fewer random steps than the window.
     """
 
+    config_class = FlowGRPOConfig
+
     def __init__(
         self,
         config: FlowGRPOConfig,

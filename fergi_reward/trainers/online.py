@@ -23,6 +23,7 @@ class OnlineTrainer(Trainer[Config]):
     """
 
     reward: Reward
+    learns_from = "reward"
 
     def __init__(
         self,

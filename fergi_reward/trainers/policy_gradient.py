@@ -21,6 +21,7 @@ from fergi_reward.diffusion.ddim import gaussian_kl, gaussian_log_prob
 from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, decode, latent_shape
 from fergi_reward.diffusion.trajectory import Trajectory, predict, sample_trajectory
 from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.dry_run import conditioning_bytes, latents_bytes, prediction_memory
 from fergi_reward.trainers.losses import clipped_loss
 from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.trainer import mean_of
@@ -70,6 +71,15 @@ class PolicyGradientConfig(TrainerConfig):
     def picture_batch_size(self) -> int:
         """Images drawn at a time where nothing is trained."""
         return self.sample_batch_size
+
+    def training_memory(self, pipeline: Pipeline) -> int:
+        """Peak bytes of one prediction of a training batch and back."""
+        return prediction_memory(self, pipeline, self.train_batch_size, guided=self.train_cfg)
+
+    def kept_memory(self, pipeline: Pipeline) -> int:
+        """Bytes of an epoch's trajectories with their prompts."""
+        trajectory = (self.sample_num_steps + 1) * latents_bytes(pipeline)
+        return self.samples_per_epoch * (trajectory + conditioning_bytes(pipeline))
 
     def problems(self) -> list[str]:
         """Ranges, and batches that do not divide each other."""

@@ -15,6 +15,7 @@ rule does the rest, and the steps before are held fixed. One trainer, four publi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,9 +23,10 @@ from torch import Tensor
 from fergi_reward.callables.rewards import Reward, Rewards, evaluate, reward_metrics
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
-from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, decode, latent_shape
-from fergi_reward.diffusion.trajectory import noise_like, predict, starting_noise
+from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, decode, denoiser, latent_shape, schedule_of
+from fergi_reward.diffusion.trajectory import denoise, noise_like, predict, starting_noise
 from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
 from fergi_reward.trainers.guards import check_gradients
 from fergi_reward.trainers.losses import reward_loss
 from fergi_reward.trainers.online import OnlineTrainer
@@ -34,6 +36,8 @@ from fergi_reward.trainers.online import OnlineTrainer
 class RewardBackpropConfig(TrainerConfig):
     """Options of reward backpropagation. An epoch is one optimiser step."""
 
+    needs_gradient = True
+
     backprop_steps_min: int = option(1, "Fewest last denoising steps that the gradient goes through.")
     backprop_steps_max: int = option(1, "Most of them; between the two it is drawn anew for each optimiser step.")
     one_step_prediction: bool = option(
@@ -41,6 +45,21 @@ class RewardBackpropConfig(TrainerConfig):
     )
     last_step_noises: int = option(1, "DRaFT-LV: pictures for which the last step is taken from one denoising.")
     reward_margin: float | None = option(None, "ReFL: images whose reward has reached this pull no further.")
+
+    def training_memory(self, pipeline: Pipeline) -> int:
+        """Peak bytes of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
+        steps = 1 if self.one_step_prediction else self.backprop_steps_max
+        peak = peak_memory(partial(self._meta_pass, pipeline, min(steps, 3)))
+        if steps <= 3:
+            return peak
+        return peak + (steps - 3) * (peak - peak_memory(partial(self._meta_pass, pipeline, 2)))
+
+    def _meta_pass(self, pipeline: Pipeline, steps: int) -> None:
+        latents, conditioning, guidance = inputs(self, pipeline, self.train_batch_size)
+        schedule = schedule_of(pipeline, self.sample_num_steps, META)
+        network = denoiser(pipeline, self.sample_guidance_scale)
+        latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
+        backward(decode(pipeline, latents.repeat(self.last_step_noises, 1, 1, 1)))
 
     def problems(self) -> list[str]:
         """Ranges, and options that exclude each other."""
@@ -66,6 +85,8 @@ class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
     Raises:
         FergiRewardError: As `Trainer`; the reward, or a scorer in it, says that it is not.
     """
+
+    config_class = RewardBackpropConfig
 
     def __init__(
         self,
