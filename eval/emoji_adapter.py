@@ -12,12 +12,12 @@ from torch import Tensor
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli.arguments import one_sentence_for_mistakes
-from fergi_reward.cli.training_program import EMOJI, load_pipeline
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.pipelines import Pipeline
 from fergi_reward.diffusion.samples import write_grid
 from fergi_reward.files.atomic import write_json
 from fergi_reward.reward import CombinedReward
-from fergi_reward.toy.emoji import CALIBRATION, LABEL, load_scorers
+from fergi_reward.toy.emoji import CALIBRATION, LABEL, MODELS, load_scorers
 from fergi_reward.toy.emoji.evaluation import draw
 from fergi_reward.toy.emoji.judge import judge
 from fergi_reward.toy.emoji.pictures import HELD_OUT, SCENES, SEEN
@@ -31,7 +31,7 @@ Figures = dict[str, float]
 
 
 @click.command()
-@click.option("--model", type=click.Choice(list(EMOJI)), default="emoji", show_default=True, help="What it adapts.")
+@click.option("--model", type=click.Choice(MODELS), default="emoji", show_default=True, help="What it adapts.")
 @click.option("--adapter", type=PATH, required=True, help="Folder of a LoRA adapter.")
 @click.option("--calibration", type=PATH, default=CALIBRATION, help="Weighs the reward; by default the toy's own.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise of the pictures.")

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from fergi_reward.cli.arguments import parse_arguments
-from fergi_reward.cli.training_program import PairArguments, ScriptArguments, load_pipeline, load_reward
+from fergi_reward.cli.training_program import PairArguments, ScriptArguments, load_reward
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import CombinedReward, RewardOutput
 from fergi_reward.toy.emoji.faults import with_faults

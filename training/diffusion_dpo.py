@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fergi_reward.cli.arguments import one_sentence_for_mistakes, parse_arguments
-from fergi_reward.cli.training_program import PairArguments, check_offload, load_judges, load_pipeline, rehearse
+from fergi_reward.cli.training_program import PairArguments, check_offload, load_judges, rehearse
 from fergi_reward.core.terminal import for_terminal
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.pairs import load_table

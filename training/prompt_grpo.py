@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from fergi_reward.cli.arguments import one_sentence_for_mistakes, parse_arguments
-from fergi_reward.cli.training_program import RewardArguments, load_any_pipeline, load_reward
+from fergi_reward.cli.training_program import RewardArguments, load_reward
 from fergi_reward.core.devices import training_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.terminal import for_terminal
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.prompt_reward import PromptReward
 from fergi_reward.trainers.config import option
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     script, config = parse_arguments([PromptArguments, GRPOConfig], arguments)
     prompts = read_prompts(Path(script.prompts))
     reward = PromptReward(
-        load_any_pipeline(script.model).to(training_device()),
+        load_pipeline(script.model).to(training_device()),
         load_reward(script, offload=script.offload_scorers),
         score_against=script.score_against,
         renderings=script.renderings,

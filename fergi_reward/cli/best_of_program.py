@@ -11,12 +11,13 @@ import torch
 
 from fergi_reward.best_of import Candidates, Wanted, draw_candidates, wanted_candidates
 from fergi_reward.bulk.batch_scores import machine
-from fergi_reward.cli.training_program import RewardArguments, load_any_pipeline, load_reward
+from fergi_reward.cli.training_program import RewardArguments, load_reward
 from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.content import content_of
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.pipelines import Pipeline
 from fergi_reward.diffusion.samples import write_grid
-from fergi_reward.diffusion.weights_content import content_of
 from fergi_reward.files.atomic import written_whole
 from fergi_reward.files.csv_files import csv_line
 from fergi_reward.files.drawn_files import as_png, drawn_file, forget_files, write_files
@@ -121,7 +122,7 @@ def _keys(
     place = named_device(options.device)
 
     def load() -> Pipeline:
-        return load_any_pipeline(options.model, getattr(torch, options.dtype))
+        return load_pipeline(options.model, getattr(torch, options.dtype))
 
     weights = [content_of(str(place), digests, load) for place in (options.model, options.lora) if place is not None]
     context = key_of(weights, dict(fingerprints), options.dtype, options.call(), machine(place))
@@ -148,7 +149,7 @@ def _draw(
     store: Store,
     left: Mapping[int, str],
 ) -> None:
-    pipeline = load_any_pipeline(options.model, getattr(torch, options.dtype)).to(named_device(options.device))
+    pipeline = load_pipeline(options.model, getattr(torch, options.dtype)).to(named_device(options.device))
     if options.lora:
         load_adapter(pipeline, options.lora)
     for candidates in draw_candidates(pipeline, batches, reward, left, **options.call()):

@@ -17,11 +17,12 @@ from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli.best_of_program import load_adapter
-from fergi_reward.cli.training_program import EMOJI, TOYS, is_toys_own, load_any_pipeline, load_toy
+from fergi_reward.cli.training_program import TOYS, is_toys_own, load_toy
 from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.content import content_of
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.pipelines import Pipeline, network_of
-from fergi_reward.diffusion.weights_content import content_of
 from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tuned_model
 from fergi_reward.evaluation.model_pictures import ModelPictures, Shot, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
@@ -128,7 +129,7 @@ class CompareModelsOptions(ScoringOptions):
 
     def calibrations_by_name(self) -> dict[str, Calibration]:
         """Those asked for; by default the shipped one, or the emoji world's."""
-        if self.calibrations or self.model not in EMOJI:
+        if self.calibrations or self.model not in emoji.MODELS:
             return named_calibrations(self.calibrations or ("shipped",))
         return {"toy": Calibration.load(emoji.CALIBRATION)}
 
@@ -156,7 +157,7 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
     terms = [term_name(name) for name in options.scorer_names]
     calibrations = options.calibrations_by_name()
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before anything is drawn
-    judged = options.model in EMOJI and set(prompts) <= {scene.caption for scene in SCENES}
+    judged = options.model in emoji.MODELS and set(prompts) <= {scene.caption for scene in SCENES}
     shots = shots_of(prompts, options.samples, options.seed)
     notes = _doubts(options, models)  # before anything is loaded
     pictures = [_pictures(options, model, shots) for model in models]
@@ -231,7 +232,7 @@ def load_model(options: CompareModelsOptions, model: ComparedModel) -> Pipeline:
         FergiRewardError: It cannot be loaded, or its weights are another base model's.
     """
     place = model.place if model.kind == "pipeline" else options.model
-    pipeline = load_any_pipeline(place, getattr(torch, options.dtype))
+    pipeline = load_pipeline(place, getattr(torch, options.dtype))
     if model.kind == "adapter":
         load_adapter(pipeline, Path(model.place))
     elif model.kind == "network":

@@ -3,7 +3,6 @@
 It knows trainers, scorers and calibrations; these do not know each other.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,10 +13,10 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.cli.arguments import parse_arguments
 from fergi_reward.core.devices import training_device
-from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.parking import CPU
 from fergi_reward.core.terminal import for_terminal
-from fergi_reward.diffusion.pipelines import Pipeline, network_name
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.published_models import PUBLISHED, on_meta
 from fergi_reward.faces.predictor import ReactionPredictor
 from fergi_reward.files.prompts import read_prompts
@@ -44,12 +43,6 @@ from fergi_reward.trainers.run import check_output
 if TYPE_CHECKING:
     import torch
 
-TINY: Mapping[str, Callable[..., Pipeline]] = {
-    "tiny": tiny.stable_diffusion,
-    "tiny_xl": tiny.stable_diffusion_xl,
-    "tiny_3": tiny.stable_diffusion_3,
-    "tiny_flux": tiny.flux,
-}
 TINY_SCORERS = {
     "image_reward": tiny.image_reward,
     "pickscore": tiny.pickscore,
@@ -57,11 +50,10 @@ TINY_SCORERS = {
     "clip": tiny.clip,
     "aesthetic": tiny.aesthetic,
 }
-EMOJI: Mapping[str, Callable[[], Pipeline]] = {"emoji": emoji.load_pipeline, "emoji_flow": emoji.load_flow_pipeline}
 EMOJI_SCORERS = {name: partial(load_scorer, name, folder) for name, folder in emoji.checkpoints().items()}
 TOYS: Mapping[str, Mapping[str, Callable[[], LoadedScorer]]] = {
-    **dict.fromkeys(TINY, TINY_SCORERS),
-    **dict.fromkeys(EMOJI, EMOJI_SCORERS),
+    **dict.fromkeys(tiny.MODELS, TINY_SCORERS),
+    **dict.fromkeys(emoji.MODELS, EMOJI_SCORERS),
 }
 
 
@@ -185,46 +177,6 @@ def train_on_reward(
     trainer(config, reward, load_pipeline(script.model), prompts, judges).train()
 
 
-def load_pipeline(model: str) -> Pipeline:
-    """The pipeline to fine-tune.
-
-    Raises:
-        FergiRewardError: There is none of that name, or it is of a kind that cannot be trained.
-    """
-    pipeline = load_any_pipeline(model)
-    network_name(pipeline)
-    return pipeline
-
-
-def load_any_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:
-    """A pipeline to draw with, without its safety checker: black pictures would be rewarded like any other.
-
-    Args:
-        model: A hub id, a folder or a toy.
-        dtype: Of its weights; by default as diffusers loads them.
-
-    Raises:
-        FergiRewardError: There is none of that name.
-        MissingDependencyError: diffusers is not installed.
-    """
-    try:
-        from diffusers import DiffusionPipeline
-    except ImportError as error:
-        raise MissingDependencyError("diffusers", "drawing pictures", "train") from error
-
-    if model in TOYS:
-        toy = TINY[model](seed=0) if model in TINY else EMOJI[model]()
-        return toy if dtype in (None, toy.dtype) else toy.to(dtype)
-    more = {"torch_dtype": dtype} if dtype else {}
-    try:
-        with warnings.catch_warnings():  # newer versions of diffusers call it dtype, older ones know only this name
-            warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
-            return DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False, **more)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise FergiRewardError(f"cannot load the model {model!r}: give a hub id or a folder ({reason})") from error
-
-
 def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     published = PUBLISHED.get(script.model)
@@ -279,7 +231,7 @@ def _asked(script: RewardArguments) -> list[str]:
 
 
 def _calibration(script: RewardArguments) -> Calibration:
-    if script.calibration is None and script.model in EMOJI:
+    if script.calibration is None and script.model in emoji.MODELS:
         return Calibration.load(emoji.CALIBRATION)
     return Calibration.named(script.calibration or "shipped")
 
@@ -299,7 +251,7 @@ def load_reward(
     """
     names, on, dtype = _weighed(script), on or training_device(), dtype_named(script.scorer_dtype)
     places = script.reward_places()
-    if script.model in EMOJI and TOWER in _asked(script) and TOWER not in names:
+    if script.model in emoji.MODELS and TOWER in _asked(script) and TOWER not in names:
         places[TOWER] = str(emoji.checkpoints()[TOWER])
     return CombinedReward(
         [load_toy(script.model, name, dtype).to(on) if is_toys_own(script.model, name) else name for name in names],

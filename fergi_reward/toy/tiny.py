@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fergi_reward.scorers.image_reward import ImageRewardScorer
     from fergi_reward.scorers.pickscore import PickScorer
 
+# The pipelines' names, for `--model`.
+MODELS = ("tiny", "tiny_xl", "tiny_3", "tiny_flux")
 _TOWER: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 

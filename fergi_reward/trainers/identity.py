@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from fergi_reward.callables.code_digests import code_digest
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.content import pipeline_digest
 from fergi_reward.diffusion.pipelines import Pipeline
 from fergi_reward.files.digests import bytes_digest, file_digest, record_digest, tensors_digest
 from fergi_reward.images import open_picture, unwrapped
@@ -83,16 +84,7 @@ def identity_of(
 
 def model_part(pipeline: Pipeline) -> Part:
     """All weights of a pipeline, as loaded, and the settings of its networks and of its scheduler."""
-    made_of = {}
-    for name, component in sorted(pipeline.components.items()):
-        settings = getattr(component, "config", None)
-        weights = tensors_digest(component.state_dict()) if isinstance(component, nn.Module) else ""
-        # diffusers' settings; those of transformers hold the version that read them.
-        known = settings if isinstance(settings, Mapping) else {}
-        told = {key: repr(value) for key, value in known.items() if not key.startswith("_")}
-        if weights or told:
-            made_of[name] = [weights, told]
-    return Part(str(pipeline.config.get("_name_or_path") or type(pipeline).__name__), record_digest(made_of))
+    return Part(str(pipeline.config.get("_name_or_path") or type(pipeline).__name__), pipeline_digest(pipeline))
 
 
 def pairs_part(table: PairTable) -> Part:

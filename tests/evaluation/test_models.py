@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli.app import main
-from fergi_reward.cli.training_program import load_any_pipeline
 from fergi_reward.core.seeds import seed_of
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.rendering import render
 from fergi_reward.files.locks import owned
 from fergi_reward.files.prompts import read_prompts
@@ -68,9 +68,9 @@ def test_a_folder_of_mixed_precision_draws_in_the_one_asked_for(tmp_path):
     pipeline.unet.to(torch.bfloat16)
     pipeline.save_pretrained(tmp_path)
     pipeline.unet.to(torch.float32)
-    whole = load_any_pipeline(str(tmp_path), torch.float32)
+    whole = load_pipeline(str(tmp_path), torch.float32)
     assert torch.equal(*(render(each, ["a cat"], [3], num_inference_steps=2) for each in (pipeline, whole)))
-    half = load_any_pipeline(str(tmp_path), torch.bfloat16)
+    half = load_pipeline(str(tmp_path), torch.bfloat16)
     assert {part.dtype for part in (half.unet, half.vae, half.text_encoder)} == {torch.bfloat16}
 
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from fergi_reward.cli.app import main
-from fergi_reward.cli.training_program import load_pipeline
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.locks import owned
 from fergi_reward.hub import landmarker_model
 from fergi_reward.hub.published import SCORERS

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fergi_reward.toy.emoji.flow_pipeline import EmojiFlowPipeline
 
 LABEL = "toy"
+# The pipelines' names, for `--model`.
+MODELS = ("emoji", "emoji_flow")
 DATA = Path(__file__).parent / "data"
 CALIBRATION = DATA / "calibration.json"
 SCORERS = ("image_reward", "pickscore", "hps_v2")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fergi_reward.cli.training_program import ScriptArguments, load_pipeline, load_reward
+from fergi_reward.cli.training_program import ScriptArguments, load_reward
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.toy.emoji import SCORERS
 from fergi_reward.toy.emoji.pictures import OBJECT_NAMES, scene_of

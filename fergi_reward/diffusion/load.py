@@ -1,0 +1,70 @@
+"""Loads a pipeline by name: a registered model, such as a toy, a folder, or a repository on the hub."""
+
+import warnings
+from typing import TYPE_CHECKING
+
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.registry import Registry, blaming, is_path
+from fergi_reward.diffusion.pipelines import Pipeline
+
+if TYPE_CHECKING:
+    import torch
+
+# Functions that return a pipeline. The toys are named here and not imported: their room is above this one.
+MODELS = Registry(
+    "model",
+    {
+        "emoji": "fergi_reward.toy.emoji:load_pipeline",
+        "emoji_flow": "fergi_reward.toy.emoji:load_flow_pipeline",
+        "tiny": "fergi_reward.toy.tiny:stable_diffusion",
+        "tiny_xl": "fergi_reward.toy.tiny:stable_diffusion_xl",
+        "tiny_3": "fergi_reward.toy.tiny:stable_diffusion_3",
+        "tiny_flux": "fergi_reward.toy.tiny:flux",
+    },
+)
+
+
+def is_registered(model: str) -> bool:
+    """Whether a name is a function's that returns the pipeline, and not a folder's or a repository's."""
+    return is_path(model) or model in MODELS.names()
+
+
+def load_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:
+    """A pipeline without its safety checker: black pictures would be rewarded like any other.
+
+    Args:
+        model: A registered model, a path such as `my_package.my_module:load`, a folder or a hub id.
+        dtype: Of its weights; by default as they are loaded.
+
+    Raises:
+        FergiRewardError: There is none of that name.
+        MissingDependencyError: diffusers is not installed.
+    """
+    try:
+        from diffusers import DiffusionPipeline
+    except ImportError as error:
+        raise MissingDependencyError("diffusers", "drawing pictures", "train") from error
+
+    if is_registered(model):
+        return _registered(model, dtype)
+    more = {"torch_dtype": dtype} if dtype else {}
+    try:
+        with warnings.catch_warnings():  # newer versions of diffusers call it dtype, older ones know only this name
+            warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
+            return DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False, **more)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise FergiRewardError(f"cannot load the model {model!r}: give a hub id or a folder ({reason})") from error
+
+
+def _registered(model: str, dtype: "torch.dtype | None") -> Pipeline:
+    from diffusers import DiffusionPipeline
+
+    found = MODELS.get(model)
+    with blaming(f"the model {model!r}", found.origin):
+        pipeline: Pipeline = found.target()
+    if DiffusionPipeline not in type(pipeline).__mro__:
+        raise FergiRewardError(
+            f"the model {model!r} ({found.origin}) gave a {type(pipeline).__name__}, must give a DiffusionPipeline"
+        )
+    return pipeline if dtype in (None, pipeline.dtype) else pipeline.to(dtype)
