@@ -122,7 +122,7 @@ def test_a_tensor_that_repeats_one_number_without_end_is_refused(tmp_path: Path)
 
 
 def test_sizes_of_a_predictor_are_compared_before_anything_is_allocated(predictor_for, tmp_path: Path) -> None:
-    predictor_for(load_scorer("pickscore", PACKAGE / "emoji/data/pickscore")).save(tmp_path)
+    predictor_for(load_scorer("pickscore", PACKAGE / "toy/emoji/data/pickscore")).save(tmp_path)
     path = tmp_path / "predictor.json"
     record = json.loads(path.read_text())
     for sizes, message in (
