@@ -5,7 +5,7 @@ import threading
 import pytest
 from click.testing import CliRunner
 
-from fergi_reward.cli.app import main as cli
+from fergi_reward.cli import app as cli
 from fergi_reward.core import interrupts
 from fergi_reward.core.interrupts import SIGNALS, Interrupted, deferred, raised
 
