@@ -27,6 +27,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # The original packages, each in an environment of its own (7 GB in all; they share one torch), against the scorers,
 # and the hosts of the adapters.

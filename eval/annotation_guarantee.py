@@ -17,10 +17,10 @@ from fergi_reward.annotation.pairs import annotate, checked
 from fergi_reward.annotation.rules import guaranteed_rule
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.grid import unsteady_participants
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.cli.arguments import one_sentence_for_mistakes
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import locate, read_fergi
+from fergi_reward.data.table import PreferenceTable
 
 FIT = Calibration.shipped().fit_for(["au4"])
 

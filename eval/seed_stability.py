@@ -11,8 +11,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from fergi_reward.calibration.bradley_terry import SCORERS, Model, held_out_margins, reaction_name
-from fergi_reward.calibration.crossval import judge
 from fergi_reward.data.fergi import ACTION_UNITS, locate, read_fergi
+from fergi_reward.stats.held_out import evaluate_held_out
 
 TERMS = {
     "weighted_sum": SCORERS,
@@ -32,7 +32,7 @@ def main(data: Path | None, seeds: int) -> None:
     with tqdm(total=len(TERMS) * seeds * len(set(pairs.users)), unit="fit") as bar:
         for name, terms in TERMS.items():
             model = Model(name, terms, table, pairs)
-            results = [judge(held_out_margins(model, seed, bar), seed) for seed in range(seeds)]
+            results = [evaluate_held_out(held_out_margins(model, seed, bar), seed) for seed in range(seeds)]
             accuracies = np.array([result.accuracy for result in results])
             losses = np.array([result.log_loss for result in results])
             rows.append([name, f"{accuracies.mean():.2%}", f"{accuracies.min():.2%} to {accuracies.max():.2%}"])

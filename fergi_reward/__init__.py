@@ -13,7 +13,7 @@ _EXPORTS = {
     "Calibration": "calibration.calibration",
     "CombinedReward": "reward",
     "FergiRewardError": "core.errors",
-    "PreferenceTable": "calibration.table",
+    "PreferenceTable": "data.table",
     "RecordedReactions": "faces.recorded",
     "RewardOutput": "reward",
     "Scorer": "scorers.foreign",
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from fergi_reward.calibration.by_hand import by_hand as by_hand
     from fergi_reward.calibration.calibration import Calibration as Calibration
     from fergi_reward.calibration.protocols import calibrate as calibrate
-    from fergi_reward.calibration.table import PreferenceTable as PreferenceTable
     from fergi_reward.core.errors import FergiRewardError as FergiRewardError
     from fergi_reward.data.fergi import read_fergi as read_fergi
     from fergi_reward.data.layouts import read_reactions as read_reactions
+    from fergi_reward.data.table import PreferenceTable as PreferenceTable
     from fergi_reward.faces.recorded import RecordedReactions as RecordedReactions
     from fergi_reward.reward import CombinedReward as CombinedReward
     from fergi_reward.reward import RewardOutput as RewardOutput

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fergi_reward.calibration.by_hand import RAW, Moments, by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit
+from fergi_reward.callables.rewards import check_gradients
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.transfers import sent
 from fergi_reward.faces.predictor import ReactionPredictor
@@ -29,7 +30,6 @@ from fergi_reward.scorers.foreign import LoadedScorer, as_scorer
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import named_by_a_file, term_name
 from fergi_reward.scorers.scorer_set import ScorerSet
-from fergi_reward.trainers.guards import check_gradients
 
 Reaction = Literal["none", "recorded", "predicted"]
 # Anything that `as_scorer` takes, or a name.

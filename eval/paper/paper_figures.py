@@ -24,7 +24,7 @@ from fergi_reward.calibration.grid import (
 )
 from fergi_reward.calibration.protocols import Evaluation, calibrate
 from fergi_reward.calibration.signals import Tested
-from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.data.table import PreferenceTable
 
 EARLIER_SCORES = ("clip", "aesthetic", "blip")
 WEIGHTED_SUM = "weighted_sum"

@@ -9,10 +9,16 @@ from scipy.stats import norm
 
 from fergi_reward.calibration.grid import DECAYS, THRESHOLDS
 from fergi_reward.calibration.protocols import Evaluation
-from fergi_reward.calibration.report import accuracy_plot, coverage_lines, coverage_plot, label, results_table
 from fergi_reward.calibration.signals import quartiles
-from fergi_reward.calibration.table import KEY
 from fergi_reward.data.fergi import EMOTIONS
+from fergi_reward.data.table import KEY
+from fergi_reward.evaluation.calibration_report import (
+    accuracy_plot,
+    coverage_lines,
+    coverage_plot,
+    label,
+    results_table,
+)
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, HeatMap, Line, LinePlot, Report, Section, Table, Value
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from fergi_reward.annotation.rules import Rule
 from fergi_reward.calibration.calibration import Fit
-from fergi_reward.calibration.crossval import HeldOut
 from fergi_reward.reactions.clip import valence
+from fergi_reward.stats.held_out import HeldOut
 
 COLUMNS = ["user", "session", "better", "worse", "difference", "confidence"]
 
@@ -63,7 +63,7 @@ def annotate(images: pd.DataFrame, rules: Mapping[str, Rule], fit: Fit) -> Annot
 
 
 def checked(annotation: Annotation, images: pd.DataFrame) -> HeldOut:
-    """The annotated pairs of viewers who also ranked the pictures, for `crossval.judge`: how often were they right?
+    """The annotated pairs of viewers who also ranked the pictures, for `evaluate_held_out`: how often were they right?
 
     Args:
         annotation: Of these pictures.

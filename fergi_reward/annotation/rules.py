@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.calibration.grid import best_selection, selection_gains
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import PreferenceTable
 from fergi_reward.reactions.clip import valence
 
 # The promise is about thresholds alone: a decay chosen on the same participants would be a second choice to answer for.

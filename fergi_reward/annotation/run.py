@@ -8,14 +8,14 @@ from pathlib import Path
 from fergi_reward.annotation.pairs import Annotation, annotate, checked
 from fergi_reward.annotation.rules import Rule, guaranteed_rule, paper_rule
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.calibration.crossval import Result, judge
 from fergi_reward.calibration.grid import unsteady_participants
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import PreferenceTable
 from fergi_reward.files.atomic import write_text
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.reactions.table import ReactionTable
+from fergi_reward.stats.held_out import Result, evaluate_held_out
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _judged(annotation: Annotation, viewers: ReactionTable) -> Result | None:
     if not isinstance(viewers, PreferenceTable):
         return None
     agreement = checked(annotation, viewers.images)
-    return judge(agreement, seed=0) if len(agreement.margins) else None
+    return evaluate_held_out(agreement, seed=0) if len(agreement.margins) else None
 
 
 def choose_rules(ranked: PreferenceTable, users: list[str], promised: Promised | None) -> dict[str, Rule]:

@@ -17,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fergi_reward.calibration.calibration import Fit, Term, is_action_unit
-from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, leave_one_out, log_loss
-from fergi_reward.calibration.table import Pairs, PreferenceTable
+from fergi_reward.calibration.calibration import Fit, Term
+from fergi_reward.calibration.outcome import Effect, Outcome
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.reactions.clip import valence
+from fergi_reward.data.table import Pairs, PreferenceTable
+from fergi_reward.reactions.clip import is_action_unit, valence
+from fergi_reward.stats.folds import leave_one_out
+from fergi_reward.stats.held_out import HeldOut
+from fergi_reward.stats.reliability import log_loss
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
 DECAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)

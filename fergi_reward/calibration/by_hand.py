@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from numbers import Real
 
-from fergi_reward.calibration.calibration import Calibration, Fit, Term, is_action_unit
+from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.version import __version__
 
 RAW, STANDARDISED = "by hand, raw", "by hand, standardised"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -12,6 +11,7 @@ from typing import Any
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import write_json
 from fergi_reward.files.json_records import checked, read_record
+from fergi_reward.reactions.clip import is_action_unit
 
 SCHEMA = 2
 # A sum of terms within these is finite in float32 for every score up to 1e12.
@@ -19,15 +19,6 @@ SMALLEST, LARGEST = 1e-9, 1e6
 SHIPPED = "fergi-ir50-bradley-terry.json"
 AGAIN = "calibrate again"
 VALENCE_TRANSFORM = "exp(-decay * activation) - 1"
-
-
-def is_action_unit(term: str) -> bool:
-    """Whether a term is an action unit, which enters as its valence, and no scorer.
-
-    >>> is_action_unit("au4"), is_action_unit("pickscore")
-    (True, False)
-    """
-    return re.fullmatch(r"au\d+", term) is not None
 
 
 @dataclass(frozen=True)

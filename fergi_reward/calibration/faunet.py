@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fergi_reward.calibration.table import Pairs
+from fergi_reward.data.table import Pairs
 
 HIDDEN_UNITS = 16
 EPOCHS = 300

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.calibration.calibration import Fit, Term
-from fergi_reward.calibration.crossval import HeldOut, Outcome, leave_one_out
-from fergi_reward.calibration.table import Pairs, PreferenceTable
+from fergi_reward.calibration.outcome import Outcome
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.table import ReactionTable
+from fergi_reward.stats.folds import leave_one_out
+from fergi_reward.stats.held_out import HeldOut
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
 DECAYS = np.arange(1, 22) / 10

@@ -7,11 +7,12 @@ weighs scores alone.
 
 import numpy as np
 
-from fergi_reward.calibration.calibration import is_action_unit
-from fergi_reward.calibration.crossval import HeldOut, Outcome
 from fergi_reward.calibration.grid import SCORERS, Grid, first_stages, scorer_fits, second_stage
-from fergi_reward.calibration.table import PreferenceTable
+from fergi_reward.calibration.outcome import Outcome
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import PreferenceTable
+from fergi_reward.reactions.clip import is_action_unit
+from fergi_reward.stats.held_out import HeldOut
 
 NETWORK = "FAU-Net"
 COEFFICIENTS = np.arange(0, 10.1, 0.1)  # as the authors' floating-point steps make them

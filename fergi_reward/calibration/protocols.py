@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fergi_reward.calibration.calibration import Calibration, Fit
-from fergi_reward.calibration.crossval import Effect, HeldOut, Outcome, Result, judge
+from fergi_reward.calibration.outcome import Effect, Outcome
 from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.calibration.signals import rating_correlations, rating_regressions
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.registry import blaming, takes
+from fergi_reward.data.table import PreferenceTable
+from fergi_reward.stats.held_out import HeldOut, Result, evaluate_held_out
 from fergi_reward.version import __version__
 
 
@@ -76,7 +77,9 @@ def calibrate(
         raise FergiRewardError(
             f"the protocol {protocol!r} ({found.origin}) gave a {type(outcome).__name__}, must give an Outcome"
         )
-    results = {held_out.model: judge(held_out, seed) for held_out in outcome.held_out if len(held_out.margins)}
+    results = {
+        held_out.model: evaluate_held_out(held_out, seed) for held_out in outcome.held_out if len(held_out.margins)
+    }
     calibration = Calibration(
         protocol=protocol,
         au_source=_source(table),

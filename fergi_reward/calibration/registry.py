@@ -1,4 +1,4 @@
-"""The protocols by name: functions of a preference table and a seed that give an `Outcome` (`crossval.py`)."""
+"""The protocols by name: functions of a preference table and a seed that give an `Outcome` (`outcome.py`)."""
 
 from fergi_reward.core.registry import Registry
 

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ranksums, spearmanr, t
 
-from fergi_reward.calibration.calibration import is_action_unit
-from fergi_reward.calibration.table import KEY, PreferenceTable
-from fergi_reward.reactions.clip import valence
+from fergi_reward.data.table import KEY, PreferenceTable
+from fergi_reward.reactions.clip import is_action_unit, valence
 
 # The decay coefficient that the paper chooses on all its participants, so that figures can be compared with it.
 PAPER_DECAY = 0.4

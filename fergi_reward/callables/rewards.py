@@ -1,6 +1,6 @@
 """What a trainer asks of a reward, and the check on what it gets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -71,6 +71,22 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
         checked,
         {name: one_number_per_image(f"the reward's {name}", term, pixels).detach() for name, term in terms.items()},
     )
+
+
+def check_gradients(without: Iterable[str]) -> None:
+    """Refuse rewards through which no gradient goes, where one is needed.
+
+    Args:
+        without: Their names.
+
+    Raises:
+        FergiRewardError: There is one.
+    """
+    if names := list(without):
+        raise FergiRewardError(
+            f"no gradient goes through {', '.join(names)} (is_differentiable is False): leave it out, or train with "
+            "DDPO or Flow-GRPO, which need none"
+        )
 
 
 class RewardQueue:

@@ -197,9 +197,9 @@ def calibrate(
     skip_bad: bool,
 ) -> None:
     """Fit the weights of the reward to preferences, and judge them on participants they have not seen."""
-    from fergi_reward.calibration import report as reports
     from fergi_reward.calibration.protocols import calibrate as run
     from fergi_reward.data.layouts import check_still_there, read_preferences
+    from fergi_reward.evaluation import calibration_report as reports
     from fergi_reward.files.csv_numbers import BadRows
     from fergi_reward.report.markdown import markdown_table
     from fergi_reward.report.write import write_report
@@ -556,7 +556,7 @@ def map_source(
 @click.pass_context
 def forget(ctx: click.Context, user: str, reactions: Path, calibrations: Path) -> None:
     """Delete a participant's reactions and pairs, and name the fits and reports that hold them."""
-    from fergi_reward.data.forget import forget as run
+    from fergi_reward.privacy.forget import forget as run
 
     done = run(user, reactions, calibrations)
     say(f"user {user} is deleted from {reactions}: {done.clips} reactions")

@@ -28,6 +28,7 @@ from fergi_reward.evaluation.model_pictures import ModelPictures, Shot, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
 from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
+from fergi_reward.evaluation.picture_diversity import EMBEDDERS, distance_within
 from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
@@ -39,7 +40,6 @@ from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import chunks
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import load_scorer, term_name
-from fergi_reward.stats.diversity import EMBEDDERS, distance_within
 from fergi_reward.toy import emoji
 from fergi_reward.toy.emoji.judge import judge
 from fergi_reward.toy.emoji.pictures import SCENES

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.callables.rewards import Reward
+from fergi_reward.callables.rewards import Reward, check_gradients
 from fergi_reward.cli.arguments import parse_arguments
 from fergi_reward.core.devices import training_device
 from fergi_reward.core.errors import FergiRewardError
@@ -35,7 +35,7 @@ from fergi_reward.scorers.scorer_set import ParkedScorer
 from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
 from fergi_reward.trainers.dry_run import DryRun, dry_run
-from fergi_reward.trainers.guards import check_gradients, check_held_out
+from fergi_reward.trainers.guards import check_held_out
 from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.run import check_output

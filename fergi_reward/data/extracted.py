@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import PreferenceTable
 from fergi_reward.files.csv_files import LARGEST, Column, read_rows
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.reactions.table import KEY, ReactionTable

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import PreferenceTable
 from fergi_reward.files.csv_files import Column, CsvRow, read_rows
 from fergi_reward.files.csv_numbers import BadRows, read_numbers
 from fergi_reward.files.json_files import read_json

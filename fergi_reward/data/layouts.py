@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.extracted import read_extracted, read_rated
 from fergi_reward.data.fergi import locate, read_fergi
+from fergi_reward.data.table import PreferenceTable
 from fergi_reward.files.csv_numbers import BadRows
 from fergi_reward.reactions.folder import ReactionFolder
 from fergi_reward.reactions.source_map import SourceMap

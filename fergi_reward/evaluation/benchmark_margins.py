@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from fergi_reward.bulk.job import ScoringOptions
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.calibration.crossval import HeldOut
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
@@ -20,6 +19,7 @@ from fergi_reward.evaluation.preferences_result import Data, Exclusion
 from fergi_reward.evaluation.ranked_pairs import RankedPairs, ranked_pairs
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.scorers.registry import term_name
+from fergi_reward.stats.held_out import HeldOut
 
 
 def benchmark_margins(

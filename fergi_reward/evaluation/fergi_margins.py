@@ -16,9 +16,8 @@ from tqdm import tqdm
 from fergi_reward.calibration import grid
 from fergi_reward.calibration.bradley_terry import Model, held_out_margins
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.calibration.crossval import HeldOut
-from fergi_reward.calibration.table import Pairs, PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.evaluation.benchmarks.rankings import exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.preferences_result import Data, Exclusion, PublishedFigure, Seen
@@ -26,6 +25,7 @@ from fergi_reward.faces.recorded import RecordedReactions
 from fergi_reward.reactions.sources import FERGI, SIMULATED
 from fergi_reward.reward import AU4, CombinedReward
 from fergi_reward.scorers.registry import term_name
+from fergi_reward.stats.held_out import HeldOut
 
 SOURCE = "FERGI, arXiv 2312.03187, version 1"
 PROTOCOL = (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fergi_reward.calibration.crossval import HeldOut
 from fergi_reward.evaluation.preferences_result import Data, Exclusion, PublishedFigure, Seen
+from fergi_reward.stats.held_out import HeldOut
 
 
 @dataclass(frozen=True)

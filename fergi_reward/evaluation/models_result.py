@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fergi_reward.evaluation.preferences_result import Exclusion, Interval
+from fergi_reward.evaluation.preferences_result import Exclusion
+from fergi_reward.stats.intervals import Interval
 
 # A scorer, a calibration's weighted sum, or a judge that the base model's own world has.
 SignalKind = Literal["scorer", "calibration", "judge"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import locate
 from fergi_reward.data.layouts import read_preferences
+from fergi_reward.data.table import PreferenceTable
 from fergi_reward.evaluation.benchmark_margins import benchmark_margins
 from fergi_reward.evaluation.benchmarks import read_benchmark
 from fergi_reward.evaluation.fergi_margins import fergi_margins
@@ -151,7 +151,7 @@ def _judged(model: ModelMargins, seed: int) -> ModelResult:
         ci95=interval(correct.astype(float), held_out.users, seed),
         as_published=model.as_published,
         published=model.published,
-        coverage=coverage(held_out),
+        coverage=coverage(held_out.margins),
         reliability=reliability(held_out.margins) if held_out.is_log_odds else None,
     )
 

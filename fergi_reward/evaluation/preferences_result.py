@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Interval = tuple[float, float]
+from fergi_reward.stats.coverage import Coverage
+from fergi_reward.stats.intervals import Interval
+from fergi_reward.stats.reliability import Reliability
+
 # What a model's weights have seen of the people it is judged on: nothing (scorers, and calibrations fitted on others);
 # each person's own data left out of the fit; or these very pairs, so that its figures flatter it.
 Seen = Literal["nothing", "left out", "in sample"]
@@ -49,47 +52,6 @@ class Exclusion:
     what: str
     reason: str
     examples: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Accuracy on the pairs that a model is surest of (largest margins), as their share grows.
-
-    Attributes:
-        shares: Shares of pairs covered, rising to 1; at most 100 of them.
-        accuracies: Accuracy on each share.
-        area: Under the whole curve: above the accuracy where the model knows when it is right.
-    """
-
-    shares: tuple[float, ...]
-    accuracies: tuple[float, ...]
-    area: float
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Pairs whose probability of the predicted order lies in [low, high): how sure the model was, and how right."""
-
-    low: float
-    high: float
-    pairs: int
-    confidence: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Whether probabilities mean what they say.
-
-    Attributes:
-        bins: Those that hold pairs, from 0.5 to 1.
-        expected_calibration_error: Mean distance of accuracy and confidence, weighted by the pairs of each bin.
-        log_loss: Mean negative log-probability of what was preferred; ln 2 = 0.693 is a coin's.
-    """
-
-    bins: tuple[ReliabilityBin, ...]
-    expected_calibration_error: float
-    log_loss: float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.calibration.table import Pairs
+from fergi_reward.data.table import Pairs
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, Judged, Ranking
 
 

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fergi_reward.calibration.crossval import HeldOut, judge
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.faces.fitting import FEWEST_VIEWERS, fit_heads
 from fergi_reward.faces.viewings import Viewings
+from fergi_reward.stats.held_out import HeldOut, evaluate_held_out
 
 FOLDS = 5
 LEVELS = (0.5, 0.8, 0.95)
@@ -131,7 +131,7 @@ def figures(predicted: CrossPredicted, seed: int) -> HeldOutFigures:
     pairs = held_out_pairs(predicted)
     if not len(pairs.margins):
         raise FergiRewardError("no two held-out pictures of a session met with different faces: nothing can be judged")
-    result = judge(pairs, seed)
+    result = evaluate_held_out(pairs, seed)
     constant = np.ptp(predicted.mean) == 0 or np.ptp(predicted.observed) == 0
     return HeldOutFigures(
         images=len(predicted.mean),

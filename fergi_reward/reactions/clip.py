@@ -3,6 +3,7 @@
 The rules are those of the FERGI paper (Feng, Ma & de Sa, arXiv 2312.03187) as its published data apply them.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,15 @@ ROUNDING = 0.1  # of a frame: time stamps are often rounded to milliseconds
 NEIGHBOURS = 7  # intervals on either side of one that tell the local frame rate
 LONGEST_INTERVAL = 0.5  # seconds; a slower camera misses what faces do
 MOST_INTERVALS = 4  # a longer pause than so many local intervals is a gap: frames are missing
+
+
+def is_action_unit(term: str) -> bool:
+    """Whether a term is an action unit, which enters as its valence, and no scorer.
+
+    >>> is_action_unit("au4"), is_action_unit("pickscore")
+    (True, False)
+    """
+    return re.fullmatch(r"au\d+", term) is not None
 
 
 @dataclass(frozen=True)

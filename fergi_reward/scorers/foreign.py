@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fergi_reward.calibration.calibration import is_action_unit
 from fergi_reward.callables.answers import Numbers, one_number_per_image, without_metadata
 from fergi_reward.callables.code_digests import code_digest
 from fergi_reward.core.errors import FergiRewardError
@@ -18,6 +17,7 @@ from fergi_reward.core.registry import blaming
 from fergi_reward.core.transfers import sent
 from fergi_reward.files.digests import record_digest, tensors_digest
 from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list, to_pixels
+from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.scorers.base import TowerScorer, at_least_float32, in_order, prompt_list
 
 GIVEN = "given in Python"

@@ -1,12 +1,42 @@
 """Do the probabilities of a model mean what they say?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.calibration.crossval import log_loss
-from fergi_reward.evaluation.preferences_result import Reliability, ReliabilityBin
-
 BINS = 10
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Pairs whose probability of the predicted order lies in [low, high): how sure the model was, and how right."""
+
+    low: float
+    high: float
+    pairs: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Whether probabilities mean what they say.
+
+    Attributes:
+        bins: Those that hold pairs, from 0.5 to 1.
+        expected_calibration_error: Mean distance of accuracy and confidence, weighted by the pairs of each bin.
+        log_loss: Mean negative log-probability of what was preferred; ln 2 = 0.693 is a coin's.
+    """
+
+    bins: tuple[ReliabilityBin, ...]
+    expected_calibration_error: float
+    log_loss: float
+
+
+def log_loss(margins: NDArray[np.float64]) -> float:
+    """Mean of log(1 + exp(-margin)): the negative log-probability of what was preferred."""
+    return float((np.log1p(np.exp(-np.abs(margins))) - np.minimum(margins, 0.0)).mean())
 
 
 def reliability(margins: NDArray[np.float64]) -> Reliability:

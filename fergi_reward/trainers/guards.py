@@ -42,22 +42,6 @@ def check_held_out(judges: Mapping[str, object], reward: Reward | None) -> None:
         raise FergiRewardError(f"a judge is called {REWARD!r}, which the reward itself is: give it another name")
 
 
-def check_gradients(without: Iterable[str]) -> None:
-    """Refuse rewards through which no gradient goes, where one is needed.
-
-    Args:
-        without: Their names.
-
-    Raises:
-        FergiRewardError: There is one.
-    """
-    if names := list(without):
-        raise FergiRewardError(
-            f"no gradient goes through {', '.join(names)} (is_differentiable is False): leave it out, or train with "
-            "DDPO or Flow-GRPO, which need none"
-        )
-
-
 @torch.no_grad()
 def judge_pictures(
     judges: Mapping[str, Reward], reward: Reward | None, batches: Iterable[Tensor], prompts: Sequence[str]

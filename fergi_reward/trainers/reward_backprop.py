@@ -20,14 +20,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fergi_reward.callables.rewards import Reward, Rewards, evaluate, reward_metrics
+from fergi_reward.callables.rewards import Reward, Rewards, check_gradients, evaluate, reward_metrics
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, decode, denoiser, latent_shape, schedule_of
 from fergi_reward.diffusion.trajectory import denoise, noise_like, predict, starting_noise
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
-from fergi_reward.trainers.guards import check_gradients
 from fergi_reward.trainers.losses import reward_loss
 from fergi_reward.trainers.online import OnlineTrainer
 

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import t
 
 from fergi_reward.annotation.rules import guaranteed_rule, paper_rule
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import PreferenceTable
 
 PAIRS = 20
 

@@ -4,11 +4,11 @@ import pytest
 from scipy.optimize import minimize
 
 from fergi_reward.calibration import bradley_terry, grid
-from fergi_reward.calibration.crossval import judge
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import ACTION_UNITS, read_fergi
+from fergi_reward.data.table import PreferenceTable
 from fergi_reward.reactions.clip import valence
+from fergi_reward.stats.held_out import evaluate_held_out
 
 TERMS = (*bradley_terry.SCORERS, "au4")
 
@@ -107,7 +107,7 @@ def test_shuffled_ranks_leave_every_model_at_chance(protocol):
     outcome = protocol.run(PreferenceTable(images, baseline, au_source="test"), 0)
     for held_out in outcome.held_out:
         if "selected" not in held_out.model:  # those choose their own pairs, a handful
-            result = judge(held_out, seed=0)
+            result = evaluate_held_out(held_out, seed=0)
             assert abs(result.accuracy - 0.5) < 3 * 0.5 / np.sqrt(result.pairs), held_out.model
 
 
@@ -118,7 +118,7 @@ def test_shuffled_ranks_leave_every_model_at_chance(protocol):
 )
 def test_what_fergi_gives(fergi, terms, accuracy, loss):
     chosen = model(read_fergi(fergi), (*bradley_terry.SCORERS, *terms))
-    result = judge(bradley_terry.held_out_margins(chosen, 0, Silent()), seed=0)
+    result = evaluate_held_out(bradley_terry.held_out_margins(chosen, 0, Silent()), seed=0)
     assert result.pairs == 3734
     assert result.accuracy >= accuracy
     assert result.log_loss <= loss

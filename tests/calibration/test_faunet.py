@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fergi_reward.calibration import faunet
-from fergi_reward.calibration.table import Pairs
+from fergi_reward.data.table import Pairs
 
 
 class PlainNetwork(nn.Module):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fergi_reward.calibration import grid
-from fergi_reward.calibration.crossval import judge
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.data.table import PreferenceTable
+from fergi_reward.stats.held_out import evaluate_held_out
 
 PUBLISHED_COUNTS = {
     "image_reward": (2136, 3534),
@@ -33,7 +33,7 @@ def outcome(fergi):
 
 @pytest.mark.parametrize("model", PUBLISHED_COUNTS)
 def test_every_published_total(outcome, model):
-    result = judge(next(held_out for held_out in outcome.held_out if held_out.model == model), seed=0)
+    result = evaluate_held_out(next(held_out for held_out in outcome.held_out if held_out.model == model), seed=0)
     assert (result.correct, result.pairs) == PUBLISHED_COUNTS[model]
     assert round(100 * result.accuracy, 2) == grid.PUBLISHED[model]
 
@@ -77,7 +77,7 @@ def test_counts_of_each_participant_by_a_plain_reading(outcome):
 
 def _count(outcome, model, user):
     held_out = next(held_out for held_out in outcome.held_out if held_out.model == model)
-    return judge(held_out, seed=0).per_participant[user]
+    return evaluate_held_out(held_out, seed=0).per_participant[user]
 
 
 def test_the_weight_grid_is_the_authors():

@@ -3,9 +3,9 @@
 import pytest
 
 from fergi_reward.calibration import paper_v3
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.data.table import PreferenceTable
 
 
 def test_the_calibration_weighs_scores_alone(simulated):

@@ -11,8 +11,8 @@ from fergi_reward.calibration.signals import (
     rating_regressions,
     regress,
 )
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.data.table import PreferenceTable
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
 

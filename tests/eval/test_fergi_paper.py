@@ -12,11 +12,11 @@ from paper_published import PUBLISHED, TIES
 from paper_report import paper_report
 from scipy.stats import ranksums, spearmanr
 
-from fergi_reward.calibration.crossval import judge
 from fergi_reward.calibration.grid import DECAYS, THRESHOLDS
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import EMOTIONS, read_emotions, read_fergi
 from fergi_reward.report.record import HeatMap
+from fergi_reward.stats.held_out import evaluate_held_out
 
 RESTLESS = ["002", "004", "039"]
 V3_COUNTS = {
@@ -45,7 +45,7 @@ def test_every_published_number_comes_out(figures):
 @pytest.mark.parametrize("model", V3_COUNTS)
 def test_every_total_of_paper_v3(figures, model):
     """Within 2 pairs: the networks' rounding differs between machines."""
-    result = judge(next(held_out for held_out in figures.v3.held_out if held_out.model == model), seed=0)
+    result = evaluate_held_out(next(held_out for held_out in figures.v3.held_out if held_out.model == model), seed=0)
     assert result.pairs == 3734
     assert abs(result.correct - V3_COUNTS[model]) <= 2
     assert figures.v3.published[model] == pytest.approx(100 * V3_COUNTS[model] / 3734, abs=0.005)

@@ -8,16 +8,15 @@ from fergi_reward.cli.app import main
 from fergi_reward.evaluation.preferences_report import preferences_report
 from fergi_reward.evaluation.preferences_result import (
     Comparison,
-    Coverage,
     Data,
     Exclusion,
     ModelResult,
     PreferenceResult,
     PublishedFigure,
-    Reliability,
-    ReliabilityBin,
 )
 from fergi_reward.report.markdown import markdown
+from fergi_reward.stats.coverage import Coverage
+from fergi_reward.stats.reliability import Reliability, ReliabilityBin
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
 from fergi_reward.report.page import page

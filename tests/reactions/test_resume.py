@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.data.forget import forget
 from fergi_reward.files.locks import owned
+from fergi_reward.privacy.forget import forget
 from fergi_reward.reactions.clip_file import read_origin
 from fergi_reward.reactions.extract import extract
 from fergi_reward.reactions.folder import ReactionFolder

@@ -195,8 +195,8 @@ def test_the_pages_of_evaluate_are_such_pages(browser, simulated, tmp_path):
 
 def test_the_calibration_report_is_such_a_page(browser, simulated, tmp_path):
     from fergi_reward.calibration.protocols import calibrate
-    from fergi_reward.calibration.report import calibration_report
     from fergi_reward.data.fergi import read_fergi
+    from fergi_reward.evaluation.calibration_report import calibration_report
 
     write_report(calibration_report(calibrate(read_fergi(simulated), "paper-v1", command="calibrate")), tmp_path)
     browser.open(tmp_path / "report.html", *SCREENS["phone"])

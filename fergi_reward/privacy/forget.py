@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fergi_reward.data.people_files import PeopleFiles, take_out
+from fergi_reward.privacy.people_files import PeopleFiles, take_out
 from fergi_reward.reactions.folder import ReactionFolder
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fergi_reward.calibration.calibration import is_action_unit
-from fergi_reward.calibration.crossval import HeldOut, coverage_curve
 from fergi_reward.calibration.protocols import Evaluation
+from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.reactions.sources import SIMULATED
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.stats.coverage import coverage_curve
+from fergi_reward.stats.held_out import HeldOut
 
 ACTION_UNITS = (
     "Coefficient: what a rise of the action unit by 1 (on the 0-5 scale) adds to the log-odds of an image, beside all "
@@ -188,7 +189,7 @@ def coverage_lines(held_out: tuple[HeldOut, ...], shown: dict[str, str]) -> list
     by_name = {model.model: model for model in held_out}
     lines = []
     for name in [name for name in shown if name in by_name]:
-        coverage, accuracy = coverage_curve(by_name[name])
+        coverage, accuracy = coverage_curve(by_name[name].margins)
         percent = np.arange(2, 101, 2)  # the first few pairs say nothing but noise
         rows = np.ceil(percent / 100 * len(coverage)).astype(int) - 1
         lines.append(Line(shown[name], percent.tolist(), (100 * accuracy[rows]).tolist()))

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, kendalltau
 
-from fergi_reward.calibration.crossval import HeldOut, bootstrap_interval
 from fergi_reward.stats.agreement import margin_correlation, same_order
 from fergi_reward.stats.coverage import coverage
+from fergi_reward.stats.intervals import bootstrap_interval
 from fergi_reward.stats.mcnemar import mcnemar, only_one_right
 from fergi_reward.stats.reliability import reliability
 
@@ -53,7 +53,7 @@ def test_the_interval_of_a_difference_uses_that_models_err_alike():
 
 def test_coverage_and_its_area():
     margins = np.array([4.0, 3.0, -2.0, 1.0])
-    curve = coverage(HeldOut("model", margins, np.array(list("abcd"))))
+    curve = coverage(margins)
     assert curve.shares == (0.25, 0.5, 0.75, 1.0)
     assert curve.accuracies == pytest.approx((1, 1, 2 / 3, 3 / 4))
     assert curve.area == pytest.approx((1 + 1 + 2 / 3 + 3 / 4) / 4)
@@ -61,7 +61,7 @@ def test_coverage_and_its_area():
 
 def test_a_long_curve_is_thinned_and_ends_with_all_pairs():
     margins = np.random.default_rng(0).normal(0.3, 1, size=777)
-    curve = coverage(HeldOut("model", margins, np.repeat("a", 777)))
+    curve = coverage(margins)
     assert len(curve.shares) == 100 and curve.shares[-1] == 1.0
     assert curve.accuracies[-1] == (margins > 0).mean()
     # A margin with this density is right with the probability sigmoid(0.6 |margin|): the surest are right most often.

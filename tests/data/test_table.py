@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fergi_reward.calibration.table import PreferenceTable
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.table import PreferenceTable
 
 
 def table(**columns):

@@ -1,0 +1,1 @@
+"""Privacy: a participant who withdraws is deleted everywhere."""
