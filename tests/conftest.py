@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -227,6 +227,12 @@ def rewriter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 STARTS_PROCESSES = {"forked", "two_processes", "cluster", "environment", "run"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Tests hold no doctests: looking for some would make a skip of a test file that cannot be imported."""
+    return [each for each in (yield) if type(each) is pytest.Module]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
