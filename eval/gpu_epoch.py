@@ -72,7 +72,7 @@ def _bare(trainer: DDPOTrainer, scorer: TowerScorer) -> None:
 
 def _predict(trainer: DDPOTrainer, latents: Tensor, texts: Conditioning, step: int) -> Tensor:
     time_of_step = trainer.schedule.timesteps[torch.full((2 * IMAGES,), step, device="cuda")]
-    return trainer.network(latents, timestep=time_of_step, **texts.arguments(), return_dict=False)[0]
+    return trainer.network(latents, time_of_step, texts)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -12,7 +12,7 @@ from official_sizes import bert_words, pickscore_config
 from torch import nn
 
 from fergi_reward.diffusion.pipelines import Pipeline, network_of, networks_beside
-from fergi_reward.diffusion.published_models import PUBLISHED
+from fergi_reward.diffusion.published import PUBLISHED
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 from fergi_reward.toy import tiny
@@ -37,7 +37,7 @@ def official_pipeline(model: str, device: torch.device | str, dtype: torch.dtype
     """A published pipeline, all of it in `dtype`, with tokenizers that need no download.
 
     Args:
-        model: A key of `PUBLISHED`.
+        model: A name of `PUBLISHED`.
         device: Where it is made and drawn.
         dtype: Of all its parts.
         seed: Of its weights.
@@ -46,7 +46,7 @@ def official_pipeline(model: str, device: torch.device | str, dtype: torch.dtype
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            pipeline = PUBLISHED[model]()
+            pipeline = PUBLISHED.get(model).target()
     finally:
         torch.set_default_dtype(before)
     for number, part in enumerate([network_of(pipeline), *networks_beside(pipeline)]):

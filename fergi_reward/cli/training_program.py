@@ -17,7 +17,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.parking import CPU
 from fergi_reward.core.terminal import for_terminal
 from fergi_reward.diffusion.load import load_pipeline
-from fergi_reward.diffusion.published_models import PUBLISHED, on_meta
+from fergi_reward.diffusion.published import PUBLISHED, on_meta
 from fergi_reward.faces.predictor import ReactionPredictor
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import TOWER, CombinedReward
@@ -179,8 +179,8 @@ def train_on_reward(
 
 def rehearse(script: ProgramArguments, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
-    published = PUBLISHED.get(script.model)
-    pipeline = on_meta(published) if published else load_pipeline(script.model)
+    is_published = script.model in PUBLISHED.names()
+    pipeline = on_meta(script.model) if is_published else load_pipeline(script.model)
     asked, judges = _asked(script) if isinstance(script, ScriptArguments) else [], script.judges or []
     if config.needs_gradient:
         check_gradients(name for name in asked if not is_differentiable(name))

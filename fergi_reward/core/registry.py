@@ -37,12 +37,13 @@ class Registry:
     Args:
         kind: What one of them is called in errors, such as `scorer`.
         builtin: By name, where it is: `module:attribute`.
+        plural: Of `kind`, by default with an s.
 
-    Other packages add theirs as entry points of the group `fergi_reward.KINDs`.
+    Other packages add theirs as entry points of the group `fergi_reward.PLURAL`.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
-        self.kind, self.group = kind, f"{LIBRARY}.{kind}s"
+    def __init__(self, kind: str, builtin: Mapping[str, str], plural: str | None = None) -> None:
+        self.kind, self.group = kind, f"{LIBRARY}.{plural or f'{kind}s'}"
         self.builtin = dict(builtin)
         self._registered: dict[str, Any] = {}
 

@@ -7,7 +7,8 @@ import torch
 
 from fergi_reward.core.parking import visiting
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, encode_prompts, text_encoders
+from fergi_reward.diffusion.conditioning import Conditioning
+from fergi_reward.diffusion.family import Family
 
 
 class EncodedPrompts:
@@ -17,13 +18,13 @@ class EncodedPrompts:
     run, which has others left to encode, must get the same bits.
 
     Args:
-        pipeline: Whose text encoders encode.
+        family: Whose text encoders encode.
         device: Where they do, and where the network reads what comes of it.
         home: Where the text encoders and what is kept wait meanwhile.
     """
 
-    def __init__(self, pipeline: Pipeline, device: torch.device, home: torch.device) -> None:
-        self._pipeline, self._device, self._home = pipeline, device, home
+    def __init__(self, family: Family, device: torch.device, home: torch.device) -> None:
+        self._family, self._device, self._home = family, device, home
         self._kept: dict[str, dict[str, Conditioning]] = {}
 
     def keep(self, purpose: str, prompts: Iterable[str]) -> None:
@@ -38,7 +39,7 @@ class EncodedPrompts:
 
     def awake(self) -> AbstractContextManager[None]:
         """The text encoders on the device, inside the block."""
-        return visiting(self._device, *text_encoders(self._pipeline))
+        return visiting(self._device, *self._family.text_encoders)
 
     def _encoded(self, prompts: Iterable[str]) -> dict[str, Conditioning]:
         """Each prompt's conditioning, B = 1, where it waits."""
@@ -50,4 +51,4 @@ class EncodedPrompts:
         return {prompt: known[prompt] for prompt in wanted}
 
     def _encode(self, prompt: str) -> Conditioning:
-        return encode_prompts(self._pipeline, [prompt]).map(lambda tensor: tensor.to(self._home))
+        return self._family.encode_prompts([prompt]).map(lambda tensor: tensor.to(self._home))

@@ -8,14 +8,9 @@ import torch
 from torch import Tensor
 
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.ddim import Schedule, gaussian_log_prob
-from fergi_reward.diffusion.pipelines import (
-    Conditioning,
-    Network,
-    Pipeline,
-    encode_absence,
-    has_classifier_free_guidance,
-)
+from fergi_reward.diffusion.conditioning import Conditioning, Guidance
+from fergi_reward.diffusion.ddim import Schedule, gaussian_log_prob, over_pixels
+from fergi_reward.diffusion.family import Network
 
 
 @dataclass(frozen=True)
@@ -42,25 +37,6 @@ class Trajectory:
         )
 
 
-@dataclass(frozen=True)
-class Guidance:
-    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598).
-
-    Attributes:
-        scale: How far to go beyond the conditional prediction; 1 is no guidance.
-        absence: What stands for no prompt, B = 1.
-    """
-
-    scale: float
-    absence: Conditioning
-
-
-def guidance_of(pipeline: Pipeline, scale: float) -> Guidance | None:
-    """The guidance of a scale; None at 1 or less, and for a pipeline whose network is only told the scale."""
-    wanted = scale > 1 and has_classifier_free_guidance(pipeline)
-    return Guidance(scale, encode_absence(pipeline)) if wanted else None
-
-
 def predict(
     network: Network, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance: Guidance | None
 ) -> tuple[Tensor, Tensor]:
@@ -69,21 +45,20 @@ def predict(
     Sampling and training both go through here, so that a step's probability is the same function in both.
 
     Args:
-        network: The UNet or transformer.
+        network: What predicts, of `Family.predict`.
         latents: (B, C, H, W).
         timesteps: (B,).
         conditioning: Of B images.
         guidance: None for the conditional prediction alone, at half the work.
     """
     if guidance is None:
-        conditional = network(latents, timestep=timesteps, **conditioning.arguments(), return_dict=False)[0]
-        conditional = conditional.to(latents.dtype)
+        conditional = network(latents, timesteps, conditioning).to(latents.dtype)
         return conditional, conditional
     absence = guidance.absence.map(lambda tensor: tensor.expand(len(latents), *tensor.shape[1:]))
-    arguments = Conditioning.cat([absence, conditioning]).arguments()
-    both = network(latents.repeat(2, 1, 1, 1), timestep=timesteps.repeat(2), **arguments, return_dict=False)[0]
+    twice = latents.repeat(2, *[1] * (latents.ndim - 1))
+    both = network(twice, timesteps.repeat(2), Conditioning.cat([absence, conditioning]))
     unconditional, conditional = both.to(latents.dtype).chunk(2)
-    return unconditional + guidance.scale * (conditional - unconditional), conditional
+    return guidance.combined(unconditional, conditional), conditional
 
 
 def denoise(
@@ -100,7 +75,7 @@ def denoise(
     """Latents (B, C, H, W) after the given steps of the schedule; gradients are as the caller has set them.
 
     Args:
-        network: The UNet or transformer.
+        network: As `predict` calls it.
         schedule: Of which steps are taken.
         conditioning: Of B images.
         latents: (B, C, H, W) where the first of the steps starts.
@@ -114,7 +89,7 @@ def denoise(
         prediction, _ = predict(network, latents, schedule.timesteps[rows], conditioning, guidance)
         latents, std = schedule.step(prediction, latents, rows, eta)
         if eta:
-            latents = latents + std.view(-1, 1, 1, 1) * noise_like(latents, generators)
+            latents = latents + over_pixels(std, latents) * noise_like(latents, generators)
     return latents
 
 
@@ -134,7 +109,7 @@ def sample_trajectory(
     """Denoise one image a prompt and record it.
 
     Args:
-        network: The UNet or transformer.
+        network: As `predict` calls it.
         schedule: The steps to take.
         conditioning: Of B images.
         shape: (C, H, W) of the latents.
@@ -153,7 +128,7 @@ def sample_trajectory(
         is_random = index in random_steps
         mean, std = schedule.step(guided, latents, rows, eta if is_random else 0.0)
         if is_random:
-            following = mean + std.view(-1, 1, 1, 1) * noise_like(latents, generators)
+            following = mean + over_pixels(std, latents) * noise_like(latents, generators)
             policy_mean = mean if guided_log_probs else schedule.step(conditional, latents, rows, eta)[0]
             log_probs.append(gaussian_log_prob(following, policy_mean, std))
         else:

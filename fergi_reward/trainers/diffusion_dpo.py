@@ -195,8 +195,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         target = self.noise_levels.target(batch.latents, noise, steps)
 
         def errors() -> Tensor:
-            arguments = {"timestep": self.noise_levels.timesteps[steps], **batch.conditioning.arguments()}
-            prediction = self.network(noised, **arguments, return_dict=False)[0]
+            prediction = self.network(noised, self.noise_levels.timesteps[steps], batch.conditioning)
             return (prediction.to(target.dtype) - target).square().flatten(1).mean(1)
 
         with torch.no_grad(), self.weights.reference():
@@ -254,11 +253,10 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         pairs = [pair for _, pair in numbered]
         pictures = [pair.better for pair in pairs] + [pair.worse for pair in pairs]
         conditioning = self.encoded([pair.caption for pair in pairs])
+        sizes, corners = [picture.size for picture in pictures], [picture.corner for picture in pictures]
         return Batch(
             latents=encode_pictures(self.pipeline, torch.stack([picture.pixels for picture in pictures])),
-            conditioning=Conditioning.cat([conditioning, conditioning]).cut_from(
-                [picture.size for picture in pictures], [picture.corner for picture in pictures]
-            ),
+            conditioning=self.family.cropped(Conditioning.cat([conditioning, conditioning]), sizes, corners),
             confidences=sent(torch.tensor([self._confidence(pair) for pair in pairs]), self.accelerator.device),
             numbers=[number for number, _ in numbered],
         )

@@ -15,21 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fergi_reward.diffusion.conditioning import Conditioning, Guidance
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.pipelines import (
-    Conditioning,
     Pipeline,
     checkpoint_gradients,
     decode,
     denoiser,
-    has_classifier_free_guidance,
-    is_flux,
     latent_shape,
-    network_name,
     network_of,
     networks_beside,
     text_encoders,
 )
-from fergi_reward.diffusion.trajectory import Guidance, predict
+from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
 from fergi_reward.trainers.run import WEIGHT_DTYPES
@@ -166,7 +164,7 @@ def latents_bytes(pipeline: Pipeline) -> int:
 
 def conditioning_bytes(pipeline: Pipeline) -> int:
     """Bytes of the conditioning of one image, in the network's data type."""
-    return sum(math.prod(shape) for _, shape in _shapes(pipeline)) * network_of(pipeline).dtype.itemsize
+    return family_of(pipeline).empty_conditioning(1).nbytes
 
 
 @torch.no_grad()
@@ -196,28 +194,11 @@ def backward(result: Tensor) -> None:
 
 def inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
     """Latents (B, C, H, W), conditioning and guidance of so many images, as shapes alone."""
-    conditioning = Conditioning(**{name: torch.empty(batch, *shape, device=META) for name, shape in _shapes(pipeline)})
-    conditioning = conditioning.map(lambda tensor: tensor.to(network_of(pipeline).dtype))
+    family, scale = family_of(pipeline), config.sample_guidance_scale
+    conditioning = family.empty_conditioning(batch)
     absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]
-    guided = config.sample_guidance_scale > 1 and has_classifier_free_guidance(pipeline)
-    guidance = Guidance(config.sample_guidance_scale, absence) if guided else None
-    latents = torch.empty(batch, *latent_shape(pipeline), device=META)
-    return latents, conditioning, guidance
-
-
-def _shapes(pipeline: Pipeline) -> list[tuple[str, tuple[int, ...]]]:
-    """The shape of each part of the conditioning of one image."""
-    settings = network_of(pipeline).config
-    if network_name(pipeline) == "transformer":
-        pooled = ("pooled_embeds", (settings.pooled_projection_dim,))
-        # Tokens of T5 alone, or 77 of CLIP and 256 of T5.
-        tokens = 512 if is_flux(pipeline) else 77 + 256
-        return [("prompt_embeds", (tokens, settings.joint_attention_dim)), pooled]
-    shapes: list[tuple[str, tuple[int, ...]]] = [("prompt_embeds", (77, settings.cross_attention_dim))]
-    if settings.addition_embed_type == "text_time":
-        pooled_size = pipeline.text_encoder_2.config.projection_dim
-        shapes += [("pooled_embeds", (pooled_size,)), ("time_ids", (6,))]
-    return shapes
+    guidance = Guidance(scale, absence) if family.is_guided(scale) else None
+    return torch.empty(batch, *family.latent_shape, device=META), conditioning, guidance
 
 
 def peak_memory(work: Callable[[], object]) -> int:

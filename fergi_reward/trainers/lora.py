@@ -9,16 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.pipelines import Pipeline, network_name, network_of, networks_beside
 from fergi_reward.files.tensor_files import read_tensors
 
 ADAPTER = "reward"
 WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
-# The projections of attention, what diffusers' own LoRA programs train; the second line is a transformer's text stream.
-TARGET_MODULES = [
-    *("to_q", "to_k", "to_v", "to_out.0"),
-    *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
-]
 
 
 def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn.Parameter]:
@@ -46,7 +42,8 @@ def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn
         )
     for component in (network, *networks_beside(pipeline)):
         component.requires_grad_(False)
-    config = LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=TARGET_MODULES)
+    targets = list(family_of(pipeline).lora_targets)
+    config = LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.add_adapter(config, adapter_name=ADAPTER)

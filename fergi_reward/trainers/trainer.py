@@ -19,17 +19,17 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import deferred, raised
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.grids import Grids
 from fergi_reward.diffusion.pipelines import (
     Conditioning,
     Pipeline,
     checkpoint_gradients,
     decode,
-    denoiser,
     latent_shape,
     schedule_of,
 )
-from fergi_reward.diffusion.trajectory import denoise, guidance_of, starting_noise
+from fergi_reward.diffusion.trajectory import denoise, starting_noise
 from fergi_reward.files.atomic import folder_written_whole
 from fergi_reward.files.digests import record_digest, tensors_digest
 from fergi_reward.trainers.config import TrainerConfig
@@ -94,6 +94,7 @@ class Trainer(ABC, Generic[Config]):
         self.run = Run(config)
         self.checkpoint = self.run.resume_checkpoint()
         self.accelerator = self.run.accelerator
+        self.family = family_of(pipeline)
         self._model = model_part(pipeline)
         self.schedule = schedule_of(pipeline, config.sample_num_steps, self.accelerator.device)
         self.weights = attach(pipeline, config, self.accelerator.device, self.run.weight_dtype)
@@ -102,9 +103,9 @@ class Trainer(ABC, Generic[Config]):
             checkpoint_gradients(pipeline)
         self.optimisation = Optimisation(self.accelerator, self.parameters, config)
         device = self.accelerator.device
-        self.encoded = EncodedPrompts(pipeline, device, encoders_home(config, device))
+        self.encoded = EncodedPrompts(self.family, device, encoders_home(config, device))
         with self.encoded.awake():
-            self.guidance = guidance_of(pipeline, config.sample_guidance_scale)
+            self.guidance = self.family.guidance(config.sample_guidance_scale)
         grid_prompts = self.prompts[: config.grid_num_images]
         self.grids = Grids(
             self.run.folder / "grids",
@@ -158,10 +159,10 @@ class Trainer(ABC, Generic[Config]):
             self._finish()
         return self.run.folder / self.weights.name
 
-    def network(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401  # those of the network's forward
-        """The UNet or transformer, in the mixed precision."""
+    def network(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """What the UNet or transformer predicts (B, C, H, W), in the mixed precision."""
         with self.accelerator.autocast():
-            return denoiser(self.pipeline, self.config.sample_guidance_scale)(*arguments, **keywords)
+            return self.family.predict(latents, timesteps, conditioning, self.config.sample_guidance_scale)
 
     def draw(self, prompts: Sequence[str], generators: Sequence[torch.Generator]) -> Tensor:
         """One picture a prompt, (B, 3, H, W) in [0, 1], without gradients; the b-th from the b-th generator alone."""

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from fergi_reward.diffusion.pipelines import Pipeline, network_of, networks_beside
-from fergi_reward.diffusion.published_models import PUBLISHED, on_meta
+from fergi_reward.diffusion.published import on_meta
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
@@ -60,7 +60,7 @@ CASES = [
 def test_first_updates(case: Case, tmp_path: Path, measured: Measured) -> None:
     from official_models import official_pipeline
 
-    expected = dry_run(config_of(case, tmp_path / "dry"), sized(on_meta(PUBLISHED[case.model]), case.side), {})
+    expected = dry_run(config_of(case, tmp_path / "dry"), sized(on_meta(case.model), case.side), {})
     free, needed = torch.cuda.mem_get_info()[0], 1.15 * expected.peak
     if free < needed:
         pytest.skip(f"{free / 1e9:.0f} GB are free on the card, {needed / 1e9:.0f} are needed")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fergi_reward.diffusion.published_models import PUBLISHED, on_meta
+from fergi_reward.diffusion.published import PUBLISHED, on_meta
 from fergi_reward.hub.published import MODELS
 from fergi_reward.scorers.registry import scorer_table
 
@@ -9,16 +9,16 @@ from fergi_reward.scorers.registry import scorer_table
 WIDTHS = {"stable-diffusion-v1-5": 4, "stable-diffusion-xl-base-1.0": 4}
 
 
-@pytest.mark.parametrize("build", PUBLISHED.items(), ids=lambda item: item[0].rpartition("/")[2])
-def test_the_sizes_of_a_model_follow_from_its_architecture(build):
-    repository = next(model for model in MODELS.values() if model.name == build[0])
-    modules = {name: part for name, part in on_meta(build[1]).components.items() if isinstance(part, torch.nn.Module)}
-    assert {f"{name}/" for name in modules} == {name for name, size in repository.files.items() if size > 10**8}
-    for name, module in modules.items():
+@pytest.mark.parametrize("name", PUBLISHED.builtin, ids=lambda name: name.rpartition("/")[2])
+def test_the_sizes_of_a_model_follow_from_its_architecture(name):
+    repository = next(model for model in MODELS.values() if model.name == name)
+    modules = {place: part for place, part in on_meta(name).components.items() if isinstance(part, torch.nn.Module)}
+    assert {f"{place}/" for place in modules} == {file for file, size in repository.files.items() if size > 10**8}
+    for place, module in modules.items():
         values = {id(value): value for value in module.state_dict(keep_vars=True).values()}  # tied ones once
         numbers = sum(value.numel() for value in values.values())
-        width = WIDTHS.get(build[0].rpartition("/")[2], 2)
-        assert repository.files[f"{name}/"] == pytest.approx(width * numbers, rel=0.01)
+        width = WIDTHS.get(name.rpartition("/")[2], 2)
+        assert repository.files[f"{place}/"] == pytest.approx(width * numbers, rel=0.01)
 
 
 def test_scorers_have_all_their_files_sizes_and_licenses():

@@ -229,7 +229,7 @@ def test_half_precision_judges_and_the_card(trainer_of):
 def test_stable_diffusion_xl_is_told_how_each_picture_was_cut(trainer_of):
     trainer = trainer_of(kind=tiny.stable_diffusion_xl)
     # 48 x 64 pixels became 64 x 85, of which 21 columns were cut off.
-    assert trainer._next_batch().conditioning.time_ids.tolist() == [[48, 64, 0, 10, 64, 64]] * 4
+    assert trainer._next_batch().conditioning.others["time_ids"].tolist() == [[48, 64, 0, 10, 64, 64]] * 4
 
 
 @pytest.mark.parametrize("kind", KINDS)

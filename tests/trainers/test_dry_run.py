@@ -8,7 +8,7 @@ from torch import nn
 from fergi_reward.cli.arguments import parse_arguments
 from fergi_reward.cli.training_program import PairArguments, ScriptArguments, rehearse
 from fergi_reward.diffusion.pipelines import network_of, text_encoders
-from fergi_reward.diffusion.published_models import PUBLISHED, on_meta
+from fergi_reward.diffusion.published import PUBLISHED, on_meta
 from fergi_reward.scorers.registry import parameter_count, scorer_table
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig
@@ -75,8 +75,8 @@ def test_norms_count_in_float32_as_cuda_autocast_computes_them():
 
 def test_published_networks_have_the_published_sizes():
     sizes = {
-        model: sum(parameter.numel() for parameter in network_of(on_meta(build)).parameters())
-        for model, build in PUBLISHED.items()
+        model: sum(parameter.numel() for parameter in network_of(on_meta(model)).parameters())
+        for model in PUBLISHED.builtin
     }
     assert sizes["stable-diffusion-v1-5/stable-diffusion-v1-5"] == 859_520_964
     assert sizes["stabilityai/stable-diffusion-xl-base-1.0"] == 2_567_463_684

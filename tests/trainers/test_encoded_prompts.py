@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.pipelines import encode_prompts, text_encoders
 from fergi_reward.toy import tiny
 
@@ -34,18 +35,18 @@ def counted():
 @pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
 def test_rows_are_those_of_the_pipeline_and_the_bits_do_not_depend_on_the_prompts_beside_them(kind):
     pipeline = kind()
-    encoded = EncodedPrompts(pipeline, CPU, CPU)
+    encoded = EncodedPrompts(family_of(pipeline), CPU, CPU)
     together, alone = encoded([CAT, DOG, CAT]), encoded([DOG])
     plain = encode_prompts(pipeline, [CAT, DOG, CAT])
-    for ours, theirs, one in zip(*(vars(each).values() for each in (together, plain, alone)), strict=True):
-        if theirs is not None:
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-            assert torch.equal(ours[1:2], one) and torch.equal(ours[0], ours[2])
+    parts = ([each.prompt_embeds, *each.others.values()] for each in (together, plain, alone))
+    for ours, theirs, one in zip(*parts, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        assert torch.equal(ours[1:2], one) and torch.equal(ours[0], ours[2])
 
 
 def test_kept_prompts_are_encoded_once_and_forgotten_with_their_purpose(counted):
     pipeline = tiny.stable_diffusion_xl()
-    calls, encoded = counted(pipeline), EncodedPrompts(pipeline, CPU, CPU)
+    calls, encoded = counted(pipeline), EncodedPrompts(family_of(pipeline), CPU, CPU)
     encoded.keep("epoch", [CAT, DOG, CAT])
     encoded.keep("grid", [CAT])
     encoded([CAT, DOG, DOG])

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.pipelines import decode, encode_prompts, latent_shape
-from fergi_reward.diffusion.trajectory import guidance_of, noise_like, predict, starting_noise
+from fergi_reward.diffusion.trajectory import noise_like, predict, starting_noise
 from fergi_reward.toy import tiny
 
 STEPS = 4
@@ -26,7 +26,7 @@ def metrics_of(trainer):
 def in_float64(trainer):
     """The trainer with everything in double precision and an adapter that does something."""
     trainer.pipeline.to(torch.float64)
-    trainer.guidance = guidance_of(trainer.pipeline, trainer.config.sample_guidance_scale)
+    trainer.guidance = trainer.family.guidance(trainer.config.sample_guidance_scale)
     noise = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in trainer.parameters:

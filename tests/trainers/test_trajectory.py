@@ -1,19 +1,19 @@
 import pytest
 import torch
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.ddim import gaussian_log_prob
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.pipelines import (
     decode,
     denoiser,
-    encode_absence,
     encode_prompts,
-    is_flux,
     latent_shape,
     network_of,
     schedule_of,
 )
-from fergi_reward.diffusion.trajectory import Guidance, denoise, guidance_of, predict, sample_trajectory, starting_noise
+from fergi_reward.diffusion.trajectory import denoise, predict, sample_trajectory, starting_noise
 from fergi_reward.toy import tiny
 
 PROMPTS = ["a red cat", "a blue house"]
@@ -33,7 +33,7 @@ def sampled(pipeline, guidance, *, eta=1.0, rows=(0, 1), guided_log_probs=True):
     generators = [generator(0, "noise", row) for row in rows]
     schedule = schedule_of(pipeline, STEPS, CPU)
     return sample_trajectory(
-        pipeline.unet, schedule, conditioning, latent_shape(pipeline), generators, schedule.random_steps(eta),
+        denoiser(pipeline, 1.0), schedule, conditioning, latent_shape(pipeline), generators, schedule.random_steps(eta),
         eta=eta, guidance=guidance, guided_log_probs=guided_log_probs,
     )  # fmt: skip
 
@@ -47,7 +47,7 @@ def recomputed(pipeline, trajectory, guidance):
         steps = (rows + shift) % STEPS
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         timesteps = schedule.timesteps[steps]
-        prediction, _ = predict(pipeline.unet, latents, timesteps, trajectory.conditioning, guidance)
+        prediction, _ = predict(denoiser(pipeline, 1.0), latents, timesteps, trajectory.conditioning, guidance)
         mean, std = schedule.step(prediction, latents, steps, 1.0)
         log_probs[rows, steps] = gaussian_log_prob(following, mean, std)
     return log_probs.detach()
@@ -62,10 +62,10 @@ def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
     network_of(pipeline).eval()
     conditioning = encode_prompts(pipeline, PROMPTS)
     noise = starting_noise(latent_shape(pipeline), [generator(row) for row in range(2)], conditioning)
-    guidance = guidance_of(pipeline, scale)
+    guidance = family_of(pipeline).guidance(scale)
     schedule, network = schedule_of(pipeline, STEPS, CPU), denoiser(pipeline, scale)
     latents = denoise(network, schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
-    start = pipeline._pack_latents(noise, *noise.shape) if is_flux(pipeline) else noise
+    start = pipeline._pack_latents(noise, *noise.shape) if isinstance(pipeline, FluxPipeline) else noise
     expected = pipeline(
         PROMPTS, latents=start, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
     ).images
@@ -75,7 +75,8 @@ def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
 
 def test_a_record_without_noise_is_plain_denoising_and_has_no_probabilities(pipeline):
     trajectory = sampled(pipeline, None, eta=0.0)
-    arguments = (pipeline.unet, schedule_of(pipeline, STEPS, CPU), trajectory.conditioning, trajectory.latents[:, 0])
+    network, schedule = denoiser(pipeline, 1.0), schedule_of(pipeline, STEPS, CPU)
+    arguments = (network, schedule, trajectory.conditioning, trajectory.latents[:, 0])
     with torch.no_grad():
         latents = denoise(*arguments, range(STEPS), [], eta=0.0, guidance=None)
     assert torch.equal(trajectory.latents[:, -1], latents)
@@ -84,7 +85,7 @@ def test_a_record_without_noise_is_plain_denoising_and_has_no_probabilities(pipe
 
 @pytest.mark.parametrize("guided", [True, False])
 def test_training_finds_the_probabilities_that_sampling_recorded(pipeline, guided):
-    guidance = Guidance(3.0, encode_absence(pipeline))
+    guidance = family_of(pipeline).guidance(3.0)
     trajectory = sampled(pipeline, guidance, guided_log_probs=guided)
     same, other = (guidance, None) if guided else (None, guidance)
     assert (recomputed(pipeline, trajectory, same) - trajectory.log_probs).abs().max() < 1e-5

@@ -1,0 +1,56 @@
+"""Pictures as latents and back, by the `AutoencoderKL` of diffusers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.transfers import sent
+
+
+def check_is_kl(vae: Any) -> None:  # noqa: ANN401  # a model of diffusers
+    """Refuse another kind of VAE.
+
+    Raises:
+        FergiRewardError: It is none of diffusers' AutoencoderKL.
+    """
+    if not any(kind.__name__ == "AutoencoderKL" for kind in type(vae).__mro__):
+        raise FergiRewardError(
+            f"the pipeline's VAE is a {type(vae).__name__}, which cannot be used: give AutoencoderKL"
+        )
+
+
+def decode(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401
+    """Latents (B, C, H, W) as pixels (B, 3, 8 H, 8 W) in [0, 1], float32 at least.
+
+    Where gradients are on, picture by picture and with nothing kept in between: the backward pass decodes each one
+    again. The VAE's activations for a batch are otherwise the largest thing in memory.
+    """
+    scaled = (latents / vae.config.scaling_factor + _shift(vae)).to(vae.dtype)
+    if torch.is_grad_enabled():
+        pictures = [checkpoint(_decode, vae, picture, use_reentrant=False) for picture in scaled.split(1)]
+        pixels = torch.cat(pictures)
+    else:
+        pixels = _decode(vae, scaled)
+    return (pixels.to(torch.promote_types(pixels.dtype, torch.float32)) / 2 + 0.5).clamp(0, 1)
+
+
+@torch.no_grad()
+def encode(vae: Any, pixels: Tensor) -> Tensor:  # noqa: ANN401
+    """Pixels (B, 3, 8 H, 8 W) in [0, 1] as latents (B, C, H, W), float32 at least.
+
+    The mean of what the VAE says, not a draw from it: its standard deviation is next to nothing.
+    """
+    latents = vae.encode(sent(pixels * 2 - 1, vae.device).to(vae.dtype)).latent_dist.mode()
+    latents = latents.to(torch.promote_types(latents.dtype, torch.float32))
+    return (latents - _shift(vae)) * vae.config.scaling_factor
+
+
+def _decode(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401
+    return vae.decode(latents, return_dict=False)[0]
+
+
+def _shift(vae: Any) -> float:  # noqa: ANN401
+    return getattr(vae.config, "shift_factor", None) or 0.0

@@ -1,0 +1,107 @@
+"""FLUX.1: a transformer that reads pictures as rows of patches, and is told the guidance as a number."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fergi_reward.diffusion.conditioning import Conditioning
+from fergi_reward.diffusion.families import published_parts
+from fergi_reward.diffusion.family import Family, Pipeline
+from fergi_reward.diffusion.flow import FlowSchedule
+
+# Side of a patch, in latents.
+PATCH = 2
+# Of T5.
+TOKENS = 512
+
+
+class Flux(Family):
+    """A `FluxPipeline`. Its conditioning has `pooled_embeds` (B, P), one vector per prompt."""
+
+    def encode(self, prompts: list[str], *, negative: bool) -> Conditioning:
+        """Tokens of T5, and CLIP's vector."""
+        embeds, pooled, _ = self.pipeline.encode_prompt(prompt=prompts, device=self.text_device)
+        return Conditioning(embeds, {"pooled_embeds": pooled})
+
+    def empty_conditioning(self, images: int) -> Conditioning:
+        """T5's tokens, and a vector."""
+        transformer = self.network
+        tokens = torch.empty(
+            (images, TOKENS, transformer.config.joint_attention_dim), device=transformer.device, dtype=transformer.dtype
+        )
+        return Conditioning(
+            tokens, {"pooled_embeds": tokens.new_empty(images, transformer.config.pooled_projection_dim)}
+        )
+
+    def is_guided(self, scale: float) -> bool:
+        """Never: it has learned to do in one prediction what takes the others two."""
+        return False
+
+    def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
+        """The velocity. FLUX.1-dev is told the guidance, schnell is not."""
+        transformer, prompts = self.network, conditioning.prompt_embeds
+        told = transformer.config.guidance_embeds
+        patches = transformer(
+            packed(latents),
+            timestep=timesteps / 1000,
+            guidance=latents.new_full((len(latents),), guidance_scale) if told else None,
+            img_ids=patch_places(latents),
+            txt_ids=latents.new_zeros(prompts.shape[1], 3),
+            encoder_hidden_states=prompts,
+            pooled_projections=conditioning.others["pooled_embeds"],
+            return_dict=False,
+        )[0]
+        return unpacked(patches, *latents.shape[2:])
+
+    def schedule(self, num_steps: int, device: torch.device) -> FlowSchedule:
+        """Euler's steps from even ones, moved towards noise with the number of patches."""
+        _, height, width = self.latent_shape
+        tokens = (height // PATCH) * (width // PATCH)
+        even = [1 - step / num_steps for step in range(num_steps)]
+        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=tokens, sigmas=even)
+
+    def training_schedule(self, device: torch.device) -> FlowSchedule:
+        """All noise levels."""
+        return FlowSchedule.of_training(self.pipeline.scheduler, device)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) before they are packed; the pipeline knows the size, the transformer does not."""
+        size = self.pipeline.default_sample_size
+        return self.network.config.in_channels // PATCH**2, size, size
+
+
+def packed(latents: Tensor) -> Tensor:
+    """(B, C, H, W) as rows of patches of 2 x 2, (B, H W / 4, 4 C)."""
+    patches = latents.unflatten(3, (-1, PATCH)).unflatten(2, (-1, PATCH))
+    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def unpacked(patches: Tensor, height: int, width: int) -> Tensor:
+    """The opposite of `packed`: (B, H W / 4, 4 C) as (B, C, H, W)."""
+    parts = patches.unflatten(2, (-1, PATCH, PATCH)).unflatten(1, (height // PATCH, width // PATCH))
+    return parts.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
+def patch_places(latents: Tensor) -> Tensor:
+    """Row and column of each patch, after a zero, (H W / 4, 3): from them FLUX has its rotary embedding."""
+    _, _, height, width = latents.shape
+    rows, columns = (torch.arange(size // PATCH, device=latents.device) for size in (height, width))
+    return torch.cartesian_prod(torch.zeros_like(rows[:1]), rows, columns).to(latents.dtype)
+
+
+def published() -> Pipeline:
+    """black-forest-labs/FLUX.1-dev, 1024 x 1024."""
+    from diffusers import FluxPipeline, FluxTransformer2DModel
+    from transformers import CLIPTextModel
+
+    parts: dict[str, Any] = {
+        "transformer": FluxTransformer2DModel(guidance_embeds=True),
+        "vae": published_parts.vae_without_quant(scaling_factor=0.3611, shift_factor=0.1159),
+        "text_encoder": CLIPTextModel(published_parts.clip_large()),
+        "text_encoder_2": published_parts.t5_xxl(),
+        "scheduler": published_parts.scheduler("FlowMatchEulerDiscreteScheduler", shift=3.0, use_dynamic_shifting=True),
+        **dict.fromkeys(("tokenizer", "tokenizer_2")),
+    }
+    return FluxPipeline(**parts)
