@@ -17,9 +17,11 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli.arguments import one_sentence_for_mistakes
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.data.shown_pictures import read_pictures
+from fergi_reward.faces.face import AU4
+from fergi_reward.faces.predicted import TOWER
 from fergi_reward.faces.run import fit_predictor, summary
 from fergi_reward.files.atomic import write_json
-from fergi_reward.reward import AU4, TOWER, CombinedReward
+from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.toy.emoji import CALIBRATION, LABEL, SCORERS, checkpoints, load_scorers
 from fergi_reward.toy.emoji.viewers import write_emoji_fergi

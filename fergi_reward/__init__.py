@@ -1,5 +1,6 @@
 """Reward models for fine-tuning text-to-image models, with a term for the viewer's face."""
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ _EXPORTS = {
     "CombinedReward": "reward",
     "FergiRewardError": "core.errors",
     "PreferenceTable": "data.table",
-    "RecordedReactions": "faces.recorded",
+    "Predicted": "faces.predicted",
+    "Recorded": "faces.recorded",
     "RewardOutput": "reward",
     "Scorer": "scorers.foreign",
     "TowerScorer": "scorers.base",
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from fergi_reward.data.fergi import read_fergi as read_fergi
     from fergi_reward.data.layouts import read_reactions as read_reactions
     from fergi_reward.data.table import PreferenceTable as PreferenceTable
-    from fergi_reward.faces.recorded import RecordedReactions as RecordedReactions
+    from fergi_reward.faces.predicted import Predicted as Predicted
+    from fergi_reward.faces.recorded import Recorded as Recorded
     from fergi_reward.reward import CombinedReward as CombinedReward
     from fergi_reward.reward import RewardOutput as RewardOutput
     from fergi_reward.scorers.base import TowerScorer as TowerScorer
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     """Import an export at its first use."""
+    if name == "RecordedReactions":
+        warnings.warn("RecordedReactions is called Recorded; version 0.2 has no other name", DeprecationWarning, 2)
+        return import_module("fergi_reward.faces.old_arguments").RecordedReactions
     if name not in _EXPORTS:
         raise AttributeError(f"module 'fergi_reward' has no attribute {name!r}")
     return getattr(import_module(f"fergi_reward.{_EXPORTS[name]}"), name)

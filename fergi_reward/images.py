@@ -9,7 +9,7 @@ original packages do, pixels by the differentiable functions here.
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.picture_files import T, made_of_file
+from fergi_reward.files.picture_files import Room, T, made_of_file
 
 Picture = Image.Image | str | os.PathLike[str] | bytes | np.ndarray | io.BytesIO | Mapping[str, Any]
 
@@ -99,6 +99,26 @@ def picture_list(pictures: Picture | Iterable[Picture]) -> list[Picture]:
     if not isinstance(pictures, Iterable):
         raise FergiRewardError(f"images must be pictures or a pixel tensor, got {type(pictures).__name__}")
     return list(pictures)
+
+
+def decoded_once(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures decoded as far as there is room; the same picture as the same object, so that each is seen once."""
+    opened: dict[object, Picture] = {}
+    decoded, room = list[Picture](), Room()
+    for picture in pictures:
+        key = os.fspath(picture) if isinstance(picture, str | os.PathLike) else id(picture)
+        if key not in opened:
+            image = open_picture(picture)
+            opened[key] = image if room.has(image) else picture
+        decoded.append(opened[key])
+    return decoded
+
+
+def paths_of(pictures: Sequence[Picture] | Tensor) -> list[str] | None:
+    """The paths, where all pictures are paths."""
+    if isinstance(pictures, Tensor) or not all(isinstance(picture, str | os.PathLike) for picture in pictures):
+        return None
+    return [os.fspath(picture) for picture in pictures]  # type: ignore[arg-type]
 
 
 def checked_pixels(pixels: Tensor) -> Tensor:

@@ -1,43 +1,29 @@
 """The combined reward: scorers and the viewer's face, standardised and weighted as preferences chose."""
 
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fergi_reward.calibration.by_hand import RAW, Moments, by_hand
+from fergi_reward.calibration.by_hand import RAW, Moments
 from fergi_reward.calibration.calibration import Calibration, Fit
+from fergi_reward.calibration.weighed import Askable, weighed
 from fergi_reward.callables.rewards import check_gradients
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.transfers import sent
-from fergi_reward.faces.predictor import ReactionPredictor
-from fergi_reward.faces.recorded import RecordedReactions
-from fergi_reward.files.digests import record_digest
-from fergi_reward.files.picture_files import Room
-from fergi_reward.images import Picture, checked_once, open_picture, picture_list
-from fergi_reward.reactions.clip import valence
-from fergi_reward.reactions.sources import check_source
-from fergi_reward.scorers.base import prompt_list
-from fergi_reward.scorers.foreign import LoadedScorer, as_scorer
-from fergi_reward.scorers.pickscore import PickScorer
-from fergi_reward.scorers.registry import named_by_a_file, term_name
+from fergi_reward.faces.face import Face, TowerReader, fit_with
+from fergi_reward.faces.old_arguments import face_of
+from fergi_reward.images import Picture, checked_once, decoded_once, paths_of, picture_list
+from fergi_reward.scorers.base import Towers, prompt_list
+from fergi_reward.scorers.foreign import LoadedScorer
+from fergi_reward.scorers.registry import named_by_a_file
 from fergi_reward.scorers.scorer_set import ScorerSet
 
-Reaction = Literal["none", "recorded", "predicted"]
-# Anything that `as_scorer` takes, or a name.
-Askable = Callable[..., Any] | str
-AU4 = "au4"
-AU4_UNCERTAINTY = "au4_uncertainty"
-# Whose towers the reaction predictor reads.
-TOWER = "pickscore"
 DISAGREEMENT = "disagreement"
 # Decoded at a time for all scorers: 200 MB at 512 x 512. Those that find no room are decoded by each scorer.
 HELD_PICTURES = 256
@@ -49,11 +35,12 @@ class RewardOutput:
 
     Attributes:
         total: (B,) float32. With a `bradley-terry` calibration, differences of totals are log-odds of the preference.
-        terms: Raw value of each term, (B,); 0 where it is missing.
+        terms: Raw value of each term, (B,); NaN where it is missing. Of an action unit, its valence: where it is
+            weighed with several decay coefficients, at the smallest one.
         contributions: What each term adds to the total, (B,); 0 where it is missing. With an uncertainty penalty,
             `disagreement` is a term like the others, and with predicted reactions `au4_uncertainty`.
         missing: Which images lack a term, (B,) bool, for terms that can be missing. Their total comes from weights that
-            were fitted without the term.
+            were fitted without the face.
     """
 
     total: Tensor
@@ -62,15 +49,15 @@ class RewardOutput:
     missing: dict[str, Tensor]
 
     def log(self, prefix: str = "reward") -> dict[str, float]:
-        """Means for a tracker: the total, each term, and the share of images that lack one."""
+        """Means for a tracker: the total, each term over the images that have it, and the share that lack it."""
         means = {prefix: self.total} | {f"{prefix}/{name}": term for name, term in self.terms.items()}
         means |= {f"{prefix}/{name}_missing": mask.float() for name, mask in self.missing.items()}
-        together = torch.stack([values.detach().mean() for values in means.values()])
-        return dict(zip(means, together.tolist(), strict=True))
+        together = torch.stack([values.detach().nanmean() for values in means.values()])
+        return {name: mean for name, mean in zip(means, together.tolist(), strict=True) if not math.isnan(mean)}
 
 
 class CombinedReward:
-    """A weighted sum of scorers and, where there are reactions, the AU4 valence of the viewer's face.
+    """A weighted sum of scorers and, where there are reactions, the valence of the viewer's face.
 
     Example::
 
@@ -89,15 +76,10 @@ class CombinedReward:
     Args:
         scorers: Scorers (anything that `as_scorer` takes), or names of scorers that are loaded at first use. Or, in
             place of a calibration, by name the weight of each, or a scorer and its weight.
-        calibration: The weights; it must have a fit for just these scorers, and with reactions one for these and AU4.
-            Fits with more of the face are not used.
-        reaction: Where reactions come from. `none`: weights fitted without them. `recorded`: looked up by image; an
-            image without one takes the weights fitted without the term. `predicted`: what `predictor` expects of it.
-        recorded: The reactions, for `recorded`.
-        predictor: For `predicted`. It reads the embeddings of PickScore: of the one in the reward, or else of one that
-            is loaded for it.
-        reaction_pessimism: How many times the uncertainty of a predicted valence is subtracted from it, at least 0.
-        accept_chance: Take a predictor that was no better than chance on viewers it had not seen.
+        calibration: The weights; it must have a fit for just these scorers, and with a face one for these and action
+            units that the face knows. Of several, the one with the most action units is used.
+        face: Where the viewer's reaction comes from: `Recorded`, `Predicted` or another `Face`. None: weights that were
+            fitted without it.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where scorers are loaded; by default the CPU. "cuda": the GPU that is current where it is made.
         dtype: Of the towers of scorers that are loaded; by default float32.
@@ -108,12 +90,12 @@ class CombinedReward:
             section 3). 0: no penalty.
         standardise: For weights given by hand, what standardises the scores, as in `by_hand`; by default they are
             weighed raw.
+        old: Arguments that `face` replaces, until version 0.2.
 
     Raises:
         FergiRewardError: There is neither a calibration nor a weight for each, or both; two scorers of one name. The
-            calibration has no weights for these terms, or was fitted on another AU source; a
-            predictor of another valence than it weighs, or of none; a penalty that is negative, or with a single
-            scorer.
+            calibration has no weights for these terms; the face is on another scale or does not suit the weights; a
+            penalty that is negative, or with a single scorer.
     """
 
     def __init__(
@@ -121,49 +103,30 @@ class CombinedReward:
         scorers: Sequence[Askable] | Mapping[str, float | tuple[Callable[..., Any], float]],
         calibration: Calibration | None = None,
         *,
-        reaction: Reaction = "none",
-        recorded: RecordedReactions | None = None,
-        predictor: ReactionPredictor | None = None,
-        reaction_pessimism: float = 1.0,
-        accept_chance: bool = False,
+        face: Face | None = None,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         offload: bool = False,
         uncertainty_penalty: float = 0.0,
         standardise: Calibration | Moments | None = None,
+        **old: Any,  # noqa: ANN401
     ) -> None:
-        scorers, calibration = _chosen(scorers, calibration, standardise)
-        self.calibration = calibration
-        self._names = [term_name(scorer) if isinstance(scorer, str) else scorer.name for scorer in scorers]
+        chosen = weighed(scorers, calibration, standardise)
+        self.calibration, self._names = chosen.calibration, chosen.names
+        self._face = face = face_of(face, old)
+        self._reader = reader = face.reader if face else None
+        self._without = self.calibration.fit_for(self._names)
+        self._fit = fit_with(face, self.calibration, self._names) if face else self._without
         self._uncertainty_penalty = uncertainty_penalty
-        _check_reactions(reaction, recorded, predictor, calibration)
-        self._reaction, self._recorded, self._predictor = reaction, recorded, predictor
-        self._without = calibration.fit_for(self._names)
-        self._with = self._without if reaction == "none" else calibration.fit_for([*self._names, AU4])
-        self._decay = self._with.decay or 0.0
-        self._pessimism = reaction_pessimism
-        if predictor:
-            _check_predictor(predictor, self._decay, accept_chance)
-        if reaction_pessimism < 0:
-            raise FergiRewardError(f"reaction_pessimism is {reaction_pessimism}: it must be at least 0")
-        if uncertainty_penalty < 0 or (uncertainty_penalty and len(self._names) < 2):
-            raise FergiRewardError(
-                f"uncertainty_penalty is {uncertainty_penalty} with {len(self._names)} scorers: it must be at least 0, "
-                "and one scorer alone cannot disagree"
-            )
-        if uncertainty_penalty and calibration.protocol == RAW:
-            raise FergiRewardError(
-                "uncertainty_penalty compares standardised scores: give standardise with the weights"
-            )
-        needed = [*scorers, TOWER] if predictor and TOWER not in self._names else scorers
+        _check_penalty(uncertainty_penalty, self._names, self.calibration)
         self._scorers = ScorerSet(
-            needed,
+            [*chosen.scorers, reader.tower] if reader and reader.tower not in self._names else chosen.scorers,
             checkpoints=checkpoints,
             device=device,
             dtype=dtype,
             offload=offload,
-            check=partial(_check_tower, predictor) if predictor else None,
+            check=partial(_check_tower, reader) if reader else None,
         )
 
     @classmethod
@@ -172,47 +135,38 @@ class CombinedReward:
         calibration: str | Path | None = None,
         *,
         scorers: Sequence[Askable] | None = None,
-        reaction: Reaction = "none",
-        recorded: RecordedReactions | None = None,
-        predictor: ReactionPredictor | None = None,
-        reaction_pessimism: float = 1.0,
-        accept_chance: bool = False,
+        face: Face | None = None,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         offload: bool = False,
         uncertainty_penalty: float = 0.0,
+        **old: Any,  # noqa: ANN401
     ) -> "CombinedReward":
         """The reward with published scorers and a calibration; nothing is downloaded before the first image is scored.
 
         Args:
             calibration: A calibration file; by default the one on FERGI that comes with the library.
             scorers: As for the class; by default all that the calibration weighs.
-            reaction: As for the class.
-            recorded: As for the class.
-            predictor: As for the class.
-            reaction_pessimism: As for the class.
-            accept_chance: As for the class.
+            face: As for the class.
             checkpoints: As for the class.
             device: As for the class.
             dtype: As for the class.
             offload: As for the class.
             uncertainty_penalty: As for the class.
+            old: As for the class.
         """
         record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
         return cls(
             named_by_a_file(record.scorers) if scorers is None else scorers,
             record,
-            reaction=reaction,
-            recorded=recorded,
-            predictor=predictor,
-            reaction_pessimism=reaction_pessimism,
-            accept_chance=accept_chance,
+            face=face,
             checkpoints=checkpoints,
             device=device,
             dtype=dtype,
             offload=offload,
             uncertainty_penalty=uncertainty_penalty,
+            **old,
         )
 
     @property
@@ -223,48 +177,37 @@ class CombinedReward:
     def describe(self) -> dict[str, Any]:
         """What the reward is made of, for a model card: JSON. Loads scorers of other people that were given by name."""
         record = self.calibration
-        weighed = {term.name: {"weight": term.weight, "mean": term.mean, "std": term.std} for term in self._with.terms}
+        labelled = zip(self._fit.labels, self._fit.terms, strict=True)
+        weights = {label: {"weight": term.weight, "mean": term.mean, "std": term.std} for label, term in labelled}
         made_by = {"protocol": record.protocol, "dataset": record.dataset, "command": record.command}
         foreign = {scorer.name: scorer.describe() for scorer in self._scorers.foreign()}
         return {
-            "terms": weighed,
+            "terms": weights,
             **({"scorers": foreign} if foreign else {}),
             "uncertainty_penalty": self._uncertainty_penalty,
-            "reaction": self._described_reaction(),
+            "reaction": self._face.describe() if self._face else {"mode": "none"},
             "calibration": {**made_by, "au_source": record.au_source, "library_version": record.library_version},
         }
 
     def fingerprints(self) -> dict[str, str]:
         """What the numbers in `describe` cannot tell apart, by content: a digest for each scorer, by its term.
 
-        Scorers that were given by name are loaded now. Also one of the `calibration`, and where there are any, of the
-        `predictor` and of the `recorded` reactions.
+        Loads the scorers that were given by name. Also one of the `calibration`, and those of the face.
         """
         digests = {scorer.name: scorer.weights_digest() for scorer in self.scorers}
         digests["calibration"] = self.calibration.fingerprint()
-        if self._predictor:
-            digests["predictor"] = self._predictor.fingerprint
-        if self._recorded:
-            digests["recorded"] = record_digest(dict(self._recorded.activations))
-        return digests
-
-    def _described_reaction(self) -> dict[str, Any]:
-        mode = {"mode": self._reaction}
-        if self._predictor is None:
-            return mode
-        held_out = self._predictor.record.held_out
-        predictor = {"fingerprint": self._predictor.fingerprint, "better_than_chance": held_out.better_than_chance}
-        return {**mode, "pessimism": self._pessimism, "predictor": predictor}
+        return digests | (self._face.fingerprints() if self._face else {})
 
     @property
     def scorers(self) -> list[LoadedScorer]:
-        """The scorers, and the one whose towers a predictor reads; loads those that were given by name."""
+        """The scorers, and the one whose towers the face reads; loads those that were given by name."""
         return self._scorers.loaded()
 
     @property
     def without_gradient(self) -> list[str]:
         """The terms through which no gradient reaches the pixels; loads as `scorers` does."""
-        return [scorer.name for scorer in self.scorers if not scorer.is_differentiable]
+        face = [] if self._reader is None or self._reader.is_differentiable else self._reader.tower_terms
+        return [*(scorer.name for scorer in self.scorers if not scorer.is_differentiable), *face]
 
     @property
     def device(self) -> torch.device:
@@ -283,7 +226,8 @@ class CombinedReward:
 
     def __repr__(self) -> str:
         """Terms and weights, and who chose them."""
-        weighed = ", ".join(f"{term.name} {term.weight:g}" for term in self._with.terms)
+        labelled = zip(self._fit.labels, self._fit.terms, strict=True)
+        weighed = ", ".join(f"{label} {term.weight:g}" for label, term in labelled)
         return f"{type(self).__name__}({weighed}; weights {self.calibration.protocol})"
 
     def __dir__(self) -> list[str]:
@@ -309,8 +253,8 @@ class CombinedReward:
             if torch.is_grad_enabled() and pixels.requires_grad:
                 self._check_gradients()
             for scorer in self._scorers.awake():
-                if self._predictor and scorer.name == TOWER and isinstance(scorer, PickScorer):
-                    scores |= self._read(scorer, *scorer.features(pixels, prompts))
+                if tower := self._read_tower(scorer):
+                    scores |= self._read(tower, *tower.features(pixels, prompts))
                 else:
                     scores[scorer.name] = scorer(pixels, prompts)
         return self.combine(scores, prompts, image_ids)
@@ -323,11 +267,15 @@ class CombinedReward:
             )
         check_gradients(self.without_gradient)
 
-    def _read(self, scorer: PickScorer, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
-        """What the predictor, and where it is in the reward PickScore, say of the same embeddings."""
-        score = {scorer.name: scorer.compare(images, texts)} if scorer.name in self._names else {}
-        prediction = self._predictor(images, texts) if self._predictor else None
-        return score if prediction is None else score | {AU4: prediction.mean, AU4_UNCERTAINTY: prediction.uncertainty}
+    def _read_tower(self, scorer: LoadedScorer) -> Towers | None:
+        """The scorer, if the face reads its towers."""
+        is_read = self._reader is not None and scorer.name == self._reader.tower
+        return scorer if is_read and isinstance(scorer, Towers) else None
+
+    def _read(self, tower: Towers, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
+        """What the face, and the scorer where the reward weighs it, say of the same embeddings."""
+        score = {tower.name: tower.compare(images, texts)} if tower.name in self._names else {}
+        return score | (self._reader.read(images, texts) if self._reader else {})
 
     def score(
         self,
@@ -353,20 +301,20 @@ class CombinedReward:
         scores: dict[str, list[Tensor]] = {}
         for start in range(0, max(1, len(listed)), HELD_PICTURES):
             part = listed[start : start + HELD_PICTURES]
-            with checked_once(part) if isinstance(part, Tensor) else nullcontext(_decoded(part)) as held:
+            with checked_once(part) if isinstance(part, Tensor) else nullcontext(decoded_once(part)) as held:
                 for scorer in self._scorers.awake():
                     for name, of_part in self._score(scorer, held, prompts[start : start + HELD_PICTURES], batch_size):
                         scores.setdefault(name, []).append(of_part)
         return self.combine(
-            {name: torch.cat(parts) for name, parts in scores.items()}, prompts, image_ids or _paths(listed)
+            {name: torch.cat(parts) for name, parts in scores.items()}, prompts, image_ids or paths_of(listed)
         )
 
     @torch.no_grad()
     def _score(
         self, scorer: LoadedScorer, held: Sequence[Picture] | Tensor, prompts: list[str], batch_size: int
     ) -> Iterable[tuple[str, Tensor]]:
-        if self._predictor and scorer.name == TOWER and isinstance(scorer, PickScorer):
-            return self._read(scorer, *scorer.embed(held, prompts, batch_size=batch_size)).items()
+        if tower := self._read_tower(scorer):
+            return self._read(tower, *tower.embed(held, prompts, batch_size=batch_size)).items()
         return [(scorer.name, scorer.score(held, prompts, batch_size=batch_size))]
 
     def combine(
@@ -377,8 +325,8 @@ class CombinedReward:
         Args:
             scores: (B,) from each scorer, by name; on whatever device each lives. With predicted reactions also `au4`,
                 the expected valence, and `au4_uncertainty`.
-            prompts: One a row, for errors.
-            image_ids: One a row, for recorded reactions.
+            prompts: One per row, for errors.
+            image_ids: One per row, for recorded reactions.
 
         Returns:
             On the device of the first score.
@@ -386,30 +334,25 @@ class CombinedReward:
         Raises:
             FergiRewardError: A score is missing or not finite, or reactions cannot be looked up.
         """
-        names = [*self._names, *([AU4, AU4_UNCERTAINTY] if self._predictor else [])]
+        names = [*self._names, *(self._reader.tower_terms if self._reader else ())]
         if set(scores) != set(names):
             raise FergiRewardError(f"the reward weighs {', '.join(names)}, got scores of {', '.join(scores)}")
         device = scores[names[0]].device
         terms = {name: scores[name].to(device, torch.float32) for name in names}
         _check_finite(terms, prompts)
-        if self._recorded is None:
-            return self._output(terms, _contributions(self._with, terms) | self._doubt(terms), {})
-        parts = _contributions(self._without, terms)
-        activations, missing = self._look_up(image_ids, len(prompts), device)
-        valences = sent(torch.from_numpy(valence(activations, self._decay)).float(), device)
-        terms |= {AU4: valences}
-        parts |= {AU4: torch.zeros_like(valences)}
-        with_reaction = _contributions(self._with, terms)
-        parts = {name: torch.where(missing, parts[name], with_reaction[name]) for name in parts}
-        return self._output(terms, parts, {AU4: missing})
+        parts, missing = self._contributions(self._fit, terms), dict[str, Tensor]()
+        if self._face:
+            seen = self._face.terms(self._fit, terms, image_ids, len(prompts), device)
+            if seen.missing is not None:
+                without = self._contributions(self._without, terms)
+                parts = {name: torch.where(seen.missing, without[name], parts[name]) for name in without}
+                missing = dict.fromkeys(self._fit.units, seen.missing)
+            terms, parts = terms | dict(seen.terms), parts | dict(seen.contributions)
+        return self._output(terms, parts, missing)
 
-    def _doubt(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the uncertainty of a predicted valence takes from the total, at the weight of the valence."""
-        if self._predictor is None:
-            return {}
-        (valence_term,) = (term for term in self._with.terms if term.name == AU4)
-        taken = self._pessimism * terms[AU4_UNCERTAINTY]
-        return {AU4_UNCERTAINTY: -valence_term.weight * taken / valence_term.std}
+    def _contributions(self, fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each scorer adds to the total by the weights of a fit."""
+        return {term.name: term.contribution(terms[term.name]) for term in fit.terms if term.name in self._names}
 
     def _output(self, terms: dict[str, Tensor], parts: dict[str, Tensor], missing: dict[str, Tensor]) -> RewardOutput:
         if self._uncertainty_penalty:
@@ -419,97 +362,22 @@ class CombinedReward:
             disagreement = standardised.var(dim=0, correction=0).clamp(min=1e-12).sqrt()
             terms = terms | {DISAGREEMENT: disagreement}
             parts = parts | {DISAGREEMENT: -self._uncertainty_penalty * disagreement}
-        return RewardOutput(_sum(parts), terms, parts, missing)
-
-    def _look_up(
-        self, image_ids: Sequence[str] | None, count: int, device: torch.device
-    ) -> "tuple[np.ndarray, Tensor]":
-        """Activations by image, 0 where there is none, and the mask of where that is."""
-        if image_ids is None or len(image_ids) != count:
-            given = "none" if image_ids is None else str(len(image_ids))
-            raise FergiRewardError(f"recorded reactions are looked up by image_ids: give {count} of them, got {given}")
-        known = self._recorded.activations if self._recorded else {}
-        missing = sent(torch.tensor([image not in known for image in image_ids], device="cpu"), device)
-        return np.array([known.get(image, 0.0) for image in image_ids]), missing
+        return RewardOutput(torch.stack(list(parts.values())).sum(dim=0), terms, parts, missing)
 
 
-def _check_reactions(
-    reaction: Reaction,
-    recorded: RecordedReactions | None,
-    predictor: ReactionPredictor | None,
-    calibration: Calibration,
-) -> None:
-    given = {"recorded": ("recorded reactions", recorded), "predicted": ("predictor", predictor)}
-    if reaction not in ("none", *given):
-        raise FergiRewardError(f"reaction is 'none', 'recorded' or 'predicted', got {reaction!r}")
-    for mode, (what, value) in given.items():
-        if (reaction == mode) != (value is not None):
-            raise FergiRewardError(f"reaction={reaction!r} with {'no ' if value is None else ''}{what} given")
-    what, source = "reactions", recorded.source if recorded else calibration.au_source
-    if predictor:
-        what, source = "a predictor of reactions", predictor.record.au_source
-    check_source("the calibration was fitted on", calibration.au_source, what, source)
+def _check_tower(reader: TowerReader, scorer: LoadedScorer) -> None:
+    if scorer.name == reader.tower:
+        reader.check_tower(scorer)
 
 
-def _check_predictor(predictor: ReactionPredictor, decay: float, accept_chance: bool) -> None:
-    record = predictor.record
-    if record.decay != decay:
+def _check_penalty(penalty: float, scorers: Sequence[str], calibration: Calibration) -> None:
+    if penalty < 0 or (penalty and len(scorers) < 2):
         raise FergiRewardError(
-            f"the calibration weighs the AU4 valence of decay {decay:g}, the predictor expects that of decay "
-            f"{record.decay:g}: fit it with --decay {decay:g}"
+            f"uncertainty_penalty is {penalty} with {len(scorers)} scorers: it must be at least 0, and one scorer "
+            "alone cannot disagree"
         )
-    if not (record.held_out.better_than_chance or accept_chance):
-        low, high = record.held_out.ci95
-        raise FergiRewardError(
-            f"the predictor was no better than chance on viewers it had not seen: {record.held_out.accuracy:.1%} of "
-            f"the pairs (95 % interval {low:.1%} - {high:.1%}); fit it on more, or give accept_chance=True"
-        )
-
-
-def _check_tower(predictor: ReactionPredictor, scorer: LoadedScorer) -> None:
-    if scorer.name == TOWER:
-        if not isinstance(scorer, PickScorer):
-            raise FergiRewardError(
-                f"the predictor reads the embeddings of a PickScorer, {TOWER} is another's: rename it"
-            )
-        predictor.check_tower(scorer)
-
-
-def _chosen(
-    scorers: Sequence[Askable] | Mapping[str, float | tuple[Callable[..., Any], float]],
-    calibration: Calibration | None,
-    standardise: Calibration | Moments | None,
-) -> tuple[list[LoadedScorer | str], Calibration]:
-    """The scorers, those that were given as the library asks them, and their weights."""
-    if isinstance(scorers, Mapping) == (calibration is not None) or (calibration and standardise):
-        raise FergiRewardError(
-            "weights come from a calibration, or by hand as a mapping from each scorer to its weight (with or without "
-            "standardise): give one of the two"
-        )
-    if isinstance(scorers, str) or not isinstance(scorers, Iterable):
-        raise FergiRewardError(f"scorers is {scorers!r:.100}, must be a list of scorers, or a mapping to their weights")
-    if isinstance(scorers, Mapping):
-        pairs = {name: pair if isinstance(pair, tuple | list) else (name, pair) for name, pair in scorers.items()}
-        if wrong := [name for name, pair in pairs.items() if len(pair) != 2]:
-            raise FergiRewardError(f"{', '.join(wrong)} must have a weight, or a scorer and a weight")
-        chosen = [name if scorer is name else as_scorer(scorer, name) for name, (scorer, _) in pairs.items()]
-    else:
-        chosen = [scorer if isinstance(scorer, str) else as_scorer(scorer) for scorer in scorers]
-    names = [term_name(scorer) if isinstance(scorer, str) else scorer.name for scorer in chosen]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise FergiRewardError(f"two scorers are called {', '.join(twice)}: name one otherwise, as as_scorer does")
-    if calibration is None:
-        calibration = by_hand(dict(zip(names, (weight for _, weight in pairs.values()), strict=True)), standardise)
-    return chosen, calibration
-
-
-def _contributions(fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weight * (x - mean) / std for every term of the fit."""
-    return {term.name: term.weight * (terms[term.name] - term.mean) / term.std for term in fit.terms}
-
-
-def _sum(parts: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack(list(parts.values())).sum(dim=0)
+    if penalty and calibration.protocol == RAW:
+        raise FergiRewardError("uncertainty_penalty compares standardised scores: give standardise with the weights")
 
 
 def _check_finite(terms: Mapping[str, Tensor], prompts: Sequence[str]) -> None:
@@ -519,23 +387,3 @@ def _check_finite(terms: Mapping[str, Tensor], prompts: Sequence[str]) -> None:
         for row, value in enumerate(values.tolist()):
             if not math.isfinite(value):
                 raise FergiRewardError(f"{name} gave {value} for image {row}, prompt {prompts[row]!r}")
-
-
-def _decoded(images: Sequence[Picture]) -> list[Picture]:
-    """The images decoded, the same picture as the same object, so that scorers see that it is the same."""
-    opened: dict[object, Picture] = {}
-    decoded, room = list[Picture](), Room()
-    for image in images:
-        key = os.fspath(image) if isinstance(image, str | os.PathLike) else id(image)
-        if key not in opened:
-            picture = open_picture(image)
-            opened[key] = picture if room.has(picture) else image
-        decoded.append(opened[key])
-    return decoded
-
-
-def _paths(images: Sequence[Picture] | Tensor) -> list[str] | None:
-    """The paths as ids, where all images are paths."""
-    if isinstance(images, Tensor) or not all(isinstance(image, str | os.PathLike) for image in images):
-        return None
-    return [os.fspath(image) for image in images]  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from fergi_reward.adapters.group_normalization import group_normalized
 from fergi_reward.best_of import best_of_n
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.diffusion.rendering import render
-from fergi_reward.faces.recorded import RecordedReactions
+from fergi_reward.faces.predicted import Predicted
+from fergi_reward.faces.recorded import Recorded
 from fergi_reward.images import normalize
 from fergi_reward.prompt_reward import PromptReward
 from fergi_reward.reward import CombinedReward
@@ -47,9 +48,12 @@ def reward(towers: Towers, predictor_for: Callable) -> Callable[..., CombinedRew
     """A function that makes a reward on a device, with a face."""
 
     def make(place: str, face: str = "none", **options: object) -> CombinedReward:
-        faces = {"recorded": {"recorded": RecordedReactions({"one": 1.0, "two": 0.2}, "test")}}
-        faces["predicted"] = {"predictor": predictor_for(towers["cpu"][0])} if face == "predicted" else {}
-        return CombinedReward(towers[place], CALIBRATION, reaction=face, **faces.get(face, {}), **options)
+        faces = {
+            "none": lambda: None,
+            "recorded": lambda: Recorded({"one": {"au4": 1.0}, "two": {"au4": 0.2}}, "test"),
+            "predicted": lambda: Predicted(predictor_for(towers["cpu"][0])),
+        }
+        return CombinedReward(towers[place], CALIBRATION, face=faces[face](), **options)
 
     return make
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.faces.recorded import RecordedReactions
+from fergi_reward.faces.recorded import Recorded
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.scorer_set import ParkedScorer
@@ -30,7 +30,7 @@ def calibration(*fits, source="test"):
 
 
 def recorded(source="test", **activations):
-    return RecordedReactions(activations, source)
+    return Recorded({image: {"au4": activation} for image, activation in activations.items()}, source)
 
 
 def test_without_reactions_the_total_is_the_weighted_standardised_score(scorer, pixels):
@@ -42,11 +42,12 @@ def test_without_reactions_the_total_is_the_weighted_standardised_score(scorer, 
 
 
 def test_an_image_without_a_reaction_takes_the_weights_fitted_without_it(scorer, pixels):
-    reward = CombinedReward([scorer], calibration(), reaction="recorded", recorded=recorded(one=1.0, two=0.0))
+    reward = CombinedReward([scorer], calibration(), face=recorded(one=1.0, two=0.0))
     output = reward(pixels, PROMPTS, image_ids=["one", "unknown", "two"])
     raw = scorer(pixels, PROMPTS)
     valence = torch.tensor([-0.3296799540, 0.0, 0.0])
-    torch.testing.assert_close(output.terms["au4"], valence)
+    assert output.terms["au4"].isnan().tolist() == [False, True, False]  # 0 would be the valence of a still face
+    torch.testing.assert_close(output.terms["au4"][::2], valence[::2])
     expected = 0.6 * (raw - 3.0) / 4.0 + 0.3 * (valence + 0.2) / 0.1
     expected[1] = 0.5 * (raw[1] - 1.0) / 2.0
     torch.testing.assert_close(output.total, expected)
@@ -56,15 +57,52 @@ def test_an_image_without_a_reaction_takes_the_weights_fitted_without_it(scorer,
     assert output.log("r")["r/au4_missing"] == pytest.approx(1 / 3)
 
 
-def test_more_of_the_face_than_au4_is_for_fits_that_a_reward_does_not_ask_for(scorer):
-    both = Fit("p+au4+au12", (*WITH.terms, Term("au12", -0.2, 0.1, 0.3, 0.4)))
-    settings = {"reaction": "recorded", "recorded": recorded(one=1.0)}
-    assert "au12" not in CombinedReward([scorer], calibration(WITHOUT, WITH, both), **settings).describe()["terms"]
-    with pytest.raises(FergiRewardError, match=r"no weights for the terms pickscore, au4: choose .* au4, au12"):
-        CombinedReward([scorer], calibration(WITHOUT, both), **settings)
+BOTH = Fit("pickscore+2", (*WITH.terms, Term("au12", -0.1, 0.2, -0.7, 0.4), Term("au4", -0.3, 0.4, 0.5, 1.6)))
+
+
+def test_every_action_unit_that_is_weighed_and_recorded_counts_under_its_own_name(scorer, pixels):
+    reactions = {"one": {"au4": 1.0, "au12": 0.5}, "two": {"au4": 0.2}, "three": {"au12": 2.0, "au4": 0.0}}
+    reward = CombinedReward([scorer], calibration(WITHOUT, WITH, BOTH), face=Recorded(reactions, "test"))
+    output = reward(pixels, PROMPTS, image_ids=["one", "two", "three"])
+    raw = scorer(pixels, PROMPTS)
+
+    def valence(activation, decay):
+        return torch.exp(-decay * torch.tensor(activation)) - 1
+
+    au4 = 0.3 * (valence([1.0, 0.2, 0.0], 0.4) + 0.2) / 0.1 + 0.5 * (valence([1.0, 0.2, 0.0], 1.6) + 0.3) / 0.4
+    au12 = -0.7 * (valence([0.5, 0.0, 2.0], 0.4) + 0.1) / 0.2
+    known = torch.tensor([True, False, True])  # the second one lacks AU12, so it takes the weights without a face
+    torch.testing.assert_close(output.contributions["au4"], au4.where(known, 0.0))
+    torch.testing.assert_close(output.contributions["au12"], au12.where(known, 0.0))
+    total = torch.where(known, 0.6 * (raw - 3.0) / 4.0 + au4 + au12, 0.5 * (raw - 1.0) / 2.0)
+    torch.testing.assert_close(output.total, total)
+    torch.testing.assert_close(sum(output.contributions.values()), output.total)
+    assert output.terms["au12"].isnan().tolist() == output.missing["au12"].tolist() == [False, True, False]
+    torch.testing.assert_close(output.terms["au4"][::2], valence([1.0, 0.0], 0.4))  # at the smallest decay
+    assert set(reward.describe()["terms"]) == {"pickscore", "au4 (decay 0.4)", "au4 (decay 1.6)", "au12"}
+
+
+def test_units_that_are_weighed_and_not_recorded_are_left_out_and_said(scorer):
     twice = Fit("pickscore+au4", (*WITH.terms, Term("au4", -0.2, 0.1, 0.3, 1.6)))
-    with pytest.raises(FergiRewardError, match=r"has the decays 0\.4, 1\.6"):
-        CombinedReward([scorer], calibration(WITHOUT, twice), **settings)
+    for au4_alone in (WITH, twice):
+        with pytest.warns(
+            UserWarning, match=r"weighs au12 .*, and recorded reactions have au4: .* without au12 are used"
+        ):
+            reward = CombinedReward([scorer], calibration(WITHOUT, au4_alone, BOTH), face=recorded(one=1.0))
+        assert "au12" not in reward.describe()["terms"]
+    with pytest.raises(
+        FergiRewardError, match=r"weighs au12 .*, and recorded reactions have au4: calibrate with --aus"
+    ):
+        CombinedReward([scorer], calibration(WITHOUT, BOTH), face=recorded(one=1.0))
+    with pytest.raises(FergiRewardError, match=r"weighs au4 .*, and recorded reactions have au12"):
+        CombinedReward([scorer], calibration(), face=Recorded({"one": {"au12": 1.0}}, "test"))
+
+
+def test_the_mean_of_a_term_is_over_the_images_that_have_it(scorer, pixels):
+    reward = CombinedReward([scorer], calibration(), face=recorded(one=1.0))
+    logged = reward(pixels, PROMPTS, image_ids=["one", "?", "?"]).log()
+    assert logged["reward/au4"] == pytest.approx(-0.3296799540) and logged["reward/au4_missing"] == pytest.approx(2 / 3)
+    assert "reward/au4" not in reward(pixels, PROMPTS, image_ids=["?"] * 3).log()
 
 
 def test_gradients_reach_the_pixels_and_score_has_none(scorer, pixels):
@@ -81,7 +119,7 @@ def test_gradients_reach_the_pixels_and_score_has_none(scorer, pixels):
 
 def test_paths_are_their_own_ids(scorer, reference):
     path = str(reference / "images" / "05_l_small_128x96.png")
-    reward = CombinedReward([scorer], calibration(), reaction="recorded", recorded=recorded(**{path: 1.0}))
+    reward = CombinedReward([scorer], calibration(), face=recorded(**{path: 1.0}))
     assert reward.score([path], "a cat").missing["au4"].tolist() == [False]
 
 
@@ -108,12 +146,9 @@ def test_a_score_that_is_not_finite_is_named(pixels):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"reaction": "recorded"}, "reaction='recorded' with no recorded reactions"),
-        ({"recorded": recorded()}, "reaction='none' with recorded reactions"),
-        ({"reaction": "guessed"}, "'none', 'recorded' or 'predicted', got 'guessed'"),
         (
-            {"reaction": "recorded", "recorded": recorded("pyfeat-v2")},
-            "fitted on AU source 'test', got reactions from 'pyfeat-v2'.*map-source",
+            {"face": recorded("pyfeat-v2")},
+            "fitted on AU source 'test', got recorded reactions from 'pyfeat-v2'.*map-source",
         ),
         ({"checkpoints": {"hps_v2": "x"}}, "checkpoints are given for hps_v2"),
     ],
@@ -125,11 +160,11 @@ def test_contradictory_options(scorer, options, message):
 
 def test_a_calibration_without_the_reaction_is_refused_for_reactions(scorer):
     with pytest.raises(FergiRewardError, match="no weights for the terms pickscore, au4"):
-        CombinedReward([scorer], calibration(WITHOUT), reaction="recorded", recorded=recorded())
+        CombinedReward([scorer], calibration(WITHOUT), face=recorded())
 
 
 def test_recorded_reactions_need_one_id_an_image(scorer, pixels):
-    reward = CombinedReward([scorer], calibration(), reaction="recorded", recorded=recorded())
+    reward = CombinedReward([scorer], calibration(), face=recorded())
     with pytest.raises(FergiRewardError, match="give 3 of them, got none"):
         reward(pixels, PROMPTS)
     with pytest.raises(FergiRewardError, match="give 3 of them, got 2"):
@@ -195,6 +230,29 @@ def test_each_picture_is_decoded_once_for_all_scorers(tmp_path):
 def test_an_activation_is_finite_and_not_negative(activation):
     with pytest.raises(FergiRewardError, match="image a has the AU4 activation"):
         recorded(a=activation)
+
+
+@pytest.mark.parametrize("reaction", [0.8, {"pickscore": 0.8}, None])
+def test_activations_are_by_action_unit(reaction):
+    with pytest.raises(FergiRewardError, match=r"image a has the reaction .*: give activations by action unit"):
+        Recorded({"a": reaction}, "test")
+
+
+def test_the_old_arguments_mean_the_face_that_replaces_them(scorer, pixels):
+    with pytest.warns(DeprecationWarning, match="called Recorded"):
+        from fergi_reward import RecordedReactions
+    with pytest.warns(DeprecationWarning, match=r"reaction, recorded: give face=Recorded\(\.\.\.\)"):
+        old = CombinedReward(
+            [scorer], calibration(), reaction="recorded", recorded=RecordedReactions({"a": 1.0}, "test")
+        )
+    new = CombinedReward([scorer], calibration(), face=recorded(a=1.0))
+    one, other = (reward(pixels, PROMPTS, image_ids=["a", "b", "a"]).total for reward in (old, new))
+    assert one.equal(other)
+    for wrong in ({"reaction": "recorded"}, {"recorded": recorded()}, {"reaction": "guessed"}):
+        with pytest.warns(DeprecationWarning), pytest.raises(FergiRewardError, match=r"reaction is '.*' with"):
+            CombinedReward([scorer], calibration(), **wrong)
+    with pytest.raises(TypeError, match="no argument reactoin"):
+        CombinedReward([scorer], calibration(), reactoin="none")
 
 
 def test_the_uncertainty_penalty_is_the_spread_of_the_standardised_scores(scorer, pixels):

@@ -18,8 +18,8 @@ def group_normalized(
     """Advantages in which each term counts as much as its weight says, whatever its scale is among a prompt's images.
 
     Each term is standardised within its group; these are weighted, summed, and standardised over the batch (group
-    reward-decoupled normalisation, Liu et al., arXiv 2601.05242; here with population standard deviations). It cannot
-    be had from a total: there a term whose values lie far apart among the images of a prompt drowns the others.
+    reward-decoupled normalisation, Liu et al., arXiv 2601.05242; here with population standard deviations). A total
+    does not allow it: there a term whose values lie far apart among the images of a prompt drowns the others.
 
     Args:
         terms: (B,) each, by name, such as `RewardOutput.terms`, of all processes.
@@ -33,7 +33,7 @@ def group_normalized(
 
     Raises:
         FergiRewardError: A weight for a term that there is not, terms and groups of different lengths, or a term that
-            is not finite.
+            is not finite for an image that is not said to lack it.
 
     >>> group_normalized({"a": torch.tensor([1.0, 3.0])}, ["cat", "cat"], {"a": 0.5})
     tensor([-1.0000,  1.0000])
@@ -42,8 +42,8 @@ def group_normalized(
         raise FergiRewardError(f"there are weights for {', '.join(weights) or 'nothing'}, and terms {', '.join(terms)}")
     total = torch.zeros(len(groups), dtype=torch.float64)
     for name, weight in weights.items():
-        term = _checked(name, terms[name], len(groups))
-        lacking = (missing or {}).get(name, torch.zeros_like(term, dtype=torch.bool)).cpu()
+        lacking = (missing or {}).get(name, torch.zeros(len(groups), dtype=torch.bool)).cpu()
+        term = _checked(name, terms[name], lacking, len(groups))
         total += weight * _within_groups(term, groups, lacking)
     return standardize(total, total).float().to(next(iter(terms.values())).device)
 
@@ -60,11 +60,13 @@ def _within_groups(term: Tensor, groups: Sequence[Hashable], lacking: Tensor) ->
     return normalized
 
 
-def _checked(name: str, term: Tensor, count: int) -> Tensor:
-    if term.shape != (count,):
+def _checked(name: str, term: Tensor, lacking: Tensor, count: int) -> Tensor:
+    if not term.shape == lacking.shape == (count,):
         raise FergiRewardError(
-            f"term {name} has shape {tuple(term.shape)} for {count} groups: give one of each an image"
+            f"term {name} has shape {tuple(term.shape)} and its mask {tuple(lacking.shape)} for {count} groups: give "
+            "one of each per image"
         )
-    if not torch.isfinite(term).all():
+    term = term.detach().cpu().double()
+    if not torch.isfinite(term[~lacking]).all():
         raise FergiRewardError(f"term {name} is not finite: name the images that lack it in `missing`")
-    return term.detach().cpu().double()
+    return term

@@ -269,8 +269,8 @@ def reaction_name(aus: Sequence[str]) -> str:
 def term_sets(scorers: Sequence[str] = SCORERS, aus: Sequence[str] = ("au4",)) -> dict[str, tuple[str, ...]]:
     """Every set of scorers, without and with the reaction, by the name that reports give it.
 
-    A reward that lacks a scorer or a reaction finds weights that were fitted without it. A reward has no more of the
-    face than AU4, so several action units are fitted with all scorers only, beside the fit with AU4.
+    A reward that lacks a scorer or a reaction finds weights that were fitted without it. Several action units are
+    fitted with all scorers only, in addition to AU4 alone, which is what a predictor of reactions knows.
 
     >>> list(term_sets(["pickscore"]))
     ['pickscore', 'au4', 'pickscore+au4']

@@ -6,12 +6,15 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import write_json
 from fergi_reward.files.json_records import checked, read_record
 from fergi_reward.reactions.clip import is_action_unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SCHEMA = 2
 # A sum of terms within these is finite in float32 for every score up to 1e12.
@@ -38,6 +41,10 @@ class Term:
     std: float
     weight: float
     decay: float | None = None
+
+    def contribution(self, x: "Tensor") -> "Tensor":
+        """What x adds to the total: weight * (x - mean) / std."""
+        return self.weight * (x - self.mean) / self.std
 
 
 def _beyond(term: Term) -> str | None:
@@ -84,6 +91,19 @@ class Fit:
     def term_names(self) -> tuple[str, ...]:
         """The names of the terms, in order; an action unit once for each of its decays."""
         return tuple(term.name for term in self.terms)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Its action units, in order, each once."""
+        return tuple(dict.fromkeys(filter(is_action_unit, self.term_names)))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each term that no other has: an action unit with several decays is called by each of them."""
+        several = {name for name in self.term_names if self.term_names.count(name) > 1}
+        return tuple(
+            f"{term.name} (decay {term.decay:g})" if term.name in several else term.name for term in self.terms
+        )
 
     @property
     def decays(self) -> tuple[float, ...]:

@@ -18,9 +18,10 @@ from fergi_reward.core.parking import CPU
 from fergi_reward.core.terminal import for_terminal
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.published import PUBLISHED, on_meta
+from fergi_reward.faces.predicted import TOWER, Predicted
 from fergi_reward.faces.predictor import ReactionPredictor
 from fergi_reward.files.prompts import read_prompts
-from fergi_reward.reward import TOWER, CombinedReward
+from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import (
@@ -236,6 +237,13 @@ def _calibration(script: RewardArguments) -> Calibration:
     return Calibration.named(script.calibration or "shipped")
 
 
+def _face(script: RewardArguments) -> Predicted | None:
+    """The predicted face, where a predictor is named."""
+    if not script.predictor:
+        return None
+    return Predicted(ReactionPredictor.load(script.predictor), script.reaction_pessimism, script.accept_chance)
+
+
 def load_reward(
     script: RewardArguments,
     *,
@@ -256,10 +264,7 @@ def load_reward(
     return CombinedReward(
         [load_toy(script.model, name, dtype).to(on) if is_toys_own(script.model, name) else name for name in names],
         _calibration(script),
-        reaction="predicted" if script.predictor else "none",
-        predictor=ReactionPredictor.load(script.predictor) if script.predictor else None,
-        reaction_pessimism=script.reaction_pessimism,
-        accept_chance=script.accept_chance,
+        face=_face(script),
         checkpoints=places,
         device=on,
         dtype=dtype,

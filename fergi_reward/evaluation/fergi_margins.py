@@ -5,7 +5,7 @@ anew without each participant, as `fergi-reward calibrate` does it; any other is
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fergi_reward.calibration import grid
-from fergi_reward.calibration.bradley_terry import Model, held_out_margins
+from fergi_reward.calibration.bradley_terry import Model, held_out_margins, reaction_name
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.evaluation.benchmarks.rankings import exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.preferences_result import Data, Exclusion, PublishedFigure, Seen
-from fergi_reward.faces.recorded import RecordedReactions
+from fergi_reward.faces.face import AU4
+from fergi_reward.faces.recorded import Recorded
+from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.reactions.sources import FERGI, SIMULATED
-from fergi_reward.reward import AU4, CombinedReward
+from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.stats.held_out import HeldOut
 
@@ -106,14 +108,20 @@ class _Viewed:
         sets = {name: terms}
         if calibration.au_source != self.table.au_source:
             said += f" Its action units are of {calibration.au_source}, these of {self.table.au_source}: no face."
-        elif self.table.images[AU4].notna().all():
-            sets[f"{name}+{AU4}"] = [*terms, AU4]
+        else:
+            sets |= {f"{name}+{reaction_name(units)}": [*terms, *units] for units in self._faces(calibration, terms)}
         margins = self._left_out if seen == "left out" else self._totals
         log_odds = calibration.protocol == "bradley-terry"
         return [
             self._model(model, "calibration", seen, margins(calibration, chosen), log_odds)
             for model, chosen in sets.items()
         ], [said]
+
+    def _faces(self, calibration: Calibration, scorers: Collection[str]) -> list[tuple[str, ...]]:
+        """The sets of action units that a calibration weighs with these scorers, and that all images have."""
+        known = {unit for unit in self.table.images if is_action_unit(unit) and self.table.images[unit].notna().all()}
+        sets = [fit.units for fit in calibration.fits if set(fit.term_names) == {*scorers, *fit.units}]
+        return [units for units in dict.fromkeys(sets) if units and known.issuperset(units)]
 
     def _seen(self, name: str, calibration: Calibration) -> tuple[Seen, str]:
         """What a calibration's weights have seen of these participants, and how to say it."""
@@ -136,15 +144,13 @@ class _Viewed:
     def _totals(self, calibration: Calibration, terms: list[str]) -> NDArray[np.float64]:
         """Margins of the reward as it is."""
         ids = list(map(str, range(len(self.table.images))))
-        scorers = [term for term in terms if term != AU4]
+        units = list(filter(is_action_unit, terms))
+        scorers = [term for term in terms if term not in units]
         scores = dict(zip(scorers, torch.tensor(self.table.columns(scorers)).T, strict=True))
-        if AU4 in terms:
-            activations = dict(zip(ids, self.table.columns([AU4])[:, 0].tolist(), strict=True))
-            recorded = RecordedReactions(activations, calibration.au_source)
-            reward = CombinedReward(scorers, calibration, reaction="recorded", recorded=recorded)
-        else:
-            reward = CombinedReward(scorers, calibration)
-        totals = reward.combine(scores, ids, ids).total.double().numpy()
+        activations = self.table.images[units].set_axis(ids).to_dict("index")
+        weights = replace(calibration, fits=tuple(calibration.fit_for(each) for each in (scorers, terms)))
+        face = Recorded(activations, calibration.au_source) if units else None
+        totals = CombinedReward(scorers, weights, face=face).combine(scores, ids, ids).total.double().numpy()
         return totals[self.pairs.better] - totals[self.pairs.worse]
 
     def _model(

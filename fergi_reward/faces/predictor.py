@@ -14,8 +14,8 @@ from fergi_reward.faces.heads import Heads, HeadSizes, Prediction
 from fergi_reward.faces.judging import LEVELS, HeldOutFigures, Residuals
 from fergi_reward.files.atomic import write_json, written_whole
 from fergi_reward.files.json_records import checked, read_record
+from fergi_reward.scorers.base import Towers
 from fergi_reward.scorers.checkpoints import load_weights
-from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.true_float32 import true_float32
 
 SCHEMA = 1
@@ -115,17 +115,16 @@ class ReactionPredictor(nn.Module):
             digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
         return digest.hexdigest()
 
-    def check_tower(self, tower: PickScorer) -> None:
+    def check_tower(self, tower: Towers) -> None:
         """Refuse embeddings of another model than it was fitted on.
 
         Raises:
             FergiRewardError: The width or the fingerprint is another.
         """
-        width = tower.model.config.projection_dim
-        if width != self.record.sizes.width:
+        if tower.width != self.record.sizes.width:
             raise FergiRewardError(
-                f"the predictor reads embeddings of {self.record.sizes.width} numbers, this PickScore makes {width}: "
-                "give the checkpoint that it was fitted on"
+                f"the predictor reads embeddings of {self.record.sizes.width} numbers, this PickScore makes "
+                f"{tower.width}: give the checkpoint that it was fitted on"
             )
         if tower.fingerprint() != self.record.tower:
             raise FergiRewardError(

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from PIL import Image
@@ -29,6 +29,31 @@ from fergi_reward.scorers.true_float32 import true_float32
 T = TypeVar("T")
 # What a class takes besides its checkpoint; its own signature says of which type.
 Option = Any
+
+
+@runtime_checkable
+class Towers(Protocol):
+    """A scorer whose embeddings of images and prompts may be read by others: they are computed once for all readers."""
+
+    name: str
+
+    @property
+    def width(self) -> int:
+        """How many numbers an embedding has."""
+
+    def features(self, pixels: Tensor, prompts: str | Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Embeddings of B pixels and of their prompts, (B, width) each; gradients reach the pixels."""
+
+    def embed(
+        self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
+    ) -> tuple[Tensor, Tensor]:
+        """The same of pictures or pixels, without gradients."""
+
+    def compare(self, images: Tensor, texts: Tensor) -> Tensor:
+        """The score of embeddings, row by row, (B,)."""
+
+    def fingerprint(self) -> str:
+        """What tells two models apart that make different embeddings."""
 
 
 class TowerScorer(nn.Module, ABC):
@@ -174,7 +199,7 @@ class TowerScorer(nn.Module, ABC):
             return self.compare(images, texts)
 
     def features(self, pixels: Tensor, prompts: str | Sequence[str]) -> tuple[Tensor, Tensor]:
-        """What `compare` compares, for who has more questions than the score; gradients reach the pixels.
+        """What `compare` compares, for uses beyond the score; gradients reach the pixels.
 
         Args:
             pixels: As for `forward`.

@@ -110,6 +110,11 @@ class CLIPScorer(CLIPImageScorer):
         images = in_order([(rows, features.float()) for rows, features, _ in encoded])
         return images, in_order([(rows, features.float()) for rows, _, features in encoded])
 
+    @property
+    def width(self) -> int:
+        """How many numbers an embedding has."""
+        return int(self.model.config.projection_dim)
+
     def fingerprint(self) -> str:
         """SHA-256 over the last projections and the scale, which are in float32 whatever the dtype of the towers.
 

@@ -15,6 +15,7 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.protocols import calibrate
 from fergi_reward.cli.app import main
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.faces.recorded import Recorded
 from fergi_reward.files.locks import owned
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
@@ -95,6 +96,27 @@ def test_a_calibration_that_saw_the_participants_is_marked(simulated, everyone, 
     reward = CombinedReward(list(scores), Calibration.load(tmp_path / "some.json"))
     total, pairs = reward.combine(scores, [""] * len(used.images)).total.numpy(), used.pairs()
     assert models["some.json"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
+
+
+@without_plots
+def test_a_calibration_on_several_action_units_is_judged_by_all_of_them(simulated, tmp_path):
+    table, aus = read_fergi(simulated), ["au4", "au12"]
+    fitted, some = (calibrate(each, aus=aus).calibration for each in (table, table.without_users(table.users[:1])))
+    fitted.save(tmp_path / "all.json")
+    some.save(tmp_path / "some.json")
+    options = ["--data", simulated, "--calibration", tmp_path / "all.json", "--calibration", tmp_path / "some.json"]
+    _, models = results(*options, out=tmp_path / "out")
+    for face in ("", "+au4", "+au4+au12"):
+        fit = next(each for each in fitted.fits if each.name == f"weighted_sum{face}")
+        assert models[f"all.json{face}"]["accuracy"] == fit.accuracy
+    used = table.with_reactions()
+    scores = {name: torch.tensor(used.images[name].tolist()) for name in ("image_reward", "pickscore", "hps_v2")}
+    ids, pairs = list(map(str, used.images.index)), used.pairs()
+    face = Recorded(used.images[aus].set_axis(ids).to_dict("index"), used.au_source)
+    reward = CombinedReward(list(scores), some, face=face)
+    total = reward.combine(scores, ids, ids).total.numpy()
+    assert models["some.json+au4+au12"]["seen"] == "in sample"
+    assert models["some.json+au4+au12"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
 
 
 @without_plots

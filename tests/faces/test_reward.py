@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ import torch
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.cli.training_program import ScriptArguments, load_reward
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.faces.predicted import Predicted
 from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.foreign import as_scorer
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import emoji, tiny
 from fergi_reward.toy.emoji.pictures import SEEN
@@ -39,13 +42,13 @@ def tower():
     return tiny.pickscore(seed=0)
 
 
-def predicted(scorers, predictor, **options):
-    return CombinedReward(scorers, CALIBRATION, reaction="predicted", predictor=predictor, **options)
+def predicted(scorers, predictor, pessimism=1.0, accept_chance=False, **options):
+    return CombinedReward(scorers, CALIBRATION, face=Predicted(predictor, pessimism, accept_chance), **options)
 
 
 def test_the_expected_valence_less_its_uncertainty_is_weighed_as_a_valence(tower, predictor_for):
     predictor = predictor_for(tower)
-    output = predicted([tower], predictor, reaction_pessimism=2.0)(PIXELS, PROMPTS)
+    output = predicted([tower], predictor, pessimism=2.0)(PIXELS, PROMPTS)
     expected = predictor(*tower.features(PIXELS, PROMPTS))
     torch.testing.assert_close(output.terms["au4"], expected.mean)
     torch.testing.assert_close(output.terms["au4_uncertainty"], expected.uncertainty)
@@ -103,7 +106,7 @@ def test_without_pickscore_in_the_reward_one_is_loaded_for_the_predictor(predict
 def test_gradients_of_the_expected_valence_reach_the_pixels(tower, predictor_for):
     predictor = predictor_for(tower)
     leaf, own = (PIXELS.clone().requires_grad_() for _ in range(2))
-    output = predicted([tower], predictor, reaction_pessimism=0.5)(leaf, PROMPTS)
+    output = predicted([tower], predictor, pessimism=0.5)(leaf, PROMPTS)
     (output.contributions["au4"] + output.contributions["au4_uncertainty"]).sum().backward()
     prediction = predictor(*tower.features(own, PROMPTS))
     (3 * (prediction.mean - 0.5 * prediction.uncertainty)).sum().backward()
@@ -121,10 +124,10 @@ def test_the_disagreement_of_the_scorers_is_penalised_beside_it(tower, predictor
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({"au_source": "pyfeat-v2"}, {}, "source 'test', got a predictor of reactions from 'pyfeat-v2'"),
+        ({"au_source": "pyfeat-v2"}, {}, "source 'test', got predicted reactions from 'pyfeat-v2'"),
         ({"decay": 0.2}, {}, r"decay 0\.4, the predictor expects that of decay 0\.2: fit it with --decay 0\.4"),
         ({"ci95": (0.49, 0.6)}, {}, r"no better than chance .* 55\.0% of the pairs \(95 % interval 49\.0%"),
-        ({}, {"reaction_pessimism": -1.0}, "reaction_pessimism is -1.0: it must be at least 0"),
+        ({}, {"pessimism": -1.0}, "pessimism of a predicted face is -1.0: it must be at least 0"),
         ({}, {"checkpoints": {"hps_v2": "x"}}, "checkpoints are given for hps_v2"),
     ],
 )
@@ -133,18 +136,32 @@ def test_predictors_and_options_that_do_not_fit(tower, predictor_for, changes, o
         predicted([tower], predictor_for(tower, **changes), **options)
 
 
-def test_the_mode_and_the_predictor_go_together(tower, predictor_for):
-    with pytest.raises(FergiRewardError, match="reaction='predicted' with no predictor given"):
-        CombinedReward([tower], CALIBRATION, reaction="predicted")
-    with pytest.raises(FergiRewardError, match="reaction='none' with predictor given"):
-        CombinedReward([tower], CALIBRATION, predictor=predictor_for(tower))
+def test_another_pickscore_than_the_predictors_is_refused(tower, predictor_for):
     with pytest.raises(FergiRewardError, match="fitted on a PickScore of the fingerprint"):
         predicted([tiny.pickscore(seed=1)], predictor_for(tower))
+    with pytest.raises(FergiRewardError, match="embeddings of a PickScorer, pickscore is another's"):
+        predicted([as_scorer(tiny.hps(seed=0), "pickscore")], predictor_for(tower))
+
+
+def test_the_old_arguments_mean_the_face_that_replaces_them(tower, predictor_for):
+    predictor = predictor_for(tower, ci95=(0.4, 0.6))
+    old = {"reaction": "predicted", "predictor": predictor, "reaction_pessimism": 2.0, "accept_chance": True}
+    with pytest.warns(DeprecationWarning, match=r"accept_chance: give face=.* or face=Predicted\(\.\.\.\)"):
+        one = CombinedReward([tower], CALIBRATION, **old)(PIXELS, PROMPTS).total
+    assert one.equal(predicted([tower], predictor, 2.0, accept_chance=True)(PIXELS, PROMPTS).total)
+
+
+def test_units_that_nobody_predicts_are_named(tower, predictor_for):
+    both = Fit("both", (PICK, FACE, replace(FACE, name="au12")))
+    with pytest.raises(FergiRewardError, match="weighs au12 with these scorers, and predicted reactions have au4"):
+        CombinedReward(
+            [tower], replace(CALIBRATION, fits=(Fit("0", (PICK,)), both)), face=Predicted(predictor_for(tower))
+        )
 
 
 def test_a_predictor_that_is_no_better_than_chance_is_taken_by_force_and_the_card_says_so(tower, predictor_for):
     predictor = predictor_for(tower, ci95=(0.4, 0.6))
-    reward = predicted([tower], predictor, accept_chance=True, reaction_pessimism=0.5)
+    reward = predicted([tower], predictor, accept_chance=True, pessimism=0.5)
     reaction = described(reward)["reaction"]
     made = {"fingerprint": predictor.fingerprint, "better_than_chance": False}
     assert reaction == {"mode": "predicted", "pessimism": 0.5, "predictor": made}

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.faces.recorded import RecordedReactions
+from fergi_reward.faces.recorded import Recorded
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.reactions.table import ReactionTable
 
@@ -25,10 +25,10 @@ def test_a_mapped_table_has_au4_alone_on_the_other_scale():
 
 
 def test_recorded_reactions_are_the_mean_over_viewers_and_can_be_mapped():
-    recorded = RecordedReactions.of(table())
-    assert (recorded.activations, recorded.source) == ({"cat": 1.0}, "camera")
+    recorded = Recorded.of(table())
+    assert (recorded.activations, recorded.source) == ({"cat": {"au4": 1.0, "au12": 1.0}}, "camera")
     mapped = recorded.mapped(DOUBLED)
-    assert (mapped.activations, mapped.source) == ({"cat": 2.0}, "fergi-ir50")
+    assert (mapped.activations, mapped.source) == ({"cat": {"au4": 2.0}}, "fergi-ir50")
     for twice in (mapped, table().mapped(DOUBLED)):
         with pytest.raises(FergiRewardError, match="leads from AU source 'camera', got reactions from 'fergi-ir50'"):
             twice.mapped(DOUBLED)
@@ -39,20 +39,20 @@ def test_recorded_reactions_of_pictures_that_are_numbers_within_a_session():
     rows = [(user, session, image) for user in ("001", "002") for session in (1, 2) for image in (1, 2, 3)]
     images = pd.DataFrame(rows, columns=["user", "session", "image"]).assign(au4=np.arange(12) / 4)
     with pytest.raises(FergiRewardError, match=r"image 1 is in 4 sessions .* by=\"viewing\""):
-        RecordedReactions.of(ReactionTable(images))
+        Recorded.of(ReactionTable(images))
     with pytest.raises(FergiRewardError, match="image 1 is in 2 sessions"):  # of two users, with one session each
-        RecordedReactions.of(ReactionTable(images[images["session"] == 1]))
-    recorded = RecordedReactions.of(ReactionTable(images), by="viewing")
-    assert recorded.activations == {"/".join(map(str, row)): number / 4 for number, row in enumerate(rows)}
+        Recorded.of(ReactionTable(images[images["session"] == 1]))
+    recorded = Recorded.of(ReactionTable(images), by="viewing")
+    assert recorded.activations == {"/".join(map(str, row)): {"au4": number / 4} for number, row in enumerate(rows)}
 
 
 def test_recorded_reactions_whose_ids_would_be_the_same():
     images = pd.DataFrame({"user": ["a/1", "a"], "session": ["2", "1/2"], "image": "cat.png", "au4": [0.5, 1.5]})
     with pytest.raises(FergiRewardError, match=r"two viewings have the id a/1/2/cat\.png"):
-        RecordedReactions.of(ReactionTable(images), by="viewing")
+        Recorded.of(ReactionTable(images), by="viewing")
     again = images.assign(user="ann")
     with pytest.raises(FergiRewardError, match=r"image cat\.png is in 2 sessions"):
-        RecordedReactions.of(ReactionTable(again))
+        Recorded.of(ReactionTable(again))
 
 
 def test_an_image_is_seen_once_by_a_viewer_in_a_session():
