@@ -13,12 +13,12 @@ from fergi_reward.calibration.signals import quartiles
 from fergi_reward.data.fergi import EMOTIONS
 from fergi_reward.data.table import KEY
 from fergi_reward.evaluation.calibration_report import (
-    accuracy_plot,
     coverage_lines,
-    coverage_plot,
     label,
+    left_out_accuracy_plot,
     results_table,
 )
+from fergi_reward.evaluation.report_parts import coverage_plot
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, HeatMap, Line, LinePlot, Report, Section, Table, Value
 
@@ -116,7 +116,7 @@ def _protocol_section(evaluation: Evaluation, title: str, who: str, name: str) -
         [text],
         [
             results_table(evaluation),
-            accuracy_plot(evaluation, f"accuracy-{name}"),
+            left_out_accuracy_plot(evaluation, f"accuracy-{name}"),
             coverage_plot(lines, f"coverage-{name}"),
         ],
     )

@@ -15,7 +15,7 @@ from fergi_reward.files.atomic import write_text
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.reactions.table import ReactionTable
-from fergi_reward.stats.held_out import Result, evaluate_held_out
+from fergi_reward.stats.held_out import HeldOutResult, evaluate_held_out
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Outcome:
     annotation: Annotation
     rules: Mapping[str, Rule]
     excluded: Mapping[str, str]
-    result: Result | None
+    result: HeldOutResult | None
     notes: Sequence[str] = ()
 
 
@@ -103,7 +103,7 @@ def unsteady(table: ReactionTable) -> dict[str, str]:
     return unsteady_participants(table) if table.has_baseline else {}
 
 
-def _judged(annotation: Annotation, viewers: ReactionTable) -> Result | None:
+def _judged(annotation: Annotation, viewers: ReactionTable) -> HeldOutResult | None:
     """How often the annotations are right, where the viewers' ranks are known."""
     if not isinstance(viewers, PreferenceTable):
         return None

@@ -11,7 +11,7 @@ from fergi_reward.calibration.signals import rating_correlations, rating_regress
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.registry import blaming, takes
 from fergi_reward.data.table import PreferenceTable
-from fergi_reward.stats.held_out import HeldOut, Result, evaluate_held_out
+from fergi_reward.stats.held_out import HeldOut, HeldOutResult, evaluate_held_out
 from fergi_reward.version import __version__
 
 
@@ -32,7 +32,7 @@ class Evaluation:
     """
 
     calibration: Calibration
-    results: dict[str, Result]
+    results: dict[str, HeldOutResult]
     held_out: tuple[HeldOut, ...]
     reaction: str
     effects: dict[str, Effect]
@@ -123,7 +123,7 @@ def _left_out(table: PreferenceTable, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _judged(fit: Fit, results: dict[str, Result]) -> Fit:
+def _judged(fit: Fit, results: dict[str, HeldOutResult]) -> Fit:
     result = results.get(fit.name)
     if result is None:
         return fit

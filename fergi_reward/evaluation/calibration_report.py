@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from fergi_reward.calibration.protocols import Evaluation
+from fergi_reward.evaluation.report_parts import SUREST, accuracy_plot, coverage_plot
 from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.reactions.sources import SIMULATED
 from fergi_reward.report.provenance import provenance
-from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
 from fergi_reward.stats.coverage import coverage_curve
-from fergi_reward.stats.held_out import HeldOut
+from fergi_reward.stats.held_out import HeldOut, HeldOutResult
 
 ACTION_UNITS = (
     "Coefficient: what a rise of the action unit by 1 (on the 0-5 scale) adds to the log-odds of an image, beside all "
@@ -125,10 +126,9 @@ def _verdict(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _sections(evaluation: Evaluation) -> Iterator[Section]:
-    yield Section("Accuracy", items=[results_table(evaluation), accuracy_plot(evaluation)])
+    yield Section("Accuracy", items=[results_table(evaluation), left_out_accuracy_plot(evaluation)])
     if lines := coverage_lines(evaluation.held_out, _shown(evaluation)):
-        text = "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins:"
-        yield Section("Accuracy against coverage", [text], [coverage_plot(lines)])
+        yield Section("Accuracy against coverage", [f"{SUREST}:"], [coverage_plot(lines)])
     if evaluation.effects or evaluation.correlations:
         yield Section("The action units", items=[action_unit_table(evaluation)])
     if evaluation.regressions:
@@ -143,7 +143,7 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         "participants": calibration.dataset["participants"],
         "pairs": calibration.dataset["pairs"],
         "images": calibration.dataset["images"],
-        "results": {model: asdict(result) for model, result in evaluation.results.items()},
+        "results": {model: _result_record(result) for model, result in evaluation.results.items()},
         "published_accuracy_percent": evaluation.published,
         "action_units": {unit: asdict(effect) for unit, effect in evaluation.effects.items()},
         "correlation_with_overall_rating": evaluation.correlations,
@@ -153,7 +153,12 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> IntervalPlot:
+def _result_record(result: HeldOutResult) -> dict[str, Any]:
+    names = ("correct", "pairs", "accuracy", "ci95", "log_loss", "per_participant")
+    return {name: getattr(result, name) for name in names}
+
+
+def left_out_accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> IntervalPlot:
     """Accuracy on left-out participants with its interval, a row a model."""
     estimates = []
     for model, result in evaluation.results.items():
@@ -162,15 +167,7 @@ def accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> IntervalPlo
         published = evaluation.published.get(model)
         bounds = (100 * result.ci95[0], 100 * result.ci95[1])
         estimates.append(Estimate(model.replace("_", " "), 100 * result.accuracy, bounds, group, published))
-    return IntervalPlot(
-        name,
-        "Accuracy on left-out participants",
-        "pairs in the right order, % (line: 95 % interval)",
-        estimates,
-        format="{:.2f}",
-        chance=50,
-        reference="published",
-    )
+    return accuracy_plot("Accuracy on left-out participants", estimates, name)
 
 
 def _shown(evaluation: Evaluation) -> dict[str, str]:
@@ -194,16 +191,3 @@ def coverage_lines(held_out: tuple[HeldOut, ...], shown: dict[str, str]) -> list
         rows = np.ceil(percent / 100 * len(coverage)).astype(int) - 1
         lines.append(Line(shown[name], percent.tolist(), (100 * accuracy[rows]).tolist()))
     return lines
-
-
-def coverage_plot(lines: list[Line], name: str = "coverage") -> LinePlot:
-    """Accuracy on the share of pairs that a model is surest of."""
-    return LinePlot(
-        name,
-        "Accuracy on the pairs that a model is surest of",
-        "pairs covered, the surest first, %",
-        "of these in the right order, %",
-        lines,
-        format="{:.1f}",
-        guides=[Line("chance", [0, 100], [50, 50])],
-    )

@@ -22,7 +22,8 @@ from fergi_reward.evaluation.models_result import (
 )
 from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.preferences_result import Exclusion
-from fergi_reward.stats.intervals import interval, too_few
+from fergi_reward.evaluation.sentences import too_few
+from fergi_reward.stats.intervals import interval
 
 EXAMPLES = 8
 

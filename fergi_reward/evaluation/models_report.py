@@ -6,9 +6,10 @@ from pathlib import Path
 
 from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
 from fergi_reward.evaluation.models_verdict import is_more_alike
+from fergi_reward.evaluation.report_parts import calibration_fingerprints, exclusions_table, pairs_plot
+from fergi_reward.evaluation.sentences import counted
 from fergi_reward.report.provenance import place_without_folders, provenance, record_without_folders, without_folders
 from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
-from fergi_reward.stats.intervals import counted
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
 HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}
@@ -28,7 +29,7 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
     """
     result = _without_folders(result)
     files = {f"weights of {each.name}": each.fingerprint for each in result.models if each.fingerprint}
-    calibrations = {f"calibration {name}": fingerprint for name, fingerprint in result.calibrations.items()}
+    calibrations = calibration_fingerprints(result.calibrations)
     fingerprints = {"prompts": result.prompts_fingerprint, **files, **calibrations}
     return Report(
         title=f"Tuned models against {result.base}",
@@ -67,7 +68,7 @@ def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
     if any(each.diversity for each in result.models):
         yield Section("Diversity", items=[diversity_table(result)])
     if result.exclusions:
-        yield Section("What was left out", items=[_exclusions_table(result)])
+        yield Section("What was left out", items=[exclusions_table(result.exclusions, ", ")])
 
 
 def _trained_on(model: ModelComparison) -> str:
@@ -119,14 +120,8 @@ def signals_table(model: ModelComparison) -> Table:
 
 
 def _win_plot(model: ModelComparison, number: int) -> IntervalPlot:
-    return IntervalPlot(
-        f"won-{number}",
-        f"How often {model.name} draws the better picture",
-        "pairs won, % (line: 95 % interval)",
-        [_estimate(one) for one in model.signals],
-        format="{:.1f}",
-        chance=50,
-    )
+    title = f"How often {model.name} draws the better picture"
+    return pairs_plot(f"won-{number}", title, "pairs won", [_estimate(one) for one in model.signals], "{:.1f}")
 
 
 def _estimate(one: SignalComparison) -> Estimate:
@@ -153,12 +148,6 @@ def diversity_table(result: ModelsResult) -> Table:
             rows.append((each.name, found.scorer, *numbers, says))
     note = "Mean cosine distance of two pictures of one prompt; at 0 all are alike."
     return Table("How different pictures of one prompt are.", columns, rows, note)
-
-
-def _exclusions_table(result: ModelsResult) -> Table:
-    columns = [Column("what"), Column("how many", "{:,}"), Column("why"), Column("such as")]
-    rows = [(one.what, one.count, one.reason, ", ".join(one.examples)) for one in result.exclusions]
-    return Table("Not used.", columns, rows)
 
 
 def _chosen_by(model: ModelComparison) -> str:

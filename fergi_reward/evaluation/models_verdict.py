@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
-from fergi_reward.stats.intervals import FEW_UNITS, counted, is_above, is_below, shown
+from fergi_reward.evaluation.sentences import counted, shown
+from fergi_reward.stats.intervals import FEW_UNITS, is_above, is_below
 
 # Of the base model's distance: what a change must at least take from it to be worth a warning.
 LEAST_LOSS = 0.05

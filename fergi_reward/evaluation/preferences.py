@@ -18,12 +18,12 @@ from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
 from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
+from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.files.csv_numbers import BadRows
 from fergi_reward.stats.agreement import margin_correlation, same_order
-from fergi_reward.stats.coverage import coverage
-from fergi_reward.stats.intervals import interval, too_few
+from fergi_reward.stats.held_out import evaluate_held_out
+from fergi_reward.stats.intervals import interval
 from fergi_reward.stats.mcnemar import mcnemar, only_one_right
-from fergi_reward.stats.reliability import reliability
 
 FERGI = "fergi"
 
@@ -139,21 +139,8 @@ def evaluate(
 
 
 def _judged(model: ModelMargins, seed: int) -> ModelResult:
-    held_out = model.held_out
-    correct = held_out.correct
-    return ModelResult(
-        name=held_out.model,
-        kind=model.kind,
-        seen=model.seen,
-        correct=int(correct.sum()),
-        ties=int((held_out.margins == 0).sum()),
-        accuracy=float(correct.mean()),
-        ci95=interval(correct.astype(float), held_out.users, seed),
-        as_published=model.as_published,
-        published=model.published,
-        coverage=coverage(held_out.margins),
-        reliability=reliability(held_out.margins) if held_out.is_log_odds else None,
-    )
+    result = evaluate_held_out(model.held_out, seed)
+    return ModelResult(model.held_out.model, model.kind, model.seen, result, model.as_published, model.published)
 
 
 def _compared(one: ModelMargins, other: ModelMargins, seed: int) -> Comparison:

@@ -1,12 +1,21 @@
 """The report of a preference benchmark: who orders pairs as people do, how sure of it we are, and what was left out."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult, Seen
+from fergi_reward.evaluation.report_parts import (
+    SUREST,
+    accuracy_plot,
+    calibration_fingerprints,
+    coverage_plot,
+    exclusions_table,
+)
+from fergi_reward.evaluation.sentences import counted, shown
 from fergi_reward.report.provenance import place_without_folders, provenance, without_folders
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
-from fergi_reward.stats.intervals import FEW_UNITS, counted, shown
+from fergi_reward.stats.intervals import FEW_UNITS
+from fergi_reward.stats.reliability import Reliability
 
 PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
 POINTS = "{:+.2f}"
@@ -18,27 +27,28 @@ def preferences_report(result: PreferenceResult) -> Report:
     data = replace(result.data, place=place_without_folders(result.data.place))
     result = replace(result, data=data, command=without_folders(result.command))
     split = f", {result.data.split}" if result.data.split else ""
-    calibrations = {f"calibration {name}": fingerprint for name, fingerprint in result.calibrations.items()}
-    fingerprints = {"dataset, its pairs": result.data.fingerprint, **calibrations}
+    fingerprints = {"dataset, its pairs": result.data.fingerprint, **calibration_fingerprints(result.calibrations)}
     return Report(
         title=f"Preferences on {result.data.title}{split}",
         verdict=list(_verdict(result)),
         sections=list(_sections(result)),
         provenance=provenance(result.command, result.seed, fingerprints, result.checkpoints),
         notes=result.notes,
-        data=asdict(result),
+        data=result.record(),
     )
 
 
 def _verdict(result: PreferenceResult) -> Iterator[str]:
     """The best model that had not seen the pairs, and whether that may be chance."""
     data = result.data
-    fair = sorted((model for model in result.models if model.seen != "in sample"), key=lambda model: -model.accuracy)
+    fair = sorted(
+        (model for model in result.models if model.seen != "in sample"), key=lambda model: -model.result.accuracy
+    )
     if fair:
         bounds = shown(fair[0].ci95, " (95 % interval {:.1%} to {:.1%})")
         yield (
-            f"{fair[0].name} orders {fair[0].accuracy:.1%} of the pairs as people did{bounds}, the most of what had "
-            "not seen them."
+            f"{fair[0].name} orders {fair[0].result.accuracy:.1%} of the pairs as people did{bounds}, the most of what "
+            "had not seen them."
         )
     if len(fair) > 1:
         yield _lead(result, fair[0].name, fair[1].name)
@@ -67,15 +77,12 @@ def _sections(result: PreferenceResult) -> Iterator[Section]:
         yield Section("Published figures", result.protocol, [_published_table(result)])
     if result.comparisons:
         yield Section("Model against model", items=[_comparisons_table(result)])
-    text = (
-        "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins, and the "
-        "area under the whole of each curve:"
-    )
+    text = f"{SUREST}, and the area under the whole of each curve:"
     yield Section("Accuracy against coverage", [text], [_coverage_plot(result)])
-    if any(model.reliability for model in result.models):
+    if _reliabilities(result):
         yield Section("Are the probabilities right?", items=[_reliability_table(result), _reliability_plot(result)])
     if result.exclusions:
-        yield Section("What was left out", items=[_exclusions_table(result)])
+        yield Section("What was left out", items=[exclusions_table(result.exclusions, "; ")])
 
 
 def _models_table(result: PreferenceResult) -> Table:
@@ -93,9 +100,10 @@ def _models_table(result: PreferenceResult) -> Table:
     ]
     rows: list[list[Value]] = []
     for model in result.models:
-        row: list[Value] = [model.name, (model.correct, result.data.pairs), model.ties, model.accuracy, model.ci95]
+        found = model.result
+        row: list[Value] = [model.name, (found.correct, found.pairs), found.ties, found.accuracy, model.ci95]
         row += [model.as_published, model.published] * with_published
-        rows.append([*row, model.coverage.area, FITTED_ON[model.seen] if model.kind == "calibration" else ""])
+        rows.append([*row, found.coverage.area, FITTED_ON[model.seen] if model.kind == "calibration" else ""])
     note = (
         "A tie counts as wrong. What was fitted on these pairs is flattered by them. Area: the mean accuracy over all "
         "coverages, see below."
@@ -105,18 +113,10 @@ def _models_table(result: PreferenceResult) -> Table:
 
 def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
     estimates = [
-        Estimate(model.name, model.accuracy, model.ci95, _group(model), model.published).times(100)
+        Estimate(model.name, model.result.accuracy, model.ci95, _group(model), model.published).times(100)
         for model in result.models
     ]
-    return IntervalPlot(
-        "accuracy",
-        "Accuracy of each model",
-        "pairs in the right order, % (line: 95 % interval)",
-        estimates,
-        format="{:.2f}",
-        chance=50,
-        reference="published",
-    )
+    return accuracy_plot("Accuracy of each model", estimates)
 
 
 def _group(model: ModelResult) -> str:
@@ -161,45 +161,32 @@ def _comparisons_table(result: PreferenceResult) -> Table:
 
 
 def _coverage_plot(result: PreferenceResult) -> LinePlot:
-    lines = [
-        Line(
-            f"{model.name}, area {model.coverage.area:.3f}",
-            _percent(model.coverage.shares),
-            _percent(model.coverage.accuracies),
-        )
-        for model in result.models
-    ]
-    return LinePlot(
-        "coverage",
-        "Accuracy on the pairs that a model is surest of",
-        "pairs covered, the surest first, %",
-        "of these in the right order, %",
-        lines,
-        format="{:.1f}",
-        guides=[Line("chance", (0, 100), (50, 50))],
+    curves = {model.name: model.result.coverage for model in result.models}
+    return coverage_plot(
+        [
+            Line(f"{name}, area {curve.area:.3f}", _percent(curve.shares), _percent(curve.accuracies))
+            for name, curve in curves.items()
+        ]
     )
+
+
+def _reliabilities(result: PreferenceResult) -> dict[str, Reliability]:
+    """Of the models whose margins are log-odds."""
+    return {model.name: model.result.reliability for model in result.models if model.result.reliability}
 
 
 def _reliability_table(result: PreferenceResult) -> Table:
     """One row a model whose margins are log-odds."""
     columns = [Column("model"), Column("log-loss", "{:.4f}"), Column("expected calibration error", "{:.3f}")]
-    rows = [
-        (model.name, model.reliability.log_loss, model.reliability.expected_calibration_error)
-        for model in result.models
-        if model.reliability
-    ]
+    found = _reliabilities(result)
+    rows = [(name, each.log_loss, each.expected_calibration_error) for name, each in found.items()]
     return Table("How well probabilities describe what people chose.", columns, rows, "A coin has a log-loss of 0.693.")
 
 
 def _reliability_plot(result: PreferenceResult) -> LinePlot:
     lines = [
-        Line(
-            model.name,
-            _percent([one.confidence for one in model.reliability.bins]),
-            _percent([one.accuracy for one in model.reliability.bins]),
-        )
-        for model in result.models
-        if model.reliability
+        Line(name, _percent([one.confidence for one in each.bins]), _percent([one.accuracy for one in each.bins]))
+        for name, each in _reliabilities(result).items()
     ]
     return LinePlot(
         "reliability",
@@ -211,12 +198,6 @@ def _reliability_plot(result: PreferenceResult) -> LinePlot:
         guides=[Line("as sure as right", (50, 100), (50, 100))],
         points=True,
     )
-
-
-def _exclusions_table(result: PreferenceResult) -> Table:
-    columns = [Column("what"), Column("how many", COUNT), Column("why"), Column("such as")]
-    rows = [(one.what, one.count, one.reason, "; ".join(one.examples)) for one in result.exclusions]
-    return Table("Not used.", columns, rows)
 
 
 def _percent(shares: "list[float] | tuple[float, ...]") -> list[float]:

@@ -5,12 +5,11 @@ Shares (accuracies, coverages, differences) are in [0, 1], never percent. Interv
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from fergi_reward.stats.coverage import Coverage
-from fergi_reward.stats.intervals import Interval
-from fergi_reward.stats.reliability import Reliability
+from fergi_reward.stats.held_out import HeldOutResult
+from fergi_reward.stats.intervals import LEAST_UNITS, Interval
 
 # What a model's weights have seen of the people it is judged on: nothing (scorers, and calibrations fitted on others);
 # each person's own data left out of the fit; or these very pairs, so that its figures flatter it.
@@ -62,27 +61,38 @@ class ModelResult:
         name: A scorer, or a calibration (`shipped`, or its file), `NAME+au4` with the viewer's face.
         kind: `scorer` or `calibration`.
         seen: What its weights have seen of these people.
-        correct: Pairs in the right order.
-        ties: Pairs that it cannot tell apart; they count as wrong.
-        accuracy: correct / pairs.
-        ci95: Of the accuracy.
+        result: On the pairs of `Data`; what it calls participants are its `unit`s.
         as_published: Accuracy by the rules of the published figures (`PreferenceResult.protocol`), where that can be.
         published: The published accuracy of this model, where there is one.
-        coverage: Accuracy against coverage.
-        reliability: Of its probabilities; None where margins are no log-odds.
     """
 
     name: str
     kind: Literal["scorer", "calibration"]
     seen: Seen
-    correct: int
-    ties: int
-    accuracy: float
-    ci95: Interval | None
+    result: HeldOutResult
     as_published: float | None
     published: float | None
-    coverage: Coverage
-    reliability: Reliability | None
+
+    @property
+    def ci95(self) -> Interval | None:
+        """Of the accuracy."""
+        return self.result.ci95 if len(self.result.per_participant) >= LEAST_UNITS else None
+
+    def record(self) -> dict[str, Any]:
+        """What programs read in `report.json`."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "seen": self.seen,
+            "correct": self.result.correct,
+            "ties": self.result.ties,
+            "accuracy": self.result.accuracy,
+            "ci95": self.ci95,
+            "as_published": self.as_published,
+            "published": self.published,
+            "coverage": asdict(self.result.coverage),
+            "reliability": self.result.reliability and asdict(self.result.reliability),
+        }
 
 
 @dataclass(frozen=True)
@@ -150,3 +160,7 @@ class PreferenceResult:
     seed: int
     calibrations: Mapping[str, str]
     checkpoints: Mapping[str, str]
+
+    def record(self) -> dict[str, Any]:
+        """What programs read in `report.json`."""
+        return asdict(self) | {"models": [model.record() for model in self.models]}

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fergi_reward.stats.coverage import Coverage, coverage
 from fergi_reward.stats.intervals import Interval, bootstrap_interval
-from fergi_reward.stats.reliability import log_loss
+from fergi_reward.stats.reliability import Reliability, reliability
 
 
 @dataclass(frozen=True)
@@ -32,37 +33,53 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Result:
-    """How a model did on left-out participants.
+class HeldOutResult:
+    """How a model did on the pairs of people that it was not fitted on.
 
     Attributes:
         correct: Pairs in the right order.
+        ties: Pairs that it cannot tell apart; they count as wrong.
         pairs: Pairs in all.
         accuracy: correct / pairs.
         ci95: 95 % interval of the accuracy, by bootstrap over participants.
-        log_loss: Mean negative log-probability of what was preferred; None where the margins are no log-odds.
+        coverage: Accuracy against coverage.
+        reliability: Of its probabilities; None where the margins are no log-odds.
         per_participant: `correct` and `pairs` of each.
     """
 
     correct: int
+    ties: int
     pairs: int
     accuracy: float
     ci95: Interval
-    log_loss: float | None
+    coverage: Coverage
+    reliability: Reliability | None
     per_participant: dict[str, dict[str, int]]
 
+    @property
+    def log_loss(self) -> float | None:
+        """Mean negative log-probability of what was preferred; None where the margins are no log-odds."""
+        return self.reliability.log_loss if self.reliability else None
 
-def evaluate_held_out(held_out: HeldOut, seed: int) -> Result:
-    """Count, and put an interval around the accuracy."""
+
+def evaluate_held_out(held_out: HeldOut, seed: int) -> HeldOutResult:
+    """Count, and put an interval around the accuracy.
+
+    Args:
+        held_out: At least one pair.
+        seed: Of the bootstrap.
+    """
     users, index = np.unique(held_out.users, return_inverse=True)
     pairs = np.bincount(index, minlength=len(users))
     correct = np.bincount(index, weights=held_out.correct, minlength=len(users)).astype(int)
-    return Result(
+    return HeldOutResult(
         correct=int(correct.sum()),
+        ties=int((held_out.margins == 0).sum()),
         pairs=int(pairs.sum()),
         accuracy=float(correct.sum() / pairs.sum()),
         ci95=bootstrap_interval(held_out.correct, held_out.users, seed),
-        log_loss=log_loss(held_out.margins) if held_out.is_log_odds else None,
+        coverage=coverage(held_out.margins),
+        reliability=reliability(held_out.margins) if held_out.is_log_odds else None,
         per_participant={
             str(user): {"correct": int(right), "pairs": int(count)}
             for user, right, count in zip(users, correct, pairs, strict=True)

@@ -1,4 +1,4 @@
-"""Intervals over prompts or participants, and what is said where these are too few."""
+"""Bootstrap intervals over prompts or participants, and of how many of these they mean something."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,37 +48,3 @@ def is_above(bounds: Interval | None, value: float) -> bool:
 def is_below(bounds: Interval | None, value: float) -> bool:
     """Whether all of an interval lies below a value; where there is none, it does not."""
     return bounds is not None and bounds[1] < value
-
-
-def shown(bounds: Interval | None, form: str) -> str:
-    """An interval in a sentence; nothing where there is none.
-
-    >>> shown((0.25, 0.5), ", {:.1%} to {:.1%}"), shown(None, ", {:.1%} to {:.1%}")
-    (', 25.0% to 50.0%', '')
-    """
-    return form.format(*bounds) if bounds else ""
-
-
-def counted(number: int, unit: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "prompt"), counted(3734, "pair")
-    ('1 prompt', '3,734 pairs')
-    """
-    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
-
-
-def too_few(units: int, unit: str) -> list[str]:
-    """What a reader must know where there are few units; nothing where there are enough.
-
-    >>> too_few(1, "prompt")
-    ['Of 1 prompt there are no intervals: at least 5 are needed.']
-    >>> too_few(7, "prompt")
-    ['Intervals of 7 prompts are too narrow to mean much: no verdict rests on fewer than 20.']
-    """
-    if units < LEAST_UNITS:
-        return [f"Of {counted(units, unit)} there are no intervals: at least {LEAST_UNITS} are needed."]
-    few = (
-        f"Intervals of {counted(units, unit)} are too narrow to mean much: no verdict rests on fewer than {FEW_UNITS}."
-    )
-    return [few] * (units < FEW_UNITS)

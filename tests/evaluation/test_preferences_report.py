@@ -16,6 +16,7 @@ from fergi_reward.evaluation.preferences_result import (
 )
 from fergi_reward.report.markdown import markdown
 from fergi_reward.stats.coverage import Coverage
+from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.reliability import Reliability, ReliabilityBin
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
@@ -27,8 +28,10 @@ BINS = (ReliabilityBin(0.5, 0.6, 6, 0.55, 0.5), ReliabilityBin(0.6, 0.7, 4, 0.65
 
 def model(name, correct, seen="nothing", kind="scorer", **options):
     coverage = Coverage((0.5, 1.0), (0.8, correct / 10), 0.7)
-    values = {"as_published": correct / 10, "published": None, "coverage": coverage, "reliability": None} | options
-    return ModelResult(name, kind, seen, correct, 1, correct / 10, (correct / 10 - 0.1, correct / 10 + 0.1), **values)
+    values = {"as_published": correct / 10, "published": None} | options
+    bounds, viewers = (correct / 10 - 0.1, correct / 10 + 0.1), {str(viewer): {} for viewer in range(33)}
+    found = HeldOutResult(correct, 1, 10, correct / 10, bounds, coverage, values.pop("reliability", None), viewers)
+    return ModelResult(name, kind, seen, found, **values)
 
 
 @pytest.fixture
