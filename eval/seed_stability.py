@@ -10,7 +10,7 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from fergi_reward.calibration.bradley_terry import SCORERS, Model, held_out_margins, reaction_name
+from fergi_reward.calibration.bradley_terry import SCORERS, Model, choose, held_out_margins, reaction_name
 from fergi_reward.data.fergi import ACTION_UNITS, locate, read_fergi
 from fergi_reward.stats.held_out import evaluate_held_out
 
@@ -29,14 +29,13 @@ def main(data: Path | None, seeds: int) -> None:
     table = read_fergi(locate(data)).with_reactions()
     pairs = table.pairs()
     rows = []
-    with tqdm(total=len(TERMS) * seeds * len(set(pairs.users)), unit="fit") as bar:
-        for name, terms in TERMS.items():
-            model = Model(name, terms, table, pairs)
-            results = [evaluate_held_out(held_out_margins(model, seed, bar), seed) for seed in range(seeds)]
-            accuracies = np.array([result.accuracy for result in results])
-            losses = np.array([result.log_loss for result in results])
-            rows.append([name, f"{accuracies.mean():.2%}", f"{accuracies.min():.2%} to {accuracies.max():.2%}"])
-            rows[-1] += [f"{losses.mean():.4f}", f"{losses.min():.4f} to {losses.max():.4f}"]
+    for name, terms in tqdm(TERMS.items(), unit="model"):
+        model = Model(name, terms, table, pairs)
+        results = [evaluate_held_out(held_out_margins(model, choose(model, seed)), seed) for seed in range(seeds)]
+        accuracies = np.array([result.accuracy for result in results])
+        losses = np.array([result.log_loss for result in results])
+        rows.append([name, f"{accuracies.mean():.2%}", f"{accuracies.min():.2%} to {accuracies.max():.2%}"])
+        rows[-1] += [f"{losses.mean():.4f}", f"{losses.min():.4f} to {losses.max():.4f}"]
     print(tabulate(rows, ["model", "accuracy", "range", "log-loss", "range"], tablefmt="github"))
 
 

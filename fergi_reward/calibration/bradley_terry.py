@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, groupby, product
 from operator import attrgetter
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.reactions.clip import is_action_unit, valence
 from fergi_reward.stats.folds import leave_one_out
 from fergi_reward.stats.held_out import HeldOut
-from fergi_reward.stats.reliability import log_loss
+from fergi_reward.stats.newton import TOLERANCE, RepeatedFits, fit_weights
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
 DECAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -40,48 +39,6 @@ EFFECT_RESAMPLES = 500
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-def fit_weights(
-    differences: Floats, penalty: float | Floats, start: Floats | None = None, *, tolerance: float = 1e-5
-) -> Floats:
-    """The weights that minimise mean log(1 + exp(-differences @ w)) + sum(penalty * w^2) / 2, by Newton's method.
-
-    Args:
-        differences: Standardised terms of the better image less those of the worse, (P, D).
-        penalty: Above 0, so that a minimum exists; one for all weights, or one each, (D,).
-        start: Weights to start from, (D,).
-        tolerance: The last step moves no weight as far as this. What is left is about ten times its square.
-
-    Returns:
-        (D,).
-
-    >>> fit_weights(np.array([[1.0], [1.0], [1.0], [-1.0]]), 1e-9).round(3)  # three of four right: odds of 3 to 1
-    array([1.099])
-    """
-    weights = np.zeros(differences.shape[1]) if start is None else start
-    penalties, columns = np.broadcast_to(penalty, weights.shape), np.ascontiguousarray(differences.T)
-    margins = weights @ columns
-    for _ in range(100):
-        surprise = 1 / (1 + np.exp(margins))
-        gradient = penalties * weights - columns @ surprise / len(differences)
-        hessian = (columns * (surprise * (1 - surprise))) @ differences / len(differences) + np.diag(penalties)
-        step = np.linalg.solve(hessian, gradient)
-        moved = step @ columns
-        # Along the step the curvature grows at most by exp(|moved|), so a full one lowers the loss if exp(m) - 1 - m
-        # is below m^2, that is, below m = 1.79. A longer one overshoots where the pairs are almost separable.
-        if np.abs(moved).max() > 1.5:
-            loss = _loss(weights, margins, penalties)
-            while _loss(weights - step, margins - moved, penalties) > loss + 1e-12:
-                step, moved = step / 2, moved / 2
-        weights, margins = weights - step, margins - moved
-        if np.abs(step).max() < tolerance:  # Newton squares the error
-            break
-    return weights
-
-
-def _loss(weights: Floats, margins: Floats, penalties: Floats) -> float:
-    return log_loss(margins) + float(penalties @ weights**2) / 2
 
 
 @dataclass(frozen=True)
@@ -162,20 +119,40 @@ class Model:
             raise FergiRewardError(f"{constant} has the same value for every image of a training set: leave it out")
         return rows.mean(axis=0), std
 
+    def scales(self, decays: tuple[float, ...], of: Mask) -> Floats:
+        """The standard deviations of `scale` over many sets of rows (B, rows) at once, (B, features)."""
+        features = self.features(decays)
+        centred = features - features.mean(axis=0)
+        counts, weights = of.sum(axis=1)[:, None], of.astype(float)
+        squares = weights @ centred**2 - (weights @ centred) ** 2 / counts
+        std = np.sqrt(np.maximum(squares, 0) / (counts - 1))
+        if (small := (std < 1e-6 * np.abs(centred).max(axis=0)).any(axis=1)).any():  # sums cannot tell it from constant
+            std[small] = [self.scale(decays, rows)[1] for rows in of[small]]
+        return std
+
     def differences(self, decays: tuple[float, ...], std: Floats) -> Floats:
         """Standardised features of the better image less those of the worse, (pairs, features)."""
         features = self.features(decays)
         return (features[self.pairs.better] - features[self.pairs.worse]) / std
 
 
-def choose(model: Model, training: Mask, seed: int) -> Hyperparameters:
-    """The decay coefficients and penalties, by the log-loss on left-out folds of the training participants.
+def choose(model: Model, seed: int) -> list[Hyperparameters]:
+    """The decay coefficients and penalties for every participant left out, and last for all of them.
 
-    The minimum itself is flat and jumps with every participant left out, so what is taken is the middle one of the
-    decay coefficients that one standard error cannot tell from the best, and with it the largest such penalties
-    (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, for the rule of one standard error).
+    They are chosen by the log-loss on left-out folds of the training participants. The minimum itself is flat and jumps
+    with every participant left out, so what is taken is the middle one of the decay coefficients that one standard
+    error cannot tell from the best, and with it the largest such penalties (Breiman et al., Classification and
+    Regression Trees, 1984, section 3.4.3, for the rule of one standard error).
     """
-    losses = _inner_losses(model, training, seed)
+    losses = _inner_losses(model, seed)
+    count = len(next(iter(losses.values())))
+    return [
+        _chosen({c: loss[number][~np.isnan(loss[number])] for c, loss in losses.items()}) for number in range(count)
+    ]
+
+
+def _chosen(losses: dict[Hyperparameters, Floats]) -> Hyperparameters:
+    """By one standard error, from the summed log-loss of each training participant."""
     best = min(losses, key=lambda candidate: losses[candidate].sum())
     excess = {candidate: loss - losses[best] for candidate, loss in losses.items()}
     error = {candidate: loss.std() * np.sqrt(len(loss)) for candidate, loss in excess.items()}
@@ -186,30 +163,55 @@ def choose(model: Model, training: Mask, seed: int) -> Hyperparameters:
     return max(of_middle, key=lambda candidate: candidate.penalty * candidate.face_penalty)
 
 
-def _inner_losses(model: Model, training: Mask, seed: int) -> dict[Hyperparameters, Floats]:
-    """Summed log-loss of each training participant for each candidate, from fits without that participant's fold."""
-    users, index = np.unique(model.pairs.users[training], return_inverse=True)
-    fold_of = np.random.default_rng(seed).permutation(len(users)) % INNER_FOLDS
-    folds = [fold_of == fold for fold in range(min(INNER_FOLDS, len(users)))]
-    splits = [(test[index], model.rows_of(users[~test])) for test in folds]
-    losses = {candidate: np.zeros(len(users)) for candidate in model.candidates}
+def _inner_folds(count: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each participant (T, U) for every set of training participants; -1 for the one left out.
+
+    Set t leaves out participant t; the last one leaves out nobody.
+    """
+    folds = np.full((count + 1, count), -1)
+    for number, row in enumerate(folds):
+        training = np.arange(count) != number
+        row[training] = np.random.default_rng(seed).permutation(int(training.sum())) % INNER_FOLDS
+    return folds
+
+
+def _inner_losses(model: Model, seed: int) -> dict[Hyperparameters, Floats]:
+    """Summed log-loss of each participant for each candidate, from fits without that participant's fold, (T, U)."""
+    users, person = np.unique(model.pairs.users, return_inverse=True)
+    folds = _inner_folds(len(users), seed)
+    fits = [(number, fold) for number, row in enumerate(folds) for fold in range(row.max() + 1)]
+    fitted = np.array([(folds[number] >= 0) & (folds[number] != fold) for number, fold in fits])
+    tested = np.array([folds[number] == fold for number, fold in fits])
+    sets = np.array([number for number, _ in fits])
+    rows = np.array([model.rows_of(users[of]) for of in fitted])
+    losses = {}
     for decays, candidates in groupby(model.candidates, key=attrgetter("decays")):
-        of_these = list(candidates)
-        weights = None  # each fit starts from the one before, which is close
-        for test, rows in splits:
-            _, std = model.scale(decays, rows)
-            differences = model.differences(decays, std)[training]
-            fitted, tested = np.asfortranarray(differences[~test]), differences[test]
-            for candidate in of_these:
-                weights = fit_weights(fitted, model.penalties(candidate), weights, tolerance=INNER_TOLERANCE)
-                pair_losses = np.logaddexp(0.0, -(tested @ weights))
-                losses[candidate] += np.bincount(index[test], pair_losses, len(users))
+        _, scale = model.scale(decays, model.rows_of(users))
+        stds = model.scales(decays, rows) / scale
+        differences, start = model.differences(decays, scale), None
+        for candidate in candidates:
+            penalties = model.penalties(candidate)
+            start = fit_weights(differences, penalties, start, tolerance=INNER_TOLERANCE)
+            # A weight of a standardised term is `stds` times as large as one of the common scale, and so is penalised.
+            fits_of = RepeatedFits(differences, person, start)
+            weights = fits_of.solve(fitted * 1.0, penalties * stds**2, INNER_TOLERANCE)
+            losses[candidate] = _left_out_losses(differences, person, weights, tested, sets)
     return losses
 
 
-def fit(model: Model, training: Mask, seed: int) -> Fit:
-    """Choose, standardise and fit on the training pairs."""
-    chosen = choose(model, training, seed)
+def _left_out_losses(
+    differences: Floats, person: NDArray[np.int64], weights: Floats, tested: Mask, sets: NDArray[np.int64]
+) -> Floats:
+    """Summed log-loss of each participant by the fit of each set that was tested on them, (T, U); NaN without one."""
+    losses = np.full((sets.max() + 1, tested.shape[1]), np.nan)
+    for number, by in enumerate(tested.T):
+        margins = differences[person == number] @ weights[by].T
+        losses[sets[by], number] = np.logaddexp(0.0, -margins).sum(axis=0)
+    return losses
+
+
+def fit(model: Model, training: Mask, chosen: Hyperparameters) -> Fit:
+    """Standardise and fit on the training pairs."""
     mean, std = model.scale(chosen.decays, model.rows_of(model.pairs.users[training]))
     weights = fit_weights(model.differences(chosen.decays, std)[training], model.penalties(chosen))
     numbers = zip(mean.tolist(), std.tolist(), weights.tolist(), strict=True)
@@ -218,24 +220,22 @@ def fit(model: Model, training: Mask, seed: int) -> Fit:
     return Fit(model.name, tuple(terms))
 
 
-def held_out_margins(model: Model, seed: int, bar: "tqdm[NoReturn]") -> HeldOut:
-    """Log-odds of every pair from a fit without its participant; the bar moves on with every fit."""
+def held_out_margins(model: Model, chosen: Sequence[Hyperparameters]) -> HeldOut:
+    """Log-odds of every pair from a fit without its participant, by what `choose` chose without them."""
     margins = np.empty(len(model.pairs))
-    for _, training in leave_one_out(model.pairs.users):
-        fitted = fit(model, training, seed)
+    for (_, training), by in zip(leave_one_out(model.pairs.users), chosen[:-1], strict=True):
+        fitted = fit(model, training, by)
         std, weights = (np.array([getattr(term, name) for term in fitted.terms]) for name in ("std", "weight"))
         margins[~training] = (model.differences(fitted.decays, std) @ weights)[~training]
-        bar.update()
     return HeldOut(model.name, margins, model.pairs.users, is_log_odds=True)
 
 
-def effects(model: Model, seed: int) -> dict[str, Effect]:
+def effects(model: Model, chosen: Hyperparameters, seed: int) -> dict[str, Effect]:
     """What a rise of each action unit by 1 adds to the log-odds of the image, beside all other terms.
 
     The interval is a bootstrap over participants at the decay coefficients and penalties that all of them chose.
     """
-    chosen = choose(model, np.ones(len(model.pairs), dtype=bool), seed)
-    users, index = np.unique(model.pairs.users, return_inverse=True)
+    users, person = np.unique(model.pairs.users, return_inverse=True)
     _, std = model.scale(chosen.decays, model.rows_of(users))
     differences, penalties = model.differences(chosen.decays, std), model.penalties(chosen)
     weights = fit_weights(differences, penalties)
@@ -246,10 +246,10 @@ def effects(model: Model, seed: int) -> dict[str, Effect]:
     for row, (name, decay) in enumerate(layout):
         if decay is not None:
             moved[row, units.index(name)] = (valence(np.ones(1), decay) / std[row]).item()
-    pairs_of = [np.flatnonzero(index == user) for user in range(len(users))]
     draws = np.random.default_rng(seed).integers(len(users), size=(EFFECT_RESAMPLES, len(users)))
-    resampled = (differences[np.concatenate([pairs_of[user] for user in draw])] for draw in draws)
-    added = np.stack([fit_weights(sample, penalties, weights) @ moved for sample in resampled])
+    counts = np.stack([np.bincount(draw, minlength=len(users)) for draw in draws]).astype(float)
+    many = np.broadcast_to(penalties, (len(counts), len(penalties)))
+    added = RepeatedFits(differences, person, weights).solve(counts, many, TOLERANCE) @ moved
     bounds = np.quantile(added, [0.025, 0.975], axis=0).T.tolist()
     return {
         unit: Effect(log_odds, (low, high))
@@ -317,8 +317,10 @@ def run(
         raise FergiRewardError(f"nested cross-validation needs at least 3 participants with pairs, got {count}")
     models = [Model(name, terms, used, pairs) for name, terms in term_sets(scorers, aus).items()]
     everything = np.ones(len(pairs), dtype=bool)
-    with tqdm(total=len(models) * count, desc="calibrating", unit="fit") as bar:
-        fitted = [(fit(model, everything, seed), held_out_margins(model, seed, bar)) for model in models]
-    fits, held_out = zip(*fitted, strict=True)
-    reaction = reaction_name(aus)
-    return Outcome(used, fits, held_out, reaction, effects=effects(models[-1], seed))
+    fits, held_out = [], []
+    for model in tqdm(models, desc="calibrating", unit="model"):
+        chosen = choose(model, seed)
+        fits.append(fit(model, everything, chosen[-1]))
+        held_out.append(held_out_margins(model, chosen))
+    added = effects(models[-1], chosen[-1], seed)
+    return Outcome(used, tuple(fits), tuple(held_out), reaction_name(aus), effects=added)

@@ -11,10 +11,9 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fergi_reward.calibration import grid
-from fergi_reward.calibration.bradley_terry import Model, held_out_margins, reaction_name
+from fergi_reward.calibration.bradley_terry import Model, choose, held_out_margins, reaction_name
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.table import Pairs, PreferenceTable
@@ -138,8 +137,7 @@ class _Viewed:
         """Margins of fits with these terms that leave each participant out."""
         fit = calibration.fit_for(terms)
         model = Model(fit.name, tuple(dict.fromkeys(fit.term_names)), self.table, self.pairs)
-        with tqdm(total=len(set(self.pairs.users)), desc=fit.name, unit="fit") as bar:
-            return held_out_margins(model, calibration.seed, bar).margins
+        return held_out_margins(model, choose(model, calibration.seed)).margins
 
     def _totals(self, calibration: Calibration, terms: list[str]) -> NDArray[np.float64]:
         """Margins of the reward as it is."""

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize
 
 from fergi_reward.calibration import bradley_terry, grid
 from fergi_reward.core.errors import FergiRewardError
@@ -36,34 +35,15 @@ def model(table, terms=TERMS):
     return bradley_terry.Model("model", terms, used, used.pairs())
 
 
-class Silent:
-    def update(self): ...
-
-
-def test_newton_finds_the_minimum_that_scipy_finds():
-    rng = np.random.default_rng(0)
-    differences = rng.normal(loc=[0.5, 0.1, 0.0, -0.3], size=(300, 4))
-
-    def loss(weights):
-        return np.logaddexp(0, -(differences @ weights)).mean() + 0.005 * weights @ weights
-
-    found = bradley_terry.fit_weights(differences, penalty=0.01)
-    np.testing.assert_allclose(found, minimize(loss, np.zeros(4), tol=1e-12).x, atol=1e-5)
-    # From far off, where whole steps would leap back and forth, the way is another and the end the same.
-    far = bradley_terry.fit_weights(differences, 0.01, np.array([9.0, -9.0, 9.0, -9.0]))
-    np.testing.assert_allclose(far, found, atol=1e-9)
-
-
-def test_separable_pairs_still_have_a_finite_fit():
-    weights = bradley_terry.fit_weights(np.full((10, 1), 5.0), penalty=1e-4)
-    # At the minimum the penalty's pull equals that of the pairs: 1e-4 w = 5 / (1 + exp(5 w)).
-    assert 1e-4 * weights[0] == pytest.approx(5 / (1 + np.exp(5 * weights[0])), rel=1e-3)
+def left_out(of):
+    return bradley_terry.held_out_margins(of, bradley_terry.choose(of, seed=0))
 
 
 def test_known_weights_come_back():
     truth = np.array([0.6, 1.0, 0.0, 0.4])
     table = known_table(truth, participants=40, sessions=100)
-    fitted = bradley_terry.fit(model(table), np.ones(4000, dtype=bool), seed=0)
+    drawn = model(table)
+    fitted = bradley_terry.fit(drawn, np.ones(4000, dtype=bool), bradley_terry.choose(drawn, seed=0)[-1])
     # The standard error of a weight is about 1 / sqrt(4000 * 0.2 * 2) = 0.025.
     np.testing.assert_allclose([term.weight for term in fitted.terms], truth, atol=0.1)
 
@@ -74,7 +54,7 @@ def test_each_action_unit_adds_what_it_was_made_to_add():
     spread = valence(table.images["au4"], 0.8).std()
     images = table.images.assign(au12=np.random.default_rng(9).exponential(0.7, len(table.images)))
     both = model(PreferenceTable(images, au_source="test"), (*TERMS, "au12"))
-    effects = bradley_terry.effects(both, seed=0)
+    effects = bradley_terry.effects(both, bradley_terry.choose(both, seed=0)[-1], seed=0)
     assert effects["au4"].log_odds == pytest.approx(0.7 * (np.exp(-0.8) - 1) / spread, abs=0.2)
     assert effects["au4"].ci95[1] < 0
     assert effects["au12"].ci95[0] < 0 < effects["au12"].ci95[1]
@@ -89,8 +69,8 @@ def test_left_out_preferences_leave_their_own_predictions_alone(terms):
     images = table.images.copy()
     theirs = images["user"] == "002"
     images.loc[theirs, "rank"] = 3 - images.loc[theirs, "rank"]
-    before = bradley_terry.held_out_margins(model(table, terms), 0, Silent())
-    after = bradley_terry.held_out_margins(model(PreferenceTable(images, au_source="test"), terms), 0, Silent())
+    before = left_out(model(table, terms))
+    after = left_out(model(PreferenceTable(images, au_source="test"), terms))
     theirs = before.users == "002"
     np.testing.assert_allclose(after.margins[theirs], -before.margins[theirs], rtol=1e-12)
     assert not np.allclose(after.margins[~theirs], before.margins[~theirs])
@@ -118,7 +98,7 @@ def test_shuffled_ranks_leave_every_model_at_chance(protocol):
 )
 def test_what_fergi_gives(fergi, terms, accuracy, loss):
     chosen = model(read_fergi(fergi), (*bradley_terry.SCORERS, *terms))
-    result = evaluate_held_out(bradley_terry.held_out_margins(chosen, 0, Silent()), seed=0)
+    result = evaluate_held_out(left_out(chosen), seed=0)
     assert result.pairs == 3734
     assert result.accuracy >= accuracy
     assert result.log_loss <= loss
@@ -142,3 +122,11 @@ def test_tables_that_cannot_be_fitted(damage, message):
     images = damage(known_table(np.ones(4), participants=4, sessions=5).images).reset_index(drop=True)
     with pytest.raises(FergiRewardError, match=message):
         bradley_terry.run(PreferenceTable(images, au_source="test"), 0)
+
+
+def test_the_spreads_of_many_sets_of_rows_are_those_of_each():
+    table = known_table(np.array([0.5, 0.5, 0.5, 0.5]), participants=6, sessions=20)
+    drawn = model(PreferenceTable(table.images.assign(pickscore=table.images["pickscore"] + 50), au_source="test"))
+    rows = np.array([drawn.rows_of(np.array(users)) for users in (["000"], ["001", "005"], ["000", "002", "003"])])
+    many = drawn.scales((0.4,), rows)
+    np.testing.assert_allclose(many, [drawn.scale((0.4,), of)[1] for of in rows], rtol=1e-9)
