@@ -133,7 +133,7 @@ class RepeatedFits:
     def _shortened(self, steps: Floats) -> Floats:
         """Steps (B, D) that move no margin further than `LONGEST`."""
         moved: Floats = np.abs(steps @ self._columns).max(axis=1, keepdims=True)
-        return np.divide(steps * LONGEST, np.maximum(moved, LONGEST), dtype=np.float64)
+        return (steps * (LONGEST / np.maximum(moved, LONGEST))).astype(np.float64, copy=False)
 
 
 def _steps(weights: Floats, gradient: Floats, curvature: Floats, penalties: Floats) -> Floats:
