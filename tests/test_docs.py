@@ -152,16 +152,19 @@ def write_module(text, monkeypatch):
 
 
 def install(project):
-    """What pip would leave of a package: its scorers have names."""
+    """What pip would leave of a package: its entry points."""
     place = Path(f"{project['name']}-{project['version']}.dist-info")
     place.mkdir()
     head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (place / "METADATA").write_text(head)
-    (points,) = project["entry-points"].values()
-    lines = ["[fergi_reward.scorers]", *(f"{name} = {target}" for name, target in points.items())]
+    lines = [
+        line
+        for group, points in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{name} = {target}" for name, target in points.items()))
+    ]
     (place / "entry_points.txt").write_text("\n".join(lines))
-    assert set(project["entry-points"]) == {"fergi_reward.scorers"}
-    assert [load_scorer(name).name for name in points] == list(points)
+    scorers = project["entry-points"].get("fergi_reward.scorers", {})
+    assert [load_scorer(name).name for name in scorers] == list(scorers)
 
 
 def run_python(text, namespace):

@@ -1,1 +1,45 @@
-"""Text-to-image pipelines of diffusers: families, schedules, trajectories, rendering."""
+"""Text-to-image pipelines of diffusers, as trainers see them.
+
+- `family.py`: what a model family does in its own way; `families/`: one file per family; `conditioning.py`: what tells
+  a network what to draw; `autoencoder.py`: pictures as latents and back.
+- `ddim.py`, `flow.py`: the steps from noise to image; `schedulers.py`: which settings of diffusers they follow.
+- `trajectory.py`: denoising, with or without a record of each step; `encoded_prompts.py`: each prompt encoded once.
+- `load.py`: pipelines by name; `published.py`: their sizes without weights; `content.py`: what they are by content.
+- `rendering.py`: pictures from any pipeline, by its public call; `grids.py`, `samples.py`: pictures with captions.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fergi_reward.diffusion.conditioning import Conditioning as Conditioning
+    from fergi_reward.diffusion.conditioning import Guidance as Guidance
+    from fergi_reward.diffusion.families.flux import Flux as Flux
+    from fergi_reward.diffusion.families.stable_diffusion import StableDiffusion as StableDiffusion
+    from fergi_reward.diffusion.families.stable_diffusion_3 import StableDiffusion3 as StableDiffusion3
+    from fergi_reward.diffusion.families.stable_diffusion_xl import StableDiffusionXL as StableDiffusionXL
+    from fergi_reward.diffusion.family import Family as Family
+    from fergi_reward.diffusion.family import family_of as family_of
+    from fergi_reward.diffusion.load import load_pipeline as load_pipeline
+    from fergi_reward.diffusion.rendering import render as render
+
+# Name -> module. Imported at first use: they need PyTorch.
+_EXPORTS = {
+    "Conditioning": "conditioning",
+    "Family": "family",
+    "Flux": "families.flux",
+    "Guidance": "conditioning",
+    "StableDiffusion": "families.stable_diffusion",
+    "StableDiffusion3": "families.stable_diffusion_3",
+    "StableDiffusionXL": "families.stable_diffusion_xl",
+    "family_of": "family",
+    "load_pipeline": "load",
+    "render": "rendering",
+}
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)

@@ -2,7 +2,7 @@
 
 import torch
 
-from fergi_reward.core.registry import Registry
+from fergi_reward.core.registry import Registry, blaming
 from fergi_reward.diffusion.family import Pipeline
 
 # Functions that build the pipeline with random weights. Other packages add entry points whose names are hub ids.
@@ -24,5 +24,6 @@ def on_meta(model: str) -> Pipeline:
     Raises:
         FergiRewardError: There is none of that hub id.
     """
-    with torch.device("meta"):
-        return PUBLISHED.get(model).target()
+    found = PUBLISHED.get(model)
+    with torch.device("meta"), blaming(f"the published model {model!r}", found.origin):
+        return found.target()
