@@ -37,8 +37,8 @@ HOSTS := $(patsubst %,.parity/%/.installed,trl_adapters imscore)
 # hpsv2 ships no vocabulary; open_clip's is the same file.
 parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
 	cp $(VENV)/lib/python3*/site-packages/open_clip/*.txt.gz .parity/hps/lib/python3*/site-packages/hpsv2/src/open_clip/
-	$(BIN)/python eval/parity.py
-	$(BIN)/python eval/host_parity.py
+	$(BIN)/python eval/parity/parity.py
+	$(BIN)/python eval/parity/host_parity.py
 
 # TRL's former trainers beside this package, as who uses both has them.
 .parity/trl_adapters/.installed: tests/parity/trl_adapters.txt $(INSTALLED)

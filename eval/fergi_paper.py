@@ -1,8 +1,5 @@
-"""The former place of eval/paper/fergi_paper.py: it is told, and the program there runs. Goes with the next release."""
+"""The former place of eval/paper/fergi_paper.py."""
 
-import runpy
-import sys
-from pathlib import Path
+from moved import run_moved
 
-print("eval/fergi_paper.py is now eval/paper/fergi_paper.py", file=sys.stderr)
-runpy.run_path(str(Path(__file__).parent / "paper" / "fergi_paper.py"), run_name="__main__")
+run_moved(__file__, "paper")

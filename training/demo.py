@@ -39,7 +39,7 @@ def main() -> None:
     program = ["training/ddpo.py", "--config", "configs/ddpo_emoji.yaml", *HALVED, *options]
     run("Fine-tune the toy's model with that reward, in two processes", [*IN_TWO_PROCESSES, *program])
     options = ["--adapter", str(run_folder / "lora"), "--calibration", str(calibration), "--out", str(OUT)]
-    run("Ask a judge that was not in the reward", [sys.executable, "eval/emoji_adapter.py", *options])
+    run("Ask a judge that was not in the reward", [sys.executable, "eval/toy/emoji_adapter.py", *options])
     write_reward_curve(run_folder / "metrics.jsonl", OUT / "reward_curve.png")
     print(f"""
 Look at {OUT}/before_after.png (a toy's pictures: same captions, same noise) and {OUT}/reward_curve.png.

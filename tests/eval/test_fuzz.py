@@ -1,4 +1,4 @@
-"""A part of `eval/fuzz.py`: whatever a file holds, it is read or refused."""
+"""A part of `eval/attacks/fuzz.py`: whatever a file holds, it is read or refused."""
 
 from collections import Counter
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-EVAL = Path(__file__).parents[2] / "eval"
+SPEED = Path(__file__).parents[2] / "eval" / "speed"
 PROGRAM = """
 from peak_memory import forget_peak, peak_memory
 before = peak_memory()
@@ -24,7 +24,7 @@ def test_a_block_raises_the_peak_by_its_size_until_that_is_forgotten():
 
     ours = peak_memory()
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=EVAL
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=SPEED
     ) as process:
         before, after, forgotten = map(float, process.stdout.readline().split())
         assert after - before == pytest.approx(0.3, rel=0.02)

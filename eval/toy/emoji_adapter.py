@@ -1,6 +1,6 @@
 """Does an adapter make the emoji world's model better, by a judge that no reward knows? A toy.
 
-python eval/emoji_adapter.py --adapter runs/ddpo_emoji/lora --out runs/ddpo_emoji
+python eval/toy/emoji_adapter.py --adapter runs/ddpo_emoji/lora --out runs/ddpo_emoji
 """
 
 from pathlib import Path

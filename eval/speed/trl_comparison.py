@@ -5,8 +5,8 @@ own: a tiny one of the reference folder, or with --official one of the size of 1
 runs by trl_trainers.py beside this file, in an environment of its own, or in this one with its package beside (on a GPU
 machine). TRL's AlignProp always checkpoints its gradients; here it is told to.
 
-make .parity/trl/.installed && python eval/trl_comparison.py --reference ../shared/reference
-pip install --no-deps --target trl_0_23 trl==0.23.1 && python eval/trl_comparison.py --official --trl trl_0_23
+make .parity/trl/.installed && python eval/speed/trl_comparison.py --reference ../shared/reference
+pip install --no-deps --target trl_0_23 trl==0.23.1 && python eval/speed/trl_comparison.py --official --trl trl_0_23
 """
 
 import json
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fergi_reward.trainers.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRL_PYTHON = ROOT / ".parity" / "trl" / "bin" / "python"
 PROMPTS = ["a red cat", "a blue house", "a green tree", "a yellow car"]
 DDPO, ALIGNPROP = "DDPO", "AlignProp"

@@ -1,6 +1,6 @@
 """Do pairs that faces annotated make the emoji world's model better, without a reward and without a rank? A toy.
 
-python eval/emoji_dpo.py --seeds 3
+python eval/toy/emoji_dpo.py --seeds 3
 
 For each seed: simulated viewers look at pictures, `annotate` says from their AU4 alone which of two pictures they
 prefer, Diffusion-DPO learns from these pairs, and the judge, which no viewer and no model knows, compares what the

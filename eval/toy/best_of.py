@@ -1,6 +1,6 @@
 """How much does choosing the best of n pictures bring, by a judge that no reward knows? A toy, over several seeds.
 
-python eval/best_of.py --seeds 3
+python eval/toy/best_of.py --seeds 3
 """
 
 from dataclasses import dataclass

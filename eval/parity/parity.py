@@ -3,7 +3,7 @@
 Every image and prompt of the reference folder is scored by the original in its own environment and by the scorer here,
 both with the checkpoints that the folder's make_checkpoints.py writes. Exit status 1 on a difference.
 
-python eval/parity.py --reference ../shared/reference
+python eval/parity/parity.py --reference ../shared/reference
 """
 
 import json
@@ -18,13 +18,15 @@ from pathlib import Path
 
 import click
 import torch
-from originals import Original
 from tabulate import tabulate
 from tqdm import tqdm
 
 from fergi_reward.scorers.registry import load_scorer
 
-BESIDE = Path(__file__).parents[2] / "shared" / "reference"
+sys.path.append(str(Path(__file__).parents[1] / "speed"))  # which asks the same packages
+from originals import Original
+
+BESIDE = Path(__file__).parents[3] / "shared" / "reference"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from fergi_reward.trainers.trainer import Trainer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Nothing but training: no pictures, no logs. Epochs are smaller than in the configurations, batches as large.
 ALL = ("--log_with", "none", "--grid_num_images", "0", "--save_freq", "1000")
 ONE_BATCH = ("--sample_num_batches_per_epoch", "1")

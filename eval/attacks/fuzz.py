@@ -1,6 +1,6 @@
 """Damaged inputs of every kind, through the functions and commands that open them: what comes out of each.
 
-python eval/fuzz.py [--cases 6000] [--kinds NAME,NAME] [--out OUT.json]
+python eval/attacks/fuzz.py [--cases 6000] [--kinds NAME,NAME] [--out OUT.json]
 
 Pictures, checkpoints, state files, adapters, predictors, JSON, YAML, CSV and FERGI folders are cut, their bits flipped,
 their bytes replaced and their beginnings exchanged, from a fixed seed. A case is refused (one sentence), succeeds, ends

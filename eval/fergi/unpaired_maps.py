@@ -1,6 +1,6 @@
 """What does a map from unpaired clips cost? Random halves of FERGI's participants, whose true map is the identity.
 
-python eval/unpaired_maps.py
+python eval/fergi/unpaired_maps.py
 
 One half is taken for people whom another source measured. The better the halves are alike, the closer the map that
 matches their quantiles is to the identity; what it is off by is what the assumption costs.

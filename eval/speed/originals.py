@@ -10,7 +10,7 @@ from typing import IO, Any, Self
 
 from fergi_reward.core.errors import FergiRewardError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = ("image_reward", "hps", "pickscore")
 # By scorer here, the original that it follows.
 OF_SCORERS = {"image_reward": "image_reward", "pickscore": "pickscore", "hps_v2": "hps"}

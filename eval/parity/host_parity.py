@@ -5,7 +5,7 @@ its trainers used as rewards must be what the reward says of their images, and w
 with its CLIPScore, on the reference folder's PickScore, and its DummyReward; ImageReward with the `score_gard` that
 ReFL asks: the adapters' answers and gradients must be the same.
 
-python eval/host_parity.py --reference ../shared/reference
+python eval/parity/host_parity.py --reference ../shared/reference
 """
 
 import json
@@ -28,7 +28,7 @@ from fergi_reward.images import normalize
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import tiny
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BESIDE = ROOT.parent / "shared" / "reference"
 # Sums of products in float32, in another order.
 TOLERANCE = 5e-5

@@ -1,6 +1,6 @@
 """Does a predicted reaction help fine-tuning, by a judge that no reward knows? The emoji world, a toy, over seeds.
 
-python eval/predicted_reaction.py --seeds 3
+python eval/toy/predicted_reaction.py --seeds 3
 
 Viewers who are not those of the calibration look at pictures, the predictor is fitted on their faces, and each seed is
 fine-tuned twice on the same calibration: with the weights fitted without AU4, and with the AU4 valence predicted.

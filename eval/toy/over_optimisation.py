@@ -1,6 +1,6 @@
 """What the guards are for: a run that games its one scorer, and the same run under guard. A toy.
 
-python eval/over_optimisation.py
+python eval/toy/over_optimisation.py
 
 Both follow the gradient of one scorer. The second is watched by another that it is not trained on: it stops when that
 one has fallen, and keeps the adapter that it liked best. Neither knows what the pictures are compared by in the end,

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from fergi_reward.toy import emoji
 from fergi_reward.trainers.run import STATE_FILE
 
-SCRIPT = Path(__file__).parents[1] / "training" / "ddpo.py"
+SCRIPT = Path(__file__).parents[2] / "training" / "ddpo.py"
 OPTIONS = (
     "--model model --prompts prompts.txt --scorers pickscore --calibration weights.json --judges hps_v2 --judge_freq 1 "
     "--checkpoints pickscore=scorer hps_v2=judge --judge_num_images 2 --num_epochs 12 --save_freq 1 --grid_freq 1 "

@@ -4,7 +4,7 @@ What is measured: the card's own rates; scorers from pixels on the card; `fergi-
 much of an epoch of DDPO at the size of Stable Diffusion 1.5 is not spent in its network, VAE and scorer. Figures are
 medians of rounds after one that warms up. A run that was interrupted goes on with what its JSON file lacks.
 
-python eval/gpu.py --out runs/gpu
+python eval/speed/gpu.py --out runs/gpu
 """
 
 import tempfile

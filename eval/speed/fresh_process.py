@@ -2,9 +2,9 @@
 
 Each line that it prints is a JSON object: what is done by now, and the most memory that it took, in GB.
 
-python eval/fresh_process.py starting DTYPE PICTURE NAME=CHECKPOINT [NAME=CHECKPOINT ...]
-python eval/fresh_process.py scoring DTYPE FOLDER_OF_PICTURES BATCHES IMAGES NAME=CHECKPOINT [NAME=CHECKPOINT ...]
-python eval/fresh_process.py training NAME FOLDER
+python eval/speed/fresh_process.py starting DTYPE PICTURE NAME=CHECKPOINT [NAME=CHECKPOINT ...]
+python eval/speed/fresh_process.py scoring DTYPE FOLDER_OF_PICTURES BATCHES IMAGES NAME=CHECKPOINT [NAME=CHECKPOINT ...]
+python eval/speed/fresh_process.py training NAME FOLDER
 """
 
 import json

@@ -1,6 +1,6 @@
 """TRL 0.23.1's own DDPO and AlignProp, the other side of trl_comparison.py, which runs this where TRL's packages are.
 
-python eval/trl_trainers.py DDPO|AlignProp PIPELINE EPOCHS OPTIONS
+python eval/speed/trl_trainers.py DDPO|AlignProp PIPELINE EPOCHS OPTIONS
 """
 
 import itertools
