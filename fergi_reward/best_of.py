@@ -24,7 +24,7 @@ class Candidates:
     Attributes:
         number: The prompt's, as it was given.
         prompt: What was drawn.
-        seeds: n, one a picture.
+        seeds: n, one per picture.
         scores: (n,) rewards.
         terms: (n,) each: what the reward is made of, where it says so.
         best: (3, H, W) the picture with the highest reward, the first of several.
@@ -113,9 +113,9 @@ class Wanted:
     """A picture to draw.
 
     Attributes:
-        number: Of its prompt.
+        number: Number of its prompt.
         prompt: What to draw.
-        seed: Of its noise.
+        seed: Seed of its noise.
     """
 
     number: int

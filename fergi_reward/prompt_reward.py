@@ -23,9 +23,9 @@ Text = str | Sequence[Mapping[str, Any]]
 class PromptReward:
     """Draws each completion with a pipeline and returns the reward of the picture.
 
-    A dataset for it has, beside TRL's column `prompt` with the instruction to the language model, a column with the
-    prompt that the user wrote: a picture is scored against that one, since a rewriter that is scored against its own
-    words soon writes what is easy to draw.
+    A dataset for it has, in addition to TRL's column `prompt` with the instruction to the language model, a
+    column with the prompt that the user wrote: a picture is scored against that one, since a rewriter that is scored
+    against its own words soon writes what is easy to draw.
 
     Within a training step all completions are drawn from the same noise, so that their wording is what differs; the
     next step draws other noise.
@@ -46,8 +46,8 @@ class PromptReward:
         reward: Any callable from pixels (B, 3, H, W) in [0, 1] and prompts to rewards (B,), higher being better.
         score_against: `original`, the user's prompt, or `completion`, the rewritten one.
         original_column: The dataset's column of the user's prompts.
-        renderings: Pictures a completion; its reward is their mean.
-        seed: Of the noise.
+        renderings: Pictures per completion; its reward is their mean.
+        seed: Seed of the noise.
         batch_size: Pictures at a time.
         call: Arguments of the pipeline's call, such as `num_inference_steps` and `guidance_scale`.
     """
@@ -153,7 +153,7 @@ class PromptReward:
             pictures = render(self.pipeline, texts, seeds, **self.call)
         except FergiRewardError:
             raise
-        except Exception as error:  # whatever a pipeline raises; the warning says it, and training goes on
+        except Exception as error:  # whatever a pipeline raises; the warning says it, and training continues
             if len(texts) > 1:
                 return [self._drawn([text], [seed])[0] for text, seed in zip(texts, seeds, strict=True)]
             self._last_failure = repr(error)

@@ -82,7 +82,7 @@ class CombinedReward:
             fitted without it.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where scorers are loaded; by default the CPU. "cuda": the GPU that is current where it is made.
-        dtype: Of the towers of scorers that are loaded; by default float32.
+        dtype: Data type of the towers of scorers that are loaded; by default float32.
         offload: Park scorers on the CPU, and move each to `device` only while it scores.
         uncertainty_penalty: Subtracted from the total for each unit of the scorers' disagreement, the standard
             deviation of their standardised scores. Where scorers of an image contradict each other, one of them is
@@ -241,8 +241,8 @@ class CombinedReward:
 
         Args:
             pixels: Float (B, 3, H, W) in [0, 1], RGB.
-            prompts: One an image, or one for all.
-            image_ids: One an image, for recorded reactions.
+            prompts: One per image, or one for all.
+            image_ids: One per image, for recorded reactions.
 
         Raises:
             FergiRewardError: Pixels or prompts are not of that form, or a scorer gave a number that is not finite.
@@ -289,8 +289,8 @@ class CombinedReward:
 
         Args:
             images: Pictures (see `images.py`), or pixels (B, 3, H, W).
-            prompts: One an image, or one for all.
-            image_ids: One an image, for recorded reactions; by default the paths, where the images are paths.
+            prompts: One per image, or one for all.
+            image_ids: One per image, for recorded reactions; by default the paths, where the images are paths.
             batch_size: Images at a time.
 
         Raises:

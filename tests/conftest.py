@@ -36,19 +36,19 @@ def signals_as_in_a_terminal() -> None:
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The folder with the golden scores: FERGI_REFERENCE, else ../shared/reference beside the repository."""
+    """The folder with the golden scores: FERGI_REFERENCE, else ../shared/reference next to the repository."""
     return _folder("FERGI_REFERENCE", SHARED / "reference", "golden scores")
 
 
 @pytest.fixture(scope="session")
 def fergi() -> Path:
-    """The FERGI folder: FERGI_DATA, else ../shared/fergi beside the repository."""
+    """The FERGI folder: FERGI_DATA, else ../shared/fergi next to the repository."""
     return _folder("FERGI_DATA", SHARED / "fergi", "FERGI data")
 
 
-def _folder(variable: str, beside: Path, what: str) -> Path:
+def _folder(variable: str, default: Path, what: str) -> Path:
     """The folder, or a skip that says why; in CI a missing folder is a failure."""
-    folder = Path(os.environ.get(variable, beside))
+    folder = Path(os.environ.get(variable, default))
     if not folder.is_dir():
         _not_here(f"no {what} in {folder} ({variable})")
     return folder

@@ -47,7 +47,7 @@ class Forked:
         command: What follows `python`: `["-m", MODULE, ...]` or `[SCRIPT, ...]`.
         processes: How many; two and more find each other, as under `torchrun`.
         cwd: Their folder; this one if None.
-        environment: What is set beside the variables of this process.
+        environment: What is set in addition to the variables of this process.
     """
 
     def __init__(

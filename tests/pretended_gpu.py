@@ -42,7 +42,7 @@ COPIES = (aten._to_copy, aten.copy_, aten.copy)
 INDEXING = (aten.index, aten._unsafe_index, aten.index_put, aten.index_put_, aten._index_put_impl_)
 # Their results' sizes or values are needed by the program that asks.
 READ = (aten._local_scalar_dense, aten.nonzero, aten.equal, aten.masked_select, aten._unique2)
-# What may have a CPU tensor of no dimension beside tensors of the card, other than elementwise operations.
+# What may have a CPU tensor of no dimension together with tensors of the card, other than elementwise operations.
 TAKES_NUMBERS = (aten.fill_, aten.fill, aten.masked_fill_, aten.masked_fill)
 # Their input and weights, by place, which CUDA wants in one dtype.
 NORMS = {aten.native_layer_norm: (0, 2, 3), aten.native_group_norm: (0, 1, 2)}

@@ -54,7 +54,7 @@ PARSED = {
 NOT_RUN = ("make demo", "make test", "pip install -e", "python -m pytest", "pip install --no-index")
 # What asks a package index; tests/test_wheelhouse.py runs it without one.
 NOT_RUN += ("make wheelhouse",)
-# What a block is about that no reader has beside a camera.
+# What a block is about that no reader has apart from a camera.
 NEEDS_A_CAMERA = "backend.measure(camera())"
 
 
@@ -92,7 +92,7 @@ def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predi
     predictor_for(PickScorer.from_pretrained(emoji.checkpoints()["pickscore"]), au_source="fergi-ir50").save(
         "predictor"
     )
-    # What the toys have beside the files of the scorers whose names they bear: sizes and a tokenizer.
+    # What the toys have in addition to the files of the scorers whose names they bear: sizes and a tokenizer.
     for name, folder in emoji.checkpoints().items():
         shutil.copytree(folder, Path("models", name), ignore=shutil.ignore_patterns("*.pt", "*.safetensors"))
     yield tmp_path
@@ -210,7 +210,7 @@ def parse(words):
 
 
 def parse_training(words):
-    """The program and its configuration are there, and every option beside it is one of the program's."""
+    """The program and its configuration are there, and every option after it is one of the program's."""
     from fergi_reward.cli.training_program import ScriptArguments
     from fergi_reward.trainers.ddpo import DDPOConfig
 

@@ -222,7 +222,7 @@ def test_each_picture_is_decoded_once_for_all_scorers(tmp_path):
         scorer.preprocess = lambda picture, inner=preprocess: opened.append(id(picture)) or inner(picture)
     reward = CombinedReward.from_pretrained(scorers=[first, second])
     reward.score([path, str(path), path], "a cat")
-    assert len(opened) == 2  # one a scorer
+    assert len(opened) == 2  # one per scorer
     assert len(set(opened)) == 1  # of the same decoded picture
 
 

@@ -37,7 +37,7 @@ class Adapter:
         """The rewards of pixels (B, 3, H, W) in [0, 1], with the gradient that the caller has set.
 
         Raises:
-            FergiRewardError: Pixels or prompts are not of that form, or the reward is not one finite number an image.
+            FergiRewardError: Pixels or prompts are not of that form, or the reward is not one finite number per image.
         """
         with checked_once(pixels) as pixels, self._lock:
             return evaluate(self.reward, pixels, prompt_list(prompts, len(pixels)))

@@ -15,7 +15,7 @@ class AlignPropLoss(Adapter):
 
     Args:
         reward: As for every adapter.
-        image_range: Of the images that it is called with, (0, 1) or (-1, 1). AlignProp hands over (0, 1) since its
+        image_range: Range of the values that it is called with, (0, 1) or (-1, 1). AlignProp gives (0, 1) since its
             commit b576ae7 of October 2024, and (-1, 1) up to 7f4503f. The images alone do not tell.
 
     Raises:
@@ -35,7 +35,7 @@ class AlignPropLoss(Adapter):
 
         Args:
             im_pix: (B, 3, H, W) in `image_range`.
-            prompts: One an image.
+            prompts: One per image.
 
         Returns:
             (B,) and (B,), float32.

@@ -19,8 +19,8 @@ class DDPOPyTorchReward(Adapter):
 
         Args:
             images: A float tensor (B, 3, H, W) in [0, 1], or a uint8 array (B, H, W, 3).
-            prompts: One an image.
-            metadata: Of the prompts; not used.
+            prompts: One per image.
+            metadata: Metadata of the prompts; not used.
 
         Returns:
             The rewards, (B,) float32, and each term, (B,).

@@ -15,7 +15,7 @@ class DiffusionDPOSelector(Adapter):
 
         Args:
             images: Pictures of any sizes.
-            prompt: Of all images.
+            prompt: The prompt of all images.
             softmax: Return probabilities of being the preferred one, with a `bradley-terry` calibration.
         """
         total = self.detached_rewards_each([from_picture(image) for image in images], prompt).total

@@ -61,7 +61,7 @@ class FlowFactoryReward:
         """Rewards without gradients.
 
         Args:
-            prompt: One an image.
+            prompt: One per image.
             image: Tensors (3, H, W) in [0, 1].
             video: Not scored; as the rest, named and not caught by `**fields`, for which Flow-Factory would move all
                 that its samples hold, latents too, to the reward's device.

@@ -24,9 +24,9 @@ class FlowGRPOReward(Adapter):
 
         Args:
             images: A float tensor (B, 3, H, W) in [0, 1], or a uint8 array (B, H, W, 3).
-            prompts: One an image.
-            metadata: Of the prompts; not used.
-            ref_images: Of editing tasks; not used.
+            prompts: One per image.
+            metadata: Metadata of the prompts; not used.
+            ref_images: Reference images of editing tasks; not used.
             only_strict: Of GenEval; not used.
 
         Returns:

@@ -23,8 +23,8 @@ def group_normalized(
 
     Args:
         terms: (B,) each, by name, such as `RewardOutput.terms`, of all processes.
-        groups: One an image: its prompt, or another name of the group that it was sampled in.
-        weights: Of the terms that count; others may be among `terms`.
+        groups: One per image: its prompt, or another name of the group that it was sampled in.
+        weights: Weights of the terms that count; others may be among `terms`.
         missing: By name, (B,) bool, which images lack a term, such as `RewardOutput.missing`. They take no part in the
             group's mean and deviation, and the term adds nothing to them.
 

@@ -16,7 +16,7 @@ class ImscoreReward(Adapter):
 
         Args:
             pixels: (B, 3, H, W) in [0, 1].
-            prompts: One an image.
+            prompts: One per image.
 
         Returns:
             (B,) float32.

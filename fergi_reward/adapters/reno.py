@@ -12,7 +12,7 @@ class ReNOLoss(Adapter):
 
     Args:
         reward: As for every adapter.
-        weighting: Of this loss among the others.
+        weighting: Weight of this loss among the others.
         name: Under which ReNO logs it.
     """
 
@@ -26,7 +26,7 @@ class ReNOLoss(Adapter):
 
         Args:
             image: (B, 3, 224, 224), normalised by CLIP's statistics.
-            prompt: Of all images.
+            prompt: The prompt of all images.
 
         Returns:
             A scalar, float32.

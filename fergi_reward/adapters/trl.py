@@ -18,8 +18,8 @@ class TRLDDPOReward(Adapter):
 
         Args:
             images: (B, 3, H, W) in [0, 1].
-            prompts: One an image.
-            metadata: Of the prompts; not used.
+            prompts: One per image.
+            metadata: Metadata of the prompts; not used.
 
         Returns:
             The rewards, (B,) float32, and each term, (B,), which TRL hands to its `image_samples_hook`.

@@ -24,8 +24,8 @@ class VerlOmniReward(Adapter):
             data_source: Name of the data set; not used.
             solution_image: uint8 (3, H, W).
             ground_truth: The prompt.
-            extra_info: Of the sample; not used.
-            options: Of reward servers; not used.
+            extra_info: Further fields of the sample; not used.
+            options: Options of reward servers; not used.
 
         Returns:
             The reward under `score`, and each term, which verl-omni logs.

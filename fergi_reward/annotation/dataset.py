@@ -21,11 +21,11 @@ def write_dataset(pairs: pd.DataFrame, pictures: Mapping[Key, Picture], folder: 
 
     Args:
         pairs: As `Outcome.annotation` has them.
-        pictures: Of every image in them.
+        pictures: The picture of every image in them.
         folder: Gets `data/train-00000.parquet` with the columns `caption`, `jpg_0`, `jpg_1`, `label_0` (1 where the
             first picture is the better one, else 0) and `confidence`; and, which no trainer reads, `user` and
             `au_source`: whose pair it is, so that `forget` finds it.
-        seed: Of which picture comes first, so that no trainer learns that it is always the better one.
+        seed: Decides which picture comes first, so that no trainer learns that it is always the better one.
 
     Raises:
         FergiRewardError: A picture is not listed or cannot be read.

@@ -66,7 +66,7 @@ def checked(annotation: Annotation, images: pd.DataFrame) -> HeldOut:
     """The annotated pairs of viewers who also ranked the pictures, for `evaluate_held_out`: how often were they right?
 
     Args:
-        annotation: Of these pictures.
+        annotation: Annotation of these pictures.
         images: `user`, `session`, `image` and `rank`.
     """
     pairs, ranks = annotation.pairs, images[["user", "session", "image", "rank"]]

@@ -28,7 +28,7 @@ class Rule:
     """Annotate a pair when the valences of its pictures differ by more than a threshold; the higher one is better.
 
     Attributes:
-        decay: Of the valence.
+        decay: Decay coefficient of the valence.
         threshold: In [0, 1).
     """
 
@@ -59,18 +59,18 @@ def guaranteed_rule(table: PreferenceTable, target_accuracy: float, confidence: 
 
     Args:
         table: Ranked pictures, all with `au4`.
-        target_accuracy: Share of annotations that are to be right, in (0.5, 1).
+        target_accuracy: Share of annotations that must be right, in (0.5, 1).
         confidence: In (0.5, 1).
-        participants: How many people are to be annotated.
+        participants: How many people will be annotated.
 
     Raises:
-        FergiRewardError: No threshold keeps the promise; the message says what can be had.
+        FergiRewardError: No threshold keeps the promise; the message says which accuracy is possible.
     """
     promise = Promise(table, confidence, participants)
     kept = promise.laxest(target_accuracy)
     if kept is None:
         had = [target for target in TARGETS if target < target_accuracy and promise.laxest(float(target)) is not None]
-        advice = f"{had[-1]:.0%} can be had" if had else "not even 50 % can be had: more participants are needed"
+        advice = f"{had[-1]:.0%} is possible" if had else "not even 50 % is possible: more participants are needed"
         raise FergiRewardError(
             f"no threshold annotates the pairs of {participants} people {target_accuracy:.0%} right with a confidence "
             f"of {confidence:.0%}, from what {promise.calibrated} participants ranked: {advice}"
@@ -83,7 +83,7 @@ class Promise:
 
     Args:
         table: Ranked pictures, all with `au4`.
-        confidence: Of the promise.
+        confidence: Confidence of the promise.
         participants: How many further people it is about.
     """
 

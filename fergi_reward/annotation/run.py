@@ -20,7 +20,7 @@ from fergi_reward.stats.held_out import HeldOutResult, evaluate_held_out
 
 @dataclass(frozen=True)
 class Promised:
-    """A share of annotations that are to be right, and the confidence in it; both in (0.5, 1)."""
+    """A share of annotations that must be right, and the confidence in it; both in (0.5, 1)."""
 
     accuracy: float
     confidence: float

@@ -2,7 +2,7 @@
 
 The last bits of a network's output depend on the shape of its input, by which kernels are chosen; and of batches of one
 shape, every row is computed alike. So every call of a tower here has one shape, that of a full batch: `batch_size`
-pictures, `batch_size` prompts of the full length. A store may then keep a row's scores whatever becomes of the rows
+pictures, `batch_size` prompts of the full length. A store may then keep a row's scores whatever happens to the rows
 around it. Each prompt is read once, as long as it is among the last few thousand. A scorer of other people's is asked
 for full batches too, of pictures of one size.
 """
@@ -45,10 +45,10 @@ class BatchScores:
         scorers: By the names of the columns.
         batch_size: Pictures in every batch.
         further: Gives more columns of the same batch, by the picture and the prompt alone.
-        further_names: Of these columns; without any, `further` is not asked.
+        further_names: The columns that `further` gives; without any, `further` is not asked.
 
     Attributes:
-        names: Of the columns.
+        names: Names of the columns.
         batch_size: As given.
         context: Digest of all that a score depends on but picture and prompt: weights, precision, versions and machine.
     """
@@ -118,7 +118,7 @@ def filled(values: Sequence[T], size: int) -> list[T]:
 
 
 def machine(device: torch.device) -> list[str | int]:
-    """What the last bits of a network's output depend on beside its weights and its input."""
+    """What the last bits of a network's output depend on apart from its weights and its input."""
     if device.type == "cuda":
         processor: list[str | int] = [torch.cuda.get_device_name(device)]
     else:

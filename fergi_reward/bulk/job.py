@@ -83,7 +83,7 @@ def score_into(
 
     Args:
         out: A `.parquet` or `.csv` file; who calls this owns it.
-        rows: Streams the rows anew at every call.
+        rows: Streams the rows again at every call.
         total: How many rows there are.
         load: Loads what scores, for this process.
         columns: Names of the scores, then of what `further` gives.

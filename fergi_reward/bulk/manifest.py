@@ -45,7 +45,7 @@ def read_manifest(path: Path, written: Collection[str] = ()) -> Iterator[Row]:
     for number, row in enumerate(read_rows(path, ["image", "prompt"], carried=True)):
         carried = {name: cell for name, cell in row.cells.items() if name not in ("image", "prompt")}
         if taken := [name for name in carried if name in written]:
-            raise FergiRewardError(f"{path} has the column {taken[0]}, which is to be computed: delete it there")
+            raise FergiRewardError(f"{path} has the column {taken[0]}, which will be computed: delete it there")
         image, prompt = row.text("image"), row.text("prompt")
         yield Row(number, image, path.parent / image, prompt, carried)
 

@@ -47,7 +47,7 @@ def on_ray(load: Load, workers: int, share: Share) -> Iterator[Running]:
         share: That of the only process: the workers share the batches.
 
     Raises:
-        FergiRewardError: There are several processes, there is no Ray, or it cannot go on.
+        FergiRewardError: There are several processes, there is no Ray, or it fails.
     """
     if share.processes > 1:
         raise FergiRewardError(
@@ -70,12 +70,12 @@ def on_ray(load: Load, workers: int, share: Share) -> Iterator[Running]:
             if "ModuleNotFoundError" in str(error):
                 raise _no_worker(error) from error
             raise FergiRewardError(
-                f"Ray could not go on ({str(error).strip().splitlines()[-1]}): what is scored is kept, run this again"
+                f"Ray failed ({str(error).strip().splitlines()[-1]}): what is scored is kept, run this again"
             ) from error
         except ExecutionTimeoutError as error:  # Ray Data starts a worker that dies again without end, but for this
             raise FergiRewardError(
                 f"nothing was scored on Ray for {context.execution_no_progress_timeout_s / 60:g} min: see its log for "
-                "workers that died or found no place, and run this again, it goes on where it stopped; where the first "
+                "workers that died or found no place, and run this again, it resumes where it stopped; where the first "
                 "batch takes longer, set RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S"
             ) from error
 
@@ -91,7 +91,7 @@ def _context(load: Load, pool: "_Pool") -> str:
     """What the scores of a worker depend on: one worker loads the scorers, to say it."""
     import ray
 
-    # The process that says it may become a worker, which need not import anew; with a GPU it ends, to free its memory.
+    # The process that says it may become a worker, which need not import again; with a GPU it ends, to free its memory.
     calls = 1 if pool.gpus else 0
     asked = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, max_calls=calls)(_loaded_context)
     (context,) = _checked(ray.get(asked.remote(load, torch.get_num_threads(), Path.cwd())))
@@ -107,7 +107,7 @@ def _loaded_context(load: Load, threads: int, folder: Path) -> "tuple[str] | str
 
 
 def _scored(batches: Callable[[], Iterator[Batch]], load: Load, workers: int, pool: "_Pool") -> Iterator[Found]:
-    """What comes of each batch, in the order in which they are done."""
+    """The outcome of each batch, in the order in which they are done."""
     for block in _dataset(batches, load, workers, pool).iter_batches(batch_size=None, prefetch_batches=0):
         for pickled in block["found"]:
             yield _checked(pickle.loads(pickled))
@@ -166,7 +166,7 @@ class _Worker:
         self.scores: BatchScores | None = None
 
     def __call__(self, block: Mapping[str, Any]) -> Iterator[dict[str, list[bytes]]]:
-        """What comes of each batch or, as an error would be tried again, the sentence of one."""
+        """The outcome of each batch or, as an error would be tried again, its sentence."""
         try:
             self.scores = self.scores or _loaded(self.load, self.threads, self.folder)
             for found in scored_batches(map(pickle.loads, block["batch"]), self.scores, self.workers):

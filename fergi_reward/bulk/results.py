@@ -1,4 +1,4 @@
-"""A store of scores -> one table, in the order of the manifest, and what could not be scored beside it."""
+"""A store of scores -> one table, in the order of the manifest, and next to it what could not be scored."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ Further = Callable[[Sequence[dict[str, Any]]], dict[str, list[float]]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         scored: Images with scores.
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def errors_file(out: Path) -> Path:
-    """Where the images are listed that could not be scored: beside the table, named after it."""
+    """Where the images are listed that could not be scored: next to the table, named after it."""
     return out.with_suffix(".errors.csv")
 
 

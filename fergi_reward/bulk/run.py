@@ -43,7 +43,7 @@ class BulkOptions(ScoringOptions):
         return problems
 
     def rows(self) -> Iterator[Row]:
-        """The rows, streamed anew at every call."""
+        """The rows, streamed again at every call."""
         if self.prompts is None:
             return read_manifest(self.images, [*self.columns(), "error"])
         return folder_rows(self.images, read_prompts(self.prompts))

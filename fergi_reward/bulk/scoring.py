@@ -35,7 +35,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a batch.
+    """The outcome of a batch.
 
     Attributes:
         rows: How many rows it had.
@@ -52,7 +52,7 @@ class Running:
 
     Attributes:
         context: As in `BatchScores`.
-        scored: The batches, read anew at every call -> what came of each, in any order.
+        scored: The batches, read again at every call -> the outcome of each, in any order.
     """
 
     context: str
@@ -83,7 +83,7 @@ class RowKeys:
     """The keys of rows in a store.
 
     Attributes:
-        store: Of their scores.
+        store: Store of their scores.
         context: As in `BatchScores`.
     """
 
@@ -130,7 +130,7 @@ def score_rows(
     """Score the rows of this process that the store does not hold yet, with a progress bar.
 
     Args:
-        rows: Streams the rows anew, in order, at every call.
+        rows: Streams the rows again, in order, at every call.
         running: Where they are scored.
         keys: Where results go, batch by batch.
         total: How many rows there are, for the bar.
@@ -159,7 +159,7 @@ def _left(rows: Callable[[], Iterator[Row]], known: RowKeys | None, size: int, s
 
 
 def scored_batches(batches: Iterable[Batch], scores: BatchScores, workers: int) -> Iterator[Found]:
-    """What comes of each batch; while one is scored, `workers` threads decode and prepare the next."""
+    """The outcome of each batch; while one is scored, `workers` threads decode and prepare the next."""
     with ThreadPoolExecutor(workers) as pool:
         for batch in _opened(batches, scores, pool):
             good = [one for one in batch if one.prepared is not None]
@@ -217,7 +217,7 @@ def _open(row: Row, scores: BatchScores) -> _Opened:
             raise FergiRewardError(f"{row.source} changed while it was read: run this again")
         return _Opened(row, digest, prepared, noted=noted)
     except UnicodeEncodeError:
-        return _Opened(row, digest, error="the prompt holds half a character (a lone surrogate): write it anew")
+        return _Opened(row, digest, error="the prompt holds half a character (a lone surrogate): write it again")
     except (FergiRewardError, OSError, ValueError) as error:
         return _Opened(row, digest, error=str(error), noted=noted)
 

@@ -47,8 +47,8 @@ class Hyperparameters:
 
     Attributes:
         decays: Every action unit enters once with each of these decay coefficients.
-        penalty: Of the scorers' weights.
-        face_penalty: Of the action units' weights.
+        penalty: Penalty of the scorers' weights.
+        face_penalty: Penalty of the action units' weights.
     """
 
     decays: tuple[float, ...]
@@ -231,7 +231,7 @@ def held_out_margins(model: Model, chosen: Sequence[Hyperparameters]) -> HeldOut
 
 
 def effects(model: Model, chosen: Hyperparameters, seed: int) -> dict[str, Effect]:
-    """What a rise of each action unit by 1 adds to the log-odds of the image, beside all other terms.
+    """What a rise of each action unit by 1 adds to the log-odds of the image, with all other terms held fixed.
 
     The interval is a bootstrap over participants at the decay coefficients and penalties that all of them chose.
     """
@@ -300,8 +300,8 @@ def run(
     """Fit and evaluate `bradley-terry`, with a progress bar.
 
     Args:
-        table: Preferences with a column a scorer and a column an action unit.
-        seed: Of the folds among the training participants.
+        table: Preferences with a column per scorer and a column per action unit.
+        seed: Seed of the folds among the training participants.
         scorers: The columns to weigh; every set of them is fitted.
         aus: The action units to weigh; `["all"]`: every one of the table.
 

@@ -135,7 +135,7 @@ class Calibration:
     Attributes:
         protocol: How the weights were fitted.
         au_source: What measured the action units, such as `fergi-ir50`.
-        fits: One a set of terms.
+        fits: One per set of terms.
         dataset: What it was fitted on: `fingerprint` (SHA-256), `participants` and who they are (`users`), `images`,
             `pairs`, and where the reactions were mapped to this scale, the source that measured them (`mapped_from`).
         library_version: The version that fitted it.

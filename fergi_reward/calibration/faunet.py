@@ -73,9 +73,9 @@ def train(
 
     Args:
         activations: (images, action units).
-        pairs: Of these images.
+        pairs: Pairs of these images.
         training: Mask of the pairs that each network sees, (networks, pairs).
-        seed: Of the initial parameters.
+        seed: Seed of the initial parameters.
 
     Returns:
         What each network makes of each image, (networks, images).

@@ -116,7 +116,7 @@ def selection_gains(pairs: Pairs, activations: Floats) -> NDArray[np.int8]:
 
 @dataclass(frozen=True)
 class Annotated:
-    """What came of every decay and threshold: rows and columns as `DECAYS` and `THRESHOLDS`, (21, 51).
+    """The outcome of every decay and threshold: rows and columns as `DECAYS` and `THRESHOLDS`, (21, 51).
 
     Attributes:
         right: Annotated pairs in the right order.
@@ -166,7 +166,7 @@ def second_stage(
         stages: The first stage of each participant.
         reaction: What the face of each image's viewer says, from a fit without that viewer, (rows,).
         name: What models call it.
-        coefficients: Of the reaction, to choose from.
+        coefficients: Coefficients of the reaction, to choose from.
     """
     own_weights = np.stack([stages[user].weights for user in grid.row_users])
     bases = (*SCORERS, "weighted_sum")

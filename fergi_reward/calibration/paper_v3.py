@@ -33,8 +33,8 @@ def run(table: PreferenceTable, seed: int) -> Outcome:
     """Fit and evaluate `paper-v3`, with a progress bar.
 
     Args:
-        table: Preferences with the columns `image_reward`, `pickscore`, `hps_v2` and a column an action unit.
-        seed: Of the networks; the published figures are those of 0.
+        table: Preferences with the columns `image_reward`, `pickscore`, `hps_v2` and a column per action unit.
+        seed: Seed of the networks; the published figures are those of 0.
 
     Raises:
         FergiRewardError: A column is missing or constant, or fewer than two participants are left.

@@ -25,7 +25,7 @@ class Evaluation:
         held_out: What each model said of each pair.
         reaction: What models call the viewer's face: `au4`, or a name of several action units.
         effects: What each action unit adds, where the protocol tells.
-        correlations: Of each action unit's activation with the overall rating (Spearman); empty without ratings.
+        correlations: Spearman's, of each action unit's activation with the overall rating; empty without ratings.
         regressions: What a point of alignment and a point of fidelity move each signal by, in standard deviations.
         published: Published accuracies of the same models, in percent; empty where the data are not FERGI's.
         left_out: Participants, clips and rows that were not used, and why.
@@ -58,7 +58,7 @@ def calibrate(
         protocol: `bradley-terry` (the project's own), `paper-v1` or `paper-v3` (as published), or another package's.
         scorers: The columns to weigh, for protocols that take them, as `bradley-terry` does; by default the paper's.
         aus: The action units to weigh, likewise, or `["all"]`; by default `au4`.
-        seed: Of folds and bootstrap intervals.
+        seed: Seed of folds and bootstrap intervals.
         command: Noted in the calibration.
 
     Raises:

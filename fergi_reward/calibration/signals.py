@@ -55,7 +55,7 @@ def emotion_rank_sums(table: PreferenceTable, emotions: pd.DataFrame) -> dict[st
 
     Args:
         table: Images with reactions.
-        emotions: Their `user`, `session` and `image`, and a boolean column an emotion.
+        emotions: Their `user`, `session` and `image`, and a boolean column per emotion.
 
     Returns:
         By emotion and action unit, the z value, above 0 where the activation is higher with the emotion.

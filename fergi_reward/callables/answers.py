@@ -11,7 +11,7 @@ from fergi_reward.core.errors import FergiRewardError
 
 # Letters of an answer that is no number, in a sentence.
 LONGEST_SHOWN = 100
-# One number an image; of a single image also the number alone.
+# One number per image; of a single image also the number alone.
 Numbers = Tensor | np.ndarray | Sequence[float] | float
 # TRL's reward functions add metadata, which is not looked at.
 Answer = Numbers | tuple[Numbers, Any]
@@ -22,7 +22,7 @@ def one_number_per_image(what: str, value: object, pixels: Tensor) -> Tensor:
 
     Args:
         what: Whose answer it is, for errors.
-        value: Of the kind `Numbers`.
+        value: The answer, of the kind `Numbers`.
         pixels: (B, 3, H, W) that it was asked of.
 
     Returns:
@@ -35,13 +35,13 @@ def one_number_per_image(what: str, value: object, pixels: Tensor) -> Tensor:
     if numbers.shape != pixels.shape[:1] and not (numbers.ndim == 0 and len(pixels) == 1):
         raise FergiRewardError(
             f"{what} has shape {tuple(numbers.shape)} for pixels of shape {tuple(pixels.shape)}: "
-            f"it must be ({len(pixels)},), one number an image"
+            f"it must be ({len(pixels)},), one number per image"
         )
     return numbers.reshape(len(pixels)).to(pixels.device, torch.float32)
 
 
 def without_metadata(answer: object) -> object:
-    """The rewards of a pair of rewards and metadata: a mapping, one an image, or none."""
+    """The rewards of a pair of rewards and metadata: a mapping, one per image, or none."""
     if not (isinstance(answer, tuple) and len(answer) == 2):
         return answer
     rewards, metadata = answer
@@ -59,7 +59,7 @@ def _tensor(what: str, value: object) -> Tensor:
             raise TypeError("complex numbers have no order, and sparse ones no rows")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise FergiRewardError(
-            f"{what} is {_shortened(value)}: it must be one number an image (a tensor, an array or a list)"
+            f"{what} is {_shortened(value)}: it must be one number per image (a tensor, an array or a list)"
         ) from error
     return numbers
 

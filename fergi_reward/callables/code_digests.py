@@ -15,7 +15,7 @@ from fergi_reward.files.digests import record_digest, tensors_digest
 
 
 def code_digest(asked: object) -> str:
-    """SHA-256 of what calling an object does, as far as that is told here; of another Python it may be another."""
+    """SHA-256 of what calling an object does, as far as that is visible here; of another Python it may be another."""
     return record_digest(_told(asked, set()))
 
 

@@ -55,7 +55,7 @@ def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
     """Ask a reward for its opinion of images and check the answer; gradients are as the caller has set them.
 
     Raises:
-        FergiRewardError: The answer is not one finite number an image.
+        FergiRewardError: The answer is not one finite number per image.
     """
     answer: Any = reward(pixels, prompts)
     total, terms = (answer.total, answer.terms) if hasattr(answer, "total") else (without_metadata(answer), {})
@@ -126,7 +126,7 @@ class RewardQueue:
         self._pending = self._pool.submit(self._evaluate_aside, work, pixels, prompts), work, pixels
 
     def rewards(self) -> Rewards:
-        """Of all batches, in the order in which they were put."""
+        """The rewards of all batches, in the order in which they were put."""
         self._wait()
         return Rewards.cat(self._scored)
 

@@ -1,4 +1,4 @@
-"""A thread's work on the GPU beside that of the thread which asked for it: in one stream they would take turns."""
+"""A thread's work on the GPU alongside that of the thread which asked for it: in one stream they would take turns."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

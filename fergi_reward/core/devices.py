@@ -10,7 +10,7 @@ from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 def named_device(name: str | None) -> torch.device:
     """The device of a name such as `cuda:1`; without a name this process's GPU, else the CPU.
 
-    Under `torchrun` and `accelerate launch` the processes of a machine take its GPUs in turn, unless accelerate is told
+    Under `torchrun` and `accelerate launch` the processes of a machine take its GPUs in turn, unless accelerate is set
     to use the CPU.
 
     Raises:

@@ -30,7 +30,7 @@ def find_home() -> None:
 
 
 def private_folder(among: Path | None = None) -> Path:
-    """Of this user alone; the same in every process, unless others could write it.
+    """A folder of this user alone; the same in every process, unless others could write it.
 
     Args:
         among: The folder that it is made in; by default the one of temporary files.

@@ -42,7 +42,7 @@ def read_rated(path: Path | str, ratings: Path | str) -> PreferenceTable:
 
     Args:
         path: The folder.
-        ratings: A CSV with the columns `user`, `session`, `image`, `rank` (higher is preferred), and one a scorer. An
+        ratings: A CSV with the columns `user`, `session`, `image`, `rank` (higher is preferred), and one per scorer. An
             image without a valid clip has no activation; a reaction without a row is not used.
 
     Raises:

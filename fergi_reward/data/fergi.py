@@ -130,7 +130,7 @@ def read_emotions(folder: Path, users: Iterable[str]) -> pd.DataFrame:
         users: Whose.
 
     Returns:
-        `user`, `session`, `image` and a boolean column an emotion.
+        `user`, `session`, `image` and a boolean column per emotion.
 
     Raises:
         FergiRewardError: A file cannot be read, lacks an emotion, or says something else than True or False.
@@ -296,7 +296,7 @@ def read_clip(file: ClipFile, folder: Path, source: str, bad: BadRows) -> Reacti
     timestamps, confidence, pitch, yaw, *_ = numbers.values.T
     backwards = numbers.rows[1:][np.diff(timestamps) <= 0]
     if len(backwards):
-        bad.add(name, "the time does not go on from the row before", row=int(backwards[0]), column="timestamp")
+        bad.add(name, "the time is not after that of the row before", row=int(backwards[0]), column="timestamp")
     if len(bad.found) > before:
         return None
     intensities = numbers.values[:, 4:]
@@ -312,7 +312,7 @@ def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) ->
         bad: Where problems go; a clip with one is left out.
 
     Returns:
-        Columns `clip` (`reaction` or `baseline`), `user`, `session`, `image` and one an action unit.
+        Columns `clip` (`reaction` or `baseline`), `user`, `session`, `image` and one per action unit.
     """
     files = tqdm(clip_files(folder, images), desc="activations", unit="clip")
     return pd.DataFrame(list(_activation_rows(files, folder, bad)), columns=["clip", *KEY, *ACTION_UNITS])

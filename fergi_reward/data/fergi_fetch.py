@@ -27,10 +27,10 @@ def manifest() -> dict[str, str]:
 
 
 def fetch(folder: Path | str, *, url: str = ARCHIVE, expected: dict[str, str] | None = None) -> None:
-    """Fill a folder with FERGI; what is there already and right is kept, a broken download goes on where it stopped.
+    """Fill a folder with FERGI; what is there already and right is kept, a broken download resumes where it stopped.
 
     Args:
-        folder: The folder to fill. The archive lies beside it as `<folder>.tar.gz` until every file is checked.
+        folder: The folder to fill. The archive lies next to it as `<folder>.tar.gz` until every file is checked.
         url: Where the archive is.
         expected: SHA-256 by path; by default the stored manifest.
 

@@ -91,7 +91,7 @@ def _prompt(path: Path) -> str:
         session = read_json(path)
     except (OSError, ValueError) as error:
         raise FergiRewardError(
-            f"{path} cannot be read ({error}): the prompt of the pictures beside it is in it"
+            f"{path} cannot be read ({error}): the prompt of the pictures next to it is in it"
         ) from error
     prompt = session.get("prompt") if isinstance(session, dict) else None
     if not isinstance(prompt, str):

@@ -64,7 +64,7 @@ def write_simulated_fergi(folder: Path | str, *, participants: int = 12, session
     Args:
         folder: Where to.
         participants: How many viewers.
-        sessions: Sessions of five images a viewer.
+        sessions: Sessions of five images per viewer.
         seed: Two runs with one seed write the same files.
 
     Raises:
@@ -91,7 +91,7 @@ def write_viewers(
         folder: Where to.
         viewers: The images of each session of each viewer.
         settings: What made them, for the file that marks the folder as simulated.
-        rng: Of the films.
+        rng: Random numbers of the films.
 
     Raises:
         FergiRewardError: The folder holds something else, or cannot be written.
@@ -167,8 +167,8 @@ def simulate_viewing(
         alignment: (images,), standardised over all images.
         fidelity: (images,), likewise.
         scores: By column, (images,) each.
-        expressiveness: Of the viewer.
-        rng: Of what the viewer perceives, and how the face moves.
+        expressiveness: How strongly the viewer's face moves.
+        rng: Random numbers of what the viewer perceives, and how the face moves.
         noise: Standard deviation of perceived minus true alignment, and of perceived minus true fidelity.
     """
     perceived = np.stack([alignment, fidelity]) + noise * rng.standard_normal((2, len(alignment)))

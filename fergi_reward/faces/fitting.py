@@ -13,7 +13,7 @@ from fergi_reward.faces.heads import Heads, HeadSizes, principal_components
 from fergi_reward.faces.viewings import Viewings
 
 COMPONENTS = 64
-# How much the level counts beside the differences within sessions.
+# How much the level counts relative to the differences within sessions.
 LEVEL = 0.1
 STEPS, PATIENCE = 400, 60
 LEARNING_RATE, WEIGHT_DECAY = 3e-3, 1.0
@@ -54,7 +54,7 @@ def fit_heads(viewings: Viewings, seed: int, bar: "tqdm[NoReturn]") -> Heads:
 
     Args:
         viewings: What to fit.
-        seed: Of the halves and of the starting weights.
+        seed: Seed of the halves and of the starting weights.
         bar: Moves on by STEPS.
 
     Raises:

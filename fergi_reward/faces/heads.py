@@ -27,7 +27,7 @@ class HeadSizes:
     """Sizes of an ensemble.
 
     Attributes:
-        width: Of an embedding.
+        width: Width of an embedding.
         components: Principal components that are taken of the picture's embedding, and as many of the prompt's.
         hidden: Units of a head.
         members: Heads.
@@ -46,7 +46,7 @@ class Heads(nn.Module):
     in which pictures hardly differ are not blown up.
 
     Args:
-        sizes: Of the ensemble; all weights are zero until they are fitted or loaded.
+        sizes: Sizes of the ensemble; all weights are zero until they are fitted or loaded.
         device: Where they are; "meta" allocates nothing until they are loaded.
     """
 

@@ -55,7 +55,7 @@ class Residuals:
 
     Attributes:
         noise: Root mean square of observed less predicted valences.
-        quantiles: Of these over `spread`: the bounds of the middle 50, 80 and 95 %.
+        quantiles: Quantiles of these over `spread`: the bounds of the middle 50, 80 and 95 %.
     """
 
     noise: float
@@ -108,9 +108,7 @@ def folds(viewings: Viewings, seed: int) -> Iterator[tuple[Mask, Mask]]:
     rng = np.random.default_rng(seed)
     names, viewer = np.unique(viewings.users, return_inverse=True)
     if len(names) < FEWEST_VIEWERS + 1:
-        raise FergiRewardError(
-            f"a predictor that is to be judged needs at least {FEWEST_VIEWERS + 1} viewers, got {len(names)}"
-        )
+        raise FergiRewardError(f"judging a predictor needs at least {FEWEST_VIEWERS + 1} viewers, got {len(names)}")
     count = min(FOLDS, len(names))
     fold_of = rng.permutation(len(names)) % count
     for fold in range(count):

@@ -29,13 +29,13 @@ class PredictorRecord:
 
     Attributes:
         au_source: What measured the action units that it was fitted on.
-        decay: Of the valence that it predicts.
+        decay: Decay coefficient of the valence that it predicts.
         tower: Fingerprint of the PickScore whose embeddings it reads.
-        sizes: Of its heads.
+        sizes: Sizes of its heads.
         dataset: What it was fitted on: `fingerprint` (SHA-256), `participants` and who they are (`users`), `images`.
         held_out: How fits did on viewers and prompts that they had not seen.
         residuals: How far one viewer's valence lies from the prediction.
-        seed: Of folds, halves and starting weights.
+        seed: Seed of folds, halves and starting weights.
         command: The command that made it.
         library_version: The version that fitted it.
     """

@@ -28,14 +28,14 @@ def fit_predictor(
     batch_size: int = 32,
     command: str = "",
 ) -> ReactionPredictor:
-    """Fit a predictor on everybody, and judge its like on viewers and prompts that were left out.
+    """Fit a predictor on everybody, and judge fits like it on viewers and prompts that were left out.
 
     Args:
         table: The viewers' reactions.
         pictures: What they looked at.
         tower: PickScore, whose embeddings it reads.
-        decay: Of the valence that it predicts; it must be that of the calibration that will weigh it.
-        seed: Of folds, halves and starting weights.
+        decay: Decay coefficient of the valence that it predicts; it must be that of the calibration that will weigh it.
+        seed: Seed of folds, halves and starting weights.
         batch_size: Pictures that are embedded at a time.
         command: What is run, for the record.
 

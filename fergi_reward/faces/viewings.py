@@ -55,9 +55,9 @@ def embed_viewings(
 
     Args:
         table: The reactions.
-        pictures: Of all of these.
+        pictures: Pictures of all of these.
         tower: What embeds.
-        decay: Of the valence.
+        decay: Decay coefficient of the valence.
         batch_size: Pictures at a time.
 
     Raises:

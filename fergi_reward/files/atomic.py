@@ -120,7 +120,7 @@ def _give_back(left: Path) -> None:
 
 
 def _new_file(target: Path, mode: int) -> tuple[Path, int]:
-    """A locked new file beside `target`; the umask applies to its mode, as to any file's."""
+    """A locked new file next to `target`; the umask applies to its mode, as to any file's."""
     while True:
         temporary = _partial(target, target.suffix[:16])
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
@@ -129,7 +129,7 @@ def _new_file(target: Path, mode: int) -> tuple[Path, int]:
 
 
 def _new_folder(target: Path, mode: int) -> tuple[Path, int]:
-    """A locked new folder beside `target`."""
+    """A locked new folder next to `target`."""
     while True:
         temporary = _partial(target, "")
         temporary.mkdir(mode)
@@ -140,7 +140,7 @@ def _new_folder(target: Path, mode: int) -> tuple[Path, int]:
 
 
 def _partial(target: Path, suffix: str) -> Path:
-    """A new name beside `target`, short whatever its length."""
+    """A new name next to `target`, short whatever its length."""
     return target.with_name(f"{PARTIAL}{secrets.token_hex(8)}{suffix}")
 
 
@@ -190,7 +190,7 @@ def _no_storage_error(path: Path | str, codes: set[int] | None = None) -> Iterat
 
     Args:
         path: What is being written, for the message.
-        codes: Of the errors that mean this; all by default.
+        codes: Codes of the errors that mean this; all by default.
     """
     try:
         yield

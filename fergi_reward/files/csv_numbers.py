@@ -33,7 +33,7 @@ class BadRow:
 
 @dataclass
 class BadRows:
-    """Where problems in the data go: raised at once, or collected when the user asked to go on without them.
+    """Where problems in the data go: raised at once, or collected when the user asked to continue without them.
 
     Attributes:
         skip: Go on without the bad rows.
@@ -82,7 +82,7 @@ def read_numbers(
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         bad.add(name, f"cannot be read ({reason})")
         return nothing
-    lines = text.removesuffix("\n").split("\n")  # not at U+2028 and the like
+    lines = text.removesuffix("\n").split("\n")  # not at separators such as U+2028
     header = _cells(lines[0])
     for column in columns:
         if header.count(column.name) != 1:

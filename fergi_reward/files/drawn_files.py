@@ -48,7 +48,7 @@ def forget_files(store: Store, folder: Path, keys: Iterable[str], current: Itera
     Args:
         store: Its values are `drawn_file`s, lists of them under `files`, or have none.
         folder: Which the names are below.
-        keys: Of what stays.
+        keys: Keys of the files that stay.
         current: The files that stay, whatever was in them before.
     """
     kept, paths = set(keys), list(current)

@@ -1,4 +1,4 @@
-"""One writer an output: a lock on a file beside it, which the kernel releases however its holder ends."""
+"""One writer per output: a lock on a file next to it, which the kernel releases however its holder ends."""
 
 import errno
 import fcntl
@@ -17,8 +17,8 @@ _HELD = {errno.EAGAIN, errno.EACCES}
 def owned(path: Path) -> Iterator[None]:
     """Be the only run that writes `path`, a file or a folder, while the block lasts.
 
-    The lock is the file `.NAME.lock` beside `path`; it is deleted at the end. What a killed run left beside `path` and,
-    if it is a folder, directly in it, is deleted at the start.
+    The lock is the file `.NAME.lock` next to `path`; it is deleted at the end. What a killed run left next to `path`
+    and, if it is a folder, directly in it, is deleted at the start.
 
     Raises:
         FergiRewardError: Another run writes it now, or its folder cannot be written.

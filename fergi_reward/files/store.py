@@ -1,4 +1,4 @@
-"""What a long computation found so far, by a digest of all that went into it: a run that was killed goes on with it.
+"""What a long computation found so far, by a digest of all that went into it: a run that was killed resumes with it.
 
 A folder of files to which lines are only ever appended, a file for each process that writes. A line is a checksum, a
 key and a value in JSON; one that a kill or a power cut damaged counts as never written, so that its value is computed
@@ -57,7 +57,7 @@ class Store:
         return key in self._values
 
     def known(self) -> set[str]:
-        """Of all values."""
+        """The digests of all values."""
         return set(self._values)
 
     def get(self, key: str) -> Any:  # noqa: ANN401
@@ -151,7 +151,7 @@ class FileDigests:
         return str(known)
 
     def keys(self, paths: Iterable[Path]) -> list[str]:
-        """Of the files that are there, the keys of the digests; for `Store.keep`."""
+        """The keys of the digests of the files that exist; for `Store.keep`."""
         return [stamp(path) for path in paths if path.is_file()]
 
 

@@ -1,4 +1,4 @@
-"""Downloading one file; a broken download resumes where it stopped, and a file that was to be another is refused."""
+"""Downloading one file; a broken download resumes, and a file with other content than expected is refused."""
 
 import errno
 import os
@@ -55,7 +55,7 @@ def download(
         if digest and (found := published_digest(part, digest)) != digest:
             part.unlink()
             raise FergiRewardError(
-                f"{what} came with the digest {found} and must have {digest}: run this again to download it anew"
+                f"{what} came with the digest {found} and must have {digest}: run this again to download it again"
             )
         try:
             part.replace(path)
@@ -89,7 +89,7 @@ def _unreachable(error: Exception, url: str, path: Path, what: str) -> FergiRewa
             f"cannot download {what} ({error}): accept its license on its page, log in (hf auth login), run this again"
         )
     return FergiRewardError(
-        f"cannot download {what} ({getattr(error, 'reason', None) or error}): run this again to go on, or download "
+        f"cannot download {what} ({getattr(error, 'reason', None) or error}): run this again to resume, or download "
         f"{url} elsewhere, put it at {path} and run this again"
     )
 

@@ -18,7 +18,7 @@ class Repository:
 
     Attributes:
         name: Its id there.
-        license: Of its files, as its publishers state it.
+        license: License of its files, as its publishers state it.
         files: What is needed -> bytes, about. A name that ends with / is a folder: what diffusers loads of it.
         revision: The commit that was checked; else the newest.
     """
@@ -29,7 +29,7 @@ class Repository:
     revision: str = "main"
 
     def needed(self, there: Iterable[str]) -> list[str]:
-        """Of the names that the hub lists, those that are needed.
+        """The files that are needed, among the names that the hub lists.
 
         >>> sd = Repository("owner/sd", "MIT", {"model_index.json": 541, "unet/": 9})
         >>> sd.needed(["model_index.json", "README.md", "unet/config.json", "unet/model.fp16.safetensors"])

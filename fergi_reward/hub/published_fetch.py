@@ -85,7 +85,7 @@ class _File:
     def _get_into_cache(self) -> None:
         from huggingface_hub import hf_hub_download
 
-        for _ in range(2):  # what is damaged in the cache is downloaded anew
+        for _ in range(2):  # what is damaged in the cache is downloaded again
             try:
                 with without_warnings():
                     path = Path(hf_hub_download(self.source, self.path, revision=self._revision))
@@ -124,7 +124,7 @@ def fetch(names: Sequence[str], to: Path | None, say: Callable[[str], None]) -> 
         raise failure
     if missing > free:
         raise FergiRewardError(
-            f"{shown_bytes(missing)} are to be downloaded and {shown_bytes(free)} are free in {place}: make room, or "
+            f"{shown_bytes(missing)} must be downloaded and {shown_bytes(free)} are free in {place}: make room, or "
             "choose another disk with --to"
         )
     for file in files:

@@ -9,7 +9,7 @@ from fergi_reward.reactions.folder import ReactionFolder
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What became of a participant.
+    """What forgetting a participant did.
 
     Attributes:
         clips: How many reactions were deleted.
@@ -32,7 +32,7 @@ def forget(user: str, reactions: Path | str, calibrations: Path | str) -> Forgot
         user: The participant.
         reactions: The folder that `fergi-reward extract` wrote.
         calibrations: A folder; what was made of reactions in it and below it is looked at, hidden folders are not. The
-            folder of reactions is looked at likewise, and the files beside it.
+            folder of reactions is looked at likewise, and the files next to it.
 
     Returns:
         What was deleted, and what else names this participant, or may do so.

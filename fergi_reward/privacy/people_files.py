@@ -54,20 +54,20 @@ class PeopleFiles:
         return bool(self.fits or self.others or self.pairs)
 
 
-def take_out(tops: Sequence[Path], beside: Path, user: str, sources: Sequence[str]) -> PeopleFiles:
+def take_out(tops: Sequence[Path], further: Path, user: str, sources: Sequence[str]) -> PeopleFiles:
     """Delete a person's pairs below folders, and find what else names them.
 
     Files are known by what is in them, whatever they are called. Hidden folders and links to folders are not looked at.
 
     Args:
         tops: The folders.
-        beside: A further folder; what is in folders of it is not looked at.
+        further: A further folder; what is in folders of it is not looked at.
         user: The person.
         sources: What measured them: pairs and fits of other sources are of other people. None: all are theirs.
     """
     found, seen = PeopleFiles(), set[str]()
     deep = (path for top in tops for path in _files(top, user, found))
-    for path in chain(deep, _files(beside, user, found, is_flat=True)):
+    for path in chain(deep, _files(further, user, found, is_flat=True)):
         if (real := os.path.realpath(path)) in seen:
             continue
         seen.add(real)

@@ -73,7 +73,7 @@ def valid_frames(face_confidence: Floats, pitch: Floats, yaw: Floats, frontal: F
 
 
 def check_time(timestamps: Floats, where: str, first: int = 1) -> None:
-    """Check that time goes on.
+    """Check that time increases.
 
     Args:
         timestamps: Seconds, (T,).
@@ -87,7 +87,7 @@ def check_time(timestamps: Floats, where: str, first: int = 1) -> None:
         frame = int(backwards[0]) + 1
         raise FergiRewardError(
             f"{where}: frame {first + frame} is at {timestamps[frame]:.3f} s, the one before it at "
-            f"{timestamps[frame - 1]:.3f} s, but time must go on: record again, or repair the timestamps"
+            f"{timestamps[frame - 1]:.3f} s, but time must increase: record again, or repair the timestamps"
         )
 
 
@@ -158,7 +158,7 @@ def moving_means(timestamps: Floats, intensities: Floats, valid: NDArray[np.bool
 
     Args:
         timestamps: Seconds, (T,), rising.
-        intensities: (T, A), one column an action unit.
+        intensities: (T, A), one column per action unit.
         valid: Mask of the frames that count, (T,).
 
     Returns:
@@ -182,7 +182,7 @@ def activation(timestamps: Floats, intensities: Floats, valid: NDArray[np.bool_]
 
     Args:
         timestamps: Seconds, (T,), rising.
-        intensities: (T, A), one column an action unit.
+        intensities: (T, A), one column per action unit.
         valid: Mask of the frames that count, (T,).
 
     Returns:
@@ -227,7 +227,7 @@ class ReactionClip:
         source: What measured the action units; scales differ between sources.
 
     Raises:
-        FergiRewardError: The lengths differ, or time does not go on.
+        FergiRewardError: The lengths differ, or time does not increase.
     """
 
     timestamps: Floats
@@ -245,7 +245,7 @@ class ReactionClip:
         if shapes != [(frames,)] * 3 or self.intensities.shape != (frames, len(self.action_units)):
             raise FergiRewardError(
                 f"a clip of {frames} frames and {len(self.action_units)} action units has intensities of shape "
-                f"{self.intensities.shape} and confidence, pitch and yaw of shapes {shapes}: give one row a frame"
+                f"{self.intensities.shape} and confidence, pitch and yaw of shapes {shapes}: give one row per frame"
             )
         check_time(self.timestamps, "clip")
 

@@ -1,4 +1,4 @@
-"""A reaction clip as a Parquet file: a row a frame, pose in degrees, and no picture; and what it was measured from."""
+"""A reaction clip as a Parquet file: a row per frame, pose in degrees, no picture; and what it was measured from."""
 
 import json
 import math
@@ -36,9 +36,9 @@ class Origin:
         consent: The day on which they agreed, YYYY-MM-DD.
         video: Its name in the manifest.
         place: Digest of where it was, by which a video that is deleted by now is known.
-        digest: Of its bytes.
-        start: Of the window, in seconds from the start of the video.
-        end: Of the window; None where it is all of the video.
+        digest: Digest of its bytes.
+        start: Start of the window, in seconds from the start of the video.
+        end: End of the window; None where it is all of the video.
         source: The scale of the action units.
         backend: What measured, with its version.
     """
@@ -68,7 +68,7 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """Of its file: another one for other content or another owner, and none that a person could be known by."""
+        """The name of its file: it differs with the content and the owner, and identifies no person."""
         identity = [*self.key, self.digest, self.start, self.end, self.source, self.backend]
         return f"{record_digest(identity)}.parquet"
 

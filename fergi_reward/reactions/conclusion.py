@@ -36,7 +36,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         clips: How many of the rows asked for have a clip now.
@@ -62,7 +62,7 @@ def conclude(
     Args:
         folder: The folder.
         recordings: What was asked for.
-        results: What came of it.
+        results: The outcome.
         units: The action units that were measured.
         prune: Delete those of which today's manifest says nothing, too.
     """

@@ -46,7 +46,7 @@ def pictures(path: Path) -> Iterator[Picture]:
 
     Raises:
         FergiRewardError: The file is no video of the known containers, has no pictures, breaks off, or its time does
-            not go on.
+            not increase.
         MissingDependencyError: PyAV is not installed.
     """
     with _opened(path) as container:

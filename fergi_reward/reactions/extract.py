@@ -37,7 +37,7 @@ def extract(
 ) -> Extraction:
     """Measure every recording that has no clip yet, with a progress bar, and write the tables of the folder.
 
-    Nothing of a video is written but the numbers of its clip, unless it is to be kept.
+    Nothing of a video is written but the numbers of its clip, unless the user keeps it.
 
     Args:
         videos: A manifest, or the folder that holds it (`manifest.read_recordings`).
@@ -70,7 +70,7 @@ def extract(
 
 
 def _check_folder(folder: ReactionFolder, backend: Backend) -> None:
-    """Check that a folder's clips may stand beside those of a backend.
+    """Check that a folder's clips may stand next to those of a backend.
 
     Raises:
         FergiRewardError: They are on another scale, or of an earlier version.
@@ -92,7 +92,7 @@ class _Run:
     Args:
         backend: What measures.
         folder: Where clips are and go.
-        keys: Of what is asked for.
+        keys: Keys of the rows that are asked for.
         corrected: Rows of videos that are gone may have other names than before.
     """
 
@@ -201,7 +201,7 @@ def _state(path: Path) -> tuple[int, ...] | None:
 
 
 def _digest(path: Path) -> str | None:
-    """Of a video's content; None where it cannot be read, as the measuring will say."""
+    """Digest of a video's content; None where it cannot be read, which the measurement then reports."""
     try:
         return file_digest(path) if path.is_file() else None
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """A folder of reactions: clips, each with whose it is; a table of them; and videos only where they were kept.
 
 - `clips/DIGEST.parquet`: a clip, which says itself whose reaction to what it is, and of which video.
-- `manifest.csv`: user, session, image, consent, activations and more, a row a clip: what others read.
+- `manifest.csv`: user, session, image, consent, activations and more, a row per clip: what others read.
 - `errors.csv`: the videos that gave no clip when they were last tried, and why.
 - `videos/DIGEST.mp4`: a video by the digest of its bytes, with `--keep-video` alone.
 - `forgotten/`: a file with a hash a person who is not to come back.
@@ -149,7 +149,7 @@ class ReactionFolder:
         return self._read(self.errors, [*CLIP_KEY, "video", "error"])
 
     def write_rows(self, rows: Sequence[Row], action_units: Sequence[str]) -> None:
-        """Write the manifest: its fixed columns, then an activation an action unit."""
+        """Write the manifest: its fixed columns, then an activation per action unit."""
         _write(self.manifest, [*MANIFEST_COLUMNS, *action_units], rows)
 
     def write_failures(self, failures: Sequence[Row]) -> None:

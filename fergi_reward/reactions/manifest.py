@@ -34,7 +34,7 @@ class Recording:
         image: At which image.
         consent: The day on which the viewer agreed, YYYY-MM-DD.
         kind: `reaction` to the image, or `baseline`, the face before the image appeared.
-        window: Of the video, in seconds from its start.
+        window: The part of the video that is used, in seconds from its start.
     """
 
     video: str

@@ -18,7 +18,7 @@ def measured(rows: Sequence[Recording], backend: Backend) -> Iterator[tuple[Reco
     """Measure windows of one video.
 
     Args:
-        rows: Of one video, by the start of their windows.
+        rows: Rows of one video, by the start of their windows.
         backend: What measures.
 
     Yields:

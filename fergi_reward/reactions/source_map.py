@@ -18,7 +18,7 @@ class SourceMap:
     """A rising, piecewise linear map of AU4 activations, with its provenance.
 
     Below the first knot it is constant: a still face, 0 included, maps to the target's floor. Beyond the last knot it
-    goes on with the mean slope between the first and the last, so that the order of strong frowns is kept.
+    continues with the mean slope between the first and the last, so that the order of strong frowns is kept.
 
     Attributes:
         from_source: What measured the activations that it takes.

@@ -118,7 +118,7 @@ def summary(fitted: FittedMap) -> str:
         f"{source_map.method}: {source_map.from_clips} clips of {len(source_map.from_users)} people from "
         f"{source_map.from_source}, {source_map.to_clips} of {len(source_map.to_users)} from {source_map.to_source}\n"
         f"{len(source_map.knots)} knots from {lowest:.4g} -> {floor:.4g} to {highest:.4g} -> {top:.4g}; below it "
-        f"stays at {floor:.4g}, beyond it goes on straight\n\n"
+        f"stays at {floor:.4g}, beyond it continues straight\n\n"
         + tabulate(rows, headers, tablefmt="github", colalign=["left", "right", "right"], disable_numparse=True)
     )
 
@@ -130,8 +130,8 @@ def isotonic_knots(origin: Floats, target: Floats) -> Knots:
     Order Restrictions, 1972), on groups of five clips.
 
     Args:
-        origin: Of each clip, (N,).
-        target: Of the same clip, (N,).
+        origin: AU4 activation of each clip by the first source, (N,).
+        target: That of the same clip by the second source, (N,).
 
     Raises:
         FergiRewardError: The best rising function is constant.

@@ -29,11 +29,11 @@ class ActivationStream:
 
         Args:
             timestamp: Seconds, after the last one.
-            intensities: One an action unit.
+            intensities: One per action unit.
             valid: Whether the frame counts, as `clip.valid_frames` has it.
 
         Returns:
-            The activation of all frames so far, one an action unit; NaN until a window counts.
+            The activation of all frames so far, one per action unit; NaN until a window counts.
         """
         self._timestamps.append(timestamp)
         self._intensities.append(intensities)

@@ -20,9 +20,9 @@ class ReactionTable:
     """What viewers' faces did at the images they looked at.
 
     Attributes:
-        images: One row an image: `user` (str), `session`, `image`, a column an action unit (`au4`, ...: its activation,
-            NaN where the clip is not valid) and whatever else is known of the image.
-        baseline: The same before the images appeared: `user`, `session`, `image` and a column an action unit.
+        images: One row per image: `user` (str), `session`, `image`, a column per action unit (`au4`, ...: its
+            activation, NaN where the clip is not valid) and whatever else is known of the image.
+        baseline: The same before the images appeared: `user`, `session`, `image` and a column per action unit.
         au_source: What measured the action units; None where there are none.
         left_out: What was left out while reading, for reports.
         mapped_from: What measured the action units before they were mapped to the scale of `au_source`; None where

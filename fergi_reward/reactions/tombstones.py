@@ -29,7 +29,7 @@ class Tombstone:
 
     Attributes:
         salt: Random.
-        digest: Of the salt and the pseudonym.
+        digest: Digest of the salt and the pseudonym.
         on: The day.
         sources: What had measured them, by which fits on their reactions are still found.
     """

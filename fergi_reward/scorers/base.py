@@ -64,13 +64,13 @@ class TowerScorer(nn.Module, ABC):
         higher_is_better: Whether people prefer the higher score.
         is_differentiable: Whether gradients reach the pixels.
         full_length: Whether prompts are padded to the longest that the model reads. Else to the longest of a call: that
-            is faster, and the last bits of a prompt's features depend on the prompts beside it.
-        sizes: Of the model, and what else the weights alone do not say, such as its activations: JSON.
-        license: Of the checkpoint, as its publishers state it.
+            is faster, and the last bits of a prompt's features depend on the other prompts of the call.
+        sizes: Sizes of the model, and what else the weights alone do not say, such as its activations: JSON.
+        license: License of the checkpoint, as its publishers state it.
         files: All that is needed, and of which repositories of the hub.
         default_checkpoint: Its place on the hub.
         revision: The commit of `default_checkpoint` that the scores were checked against.
-        parameter_count: Of the published model, about: what a dry run counts.
+        parameter_count: Parameter count of the published model, about: what a dry run counts.
         other_places: Where its files may lie on this machine under another name.
 
     The towers run in the dtype they were given; the last projection, the normalisation and the score in float32 at
@@ -105,9 +105,9 @@ class TowerScorer(nn.Module, ABC):
         Args:
             checkpoint: A folder in the hub's layout or a hub id; by default `default_checkpoint`.
             device: Where to put the model; by default the CPU.
-            dtype: Of the towers.
+            dtype: Data type of the towers.
             revision: Commit on the hub; by default the pinned one for the default checkpoint.
-            options: Of the class, such as the version of HPS.
+            options: Options of the class, such as the version of HPS.
 
         Raises:
             FergiRewardError: The files are missing, unreadable or belong to another model.
@@ -186,7 +186,7 @@ class TowerScorer(nn.Module, ABC):
 
         Args:
             pixels: Float (batch, 3, height, width) in [0, 1], RGB, on any device.
-            prompts: One an image, or one for all.
+            prompts: One per image, or one for all.
 
         Returns:
             (batch,) float32 (float64 if the model is), on the model's device.
@@ -226,8 +226,8 @@ class TowerScorer(nn.Module, ABC):
 
         Args:
             images: Pictures, or pixels (n, 3, height, width).
-            prompts: One an image, or one for all.
-            batch_size: Images a chunk.
+            prompts: One per image, or one for all.
+            batch_size: Images per chunk.
 
         Returns:
             (n,) float32, on the model's device; an ordinary tensor that losses may use.
@@ -286,7 +286,7 @@ class TowerScorer(nn.Module, ABC):
 
 
 def _tokenizer_record(tokenizer: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    """What transformers' tokenizer makes of a text, but for padding and cutting, which each call sets anew.
+    """What transformers' tokenizer makes of a text, but for padding and cutting, which each call sets again.
 
     None for open_clip's, which is one and the same for all checkpoints.
     """
@@ -320,7 +320,7 @@ def _joined(texts: Sequence[Tensor]) -> Tensor:
 
 
 def prompt_list(prompts: str | Sequence[str], images: int) -> list[str]:
-    """One prompt an image.
+    """One prompt per image.
 
     Raises:
         FergiRewardError: Their number is not that of the images, or one is not a string.
@@ -339,7 +339,7 @@ def prompt_list(prompts: str | Sequence[str], images: int) -> list[str]:
             raise FergiRewardError(f"prompt {place} must be a string, got {type(prompt).__name__}")
         _check_text(prompt, f"prompt {place}")
     if len(listed) != images:
-        raise FergiRewardError(f"got {len(listed)} prompts for {images} images: give one an image, or one string")
+        raise FergiRewardError(f"got {len(listed)} prompts for {images} images: give one per image, or one string")
     return listed
 
 

@@ -122,7 +122,7 @@ def load_weights(module: nn.Module, path: Path, rename: Callable[[str], str | No
     """Make a file's tensors the weights of `module` (which may be on the meta device); all must fit, none may be left.
 
     They keep the dtypes that the module had. Where no tensor must be cast for that, they stay mapped to the file; else
-    the file is mapped anew for each of its parts, so that memory holds the result and one part.
+    the file is mapped again for each of its parts, so that memory holds the result and one part.
 
     Args:
         module: Says the names, shapes and dtypes.

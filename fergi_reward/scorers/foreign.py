@@ -45,7 +45,7 @@ class ForeignScorer(nn.Module):
     Its score is always higher for better images: that of a scorer with `higher_is_better = False` has its sign turned.
 
     Attributes:
-        name: Of its term in tables, calibrations and rewards.
+        name: Name of its term in tables, calibrations and rewards.
         origin: Who brings it: a package with its version, a path, or that it was given in Python.
         higher_is_better: What it says of its own score.
         is_differentiable: Whether gradients reach the pixels.
@@ -211,7 +211,7 @@ def as_scorer(
         asked: A function or object that is called with pixels (B, 3, H, W) in [0, 1] and B prompts and gives (B,); a
             model of imscore, asked by its `score`; a metric of torchmetrics, asked image by image with 8 bits in
             [0, 255]. A module is put in evaluation mode.
-        name: Of its term; by default its own `name`, or that of the function.
+        name: Name of its term; by default its own `name`, or that of the function.
         higher_is_better: By default what it says itself, else True.
         is_differentiable: By default what it says itself, else True; never of a metric.
         origin: Who brings it.

@@ -266,7 +266,7 @@ class _Attention(nn.Module):
 
 
 def _known(sizes: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a configuration file, what `sizes` has a field for: med_config.json holds much else."""
+    """The fields of a configuration file that `sizes` has, too: med_config.json holds much else."""
     return {field.name: values[field.name] for field in fields(sizes) if field.name in values}
 
 

@@ -18,7 +18,7 @@ def loading() -> Iterator[None]:
     """Inside, one thread of the process loads, and weights can be trained through, whatever mode the caller is in.
 
     transformers replaces its module while it is imported: threads that import from it at the same time find names
-    missing, and whoever waits for another's import gets the module only by asking anew, as `import_module` does.
+    missing, and whoever waits for another's import gets the module only by asking again, as `import_module` does.
     """
     with _LOCK, torch.inference_mode(False):
         import_module("transformers")

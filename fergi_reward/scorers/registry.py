@@ -109,7 +109,7 @@ def load_scorer(
             `my_package.rewards:Mine`.
         checkpoint: A folder in the hub's layout or a hub id; by default the official one at its pinned revision.
         device: By default the CPU.
-        dtype: Of the towers, by default float32; the score is float32 in any case. Other people's scorers get
+        dtype: Data type of the towers, by default float32; the score is float32 in any case. Other people's scorers get
             `checkpoint`, `device` and `dtype` if they take arguments of these names.
 
     Raises:

@@ -22,7 +22,7 @@ class ScorerSet:
         scorers: Scorers, or names of scorers that are loaded at first use.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where they are loaded; by default the CPU. "cuda" is the GPU that is current where the set is made.
-        dtype: Of the towers of those that are loaded; by default float32.
+        dtype: Data type of the towers of those that are loaded; by default float32.
         offload: Park them on the CPU, and move each to `device` only for its turn.
         check: Looks at each before it is used, and raises where it does not fit.
 

@@ -128,7 +128,7 @@ def stable_diffusion(*, seed: int = 0) -> "StableDiffusionPipeline":
 
 
 def stable_diffusion_xl(*, seed: int = 0) -> "StableDiffusionXLPipeline":
-    """Stable Diffusion XL that draws 64 x 64 pixels: two text encoders, and sizes among what its UNet is told."""
+    """Stable Diffusion XL that draws 64 x 64 pixels: two text encoders, and sizes among the inputs of its UNet."""
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -190,8 +190,8 @@ def flux(*, seed: int = 0, guidance_embeds: bool = True) -> "FluxPipeline":
     """FLUX.1 that draws 64 x 64 pixels, with a T5 whose tokens are single characters.
 
     Args:
-        seed: Of the weights.
-        guidance_embeds: Whether it is told the scale of the guidance, as the "dev" model is and "schnell" is not.
+        seed: Seed of the weights.
+        guidance_embeds: Whether it is given the scale of the guidance, as the "dev" model is and "schnell" is not.
     """
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
     from diffusers.pipelines.flux.pipeline_flux import FluxPipeline

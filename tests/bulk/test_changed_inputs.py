@@ -63,7 +63,7 @@ def score(out="scores.csv", *options, scorers="pickscore,hps_v2"):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Counts the batches that are scored; when it is told to, the run is killed at one."""
+    """Counts the batches that are scored; when it is set to, the run is killed at one."""
     plain, counted = BatchScores.__call__, {"batches": 0, "kill at": None}
 
     def call(self, pictures, prompts):

@@ -19,7 +19,7 @@ def test_a_manifest_carries_its_other_columns(tmp_path):
         ("image,prompt\n0.png,\n", "line 2, column prompt: is empty"),
         ("image,prompt\n ,a\n", "line 2, column image: is empty"),
         ("image,promt\n0.png,a\n", "unknown column 'promt': did you mean 'prompt'"),
-        ("image,prompt,reward\n0.png,a,1\n", "has the column reward, which is to be computed"),
+        ("image,prompt,reward\n0.png,a,1\n", "has the column reward, which will be computed"),
         ("image,prompt\n", "has a header and no row"),
     ],
 )

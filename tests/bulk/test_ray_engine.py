@@ -71,7 +71,7 @@ def within(folder, monkeypatch):
 
 
 def arguments(out, engine):
-    """One scorer alone: each worker imports anew what it needs."""
+    """One scorer alone: each worker imports again what it needs."""
     scorer = ["--scorers=pickscore", f"--checkpoint=pickscore={emoji.checkpoints()['pickscore']}"]
     return ["score", "--images=manifest.csv", *scorer, "--batch-size=2", f"--out={out}", f"--engine={engine}"]
 

@@ -13,7 +13,7 @@ TERMS = (*bradley_terry.SCORERS, "au4")
 
 
 def known_table(weights, *, participants=30, sessions=40, decay=0.8, seed=0):
-    """Preferences drawn pair by pair from a Bradley-Terry model: two images a session, standard normal scores."""
+    """Preferences drawn pair by pair from a Bradley-Terry model: two images per session, standard normal scores."""
     rng = np.random.default_rng(seed)
     count = participants * sessions * 2
     scores = dict(zip(bradley_terry.SCORERS, rng.normal(size=(3, count)), strict=True))

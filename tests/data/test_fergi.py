@@ -203,7 +203,7 @@ def test_a_damaged_frame_spoils_its_clip_alone(broken, simulated):
 
 def test_time_goes_on(broken):
     edit(broken / FRAMES, 7, "timestamp", 0.0)
-    with pytest.raises(FergiRewardError, match=f"{FRAMES}, row 7, column timestamp: the time does not go on"):
+    with pytest.raises(FergiRewardError, match=f"{FRAMES}, row 7, column timestamp: the time is not after"):
         read_fergi(broken, from_frames=True)
 
 

@@ -96,7 +96,7 @@ def test_a_broken_download_goes_on(serve, tmp_path, ranges):
     server = serve(FILES, ranges=ranges)
     server.stop_after = 700
     folder = tmp_path / "fergi"
-    with pytest.raises(FergiRewardError, match="run this again to go on"):
+    with pytest.raises(FergiRewardError, match="run this again to resume"):
         fetch(folder, url=server.url, expected=EXPECTED)
     assert not folder.exists()
     fetch(folder, url=server.url, expected=EXPECTED)

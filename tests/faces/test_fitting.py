@@ -1,4 +1,4 @@
-"""The loss by hand, and what a fit finds where something, and where nothing, is to be found."""
+"""The loss by hand, and what a fit finds where something, and where nothing, can be found."""
 
 import numpy as np
 import pytest

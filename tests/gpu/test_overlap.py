@@ -1,4 +1,4 @@
-"""A reward in a thread of its own really computes beside the sampling."""
+"""A reward in a thread of its own really computes while sampling runs."""
 
 import json
 from collections.abc import Sequence
@@ -36,12 +36,12 @@ def test_the_reward_s_kernels_run_beside_those_of_the_sampling(tmp_path: Path, m
     main, reward = sorted(by_stream.values(), key=len, reverse=True)[:2]
     spans = [(min(start for start, _ in part), max(end for _, end in part)) for part in (main, reward)]
     shared = min(spans[0][1], spans[1][1]) - max(spans[0][0], spans[1][0])
-    beside = sum(
+    overlap = sum(
         max(0.0, min(end, other_end) - max(start, other_start))
         for start, end in main
         for other_start, other_end in reward
         if other_start < end and start < other_end
     )
-    measured("microseconds in which kernels of both ran at once", beside)
+    measured("microseconds in which kernels of both ran at once", overlap)
     assert shared > 0
-    assert beside > 0
+    assert overlap > 0

@@ -1,4 +1,4 @@
-"""A reward on the GPU beside other work: parked scorers, streams, threads, the processes of a data loader."""
+"""A reward on the GPU alongside other work: parked scorers, streams, threads, the processes of a data loader."""
 
 import threading
 from collections.abc import Callable, Iterator

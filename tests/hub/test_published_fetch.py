@@ -146,7 +146,7 @@ def test_too_little_room_is_refused_before_it_starts(hub, tmp_path, monkeypatch)
     size = sum(len(hub.files[PICKSCORE][name]) for name in ("config.json", WEIGHTS))
     free = size - 100_001
     monkeypatch.setattr("fergi_reward.hub.published_fetch.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    assert "468 kB are to be downloaded and 368 kB are free" in mistake(download("pickscore", "--to", tmp_path))
+    assert "468 kB must be downloaded and 368 kB are free" in mistake(download("pickscore", "--to", tmp_path))
     assert not ranges_asked(hub)
     # What is there of a file that broke off needs no room.
     hub.stop_after = 0

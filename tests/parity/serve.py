@@ -1,6 +1,6 @@
 """How the originals are asked, each from the Python of its own environment: a JSON line in, a JSON line out.
 
-In: {"images": [paths], "prompt": text}. Out: {"scores": [one an image, null for a crash], "seconds": s}.
+In: {"images": [paths], "prompt": text}. Out: {"scores": [one per image, null for a crash], "seconds": s}.
 """
 
 import json

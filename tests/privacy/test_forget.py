@@ -205,7 +205,7 @@ def test_tables_that_name_them_are_named_where_they_are_searched_and_beside_the_
     columns = {
         tmp_path / "elsewhere" / "ratings.csv": "user,session,image,rank",
         tmp_path / "elsewhere" / "shown": "user,session,image,file,prompt",
-        tmp_path / "manifest.csv": "video,user,session,image,consent",  # beside the folder
+        tmp_path / "manifest.csv": "video,user,session,image,consent",  # next to the folder
         folder.path / "errors of monday.csv": "user,session,image,kind,video,error",
     }
     for path, header in columns.items():

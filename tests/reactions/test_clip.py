@@ -77,7 +77,7 @@ def test_the_window_follows_a_camera_that_slows_down():
 
 
 def times(frames, rate=20):
-    """At 20 frames a second the moving mean takes 2."""
+    """At 20 frames per second the moving mean takes 2."""
     return np.arange(frames) / rate
 
 
@@ -114,7 +114,7 @@ def test_three_seconds_without_a_frame_are_not_valid():
 
 
 def test_a_face_is_valid_for_a_share_of_the_time_and_not_of_the_frames():
-    # 2 s at 30 frames a second without a face, then 8 s at 10 with one: 57 % of the frames, 80 % of the time.
+    # 2 s at 30 frames per second without a face, then 8 s at 10 with one: 57 % of the frames, 80 % of the time.
     timestamps = np.concatenate([np.arange(60) / 30, 2 + np.arange(80) / 10])
     faces = replace(clip([False] * 60 + [True] * 80), timestamps=timestamps)
     assert faces.valid_share() == pytest.approx(0.8)
@@ -137,7 +137,7 @@ def test_a_clip_of_one_frame_is_not_valid():
 @pytest.mark.parametrize("times", [[0, 0.1, 0.1], [0, 0.2, 0.1], [0, float("nan"), 0.1]])
 def test_time_goes_on_in_a_clip(times):
     faces = clip([True] * 3)
-    with pytest.raises(FergiRewardError, match=r"frame [23] is at .* but time must go on"):
+    with pytest.raises(FergiRewardError, match=r"frame [23] is at .* but time must increase"):
         replace(faces, timestamps=np.array(times, dtype=float))
 
 

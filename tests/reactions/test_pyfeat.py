@@ -1,4 +1,4 @@
-"""The conversion of py-feat's results, on a real `Fex`; its network where the weights can be had."""
+"""The conversion of py-feat's results, on a real `Fex`; its network where the weights are available."""
 
 import numpy as np
 import pytest

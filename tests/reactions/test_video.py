@@ -16,7 +16,7 @@ PICTURE[:32], PICTURE[32:], PICTURE[:, :16] = (255, 0, 0), (0, 0, 255), (0, 255,
 
 
 def turned(path):
-    """Note in the header of an MP4 that it is to be shown turned by 90 degrees clockwise."""
+    """Note in the header of an MP4 that players must turn it by 90 degrees clockwise."""
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 44  # after the fourcc: version, times, track, duration, layer, group, volume
     one = 1 << 16
@@ -178,7 +178,7 @@ def test_a_long_recording_needs_windows(write_video, tmp_path):
 
 
 def one_after_the_other(write_video, path):
-    """Two recordings in one file: the time starts anew."""
+    """Two recordings in one file: the time starts again."""
     content = write_video(path.with_suffix(".ts"), [PICTURE] * 10).read_bytes()
     path.write_bytes(content + content)
 
@@ -201,7 +201,7 @@ def playlist(write_video, path):
         (playlist, "is empty, damaged or no video"),
         (lambda write, path: path.write_bytes(write(path, [PICTURE] * 5).read_bytes()[:400]), "is empty, damaged or"),
         (lambda write, path: without_frames(write(path, [PICTURE] * 3)), "is a video without frames"),
-        (one_after_the_other, "frame 11 is at 0.000 s, the one before it at 0.300 s, but time must go on"),
+        (one_after_the_other, "frame 11 is at 0.000 s, the one before it at 0.300 s, but time must increase"),
     ],
     ids=["missing", "zero length", "text", "folder", "pipe", "device", "playlist", "no header", "no frames", "back"],
 )

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def checkpoints(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one checkpoint folder a scorer, in the hub's layout."""
+    """A folder with one checkpoint folder per scorer, in the hub's layout."""
     folder = tmp_path_factory.mktemp("checkpoints")
     subprocess.run([sys.executable, reference / "make_checkpoints.py", folder], check=True)
     return folder

@@ -26,7 +26,8 @@ def load_backend(name: str, model: Path | str | None = None) -> "Backend":
         model: The file of its model, for those that take one: MediaPipe's, where it is not to be downloaded.
 
     Raises:
-        FergiRewardError: There is none of that name; the model is not the one, cannot be had, or is not asked for.
+        FergiRewardError: There is none of that name; the model is not the expected one or not available, or
+            this backend takes none.
         MissingDependencyError: The backend's package is not installed.
     """
     found = BACKENDS.get(name)

@@ -16,7 +16,7 @@ class FaceFrame:
 
     Attributes:
         timestamp: Seconds.
-        intensities: One an action unit; NaN where the viewer is not seen.
+        intensities: One per action unit; NaN where the viewer is not seen.
         face_confidence: In [0, 1]; 0 where the viewer is not seen.
         pitch: Degrees, up is positive; NaN where the viewer is not seen.
         yaw: Degrees, to the subject's right is positive; NaN where the viewer is not seen.
@@ -45,7 +45,7 @@ class Backend(Protocol):
 
     @property
     def version(self) -> str:
-        """What measures, with its version; another one measures anew."""
+        """What measures, with its version; another one measures again."""
 
     @property
     def action_units(self) -> tuple[str, ...]:

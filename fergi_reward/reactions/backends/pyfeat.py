@@ -46,7 +46,7 @@ class PyFeatBackend:
             self._detector = Detectorv2(identity_model=None)
         except OSError as error:
             reason = " ".join(str(error).split())
-            raise FergiRewardError(f"the weights of py-feat cannot be had ({reason}): connect once") from error
+            raise FergiRewardError(f"the weights of py-feat are not available ({reason}): connect once") from error
 
     def measure(self, frames: Iterable[VideoFrame]) -> Iterator[FaceFrame]:
         """The viewer's face in each frame of one video, some frames at a time."""

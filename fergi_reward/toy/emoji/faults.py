@@ -79,7 +79,7 @@ def with_faults(pixels: Tensor, strength: Tensor, kinds: Tensor, generator: torc
         pixels: (B, 3, 32, 32) in [0, 1].
         strength: (B,) in [0, 1]; at 0 the picture stays as it is.
         kinds: (B,) numbers of faults in `FAULTS`.
-        generator: Of where tears and blotches lie.
+        generator: Random numbers that place tears and blotches.
 
     Returns:
         (B, 3, 32, 32) in [0, 1].

@@ -1,4 +1,4 @@
-"""The toy's second model that draws, of flow matching: a small Stable Diffusion 3 beside the first model's other parts.
+"""The toy's second model that draws, of flow matching: a small Stable Diffusion 3 with the first model's other parts.
 
 Imports diffusers and transformers: `fergi_reward.toy.emoji.load_flow_pipeline` loads it.
 """

@@ -62,9 +62,9 @@ def write_emoji_fergi(
 
     Args:
         folder: Where to.
-        scorers: Of this world.
+        scorers: Scorers of this world.
         participants: How many viewers.
-        sessions: Sessions of five pictures a viewer.
+        sessions: Sessions of five pictures per viewer.
         seed: Two runs with one seed write the same files.
 
     Raises:
