@@ -6,30 +6,89 @@ process to the first score, with the checkpoint in the system's cache, so leave 
 rounds, by turns; trainers are started once. Memory is the peak of the resident size, weights that are mapped from a
 file included. The originals are started where `make parity` has built their environments, and read the same checkpoint.
 
-A run that was interrupted goes on with what its JSON file lacks; delete the file when the code has changed.
+A run that was interrupted resumes with what its JSON file lacks; delete the file when the code has changed.
 
 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/speed/footprint.py --out runs/footprint.json
 """
 
+import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import cost_options
-from footprint_plot import write_plot
-from measured_rows import MeasuredRows, Row, tables
-from official_sizes import CHECKPOINTS, Checkpoints, noise_pictures
-from originals import OF_SCORERS, is_built
-from process_stages import Stage, stages, stages_of_original
+from cost_plots import footprint_panels, write_panels
+from measure import MeasuredRows, Row, by_turns, tables
+from official_sizes import CHECKPOINTS, PROMPT, Checkpoints, noise_pictures
+from originals import OF_SCORERS, Original, is_built
+from peak_memory import forget_peak, peak_memory
 from tqdm import tqdm
 
 from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.core.errors import FergiRewardError
 
 ORIGINAL = "original"
+PROGRAM = Path(__file__).with_name("fresh_process.py")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a process had come.
+
+    Attributes:
+        done: What was done.
+        seconds: Since the process was started.
+        peak: The most memory since the stage before, in GB.
+        weights: Of the scorers, in GB, where they had just been loaded.
+    """
+
+    done: str
+    seconds: float
+    peak: float
+    weights: float | None = None
+
+
+def stages(*arguments: object) -> list[Stage]:
+    """Run `fresh_process.py` to its end.
+
+    Raises:
+        FergiRewardError: It failed.
+    """
+    command = [sys.executable, "-W", "ignore", str(PROGRAM), *map(str, arguments)]
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = [Stage(seconds=time.perf_counter() - started, **json.loads(line)) for line in process.stdout]
+    if process.returncode:
+        raise FergiRewardError(f"{PROGRAM.name} ended with status {process.returncode}: what it said stands above")
+    return found
+
+
+def stages_of_original(name: str, folder: Path, pictures: Sequence[Path]) -> list[Stage]:
+    """The original of a scorer loaded, one picture scored, and where there are more, all of them."""
+    started = time.perf_counter()
+    with Original(OF_SCORERS[name], folder) as theirs:
+
+        def stage(done: str) -> Stage:
+            reached = Stage(done, time.perf_counter() - started, peak_memory(theirs.process))
+            forget_peak(theirs.process)
+            return reached
+
+        found = [stage("load")]
+        theirs.score(pictures[:1], PROMPT)
+        found.append(stage("first score"))
+        if len(pictures) > 1:
+            theirs.score(pictures, PROMPT)
+            found.append(stage(f"batch {len(pictures)}"))
+    return found
 
 
 @dataclass(frozen=True)
@@ -38,35 +97,40 @@ class Subject:
 
     Attributes:
         name: What its rows are called.
-        scorers: Their names.
-        checkpoints: Of scorers.
+        checkpoints: Of its scorers, by name.
         variants: The precisions of the towers, and perhaps the original.
     """
 
     name: str
-    scorers: Sequence[str]
-    checkpoints: Checkpoints
+    checkpoints: Mapping[str, Path]
     variants: Sequence[str]
 
-    def start(self, variant: str, picture: Path) -> list[Stage]:
-        """A process that scores one picture."""
+    def keys(self, kind: str) -> list[str]:
+        """Of its rows of a kind, one for each variant."""
+        return [f"{kind} {self.name} {variant}" for variant in self.variants]
+
+    def run(self, variant: str, pictures: Sequence[Path], batches: Sequence[int] = (), images: int = 0) -> list[Stage]:
+        """A process that scores a picture, then a batch of each size, then many images.
+
+        An original scores as many as the last batch has in one call, where there are batches.
+        """
         if variant == ORIGINAL:
-            return stages_of_original(self.name, self.checkpoints[self.name], [picture])
-        return stages("starting", variant, picture, *self._arguments())
+            asked = pictures[: batches[-1]] if batches else pictures[:1]
+            return stages_of_original(self.name, self.checkpoints[self.name], asked)
+        places = [f"{name}={folder}" for name, folder in self.checkpoints.items()]
+        return stages("scoring", variant, pictures[0].parent, ",".join(map(str, batches)), images, *places)
 
-    def score(self, variant: str, pictures: Sequence[Path], batches: Sequence[int], images: int) -> list[Stage]:
-        """A process that scores a batch of each size, then many images; an original as many as the last batch has."""
+    def memory(
+        self, key: str, variant: str, pictures: Sequence[Path], batches: Sequence[int], images: int
+    ) -> dict[str, Row]:
+        """A row with the peak of all and of each stage, in GB."""
+        found = self.run(variant, pictures, batches, images)
+        row = memory_row(found)
         if variant == ORIGINAL:
-            return stages_of_original(self.name, self.checkpoints[self.name], pictures[: batches[-1]])
-        sizes = ",".join(map(str, batches))
-        return stages("scoring", variant, pictures[0].parent, sizes, images, *self._arguments())
-
-    def checkpoint_size(self) -> float:
-        """Of the files of its scorers, in GB."""
-        return sum((self.checkpoints[name] / CHECKPOINTS[name]).stat().st_size for name in self.scorers) / 1e9
-
-    def _arguments(self) -> list[str]:
-        return [f"{name}={self.checkpoints[name]}" for name in self.scorers]
+            return {key: row}
+        files = (folder / CHECKPOINTS[name] for name, folder in self.checkpoints.items())
+        size = sum(file.stat().st_size for file in files) / 1e9
+        return {key: row | beyond_weights(found, size, f"batch {batches[-1]}")}
 
 
 @click.command()
@@ -99,61 +163,39 @@ def main(
     with tempfile.TemporaryDirectory() as place:
         pictures = noise_pictures(Path(place), max(images, *batches))
         for subject in subjects(scorers, Checkpoints(Path(place), checkpoints), dtypes, originals):
-            measure_start(measured, subject, pictures[0], rounds)
-            measure_memory(measured, subject, pictures, batches, images)
+            measured.measure(subject.keys("start"), partial(start_rows, subject, pictures, rounds))
+            for variant, key in zip(subject.variants, subject.keys("memory"), strict=True):
+                measured.measure([key], partial(subject.memory, key, variant, pictures, batches, images))
     for name in tqdm(trainers, desc="trainers", unit="trainer"):
-        measure_trainer(measured, name)
+        measured.measure([f"trainer {name}"], partial(trainer_rows, name))
     found = ratios(measured.rows)
     measured.write({"ratios": found})
     print(tables(measured.rows, found))
-    write_plot(measured.rows, found, out.with_suffix(".png"))
+    write_panels(footprint_panels(measured.rows, found), out.with_suffix(".png"))
 
 
-def subjects(scorers: Sequence[str], checkpoints: Checkpoints, dtypes: Sequence[str], originals: bool) -> list[Subject]:
+def subjects(
+    scorers: Sequence[str], checkpoints: Checkpoints, dtypes: Sequence[str], originals: bool
+) -> Iterator[Subject]:
     """Each scorer, and with all three of them the combined reward, in the last of the precisions."""
-    found = []
     for name in scorers:
-        theirs = [ORIGINAL] if originals and is_built(OF_SCORERS[name]) else []
-        found.append(Subject(name, [name], checkpoints, [*dtypes, *theirs]))
+        theirs = [ORIGINAL] * (originals and is_built(OF_SCORERS[name]))
+        yield Subject(name, {name: checkpoints[name]}, [*dtypes, *theirs])
     if set(scorers) == set(CHECKPOINTS):
-        found.append(Subject("combined", scorers, checkpoints, dtypes[-1:]))
-    return found
+        yield Subject("combined", {name: checkpoints[name] for name in scorers}, dtypes[-1:])
 
 
-def measure_start(measured: MeasuredRows, subject: Subject, picture: Path, rounds: int) -> None:
-    """Add a row of start-up for each variant: by turns, since ratios are taken of them."""
-    keys = {variant: f"start {subject.name} {variant}" for variant in subject.variants}
-    if not measured.lacks(keys.values()):
-        return
-    found: dict[str, list[list[Stage]]] = {variant: [] for variant in subject.variants}
-    with tqdm(total=rounds * len(found), desc=f"{subject.name}, starting", unit="process", leave=False) as progress:
-        for _ in range(rounds):
-            for variant, of_variant in found.items():
-                of_variant.append(subject.start(variant, picture))
-                progress.update()
-    measured.add({keys[variant]: start_row(of_variant) for variant, of_variant in found.items()})
+def start_rows(subject: Subject, pictures: Sequence[Path], rounds: int) -> dict[str, Row]:
+    """A row of start-up for each variant."""
+    tasks = {variant: partial(subject.run, variant, pictures) for variant in subject.variants}
+    found = by_turns(tasks, rounds, f"{subject.name}, starting")
+    return {f"start {subject.name} {variant}": start_row(of_variant) for variant, of_variant in found.items()}
 
 
-def measure_memory(
-    measured: MeasuredRows, subject: Subject, pictures: Sequence[Path], batches: Sequence[int], images: int
-) -> None:
-    """Add a row of memory for each variant."""
-    for variant in tqdm(subject.variants, desc=f"{subject.name}, memory", unit="process", leave=False):
-        key = f"memory {subject.name} {variant}"
-        if measured.lacks([key]):
-            found = subject.score(variant, pictures, batches, images)
-            row = memory_row(found)
-            if variant != ORIGINAL:
-                row |= beyond_weights(found, subject.checkpoint_size(), f"batch {batches[-1]}")
-            measured.add({key: row})
-
-
-def measure_trainer(measured: MeasuredRows, name: str) -> None:
-    """Add a row of a trainer's start-up and memory."""
-    key = f"trainer {name}"
-    if measured.lacks([key]):
-        with tempfile.TemporaryDirectory() as folder:
-            measured.add({key: start_row([stages("training", name, folder)])})
+def trainer_rows(name: str) -> dict[str, Row]:
+    """A row of a trainer's start-up and memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {f"trainer {name}": start_row([stages("training", name, folder)])}
 
 
 def start_row(rounds: Sequence[Sequence[Stage]]) -> Row:

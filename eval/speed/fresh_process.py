@@ -2,7 +2,6 @@
 
 Each line that it prints is a JSON object: what is done by now, and the most memory that it took, in GB.
 
-python eval/speed/fresh_process.py starting DTYPE PICTURE NAME=CHECKPOINT [NAME=CHECKPOINT ...]
 python eval/speed/fresh_process.py scoring DTYPE FOLDER_OF_PICTURES BATCHES IMAGES NAME=CHECKPOINT [NAME=CHECKPOINT ...]
 python eval/speed/fresh_process.py training NAME FOLDER
 """
@@ -13,12 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from peak_memory import forget_peak, peak_memory
-
-if TYPE_CHECKING:
-    from torch import nn
 
 LINES = sys.stdout
 
@@ -29,8 +24,8 @@ def say(done: str, **more: float) -> None:
     forget_peak()
 
 
-def starting(dtype: str, picture: str, *checkpoints: str) -> tuple[Any, "nn.Module"]:
-    """Load a scorer, or several as a combined reward, and score a picture; what scores, and its last image tower."""
+def scoring(dtype: str, folder: str, batches: str, images: str, *checkpoints: str) -> None:
+    """Load a scorer, or several as a combined reward; score a picture, a batch of each size, and many pictures."""
     import torch
     from official_sizes import PROMPT
 
@@ -40,35 +35,27 @@ def starting(dtype: str, picture: str, *checkpoints: str) -> tuple[Any, "nn.Modu
 
     say("import torch")
     named = [text.split("=", 1) for text in checkpoints]
-    scorers = [load_scorer(name, folder, dtype=getattr(torch, dtype)) for name, folder in named]
+    scorers = [load_scorer(name, place, dtype=getattr(torch, dtype)) for name, place in named]
     reward = CombinedReward.from_pretrained(scorers=scorers) if len(scorers) > 1 else scorers[0]
-    weights = [value for scorer in scorers for value in scorer.parameters()]
-    say("load", weights=sum(value.nbytes for value in weights) / 1e9)
-    reward.score([picture], PROMPT)
+    say("load", weights=sum(value.nbytes for scorer in scorers for value in scorer.parameters()) / 1e9)
+    sizes = [int(size) for size in batches.split(",") if size]
+    pictures = [f"{folder}/{number}.png" for number in range(max(1, *sizes, int(images)))]
+    reward.score(pictures[:1], PROMPT)
     say("first score")
-    last = scorers[-1]
-    assert isinstance(last, TowerScorer)
-    return reward, last.towers()[0]
-
-
-def scoring(dtype: str, folder: str, batches: str, images: str, *checkpoints: str) -> None:
-    """The same, then a batch of each size, then as many pictures as are asked for."""
-    from official_sizes import PROMPT
-
-    sizes = [int(size) for size in batches.split(",")]
-    pictures = [f"{folder}/{number}.png" for number in range(max(*sizes, int(images)))]
-    reward, last_tower = starting(dtype, pictures[0], *checkpoints)
     for size in sizes:
         reward.score(pictures[:size], PROMPT, batch_size=size)
         say(f"batch {size}")
+    if not sizes:
+        return
     scored = count(0, sizes[-1])
 
     def before_batch(*_: object) -> None:
         if done := next(scored):
             say(f"count {done}")
 
-    # Of several scorers the last one sees a picture when the others have seen it.
-    last_tower.register_forward_pre_hook(before_batch)
+    last = scorers[-1]  # which of several sees a picture when the others have seen it
+    assert isinstance(last, TowerScorer)
+    last.towers()[0].register_forward_pre_hook(before_batch)
     reward.score(pictures[: int(images)], PROMPT, batch_size=sizes[-1])
     say(f"count {images}")
 
@@ -84,7 +71,7 @@ def training(name: str, folder: str) -> None:
     say("first epoch")
 
 
-ACTIONS: Mapping[str, Callable[..., object]] = {"starting": starting, "scoring": scoring, "training": training}
+ACTIONS: Mapping[str, Callable[..., object]] = {"scoring": scoring, "training": training}
 
 if __name__ == "__main__":
     with redirect_stdout(sys.stderr):

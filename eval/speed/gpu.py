@@ -2,7 +2,7 @@
 
 What is measured: the card's own rates; scorers from pixels on the card; `fergi-reward score` from JPEG files; and how
 much of an epoch of DDPO at the size of Stable Diffusion 1.5 is not spent in its network, VAE and scorer. Figures are
-medians of rounds after one that warms up. A run that was interrupted goes on with what its JSON file lacks.
+medians of rounds after one that warms up. A run that was interrupted resumes with what its JSON file lacks.
 
 python eval/speed/gpu.py --out runs/gpu
 """
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from gpu_epoch import epoch_row
 from linear_rate import tower_operations
-from measured_rows import MeasuredRows, Row, tables
+from measure import MeasuredRows, Row, tables
 from official_models import SCORERS, official_scorer
 from official_sizes import PROMPT
 from peak_memory import peak_memory
@@ -67,11 +67,16 @@ def main(out: Path, rounds: int, files: int, workers: int, only: tuple[str, ...]
     works["files pickscore"] = partial(official_files_row, "pickscore", files, workers)
     works["epoch ddpo"] = partial(epoch_row, rounds)
     for key, work in works.items():
-        if measured.lacks([key]) and (not only or key.partition(" ")[0] in only):
-            print(key, flush=True)
-            measured.add({key: work()})
-            torch.cuda.empty_cache()
+        if not only or key.partition(" ")[0] in only:
+            measured.measure([key], partial(_announced, key, work))
     print(f"\n{settings['card']}, torch {torch.__version__}\n\n{tables(measured.rows, {})}\n\n{goals(measured.rows)}")
+
+
+def _announced(key: str, work: Callable[[], Row]) -> dict[str, Row]:
+    print(key, flush=True)
+    row = work()
+    torch.cuda.empty_cache()
+    return {key: row}
 
 
 def goals(rows: Mapping[str, Row]) -> str:

@@ -2,13 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from statistics import median
 
 import torch
-from measured_rows import Row
+from measure import Row, by_turns, timed
 from official_models import official_pipeline, official_scorer
 from official_sizes import PROMPTS
 from torch import Tensor
@@ -29,12 +30,11 @@ def epoch_row(rounds: int) -> Row:
             tower.to(torch.bfloat16)
         trainer = _trainer(scorer, Path(folder))
         torch.cuda.reset_peak_memory_stats()
-        whole, bare = list[float](), list[float]()
-        for number in range(rounds + 1):
-            whole.append(_seconds(partial(trainer.epoch, number)))
-            bare.append(_seconds(partial(_bare, trainer, scorer)))
+        numbers = count()
+        works = {"whole": lambda: trainer.epoch(next(numbers)), "bare": partial(_bare, trainer, scorer)}
+        tasks = {name: timed(work, _clock) for name, work in works.items()}
+        seconds, models = (median(found[1:]) for found in by_turns(tasks, rounds + 1, "epochs").values())
         peak = torch.cuda.max_memory_allocated() / 1e9
-    seconds, models = median(whole[1:]), median(bare[1:])
     return {"images/s": IMAGES / seconds, "s": seconds, "models s": models, "beside": 1 - models / seconds} | {
         "peak GB": peak
     }
@@ -75,9 +75,7 @@ def _predict(trainer: DDPOTrainer, latents: Tensor, texts: Conditioning, step: i
     return trainer.network(latents, time_of_step, texts)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _clock() -> float:
+    """When the card is done with all that it was asked."""
     torch.cuda.synchronize()
-    started = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return time.perf_counter()

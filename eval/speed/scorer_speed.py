@@ -1,19 +1,16 @@
-"""Seconds of the scorers, of the originals beside them and of the combined reward."""
+"""Seconds of the scorers, of the originals next to them and of the combined reward."""
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from linear_rate import tower_operations, widest_linear
-from measured_rows import Row
-from official_sizes import PROMPT, PROMPTS
+from measure import Row, by_turns, image_row, timed
+from official_sizes import PROMPT, PROMPTS, Checkpoints
 from originals import OF_SCORERS, Original, is_built
-from tqdm import tqdm
 
 from fergi_reward.images import open_picture
 from fergi_reward.reward import CombinedReward
@@ -58,16 +55,16 @@ class ScoringPlan:
     def keys(self, name: str) -> list[str]:
         """Of the rows that `scorer_rows` gives for a scorer."""
         keys = [f"{kind} {name} {dtype}" for kind in kinds(name) for dtype in self.dtypes]
-        keys += [f"scorer {name} original"] if self.times_original(name) else []
-        return keys + self.curve_keys(name)
+        return [*keys, *[f"scorer {name} original"] * self.times_original(name), *self.curves(name)]
 
     def combined_keys(self) -> list[str]:
         """Of the rows that `combined_rows` gives."""
-        return [f"combined {what}" for what in COMBINED] + self.curve_keys("combined")
+        return [*(f"combined {what}" for what in COMBINED), *self.curves("combined")]
 
-    def curve_keys(self, name: str) -> list[str]:
-        """Of the rows of a scorer's curves, or the combined reward's."""
-        return [f"batch {name} {size}" for size in self.batches] + [f"count {name} {n}" for n in self.counts]
+    def curves(self, name: str) -> dict[str, tuple[int, int]]:
+        """By key, the pictures and the batch size of each call of the curves of a scorer, or the combined reward."""
+        points = {f"batch {name} {size}": (max(self.batches), size) for size in self.batches}
+        return points | {f"count {name} {count}": (count, BATCH) for count in self.counts}
 
 
 def kinds(name: str) -> list[str]:
@@ -75,17 +72,17 @@ def kinds(name: str) -> list[str]:
     return ["scorer", FOUR] if name == "image_reward" else ["scorer"]
 
 
-def scorer_rows(name: str, folder: Path, plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
+def scorer_rows(name: str, checkpoints: Checkpoints, plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
     """Rows of a scorer: by turns each precision and the original, then the curves.
 
     Args:
         name: Of the scorer.
-        folder: Its checkpoint.
+        checkpoints: Of all scorers.
         plan: What to measure.
         pictures: As many as `plan` needs.
     """
+    folder, several = checkpoints[name], pictures[: plan.images]
     scorers = {dtype: load_scorer(name, folder, dtype=getattr(torch, dtype)) for dtype in plan.dtypes}
-    several = pictures[: plan.images]
     layers = {dtype: widest_linear(scorer) for dtype, scorer in scorers.items()}
     tasks: dict[str, Task] = {f"linear {dtype}": timed(work) for dtype, (work, _) in layers.items()}
     for dtype, scorer in scorers.items():
@@ -95,22 +92,33 @@ def scorer_rows(name: str, folder: Path, plan: ScoringPlan, pictures: Sequence[P
         if plan.times_original(name):
             theirs = running.enter_context(_original(name, folder))
             tasks[f"scorer {name} original"] = lambda: theirs.score(several, PROMPT).seconds
-        rows = {key: row(plan.images, seconds) for key, seconds in by_turns(tasks, plan.rounds, name).items()}
+        seconds = by_turns(tasks, plan.rounds + 1, name)
+    rows = {key: image_row(plan.images, each) for key, each in seconds.items()}
+    scores = {dtype: scorer.score(several, PROMPT) for dtype, scorer in scorers.items()}
     for dtype, scorer in scorers.items():
         layer = layers[dtype][1] / (rows.pop(f"linear {dtype}")["s/image"] * plan.images)
         of_it = rows[f"scorer {name} {dtype}"]
         tower = tower_operations(scorer, several[0]) * of_it["images/s"]
-        of_it |= {"GFLOP/s": tower / 1e9, "of linear": tower / layer}
-    for dtype, moved in _moved(scorers, several).items():
-        rows[f"scorer {name} {dtype}"][f"|- {plan.dtypes[0]}|"] = moved
-    return rows | _curves(name, scorers[plan.dtypes[-1]], plan, pictures)
+        moved = (scores[dtype] - scores[plan.dtypes[0]]).abs().max().item()
+        of_it |= {"GFLOP/s": tower / 1e9, "of linear": tower / layer, f"|- {plan.dtypes[0]}|": moved}
+    return rows | _curve_rows(name, scorers[plan.dtypes[-1]], plan, pictures)
 
 
-def _moved(scorers: Mapping[str, LoadedScorer], pictures: Sequence[Path]) -> dict[str, float]:
-    """By precision, how far at most a score lies from that in the first."""
-    scores = {dtype: scorer.score(pictures, PROMPT) for dtype, scorer in scorers.items()}
-    first = next(iter(scores.values()))
-    return {dtype: (of_dtype - first).abs().max().item() for dtype, of_dtype in scores.items()}
+def combined_rows(
+    names: Sequence[str], checkpoints: Checkpoints, plan: ScoringPlan, pictures: Sequence[Path]
+) -> dict[str, Row]:
+    """Rows of the combined reward of scorers, of these one after the other and of decoding alone, then its curves."""
+    dtype, several = getattr(torch, plan.dtypes[-1]), pictures[: plan.images]
+    scorers = [load_scorer(name, checkpoints[name], dtype=dtype) for name in names]
+    reward = CombinedReward.from_pretrained(scorers=scorers)
+    works: dict[str, Callable[[], object]] = {
+        "combined": lambda: reward.score(several, PROMPT),
+        "one after the other": lambda: [scorer.score(several, PROMPT) for scorer in scorers],
+        "decoding": lambda: [open_picture(picture) for picture in several],
+    }
+    seconds = by_turns({f"combined {what}": timed(works[what]) for what in COMBINED}, plan.rounds + 1, "combined")
+    rows = {key: image_row(plan.images, each) for key, each in seconds.items()}
+    return rows | _curve_rows("combined", reward, plan, pictures)
 
 
 def _scoring(
@@ -121,59 +129,13 @@ def _scoring(
     return timed(lambda: scorer.score(repeated, [*prompts] * len(pictures), batch_size=batch))
 
 
-def _curves(
+def _curve_rows(
     name: str, scorer: LoadedScorer | CombinedReward, plan: ScoringPlan, pictures: Sequence[Path]
 ) -> dict[str, Row]:
     """A call at each batch size, and for each number of pictures."""
-    points = {f"batch {name} {size}": (max(plan.batches), size) for size in plan.batches}
-    points |= {f"count {name} {count}": (count, BATCH) for count in plan.counts}
-    rows = {}
-    for key, (images, batch) in tqdm(points.items(), desc=f"{name}, curves", unit="call", leave=False):
-        rows[key] = row(images, [_scoring(scorer, pictures[:images], [PROMPT], batch)()])
-    return rows
-
-
-def combined_rows(checkpoints: Mapping[str, Path], plan: ScoringPlan, pictures: Sequence[Path]) -> dict[str, Row]:
-    """Rows of the combined reward of scorers, of these one after the other and of decoding alone, then its curves."""
-    dtype, several = getattr(torch, plan.dtypes[-1]), pictures[: plan.images]
-    scorers = [load_scorer(name, folder, dtype=dtype) for name, folder in checkpoints.items()]
-    reward = CombinedReward.from_pretrained(scorers=scorers)
-    works: dict[str, Callable[[], object]] = {
-        "combined": lambda: reward.score(several, PROMPT),
-        "one after the other": lambda: [scorer.score(several, PROMPT) for scorer in scorers],
-        "decoding": lambda: [open_picture(picture) for picture in several],
-    }
-    tasks = {f"combined {what}": timed(works[what]) for what in COMBINED}
-    rows = {key: row(plan.images, seconds) for key, seconds in by_turns(tasks, plan.rounds, "combined").items()}
-    return rows | _curves("combined", reward, plan, pictures)
-
-
-def by_turns(tasks: Mapping[str, Task], rounds: int, what: str) -> dict[str, list[float]]:
-    """The seconds of each task: of a first call, then of each round."""
-    seconds: dict[str, list[float]] = {key: [] for key in tasks}
-    with tqdm(total=(rounds + 1) * len(tasks), desc=what, unit="call", leave=False) as progress:
-        for _ in range(rounds + 1):
-            for key, task in tasks.items():
-                seconds[key].append(task())
-                progress.update()
-    return seconds
-
-
-def row(images: int, seconds: Sequence[float]) -> Row:
-    """A row of calls that took `images` pictures each; the first call counts only where it is the only one."""
-    median = statistics.median(seconds[1:] or seconds)
-    return {"images": images, "seconds": list(seconds), "s/image": median / images, "images/s": images / median}
-
-
-def timed(work: Callable[[], object]) -> Task:
-    """A task that says how long the work took by the clock."""
-
-    def task() -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    return task
+    points = plan.curves(name)
+    tasks = {key: _scoring(scorer, pictures[:images], [PROMPT], batch) for key, (images, batch) in points.items()}
+    return {key: image_row(points[key][0], each) for key, each in by_turns(tasks, 1, f"{name}, curves").items()}
 
 
 @contextmanager

@@ -7,13 +7,13 @@ processor time, so that it matters little what else the machine does; both ways 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
+from measure import by_turns, timed
 from PIL import Image
 
 from fergi_reward.bulk.batch_scores import BatchScores, Prepared
@@ -40,8 +40,8 @@ def main() -> None:
         rows = _rows(folder, options.pictures)
         scores = BatchScores(dict(zip(emoji.checkpoints(), emoji.load_scorers(), strict=True)), BATCH)
         ways = {"without": lambda: _without(rows, scores), "with": lambda: _with(rows, scores, folder)}
-        rounds = [{way: _seconds(ways[way]) for way in ways} for _ in range(options.rounds)]
-    plain, stored = (median(taken[way] for taken in rounds) for way in ways)
+        tasks = {way: timed(work, time.process_time) for way, work in ways.items()}
+        plain, stored = map(median, by_turns(tasks, options.rounds, "rounds").values())
     print(
         f"{options.pictures} pictures: {plain:.2f} s without, {stored:.2f} s with: {100 * (stored / plain - 1):+.1f} %"
     )
@@ -74,12 +74,6 @@ def _with(rows: list[Row], scores: BatchScores, folder: Path) -> None:
         score_rows(lambda: iter(rows), running, keys, total=len(rows), batch_size=BATCH, share=share)
     write_results(rows, scores.names, keys, folder / "scores.csv")
     store.delete()
-
-
-def _seconds(call: Callable[[], None]) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -7,26 +7,26 @@ keeps a gradient for everything: it takes half as long again while it gets that 
 `make parity` has built their environments, without the reading of their checkpoint, which HPS's does at every call.
 The points of the curves are single calls, in the last of `--dtypes`. trl_comparison.py times TRL's trainers.
 
-A run that was interrupted goes on with what its JSON file lacks; delete the file when the code has changed.
+A run that was interrupted resumes with what its JSON file lacks; delete the file when the code has changed.
 
 OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/speed/throughput.py --out runs/throughput.json
 """
 
 import os
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import click
 import cost_options
 import torch
-from measured_rows import MeasuredRows, Row, tables
+from cost_plots import throughput_panels, write_panels
+from measure import MeasuredRows, Row, image_row, tables
 from official_sizes import CHECKPOINTS, PROMPTS, Checkpoints, noise_pictures
 from scorer_speed import COMBINED, ScoringPlan, combined_rows, scorer_rows
-from throughput_plot import write_plot
 from toy_trainers import ToyRun
 from tqdm import tqdm
 
@@ -67,42 +67,35 @@ def main(
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of the originals
     settings = {"rounds": rounds, "threads": threads, "images": plan["images"], "curves": plan["dtypes"][-1]}
     measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))
-    measure_scoring(measured, scorers, checkpoints, ScoringPlan(rounds=rounds, **plan))
+    scoring = ScoringPlan(rounds=rounds, **plan)
+    with tempfile.TemporaryDirectory() as place:
+        places = Checkpoints(Path(place), checkpoints)
+        pictures = noise_pictures(Path(place), scoring.pictures)
+        for name in scorers:
+            measured.measure(scoring.keys(name), partial(scorer_rows, name, places, scoring, pictures))
+        if set(scorers) == set(CHECKPOINTS):
+            measured.measure(scoring.combined_keys(), partial(combined_rows, scorers, places, scoring, pictures))
     runs: dict[str, tuple[str, Sequence[str]]] = {f"trainer {name}": (name, ()) for name in trainers}
     runs |= {f"steps {count}": ("ddpo", ("--sample_num_steps", str(count))) for count in steps if "ddpo" in trainers}
     for key, (name, options) in tqdm(runs.items(), desc="trainers", unit="run"):
-        if measured.lacks([key]):
-            measured.add({key: trainer_row(name, rounds, options)})
+        measured.measure([key], partial(trainer_rows, key, name, rounds, options))
     found = ratios(measured.rows)
     measured.write({"ratios": found})
     print(tables(measured.rows, found))
-    write_plot(measured.rows, found, out.with_suffix(".png"))
+    write_panels(throughput_panels(measured.rows, found), out.with_suffix(".png"))
 
 
-def measure_scoring(measured: MeasuredRows, names: Sequence[str], given: dict[str, Path], plan: ScoringPlan) -> None:
-    """The rows of each scorer, and where all three are asked for, of the combined reward."""
-    with tempfile.TemporaryDirectory() as place:
-        checkpoints = Checkpoints(Path(place), given)
-        pictures = noise_pictures(Path(place), plan.pictures)
-        for name in names:
-            if measured.lacks(plan.keys(name)):
-                measured.add(scorer_rows(name, checkpoints[name], plan, pictures))
-        if set(names) == set(CHECKPOINTS) and measured.lacks(plan.combined_keys()):
-            measured.add(combined_rows({name: checkpoints[name] for name in names}, plan, pictures))
-
-
-def trainer_row(name: str, rounds: int, options: Sequence[str]) -> Row:
+def trainer_rows(key: str, name: str, rounds: int, options: Sequence[str]) -> dict[str, Row]:
     """Train for an epoch that warms up and one a round; the reward's share of them is without its gradients."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         run = ToyRun.prepared(name, Path(folder), rounds + 1, options)
         seconds = run.epochs()
-    median = statistics.median(seconds[1:])
-    row: Row = {"images": run.images, "updates": run.updates, "seconds": seconds}
-    row |= {"s/image": median / run.images, "images/s": run.images / median, "updates/s": run.updates / median}
+    row = image_row(run.images, seconds)
+    row |= {"updates": run.updates, "updates/s": run.updates * row["images/s"] / run.images}
     if run.reward:
         row |= {"reward, forward": run.reward.total / sum(seconds)}
         row |= {"reward beside its scorers": (run.reward.total - run.reward.in_scorers) / sum(seconds)}
-    return row
+    return {key: row}
 
 
 def ratios(rows: dict[str, Row]) -> dict[str, float]:

@@ -16,13 +16,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import torch
+from measure import by_turns
 from peak_memory import peak_memory
 from tabulate import tabulate
 from torch import Tensor
@@ -96,13 +98,13 @@ def main(
         pipeline = Path(place) / "pipeline"
         write_pipeline(pipeline, (reference or ROOT.parent / "shared" / "reference").resolve(), official, theirs)
         for method in methods:
-            both: dict[str, list[Measured]] = {"TRL 0.23.1": [], "fergi_reward": []}
-            for _ in range(rounds):
-                both["TRL 0.23.1"].append(theirs.train(method, pipeline, epochs, precision))
-                size = ["--official"] if official else []
-                command = [sys.executable, Path(__file__).resolve(), "--here", method, pipeline, "--epochs", epochs]
-                both["fergi_reward"].append(Measured(**json.loads(run([*command, *size], place).splitlines()[-1])))
-            rows = [row(method, name, runs) for name, runs in both.items()]
+            command = [sys.executable, Path(__file__).resolve(), "--here", method, pipeline, "--epochs", epochs]
+            command += ["--official"] * official
+            both: dict[str, Callable[[], Measured]] = {
+                "TRL 0.23.1": partial(theirs.train, method, pipeline, epochs, precision),
+                "fergi_reward": partial(measured_by, command, place),
+            }
+            rows = [row(method, name, runs) for name, runs in by_turns(both, rounds, method).items()]
             print(tabulate(rows, headers="keys", floatfmt=".3g"), flush=True)
 
 
@@ -122,8 +124,8 @@ class TRL:
         """One of TRL's own trainers."""
         options = json.dumps({**SAME, **OPTIONS[method], **ONLY_TRL[method], **more, "prompts": PROMPTS})
         program = Path(__file__).with_name("trl_trainers.py").resolve()
-        printed = run([self.python, program, method, pipeline, epochs, options], str(pipeline.parent), self.packages)
-        return Measured(**json.loads(printed.splitlines()[-1]))
+        command = [self.python, program, method, pipeline, epochs, options]
+        return measured_by(command, str(pipeline.parent), self.packages)
 
 
 def write_pipeline(folder: Path, reference: Path, official: bool, trl: TRL) -> None:
@@ -138,6 +140,11 @@ def write_pipeline(folder: Path, reference: Path, official: bool, trl: TRL) -> N
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     official_pipeline("stable-diffusion-v1-5/stable-diffusion-v1-5", device, torch.float32).save_pretrained(folder)
+
+
+def measured_by(command: Sequence[object], folder: str, packages: Path | None = None) -> Measured:
+    """What a program prints in its last line."""
+    return Measured(**json.loads(run(command, folder, packages).splitlines()[-1]))
 
 
 def run(command: Sequence[object], folder: str, packages: Path | None = None) -> str:

@@ -53,8 +53,7 @@ def test_the_stages_of_a_start_make_up_the_whole(measured, key, last):
 
 
 def test_medians_and_ratios_of_stages_by_hand():
-    from footprint import beyond_weights, memory_row, ratios, start_row
-    from process_stages import Stage
+    from footprint import Stage, beyond_weights, memory_row, ratios, start_row
 
     def process(load, score):
         return [Stage("load", load, 4.0, 1.5), Stage("first score", load + score, 3.0)]
@@ -69,7 +68,7 @@ def test_medians_and_ratios_of_stages_by_hand():
 
 
 def test_a_process_that_fails_is_one_sentence():
-    from process_stages import stages
+    from footprint import stages
 
     with pytest.raises(FergiRewardError, match=r"fresh_process\.py ended with status 1"):
         stages("flying")

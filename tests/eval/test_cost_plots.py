@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 @pytest.fixture(scope="session")
 def spread():
-    from cost_panels import spread
+    from cost_plots import spread
 
     return spread
 

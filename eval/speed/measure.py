@@ -1,13 +1,19 @@
-"""Rows of measurements in a JSON file, written as they come: a run that was interrupted goes on."""
+"""The measuring loop of all programs here: tasks by turns, and rows of figures in a JSON file, written as they come.
+
+A run that was interrupted resumes with what its file lacks.
+"""
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tabulate import tabulate
+from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import write_json
@@ -16,6 +22,38 @@ from fergi_reward.version import __version__
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "diffusers")
 Row = dict[str, Any]
+Found = TypeVar("Found")
+
+
+def by_turns(tasks: Mapping[str, Callable[[], Found]], rounds: int, what: str) -> dict[str, list[Found]]:
+    """What each task gives in each round: the ratio of two depends little on what else the machine does.
+
+    Args:
+        tasks: By key.
+        rounds: How often each runs.
+        what: For the progress bar.
+    """
+    found: dict[str, list[Found]] = {key: [] for key in tasks}
+    for key in tqdm([*tasks] * rounds, desc=what, unit="task", leave=False):
+        found[key].append(tasks[key]())
+    return found
+
+
+def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """A task that says how many seconds the work took."""
+
+    def task() -> float:
+        started = clock()
+        work()
+        return clock() - started
+
+    return task
+
+
+def image_row(images: int, seconds: Sequence[float]) -> Row:
+    """A row of calls that took `images` pictures each; the first call counts only where it is the only one."""
+    median = statistics.median(seconds[1:] or seconds)
+    return {"images": images, "seconds": list(seconds), "s/image": median / images, "images/s": images / median}
 
 
 class MeasuredRows:
@@ -37,15 +75,18 @@ class MeasuredRows:
         if path.exists():
             self.rows = self._read()
 
-    def lacks(self, keys: Iterable[str]) -> bool:
-        """Whether one of them has not been measured."""
-        return not set(keys) <= self.rows.keys()
+    def measure(self, keys: Iterable[str], work: Callable[[], Mapping[str, Row]]) -> None:
+        """Do a piece of work unless all its rows are there, and write them with the machine's load of the last minute.
 
-    def add(self, rows: Mapping[str, Row]) -> None:
-        """Put rows in, with the machine's load over the last minute, and write the file."""
-        load = {"system load": round(os.getloadavg()[0], 1)}
-        self.rows |= {key: load | row for key, row in rows.items()}
-        self.write({})
+        Args:
+            keys: Of the rows that it gives.
+            work: Gives the rows.
+        """
+        if not set(keys) <= self.rows.keys():
+            rows = work()
+            load = {"system load": round(os.getloadavg()[0], 1)}
+            self.rows |= {key: load | row for key, row in rows.items()}
+            self.write({})
 
     def write(self, more: Mapping[str, object]) -> None:
         """Write the file, with what follows from the rows."""
