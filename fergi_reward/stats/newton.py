@@ -140,4 +140,5 @@ def _steps(weights: Floats, gradient: Floats, curvature: Floats, penalties: Floa
     """Newton's steps of B fits, (B, D): from the weights (D,) or (B, D), gradients, and curvatures (B, D * D)."""
     count = penalties.shape[1]
     hessian = curvature.reshape(-1, count, count) + penalties[:, :, None] * np.eye(count)
-    return np.linalg.solve(hessian, (gradient + penalties * weights)[:, :, None])[:, :, 0]
+    solved = np.linalg.solve(hessian, (gradient + penalties * weights)[:, :, None])
+    return solved[:, :, 0].astype(np.float64, copy=False)
