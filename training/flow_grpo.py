@@ -1,4 +1,4 @@
-"""Fine-tune a flow-matching model, Stable Diffusion 3 or FLUX, with Flow-GRPO or DiffusionNFT on the calibrated reward.
+"""Fine-tune a flow-matching model, Stable Diffusion 3 or FLUX, with Flow-GRPO on the calibrated reward.
 
 accelerate launch training/flow_grpo.py --config configs/flow_grpo_sd35.yaml
 

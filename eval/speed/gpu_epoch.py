@@ -59,20 +59,20 @@ def _bare(trainer: DDPOTrainer, scorer: TowerScorer) -> None:
     """What an epoch calls of its models: guided predictions with and without gradients, the decoder, the scorer."""
     prompts: Sequence[str] = [PROMPTS[row % len(PROMPTS)] for row in range(IMAGES)]
     with torch.no_grad():
-        texts = encode_prompts(trainer.pipeline, [*prompts, *prompts])
-        latents = torch.randn(2 * IMAGES, *latent_shape(trainer.pipeline), device="cuda")
+        texts = encode_prompts(trainer.model.pipeline, [*prompts, *prompts])
+        latents = torch.randn(2 * IMAGES, *latent_shape(trainer.model.pipeline), device="cuda")
         for step in range(STEPS):
             _predict(trainer, latents, texts, step)
-        scorer(decode(trainer.pipeline, latents[:IMAGES]), prompts)
+        scorer(decode(trainer.model.pipeline, latents[:IMAGES]), prompts)
     for step in range(STEPS):
         _predict(trainer, latents, texts, step).float().pow(2).mean().backward()
-    for parameter in trainer.parameters:
+    for parameter in trainer.model.parameters:
         parameter.grad = None
 
 
 def _predict(trainer: DDPOTrainer, latents: Tensor, texts: Conditioning, step: int) -> Tensor:
-    time_of_step = trainer.schedule.timesteps[torch.full((2 * IMAGES,), step, device="cuda")]
-    return trainer.network(latents, time_of_step, texts)
+    time_of_step = trainer.model.schedule.timesteps[torch.full((2 * IMAGES,), step, device="cuda")]
+    return trainer.model.network(latents, time_of_step, texts)
 
 
 def _clock() -> float:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -22,9 +21,10 @@ from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
+from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
 from fergi_reward.trainers.pairs import PairTable
+from fergi_reward.trainers.registry import AnyTrainer
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
-from fergi_reward.trainers.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 # Nothing but training: no pictures, no logs. Epochs are smaller than in the configurations, batches as large.
@@ -47,7 +47,7 @@ class Kind:
     title: str
     file: str
     config: type[TrainerConfig]
-    trainer: Callable[..., Trainer[Any]]
+    trainer: Callable[..., AnyTrainer]
     shortened: tuple[str, ...] = ()
 
 
@@ -62,7 +62,7 @@ KINDS = {
         ("--train_updates_per_epoch", "2"),
     ),
     "flow_grpo": Kind("Flow-GRPO", "flow_grpo_emoji.yaml", FlowGRPOConfig, FlowGRPOTrainer, ONE_BATCH),
-    "nft": Kind("DiffusionNFT", "nft_emoji.yaml", FlowGRPOConfig, FlowGRPOTrainer, ONE_BATCH),
+    "nft": Kind("DiffusionNFT", "nft_emoji.yaml", NFTConfig, NFTTrainer, ONE_BATCH),
 }
 
 
@@ -93,7 +93,7 @@ class TimedReward:
 class ToyRun:
     """A trainer that is ready to run, with its reward, if it has one."""
 
-    trainer: Trainer[Any]
+    trainer: AnyTrainer
     reward: TimedReward | None
 
     @classmethod
@@ -120,7 +120,7 @@ class ToyRun:
     def epochs(self) -> list[float]:
         """Train; the seconds of each epoch."""
         self.trainer.train()
-        lines = (self.trainer.run.folder / "metrics.jsonl").read_text().splitlines()
+        lines = (Path(self.trainer.config.output_dir) / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line)["seconds"] for line in lines]
 
     @property

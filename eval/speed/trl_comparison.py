@@ -32,7 +32,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-    from fergi_reward.trainers.trainer import Trainer
+    from fergi_reward.trainers.registry import AnyTrainer
 
 ROOT = Path(__file__).parents[2]
 TRL_PYTHON = ROOT / ".parity" / "trl" / "bin" / "python"
@@ -182,9 +182,7 @@ def train_here(method: str, folder: Path, epochs: int, more: Mapping[str, Any]) 
     return {"seconds": [one["seconds"] for one in metrics], "rewards": rewards, "memory": on_card or peak_memory()}
 
 
-def trainer_of(
-    method: str, epochs: int, pipeline: "StableDiffusionPipeline", more: Mapping[str, Any]
-) -> "Trainer[Any]":
+def trainer_of(method: str, epochs: int, pipeline: "StableDiffusionPipeline", more: Mapping[str, Any]) -> "AnyTrainer":
     """The trainer of a method, in the folder `here`."""
     from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
     from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer

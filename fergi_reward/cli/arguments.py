@@ -74,7 +74,8 @@ def _build(
     """An instance of each, or all that is wrong in one message."""
     names = {dataclass: [item.name for item in fields(dataclass) if item.init] for dataclass in dataclasses}
     known = [name for of_one in names.values() for name in of_one]
-    problems = [_unknown(name.removeprefix("--"), known) for name in unknown]
+    retired = {name: why for dataclass in dataclasses for name, why in getattr(dataclass, "retired", {}).items()}
+    problems = [_unknown(name.removeprefix("--"), known, retired) for name in unknown]
     built = []
     for dataclass in dataclasses:
         try:
@@ -108,6 +109,8 @@ def one_sentence_for_mistakes() -> Iterator[None]:
         sys.exit(interrupted.exit_status)
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown(name: str, known: list[str], retired: Mapping[str, str]) -> str:
+    if advice := retired.get(name.replace("-", "_")):
+        return f"{name} is no option any more: {advice}"
     near = get_close_matches(name.replace("-", "_"), known, n=1)
     return f"unknown option {name!r}: " + (f"did you mean {near[0]!r}?" if near else "--help lists those there are")

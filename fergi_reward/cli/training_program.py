@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.callables.rewards import Reward, check_gradients
@@ -37,8 +37,8 @@ from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.config import CheckedOptions, TrainerConfig, option
 from fergi_reward.trainers.dry_run import DryRun, dry_run
 from fergi_reward.trainers.guards import check_held_out
-from fergi_reward.trainers.online import OnlineTrainer
 from fergi_reward.trainers.preflight import check_can_start
+from fergi_reward.trainers.registry import AnyTrainer
 from fergi_reward.trainers.run import check_output
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class PairArguments(ProgramArguments):
 
 
 def train_on_reward(
-    trainer: type[OnlineTrainer[Any]], config_class: type[TrainerConfig], arguments: Sequence[str]
+    trainer: Callable[..., AnyTrainer], config_class: type[TrainerConfig], arguments: Sequence[str]
 ) -> None:
     """A whole program: build a pipeline, a reward and judges as the arguments say, and train; or only rehearse it.
 

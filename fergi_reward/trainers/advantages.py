@@ -1,10 +1,12 @@
 """From rewards to advantages: how much better an image was than one expects, of its prompt or of its epoch."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import torch
 from torch import Tensor
+
+from fergi_reward.trainers.identity import REWARDING
 
 # Keeps the advantage finite, and 0, where all rewards are equal.
 EPSILON = 1e-6
@@ -75,9 +77,15 @@ class PerPromptStatTracker:
         """The remembered rewards, prompt by prompt, oldest first."""
         return {prompt: list(rewards) for prompt, rewards in self._rewards.items()}
 
-    def load_state_dict(self, state: dict[str, list[float]]) -> None:
-        """Remember what another tracker remembered."""
-        self._rewards = {prompt: deque(rewards, maxlen=self.buffer_size) for prompt, rewards in state.items()}
+    def load_state_dict(self, state: dict[str, list[float]], changed: Set[str] = frozenset()) -> None:
+        """Remember what another tracker remembered, unless another reward than this run's gave it.
+
+        Args:
+            state: Of the other tracker.
+            changed: Parts of the run's identity that are not what they were.
+        """
+        if not REWARDING & changed:
+            self._rewards = {prompt: deque(rewards, maxlen=self.buffer_size) for prompt, rewards in state.items()}
 
     def _reference(self, prompt: str, batch: Tensor) -> Tensor:
         remembered = self._rewards[prompt]

@@ -1,6 +1,7 @@
 """What every trainer is told, checked at construction: all that is wrong in one message."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -62,6 +63,8 @@ class TrainerConfig(CheckedOptions):
 
     # Whether a gradient goes through the reward, which must then be differentiable.
     needs_gradient: ClassVar[bool] = False
+    # Options of earlier versions, and what to do instead.
+    retired: ClassVar[Mapping[str, str]] = {}
 
     output_dir: str = option("runs/run", "Folder of the run: lora/, checkpoints/, grids/, logs/ and metrics.jsonl.")
     num_epochs: int = option(100, "Epochs to train.")
@@ -130,6 +133,16 @@ class TrainerConfig(CheckedOptions):
     def picture_batch_size(self) -> int:
         """Images drawn at a time where nothing is trained."""
         return self.train_batch_size
+
+    @property
+    def picture_num_steps(self) -> int:
+        """Denoising steps of the images in grids and for judges."""
+        return self.sample_num_steps
+
+    @property
+    def picture_eta(self) -> float:
+        """Noise of these steps."""
+        return self.sample_eta
 
     @property
     def samples_per_epoch(self) -> int:

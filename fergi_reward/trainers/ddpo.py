@@ -1,28 +1,36 @@
 """DDPO: a diffusion model fine-tuned by policy gradient on any reward, differentiable or not.
 
-Black et al., Training Diffusion Models with Reinforcement Learning, arXiv 2305.13301: a picture counts for how much
-better it is than the last ones of its prompt; the rest is in `policy_gradient`. Options are named as in TRL's
-DDPOConfig, which TRL no longer has.
+Black et al., Training Diffusion Models with Reinforcement Learning, arXiv 2305.13301: denoising is a chain of Gaussian
+decisions; those that led to images better than the last ones of their prompt are made more probable. Options are named
+as in TRL's DDPOConfig, which TRL no longer has.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from fergi_reward.callables.rewards import Reward
+from fergi_reward.callables.rewards import Reward, reward_metrics
+from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.conditioning import Conditioning
+from fergi_reward.diffusion.ddim import gaussian_kl, gaussian_log_prob
 from fergi_reward.diffusion.pipelines import Pipeline
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import option
-from fergi_reward.trainers.identity import REWARDING
-from fergi_reward.trainers.policy_gradient import PolicyGradientConfig, PolicyGradientTrainer
+from fergi_reward.trainers.loop import Loop
+from fergi_reward.trainers.losses import clipped_loss
+from fergi_reward.trainers.rollout import Rollout, RolloutConfig, check_random, passes_of_updates, sample
+from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 
 
 @dataclass(frozen=True)
-class DDPOConfig(PolicyGradientConfig):
+class DDPOConfig(RolloutConfig):
     """Options of DDPO."""
 
+    train_clip_range: float = option(1e-4, "How far an importance ratio may leave 1 before its gradient stops.")
     per_prompt_stat_tracking: bool = option(
         True, "Judge an image by the rewards of its own prompt; off: by all rewards of the epoch."
     )
@@ -34,13 +42,30 @@ class DDPOConfig(PolicyGradientConfig):
     def problems(self) -> list[str]:
         """Ranges."""
         counts = ["per_prompt_stat_tracking_buffer_size", "per_prompt_stat_tracking_min_count"]
-        return [*super().problems(), *self.below(1, counts), *self.not_positive(["sample_eta"])]
+        positive = ["sample_eta", "train_clip_range"]
+        return [*super().problems(), *self.below(1, counts), *self.not_positive(positive)]
 
 
-class DDPOTrainer(PolicyGradientTrainer[DDPOConfig]):
-    """Sample, reward, reinforce; again. Arguments and what becomes of the pipeline: see `OnlineTrainer`."""
+class DDPOTrainer:
+    """Sample, reward, reinforce; again. What becomes of the pipeline: see `TrainedModel`.
+
+    Args:
+        config: The options.
+        reward: Any callable from pixels and prompts to rewards.
+        pipeline: What is trained.
+        prompts: What to sample from; grids and judges see the first of them.
+        judges: By name, rewards that are not trained on but only asked now and then.
+
+    Attributes:
+        random_steps: Those that draw noise, and so have a probability to train.
+        tracker: The last rewards of each prompt.
+
+    Raises:
+        FergiRewardError: As `Loop`; or no step draws noise.
+    """
 
     config_class = DDPOConfig
+    learns_from: ClassVar[Literal["reward"]] = "reward"
 
     def __init__(
         self,
@@ -50,22 +75,69 @@ class DDPOTrainer(PolicyGradientTrainer[DDPOConfig]):
         prompts: Sequence[str],
         judges: Mapping[str, Reward] | None = None,
     ) -> None:
-        super().__init__(config, reward, pipeline, prompts, judges)
+        self.config, self.reward = config, reward
+        self.loop = Loop("DDPOTrainer", config, pipeline, prompts, judges, reward=reward)
+        self.model = self.loop.model
+        self.random_steps = self.model.schedule.random_steps(config.sample_eta)
+        check_random(self.random_steps, config)
         self.tracker = PerPromptStatTracker(
             config.per_prompt_stat_tracking_buffer_size, config.per_prompt_stat_tracking_min_count
         )
 
+    def train(self) -> Path:
+        """Run all epochs that are left; returns the folder of the finished weights."""
+        return self.loop.run_epochs(self.epoch, reward_summary, {"stat_tracker": self.tracker})
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Sample the epoch's images, then train on them; returns the metrics of both."""
+        rollout, metrics = self.collect(epoch)
+        return metrics | self.improve(rollout)
+
+    def collect(self, epoch: int) -> tuple[Rollout, dict[str, float]]:
+        """Sample this process's share of the epoch's images, and judge each among those of all processes."""
+        prompts = epoch_prompts(self.loop, epoch)
+        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, self.random_steps)
+        advantages = self.advantages(prompts, rewards.total)
+        return Rollout.of(self.loop, epoch, trajectory, advantages), reward_metrics(rewards)
+
     def advantages(self, prompts: Sequence[str], rewards: Tensor) -> Tensor:
-        """By the last images of the same prompt, or by all of the epoch."""
-        tracked = self.config.per_prompt_stat_tracking
-        return self.tracker.update(prompts, rewards) if tracked else standardize(rewards, rewards)
+        """How much better than the last images of its prompt, or than all of the epoch, each image is, (N,)."""
+        tracked, most = self.config.per_prompt_stat_tracking, self.config.train_adv_clip_max
+        found = self.tracker.update(prompts, rewards) if tracked else standardize(rewards, rewards)
+        return found.clamp(-most, most)
 
-    def state(self) -> dict[str, Any]:
-        """The remembered rewards too."""
-        return super().state() | {"stat_tracker": self.tracker.state_dict()}
+    def improve(self, rollout: Rollout) -> dict[str, float]:
+        """Make the steps to good images more probable: optimiser steps, each on all trained steps of some images."""
+        updates = []
+        for passes in passes_of_updates(self.loop, rollout, self.random_steps):
+            losses = (self.loss(rollout, rows, steps) for rows, steps in passes)
+            updates.append(self.loop.update(losses, len(passes)))
+        return self.loop.means(updates)
 
-    def load_state(self, state: dict[str, Any], changed: Set[str]) -> None:
-        """The remembered rewards too, unless another reward gave them."""
-        super().load_state(state, changed)
-        if not REWARDING & changed:
-            self.tracker.load_state_dict(state["stat_tracker"])
+    def loss(self, rollout: Rollout, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """PPO's loss, and the KL divergence's, of one step of each of some images; and figures to log.
+
+        Args:
+            rollout: What was sampled.
+            rows: (B,) which images, on the CPU.
+            steps: (B,) which step of each.
+        """
+        config, trajectory = self.config, rollout.trajectory
+        rows, steps = (sent(places, self.loop.accelerator.device) for places in (rows, steps))
+        latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
+        conditioning = trajectory.conditioning[rows]
+        mean, std = self._step(latents, steps, conditioning)
+        log_probs, old_log_probs = gaussian_log_prob(following, mean, std), trajectory.log_probs[rows, steps]
+        clipped = clipped_loss(log_probs, old_log_probs, rollout.advantages[rows], config.train_clip_range)
+        figures = {"approx_kl": clipped.approx_kl, "clip_fraction": clipped.clip_fraction}
+        if not config.train_kl_beta:
+            return clipped.loss, figures
+        with torch.no_grad(), self.model.weights.reference():
+            reference_mean, _ = self._step(latents, steps, conditioning)
+        divergence = gaussian_kl(mean, reference_mean, std).mean()
+        return clipped.loss + config.train_kl_beta * divergence, {**figures, "reference_kl": divergence.detach()}
+
+    def _step(self, latents: Tensor, steps: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+        """Mean (B, C, H, W) and standard deviation (B,) of where the steps lead."""
+        prediction = self.model.predict(latents, steps, conditioning, guided=self.config.train_cfg)
+        return self.model.schedule.step(prediction, latents, steps, self.config.sample_eta)

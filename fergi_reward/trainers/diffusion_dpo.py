@@ -5,10 +5,11 @@ denoise the preferred picture better than the model that it came from does, by m
 A pair counts by how sure it is (conservative DPO), so that pairs annotated from faces count for what they are worth.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,9 +34,10 @@ from fergi_reward.trainers.dry_run import (
     peak_memory,
     prediction_memory,
 )
+from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import implicit_rewards, preference_loss
 from fergi_reward.trainers.pairs import DAMAGED, REASONS, FramedPair, Pair, Pairs, PairTable, frame_pair
-from fergi_reward.trainers.trainer import Trainer, mean_of
+from fergi_reward.trainers.processes import in_order, mean_of, starts_of_batches
 
 Made = TypeVar("Made")
 # Batches in a row with damaged pictures that are made up for.
@@ -110,8 +112,8 @@ class Batch:
     numbers: Sequence[int]
 
 
-class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
-    """Learn from pairs which pictures are better. What becomes of the pipeline: see `Trainer`.
+class DiffusionDPOTrainer:
+    """Learn from pairs which pictures are better. What becomes of the pipeline: see `TrainedModel`.
 
     Args:
         config: The options.
@@ -122,7 +124,8 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         held_out: Pairs that are not trained on, to measure how many of them the model gets right.
     """
 
-    config_class, learns_from = DiffusionDPOConfig, "pairs"
+    config_class = DiffusionDPOConfig
+    learns_from: ClassVar[Literal["pairs"]] = "pairs"
 
     def __init__(
         self,
@@ -133,72 +136,52 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         judges: Mapping[str, Reward] | None = None,
         held_out: PairTable | None = None,
     ) -> None:
-        super().__init__(config, pipeline, prompts, judges)
+        self.config = config
+        self.loop = Loop("DiffusionDPOTrainer", config, pipeline, prompts, judges, pairs=pairs)
+        self.model, self.accelerator = self.loop.model, self.loop.accelerator
         self.noise_levels = training_schedule_of(pipeline, self.accelerator.device)
         self.pairs = Pairs(pairs, seed=config.seed, shuffle_buffer=config.shuffle_buffer)
         measured = Pairs(held_out, seed=config.seed, shuffle_buffer=config.shuffle_buffer) if held_out else None
         self.held_out = measured.first(config.held_out_num_pairs) if measured else []
 
-    @property
-    def learned_from(self) -> object:
-        """The table of pairs."""
-        return self.pairs.table
-
-    @property
-    def learned_pairs(self) -> PairTable | None:
-        """The table of pairs."""
-        return self.pairs.table
-
-    def summary(self, metrics: Mapping[str, float]) -> str:
-        """The loss, and how many pairs the model gets right."""
-        skipped = [
-            f"{count:.0f} {name[8:]}" for name, count in metrics.items() if name.startswith("skipped/") and count
-        ]
-        shown = f"loss {metrics['loss']:.4f}, implicit accuracy {metrics['implicit_accuracy']:.1%}"
-        return f"{shown}, skipped {' and '.join(skipped)}" if skipped else shown
+    def train(self) -> Path:
+        """Run all epochs that are left; returns the folder of the finished weights."""
+        return self.loop.run_epochs(self.epoch, summary, {"pairs": self.pairs})
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Some optimiser steps, and a look at the held-out pairs."""
+        """Some optimiser steps, and a look at the held-out pairs; returns their metrics."""
         config, figures = self.config, list[dict[str, Tensor]]()
-        with self.progress("training", config.train_updates_per_epoch, "update") as progress:
+        with self.loop.progress("training", config.train_updates_per_epoch, "update") as progress:
             for _ in range(config.train_updates_per_epoch):
-                figures.append(self._update())
+                next_batches = self._made([self._next_batch] * config.train_gradient_accumulation_steps)
+                losses = (self.loss(batch) for batch in next_batches)
+                figures.append(self.loop.update(losses, config.train_gradient_accumulation_steps))
                 progress.update()
-        metrics = self.means(figures) | {f"skipped/{why}": float(self.pairs.skipped[why]) for why in REASONS}
-        due = epoch + 1 == config.num_epochs or (epoch + 1) % config.held_out_freq == 0
-        if due:
-            with self.optimisation.averaged():
+        metrics = self.loop.means(figures) | {f"skipped/{why}": float(self.pairs.skipped[why]) for why in REASONS}
+        if epoch + 1 == config.num_epochs or (epoch + 1) % config.held_out_freq == 0:
+            with self.loop.optimisation.averaged():
                 metrics |= self._measure()
         return metrics
-
-    def _update(self) -> dict[str, Tensor]:
-        """One optimiser step; returns its figures."""
-        accumulated, figures = self.config.train_gradient_accumulation_steps, []
-        for batch in self._made([self._next_batch] * accumulated):
-            loss, of_batch = self._loss(batch)
-            self.accelerator.backward(loss / accumulated)
-            figures.append(of_batch)
-        return mean_of(figures) | {"grad_norm": self.optimisation.step()}
 
     def _made(self, batches: Sequence[Callable[[], Made]]) -> Iterator[Made]:
         """The batches; those of an update are made together where text encoders wait on the CPU, to wake them once."""
         together = self.config.train_gradient_accumulation_steps if self.config.offload_encoders else 1
         for start in range(0, len(batches), together):
-            with self.encoded.awake():
+            with self.model.encoded.awake():
                 made = [make() for make in batches[start : start + together]]
             yield from made
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of some pairs, and their figures."""
         noise, steps = self._noise(batch)
         noised = self.noise_levels.noised(batch.latents, noise, steps)
         target = self.noise_levels.target(batch.latents, noise, steps)
 
         def errors() -> Tensor:
-            prediction = self.network(noised, self.noise_levels.timesteps[steps], batch.conditioning)
+            prediction = self.model.network(noised, self.noise_levels.timesteps[steps], batch.conditioning)
             return (prediction.to(target.dtype) - target).square().flatten(1).mean(1)
 
-        with torch.no_grad(), self.weights.reference():
+        with torch.no_grad(), self.model.weights.reference():
             reference_errors = errors()
         better, worse = implicit_rewards(errors(), reference_errors, self.config.beta).chunk(2)
         losses = preference_loss(better - worse, batch.confidences)
@@ -215,7 +198,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         """Noise (2 B, C, H, W) and steps (2 B,): the same for both pictures of a pair, of the pair's number alone."""
         generators = [generator(self.config.seed, "noise", number) for number in batch.numbers]
         steps = [self.noise_levels.random_step(drawn) for drawn in generators]
-        noise = torch.stack([torch.randn(latent_shape(self.pipeline), generator=drawn) for drawn in generators])
+        noise = torch.stack([torch.randn(latent_shape(self.model.pipeline), generator=drawn) for drawn in generators])
         device = batch.latents.device
         return sent(noise, device).repeat(2, 1, 1, 1).to(batch.latents), sent(torch.tensor(steps * 2), device)
 
@@ -244,7 +227,7 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
 
     def _readable(self, numbered: Sequence[tuple[int, Pair]]) -> list[tuple[int, FramedPair]]:
         """Those whose pictures can be read."""
-        size = picture_size(self.pipeline)
+        size = picture_size(self.model.pipeline)
         framed = [(number, frame_pair(pair, *size)) for number, pair in numbered]
         return [(number, pair) for number, pair in framed if pair]
 
@@ -252,11 +235,11 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         """Pairs as the network sees them."""
         pairs = [pair for _, pair in numbered]
         pictures = [pair.better for pair in pairs] + [pair.worse for pair in pairs]
-        conditioning = self.encoded([pair.caption for pair in pairs])
+        conditioning = self.model.encoded([pair.caption for pair in pairs])
         sizes, corners = [picture.size for picture in pictures], [picture.corner for picture in pictures]
         return Batch(
-            latents=encode_pictures(self.pipeline, torch.stack([picture.pixels for picture in pictures])),
-            conditioning=self.family.cropped(Conditioning.cat([conditioning, conditioning]), sizes, corners),
+            latents=encode_pictures(self.model.pipeline, torch.stack([picture.pixels for picture in pictures])),
+            conditioning=self.model.family.cropped(Conditioning.cat([conditioning, conditioning]), sizes, corners),
             confidences=sent(torch.tensor([self._confidence(pair) for pair in pairs]), self.accelerator.device),
             numbers=[number for number, _ in numbered],
         )
@@ -269,15 +252,14 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
     def _measure(self) -> dict[str, float]:
         """The figures of the held-out pairs, with the same noise each time."""
         size, mine = self.config.train_batch_size, list[tuple[int, list[dict[str, Tensor]]]]()
-        place = self.accelerator
-        starts = range(place.process_index * size, len(self.held_out), place.num_processes * size)
+        starts = starts_of_batches(self.accelerator, len(self.held_out), size)
         batches = self._made([partial(self._held_out_batch, start) for start in starts])
         for start, batch in zip(starts, batches, strict=True):
             if batch:
-                _, of_batch = self._loss(batch)
+                _, of_batch = self.loss(batch)
                 figures = torch.stack(list(of_batch.values())).cpu()
                 mine.append((start, [dict(zip(of_batch, figures, strict=True))] * len(batch.numbers)))
-        of_pairs = [of_pair for of_batch in self._of_all(mine) for of_pair in of_batch]
+        of_pairs = [of_pair for of_batch in in_order(mine) for of_pair in of_batch]
         return {f"held_out/{name}": mean.item() for name, mean in mean_of(of_pairs).items()} if of_pairs else {}
 
     def _held_out_batch(self, start: int) -> Batch | None:
@@ -287,14 +269,9 @@ class DiffusionDPOTrainer(Trainer[DiffusionDPOConfig]):
         readable = self._readable([(-1 - row, pair) for row, pair in enumerate(pairs, start)])
         return self._batch(readable) if readable else None
 
-    def state(self) -> dict[str, Any]:
-        """Where in the table it is, too."""
-        return super().state() | {"pairs": self.pairs.state_dict()}
 
-    def load_state(self, state: dict[str, Any], changed: Set[str]) -> None:
-        """Where in the table it was, too; another table is read from its beginning."""
-        super().load_state(state, changed)
-        if "pairs" in changed:
-            self.pairs.taken = state["pairs"]["taken"]
-        else:
-            self.pairs.load_state_dict(state["pairs"])
+def summary(metrics: Mapping[str, float]) -> str:
+    """The loss, and how many pairs the model gets right, for an epoch's line in the terminal."""
+    skipped = [f"{count:.0f} {name[8:]}" for name, count in metrics.items() if name.startswith("skipped/") and count]
+    shown = f"loss {metrics['loss']:.4f}, implicit accuracy {metrics['implicit_accuracy']:.1%}"
+    return f"{shown}, skipped {' and '.join(skipped)}" if skipped else shown

@@ -7,7 +7,7 @@ column `confidence`, which `fergi-reward annotate` writes, says how probable it 
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,10 +160,17 @@ class Pairs:
         """Where in the table it is."""
         return {"rows": self._rows.state_dict(), "taken": self.taken, "skipped": dict(self.skipped)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where another was."""
-        self._rows.load_state_dict(state["rows"])
-        self.taken, self.skipped = state["taken"], Counter(state["skipped"])
+    def load_state_dict(self, state: dict[str, Any], changed: Set[str] = frozenset()) -> None:
+        """Go to where another was; another table is read from its beginning, and its pairs are counted further.
+
+        Args:
+            state: Of the other.
+            changed: Holds `pairs` where the other read another table.
+        """
+        self.taken = state["taken"]
+        if "pairs" not in changed:
+            self._rows.load_state_dict(state["rows"])
+            self.skipped = Counter(state["skipped"])
 
     def _next(self) -> Pair:
         passes = self._rows.passes

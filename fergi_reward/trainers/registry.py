@@ -17,6 +17,7 @@ TRAINERS = Registry(
     {
         "ddpo": "fergi_reward.trainers.ddpo:DDPOTrainer",
         "flow_grpo": "fergi_reward.trainers.flow_grpo:FlowGRPOTrainer",
+        "nft": "fergi_reward.trainers.nft:NFTTrainer",
         "reward_backprop": "fergi_reward.trainers.reward_backprop:RewardBackpropTrainer",
         "diffusion_dpo": "fergi_reward.trainers.diffusion_dpo:DiffusionDPOTrainer",
     },
@@ -53,6 +54,8 @@ class TrainerClass(Protocol):
 
 class AnyTrainer(Protocol):
     """What a trainer offers."""
+
+    config: Any
 
     def train(self) -> Path:
         """Train to the end; returns the folder of the finished weights."""

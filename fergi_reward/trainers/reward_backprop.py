@@ -13,9 +13,11 @@ rule does the rest, and the steps before are held fixed. One trainer, four publi
   pre-training loss, on data that a reward has not, is left out; LoRA and stopping early take its place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,12 +25,15 @@ from torch import Tensor
 from fergi_reward.callables.rewards import Reward, Rewards, check_gradients, evaluate, reward_metrics
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
-from fergi_reward.diffusion.pipelines import Conditioning, Pipeline, decode, denoiser, latent_shape, schedule_of
-from fergi_reward.diffusion.trajectory import denoise, noise_like, predict, starting_noise
+from fergi_reward.diffusion.conditioning import Conditioning
+from fergi_reward.diffusion.pipelines import Pipeline, decode, denoiser, latent_shape, schedule_of
+from fergi_reward.diffusion.trajectory import denoise, noise_like, starting_noise
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
+from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import reward_loss
-from fergi_reward.trainers.online import OnlineTrainer
+from fergi_reward.trainers.processes import gathered
+from fergi_reward.trainers.shares import batches, epoch_prompts, reward_summary
 
 
 @dataclass(frozen=True)
@@ -76,16 +81,22 @@ class RewardBackpropConfig(TrainerConfig):
         return found
 
 
-class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
-    """Draw, and follow the reward's gradient back. Arguments and what becomes of the pipeline: see `OnlineTrainer`.
+class RewardBackpropTrainer:
+    """Draw, and follow the reward's gradient back. What becomes of the pipeline: see `TrainedModel`.
 
-    Its reward must be differentiable: a torch function of the pixels.
+    Args:
+        config: The options.
+        reward: A torch function of the pixels and prompts, which must be differentiable.
+        pipeline: What is trained.
+        prompts: What is drawn for training, grids and judges.
+        judges: By name, rewards that are not trained on but only asked now and then.
 
     Raises:
-        FergiRewardError: As `Trainer`; the reward, or a scorer in it, says that it is not.
+        FergiRewardError: As `Loop`; or the reward, or a scorer in it, says that it is not differentiable.
     """
 
     config_class = RewardBackpropConfig
+    learns_from: ClassVar[Literal["reward"]] = "reward"
 
     def __init__(
         self,
@@ -97,34 +108,43 @@ class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
     ) -> None:
         alone = ["the reward"] if getattr(reward, "is_differentiable", None) is False else []
         check_gradients(getattr(reward, "without_gradient", alone))
-        super().__init__(config, reward, pipeline, prompts, judges)
+        self.config, self.reward = config, reward
+        self.loop = Loop("RewardBackpropTrainer", config, pipeline, prompts, judges, reward=reward)
+        self.model = self.loop.model
+
+    def train(self) -> Path:
+        """Run all epochs that are left; returns the folder of the finished weights."""
+        return self.loop.run_epochs(self.epoch, reward_summary)
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """One optimiser step."""
-        config, backprop_steps = self.config, self._backprop_steps(epoch)
-        prompts, losses, rewards = self.epoch_prompts(epoch), list[dict[str, Tensor]](), list[Rewards]()
-        self.keep_encoded(prompts)
-        with self.progress("training", len(self.share), "image") as progress:
-            for batch, generators in self.batches(epoch, prompts, config.train_batch_size):
-                loss, rewarded = self._loss(batch, generators, backprop_steps)
-                self.accelerator.backward(loss / config.train_gradient_accumulation_steps)
-                losses.append({"loss": loss.detach()})
-                rewards.append(rewarded)
-                progress.update(len(batch))
-        figures = {"grad_norm": self.optimisation.step().item(), "backprop_steps": float(backprop_steps)}
-        return reward_metrics(self.gathered(Rewards.cat(rewards))) | self.means(losses) | figures
+        """One optimiser step; returns its metrics."""
+        backprop_steps, rewards = self._backprop_steps(epoch), list[Rewards]()
+        losses = self._losses(epoch, backprop_steps, rewards)
+        update = self.loop.update(losses, self.config.train_gradient_accumulation_steps)
+        of_reward = reward_metrics(gathered(self.loop.accelerator, Rewards.cat(rewards)))
+        return of_reward | self.loop.means([update]) | {"backprop_steps": float(backprop_steps)}
 
     def _backprop_steps(self, epoch: int) -> int:
         """The K of an update, the same for all of its images and processes."""
         low, high = self.config.backprop_steps_min, self.config.backprop_steps_max
         return int(torch.randint(low, high + 1, (), generator=generator(self.config.seed, "backprop_steps", epoch)))
 
-    def _loss(
-        self, prompts: list[str], generators: Sequence[torch.Generator], backprop_steps: int
-    ) -> tuple[Tensor, Rewards]:
-        """The loss of a batch, with gradient, and its rewards, without."""
-        pixels = self.draw_with_gradient(prompts, generators, backprop_steps)
-        rewards = evaluate(self.reward, pixels, prompts * self.config.last_step_noises)
+    def _losses(
+        self, epoch: int, backprop_steps: int, rewards: list[Rewards]
+    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The loss of each batch, with gradient; what it was rewarded with is added to `rewards`."""
+        prompts, size = epoch_prompts(self.loop, epoch), self.config.train_batch_size
+        with self.loop.progress("training", self.config.samples_per_epoch, "image") as progress:
+            for batch, generators in batches(self.loop, epoch, prompts, size):
+                pixels = self.draw_with_gradient(batch, generators, backprop_steps)
+                loss, rewarded = self.loss(pixels, batch * self.config.last_step_noises)
+                rewards.append(rewarded)
+                yield loss, {}
+                progress.update(len(batch))
+
+    def loss(self, pixels: Tensor, prompts: list[str]) -> tuple[Tensor, Rewards]:
+        """The loss of pictures (B, 3, H, W), with gradient, and their rewards, without."""
+        rewards = evaluate(self.reward, pixels, prompts)
         if not rewards.total.requires_grad:
             raise FergiRewardError(
                 "the reward has no gradient with respect to the pixels: give a differentiable one, or use DDPO"
@@ -138,27 +158,28 @@ class RewardBackpropTrainer(OnlineTrainer[RewardBackpropConfig]):
 
         Args:
             prompts: B of them.
-            generators: One an image.
+            generators: One per image.
             backprop_steps: How many of the last steps.
 
         Returns:
             N is `last_step_noises`; the B pictures of one noise are next to each other.
         """
-        conditioning = self.encoded(prompts)
-        steps = range(self.config.sample_num_steps)
+        model, steps = self.model, range(self.config.sample_num_steps)
+        conditioning = model.encoded(prompts)
         with torch.no_grad():
-            latents = starting_noise(latent_shape(self.pipeline), generators, conditioning)
-            latents = self.denoise(conditioning, latents, steps[:-backprop_steps], generators)
+            latents = starting_noise(latent_shape(model.pipeline), generators, conditioning)
+            latents = model.denoise(conditioning, latents, steps[:-backprop_steps], generators)
         if self.config.one_step_prediction:
-            return decode(self.pipeline, self._leap(conditioning, latents, steps[-backprop_steps]))
-        latents = self.denoise(conditioning, latents, steps[-backprop_steps:], generators)
+            return decode(model.pipeline, self._leap(conditioning, latents, steps[-backprop_steps]))
+        latents = model.denoise(conditioning, latents, steps[-backprop_steps:], generators)
         noises = [noise_like(latents, generators) for _ in range(self.config.last_step_noises - 1)]
         last = torch.full((len(latents),), steps[-1], device=latents.device)
-        again = [self.schedule.noised(latents.detach(), noise, last) for noise in noises]
-        return decode(self.pipeline, torch.cat([latents, *(self._leap(conditioning, row, steps[-1]) for row in again)]))
+        again = [model.schedule.noised(latents.detach(), noise, last) for noise in noises]
+        return decode(
+            model.pipeline, torch.cat([latents, *(self._leap(conditioning, row, steps[-1]) for row in again)])
+        )
 
     def _leap(self, conditioning: Conditioning, latents: Tensor, step: int) -> Tensor:
         """The clean latents that the prediction at a step implies."""
         rows = torch.full((len(latents),), step, device=latents.device)
-        prediction, _ = predict(self.network, latents, self.schedule.timesteps[rows], conditioning, self.guidance)
-        return self.schedule.original(prediction, latents, rows)
+        return self.model.schedule.original(self.model.predict(latents, rows, conditioning), latents, rows)

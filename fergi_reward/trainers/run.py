@@ -36,7 +36,13 @@ STATE_FILE = "trainer_state.pt"
 FORMAT = 2
 LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen": list, "weights": str}
 # Options that make it another run whatever is allowed: weights, or what is remembered of them, would not fit.
-FIXED = {"lora_rank", "lora_alpha", "full_finetuning", "train_objective"}
+FIXED = {"lora_rank", "lora_alpha", "full_finetuning"}
+# Before DiffusionNFT had a trainer of its own, Flow-GRPO's had the options of both. By objective: which trainer such a
+# checkpoint belongs to today, and which of its options are not that trainer's.
+FORMER = {
+    "grpo": ("FlowGRPOTrainer", {"nft_beta", "nft_old_decay"}),
+    "nft": ("NFTTrainer", {"train_clip_range", "sde_window_size", "sde_window_stride", "sde_window_epochs"}),
+}
 # Options that may change when a run is resumed without making it another run.
 HOUSEKEEPING = {
     *("output_dir", "num_epochs", "resume_from", "allow_changes", "save_freq", "num_checkpoint_limit"),
@@ -298,7 +304,17 @@ def _read_state(file: Path) -> dict[str, Any]:
     wrong = [name for name, kind in LAYOUT.items() if not isinstance(state, dict) or type(state.get(name)) is not kind]
     if wrong:
         raise FergiRewardError(f"{file} is damaged (it lacks {', '.join(wrong)}): resume an older one")
-    return state
+    return _of_today(state)
+
+
+def _of_today(state: dict[str, Any]) -> dict[str, Any]:
+    """The same of a state that names its objective, as that objective's trainer writes it today."""
+    config = dict(state["config"])
+    if (objective := config.pop("train_objective", None)) not in FORMER:
+        return state
+    trainer, others = FORMER[objective]
+    own = {name: value for name, value in config.items() if name not in others}
+    return {**state, "trainer": trainer, "config": own}
 
 
 def _logged_epoch(line: str) -> float:

@@ -18,9 +18,9 @@ from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.dry_run import dry_run
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
+from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
-from fergi_reward.trainers.trainer import Trainer
 
 SD15, SDXL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
 SD35, FLUX = "stabilityai/stable-diffusion-3.5-medium", "black-forest-labs/FLUX.1-dev"
@@ -66,7 +66,7 @@ def test_first_updates(case: Case, tmp_path: Path, measured: Measured) -> None:
         pytest.skip(f"{free / 1e9:.0f} GB are free on the card, {needed / 1e9:.0f} are needed")
     pipeline = sized(official_pipeline(case.model, "cuda", DTYPES[case.precision]), case.side)
     built = trainer_of(case, tmp_path / "run", pipeline)
-    frozen, before = sums(built), [value.detach().clone() for value in built.parameters]
+    frozen, before = sums(built), [value.detach().clone() for value in built.model.parameters]
     torch.cuda.reset_peak_memory_stats()
     built.train()
     peak = torch.cuda.max_memory_allocated()
@@ -75,8 +75,8 @@ def test_first_updates(case: Case, tmp_path: Path, measured: Measured) -> None:
     measured(f"{case}: updates", sum(np.isfinite(figures["grad_norm"]) for figures in epochs), len(epochs))
     figures = epochs[-1]
     assert all(np.isfinite(value) for value in figures.values() if isinstance(value, float)), figures
-    assert any(not torch.equal(one, other) for one, other in zip(before, built.parameters, strict=True))
-    assert all(value.isfinite().all() for value in built.parameters)
+    assert any(not torch.equal(one, other) for one, other in zip(before, built.model.parameters, strict=True))
+    assert all(value.isfinite().all() for value in built.model.parameters)
     assert sums(built) == frozen
     divergence = max(abs(epoch.get("approx_kl", 0)) for epoch in epochs)  # an epoch has one update
     measured(f"{case}: approximate KL before an update", divergence, 0)
@@ -93,19 +93,21 @@ def config_of(case: Case, folder: Path) -> TrainerConfig:
     if case.method == "ddpo":
         return DDPOConfig(**common, **sampled)
     if case.method in ("grpo", "nft"):
-        flow = {"sample_group_size": 2, "picture_num_steps": 4, "train_objective": case.method, "sample_eta": 0.7}
-        return FlowGRPOConfig(**common, **sampled, **flow)
+        flow = {**common, **sampled, "sample_group_size": 2, "picture_num_steps": 4, "sample_eta": 0.7}
+        return FlowGRPOConfig(**flow) if case.method == "grpo" else NFTConfig(**flow)
     if case.method == "backprop":
         return RewardBackpropConfig(**common, gradient_checkpointing=True)
     return DiffusionDPOConfig(**common, train_updates_per_epoch=1)
 
 
-def trainer_of(case: Case, folder: Path, pipeline: Pipeline) -> Trainer:
+def trainer_of(case: Case, folder: Path, pipeline: Pipeline) -> Any:
     config = config_of(case, folder)
     if isinstance(config, DDPOConfig):
         return DDPOTrainer(config, redness, pipeline, PROMPTS)
     if isinstance(config, FlowGRPOConfig):
         return FlowGRPOTrainer(config, redness, pipeline, PROMPTS)
+    if isinstance(config, NFTConfig):
+        return NFTTrainer(config, redness, pipeline, PROMPTS)
     if isinstance(config, RewardBackpropConfig):
         return RewardBackpropTrainer(config, redness, pipeline, PROMPTS)
     assert isinstance(config, DiffusionDPOConfig)
@@ -136,10 +138,10 @@ def sized(pipeline: Pipeline, side: int) -> Pipeline:
     return pipeline
 
 
-def sums(of: Trainer) -> list[int]:
+def sums(of: Any) -> list[int]:
     """What tells whether a frozen weight has changed: the sum of each one's bits."""
-    trained = {id(parameter) for parameter in of.parameters}
-    parts = [network_of(of.pipeline), *networks_beside(of.pipeline)]
+    trained = {id(parameter) for parameter in of.model.parameters}
+    parts = [network_of(of.model.pipeline), *networks_beside(of.model.pipeline)]
     values = [value for part in parts for value in part.parameters() if id(value) not in trained]
     kinds = {2: torch.int16, 4: torch.int32}
     return torch.stack([value.view(kinds[value.element_size()]).sum(dtype=torch.int64) for value in values]).tolist()

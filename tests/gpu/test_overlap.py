@@ -25,7 +25,7 @@ def test_the_reward_s_kernels_run_beside_those_of_the_sampling(tmp_path: Path, m
         DDPOConfig(output_dir=str(tmp_path / "run"), **options), slow_redness, tiny.stable_diffusion(), ["a cat"]
     )
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as traced:
-        trainer._sample(0)
+        trainer.collect(0)
     traced.export_chrome_trace(str(tmp_path / "trace.json"))
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     kernels = [event for event in events if event.get("cat") == "kernel"]

@@ -21,9 +21,10 @@ from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
+from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
-from fergi_reward.trainers.trainer import Trainer
+from fergi_reward.trainers.rollout import step_order
 
 PROMPTS = ["a red cat", "a blue house"]
 UNETS = {"sd15": tiny.stable_diffusion, "sdxl": tiny.stable_diffusion_xl}
@@ -70,16 +71,17 @@ def greenness(pixels: torch.Tensor, prompts: object) -> torch.Tensor:
     return pixels[:, 1].mean((1, 2))
 
 
-def trainer(method: str, family: str, folder: Path, **options: Any) -> Trainer:
+def trainer(method: str, family: str, folder: Path, **options: Any) -> Any:
     pipeline = {**UNETS, **FLOWS}[family](seed=0)
     settings = {**COMMON, "output_dir": str(folder), **options}
     judges = {"green": greenness}
     if method == "ddpo":
         return DDPOTrainer(DDPOConfig(**settings, **SAMPLED), redness, pipeline, PROMPTS, judges)
-    if method in ("grpo", "nft"):
-        flow = {"sample_group_size": 2, "picture_num_steps": 3, "sample_eta": 0.5, "train_objective": method}
-        flow |= {"train_kl_beta": 0.0} if method == "nft" else {}
-        return FlowGRPOTrainer(FlowGRPOConfig(**{**settings, **SAMPLED, **flow}), redness, pipeline, PROMPTS, judges)
+    flow = {**settings, **SAMPLED, "sample_group_size": 2, "picture_num_steps": 3, "sample_eta": 0.5}
+    if method == "grpo":
+        return FlowGRPOTrainer(FlowGRPOConfig(**flow), redness, pipeline, PROMPTS, judges)
+    if method == "nft":
+        return NFTTrainer(NFTConfig(**{**flow, "train_kl_beta": 0.0}), redness, pipeline, PROMPTS, judges)
     if method == "backprop":
         config = RewardBackpropConfig(**settings, backprop_steps_max=2)
         return RewardBackpropTrainer(config, redness, pipeline, PROMPTS, judges)
@@ -117,7 +119,7 @@ def test_broken_off_and_resumed_it_gives_the_same_bits(method, family, tmp_path,
     resumed.train()
     different = [
         (one - other).abs().max().item()
-        for one, other in zip(whole.parameters, resumed.parameters, strict=True)
+        for one, other in zip(whole.model.parameters, resumed.model.parameters, strict=True)
         if not torch.equal(one, other)
     ]
     measured(f"weights that differ after resuming, {precision}", len(different), 0)
@@ -130,9 +132,9 @@ def test_broken_off_and_resumed_it_gives_the_same_bits(method, family, tmp_path,
     ] == []
 
 
-def frozen_values(of: Trainer) -> list[torch.Tensor]:
-    trained = {id(parameter) for parameter in of.parameters}
-    parts = [network_of(of.pipeline), *networks_beside(of.pipeline)]
+def frozen_values(of: Any) -> list[torch.Tensor]:
+    trained = {id(parameter) for parameter in of.model.parameters}
+    parts = [network_of(of.model.pipeline), *networks_beside(of.model.pipeline)]
     return [value.detach().clone() for part in parts for value in part.parameters() if id(value) not in trained]
 
 
@@ -141,8 +143,9 @@ def frozen_values(of: Trainer) -> list[torch.Tensor]:
 def test_the_importance_ratio_is_1_before_the_first_update(method, family, precision, tmp_path, measured) -> None:
     """Sampling and training see each image in batches of one size: the same kernels, the same bits."""
     built = trainer(method, family, tmp_path, mixed_precision=precision)
-    experience, _ = built._sample(0)
-    steps, rows = built._step_order(0, 0, experience.indices), torch.arange(2)
+    experience, _ = built.collect(0)
+    trained_steps = built.random_steps if method == "ddpo" else built.random_steps(0)
+    steps, rows = step_order(built.config, trained_steps, 0, 0, experience.indices), torch.arange(2)
     with torch.no_grad():
         figures = [built.loss(experience, rows, steps[rows, column])[1] for column in range(steps.shape[1])]
     worst = max(abs(figure["approx_kl"].item()) for figure in figures)

@@ -6,7 +6,7 @@ from accelerate.state import AcceleratorState
 
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
+from fergi_reward.trainers.flow_grpo import FlowGRPOTrainer
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 
 PROMPTS = ["a red cat", "a blue house"]
@@ -78,9 +78,9 @@ def backprop_trainer_of(tmp_path, request, redness):
 
 @pytest.fixture
 def flow_trainer_of(tmp_path, redness):
-    """The same for Flow-GRPO, on a Stable Diffusion 3: two groups of four."""
+    """The same for Flow-GRPO or DiffusionNFT, on a Stable Diffusion 3: two groups of four."""
 
-    def build(reward=redness, pipeline=None, judges=None, **options):
+    def build(reward=redness, pipeline=None, judges=None, trainer=FlowGRPOTrainer, **options):
         small = {
             **SMALL,
             "sample_num_steps": 5,
@@ -90,11 +90,11 @@ def flow_trainer_of(tmp_path, redness):
             "sample_batch_size": 8,
             "sample_num_batches_per_epoch": 1,
             "picture_num_steps": 6,
-            "train_clip_range": 1e-2,
             "output_dir": str(tmp_path / "run"),
+            **({"train_clip_range": 1e-2} if trainer is FlowGRPOTrainer else {}),
         }
         pipeline = pipeline or tiny.stable_diffusion_3(seed=0)
-        return FlowGRPOTrainer(FlowGRPOConfig(**{**small, **options}), reward, pipeline, PROMPTS, judges)
+        return trainer(trainer.config_class(**{**small, **options}), reward, pipeline, PROMPTS, judges)
 
     return build
 

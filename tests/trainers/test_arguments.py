@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
@@ -53,12 +54,11 @@ def test_a_mistake_is_one_sentence(tmp_path, yaml, arguments, message):
 
 
 def test_help_explains_every_option():
-    program = (
-        "from fergi_reward.trainers import arguments, ddpo; arguments.parse_arguments([ddpo.DDPOConfig], ['--help'])"
-    )
+    imports = "from fergi_reward.cli import arguments; from fergi_reward.trainers import ddpo"
+    program = f"{imports}; arguments.parse_arguments([ddpo.DDPOConfig], ['--help'])"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     explained = " ".join(shown.split())
-    for field in DDPOConfig.__dataclass_fields__.values():
+    for field in fields(DDPOConfig):
         assert field.metadata["help"].split(";")[0][:40] in explained, field.name
 
 

@@ -13,16 +13,17 @@ from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.losses import clipped_loss
+from fergi_reward.trainers.rollout import step_order
 
 
 def metrics_of(trainer):
     """The lines of metrics.jsonl, without the seconds, which no two runs share."""
-    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    lines = [json.loads(line) for line in trainer.loop.run.metrics_file.read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
 def adapter_of(trainer):
-    return load_file(trainer.run.folder / "lora" / "pytorch_lora_weights.safetensors")
+    return load_file(trainer.loop.run.folder / "lora" / "pytorch_lora_weights.safetensors")
 
 
 def test_the_reward_rises(trainer_of, pipeline, redness):
@@ -72,7 +73,7 @@ def test_a_killed_run_resumed_is_bitwise_the_run_that_was_not(trainer_of, tmp_pa
     whole.train()
     options = {"num_epochs": 4, "train_num_inner_epochs": 2, "save_freq": 2}
     killed = trainer_of(pipeline=tiny.stable_diffusion(seed=0), **options)
-    train, calls = killed._train, []
+    train, calls = killed.improve, []
 
     def killed_in_the_fourth_epoch(*arguments):
         calls.append(arguments)
@@ -80,11 +81,11 @@ def test_a_killed_run_resumed_is_bitwise_the_run_that_was_not(trainer_of, tmp_pa
             raise KeyboardInterrupt
         return train(*arguments)
 
-    killed._train = killed_in_the_fourth_epoch
+    killed.improve = killed_in_the_fourth_epoch
     with pytest.raises(KeyboardInterrupt):
         killed.train()
     # It ran three whole epochs, and wrote the third as it was stopped.
-    checkpoint = killed.run.checkpoints / "epoch_0003"
+    checkpoint = killed.loop.run.checkpoints / "epoch_0003"
     assert f"interrupted; resume with --resume_from {checkpoint}" in capsys.readouterr().out
     assert len(metrics_of(killed)) == 3
     more = {"resume_from": str(checkpoint), "offload_encoders": True}  # where encoders wait makes it no other run
@@ -108,22 +109,24 @@ def test_accumulated_timesteps_and_batches_are_one_large_step(trainer_of):
         "train_gradient_accumulation_steps": 2,
     }
     trainer = trainer_of(**options)
-    experience, _ = trainer._sample(0)
+    experience, _ = trainer.collect(0)
     losses = []
     for step in range(3):
         steps = torch.full((4,), step)
         latents = experience.trajectory.latents
-        timesteps = trainer.schedule.timesteps[steps]
+        timesteps = trainer.model.schedule.timesteps[steps]
         conditioning = experience.trajectory.conditioning
-        prediction, _ = predict(trainer.network, latents[:, step], timesteps, conditioning, trainer.guidance)
-        mean, std = trainer.schedule.step(prediction, latents[:, step], steps, 1.0)
+        prediction, _ = predict(
+            trainer.model.network, latents[:, step], timesteps, conditioning, trainer.model.guidance
+        )
+        mean, std = trainer.model.schedule.step(prediction, latents[:, step], steps, 1.0)
         log_probs = gaussian_log_prob(latents[:, step + 1], mean, std)
         old_log_probs = experience.trajectory.log_probs[:, step]
         losses.append(clipped_loss(log_probs, old_log_probs, experience.advantages, 1e-2).loss)
-    gradients = torch.autograd.grad(sum(losses) / 3, trainer.parameters)
-    before = [parameter.detach().clone() for parameter in trainer.parameters]
+    gradients = torch.autograd.grad(sum(losses) / 3, trainer.model.parameters)
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters]
     trainer.train()
-    moved = [parameter.detach() - old for parameter, old in zip(trainer.parameters, before, strict=True)]
+    moved = [parameter.detach() - old for parameter, old in zip(trainer.model.parameters, before, strict=True)]
     expected = [-gradient / (gradient.abs() + 1) for gradient in gradients]
     assert max(step.abs().max() for step in expected) > 1e-4
     torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-7)
@@ -135,12 +138,12 @@ def test_a_run_leaves_what_it_promises(trainer_of, redness):
 
     trainer = trainer_of(reward, num_epochs=3, save_freq=2, grid_freq=2, grid_num_images=2, log_with="tensorboard")
     folder = trainer.train()
-    assert folder == trainer.run.folder / "lora"
-    assert [path.name for path in sorted(trainer.run.checkpoints.iterdir())] == ["epoch_0002", "epoch_0003"]
-    grids = trainer.run.folder / "grids"
+    assert folder == trainer.loop.run.folder / "lora"
+    assert [path.name for path in sorted(trainer.loop.run.checkpoints.iterdir())] == ["epoch_0002", "epoch_0003"]
+    grids = trainer.loop.run.folder / "grids"
     names = ["before_after.png", "epoch_0000.png", "epoch_0002.png", "epoch_0003.png"]
     assert sorted(path.name for path in grids.iterdir()) == names
-    assert list((trainer.run.folder / "logs").rglob("events.out.tfevents.*"))
+    assert list((trainer.loop.run.folder / "logs").rglob("events.out.tfevents.*"))
     expected = {"epoch", "reward_mean", "reward_std", "terms/brightness_mean", "terms/brightness_std"}
     assert set(metrics_of(trainer)[0]) == expected | {"loss", "approx_kl", "clip_fraction", "grad_norm"}
     before = Image.open(grids / "epoch_0000.png").crop((0, 0, 448, 224))
@@ -168,7 +171,7 @@ def test_half_precision_freezes_in_half_and_trains_in_full(trainer_of, pipeline)
     trainer = trainer_of(mixed_precision="bf16", num_epochs=2)
     trainer.train()
     assert pipeline.vae.dtype == pipeline.text_encoder.dtype == torch.bfloat16
-    assert {parameter.dtype for parameter in trainer.parameters} == {torch.float32}
+    assert {parameter.dtype for parameter in trainer.model.parameters} == {torch.float32}
     first, last = metrics_of(trainer)
     assert last["grad_norm"] > 0
     # The importance ratio of the first update is 1 to the bit: the batches of training have the size of the sampling's.
@@ -187,7 +190,7 @@ def test_prompts_are_encoded_once_an_epoch_and_those_of_grids_and_judges_once_a_
 
 def test_a_share_of_the_timesteps_is_trained_on(trainer_of):
     trainer = trainer_of(sample_num_steps=8, train_timestep_fraction=0.5)
-    steps = trainer._step_order(0, 0, torch.arange(40))
+    steps = step_order(trainer.config, trainer.random_steps, 0, 0, torch.arange(40))
     assert steps.shape == (40, 4)
     assert all(len(set(row)) == 4 for row in steps.tolist())
     assert set(steps.flatten().tolist()) == set(range(8))
@@ -283,7 +286,7 @@ def test_ctrl_c_writes_the_last_whole_epoch_once(trainer_of, redness, capsys):
     trainer = trainer_of(interrupted_in_the_third_epoch, num_epochs=5, save_freq=5)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert [path.name for path in trainer.run.checkpoints.iterdir()] == ["epoch_0002"]
+    assert [path.name for path in trainer.loop.run.checkpoints.iterdir()] == ["epoch_0002"]
     assert "interrupted; resume with --resume_from " in capsys.readouterr().out
 
 
@@ -294,12 +297,12 @@ def test_ctrl_c_in_the_first_epoch_has_nothing_to_write(trainer_of, capsys):
     trainer = trainer_of(interrupted)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert not trainer.run.checkpoints.exists()
+    assert not trainer.loop.run.checkpoints.exists()
     assert "there is no checkpoint yet: start again" in capsys.readouterr().out
 
 
 def test_a_prompt_of_two_thousand_words(trainer_of):
     trainer = trainer_of(sample_num_steps=1)
-    trainer.prompts = ["cat " * 2000]
+    trainer.loop.prompts = ["cat " * 2000]
     trainer.train()
     assert len(metrics_of(trainer)) == 1

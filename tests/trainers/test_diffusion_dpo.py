@@ -61,7 +61,7 @@ def trainer_of(tmp_path):
 
 
 def metrics_of(trainer):
-    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    lines = [json.loads(line) for line in trainer.loop.run.metrics_file.read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
@@ -72,11 +72,11 @@ def test_updates_on_a_batch_lower_its_loss_and_set_its_pictures_apart(trainer_of
     batch = trainer._next_batch()
     losses, margins = [], []
     for _ in range(6):
-        loss, figures = trainer._loss(batch)
+        loss, figures = trainer.loss(batch)
         losses.append(loss.item())
         margins.append(figures["margin"].item())
-        trainer.accelerator.backward(loss)
-        trainer.optimisation.step()
+        trainer.loop.accelerator.backward(loss)
+        trainer.loop.optimisation.step()
     assert losses[-1] < losses[0]
     assert margins[-1] > margins[0] == 0
 
@@ -108,7 +108,7 @@ def test_it_learns_what_is_preferred_on_captions_that_it_was_not_trained_on(trai
 @pytest.mark.parametrize("kind", KINDS)
 def test_before_training_the_model_is_its_own_reference(trainer_of, kind, full, precision):
     trainer = trainer_of(kind=kind, full_finetuning=full, mixed_precision=precision)
-    loss, figures = trainer._loss(trainer._next_batch())
+    loss, figures = trainer.loss(trainer._next_batch())
     assert figures["margin"] == figures["implicit_reward/better"] == 0
     assert loss.item() == pytest.approx(np.log(2))
 
@@ -124,26 +124,26 @@ def test_both_pictures_of_a_pair_get_the_same_noise_and_other_pairs_another(trai
 def test_the_loss_is_that_of_the_definition(trainer_of):
     trainer = trainer_of(beta=1000.0, rows=red_over_blue(confidence=0.9))
     with torch.no_grad():
-        for parameter in trainer.parameters:
+        for parameter in trainer.model.parameters:
             parameter.add_(0.05)
     batch = trainer._next_batch()
     noise, steps = trainer._noise(batch)
-    alphas = trainer.pipeline.scheduler.alphas_cumprod[trainer.noise_levels.timesteps[steps]].view(-1, 1, 1, 1)
+    alphas = trainer.model.pipeline.scheduler.alphas_cumprod[trainer.noise_levels.timesteps[steps]].view(-1, 1, 1, 1)
     noisy = alphas.sqrt() * batch.latents + (1 - alphas).sqrt() * noise
 
     def errors():
         timesteps = trainer.noise_levels.timesteps[steps]
-        predicted = trainer.pipeline.unet(noisy, timesteps, batch.conditioning.prompt_embeds).sample
+        predicted = trainer.model.pipeline.unet(noisy, timesteps, batch.conditioning.prompt_embeds).sample
         return ((predicted - noise) ** 2).mean((1, 2, 3))
 
     ours = errors()
-    trainer.pipeline.unet.disable_adapters()
+    trainer.model.pipeline.unet.disable_adapters()
     gained = errors() - ours
-    trainer.pipeline.unet.enable_adapters()
+    trainer.model.pipeline.unet.enable_adapters()
     margins = 1000 / 2 * (gained[:2] - gained[2:])
     expected = 0.9 * torch.log1p(torch.exp(-margins)) + 0.1 * torch.log1p(torch.exp(margins))
     assert margins.abs().min() > 0.01
-    torch.testing.assert_close(trainer._loss(batch)[0], expected.mean(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(trainer.loss(batch)[0], expected.mean(), rtol=1e-4, atol=1e-6)
 
 
 def test_confidence_counts_unless_it_is_told_not_to(trainer_of):
@@ -182,9 +182,9 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(trainer_of, tmp_p
     options = {"num_epochs": 4, "save_freq": 2, "full_finetuning": full, "ema_decay": 0.5}
     whole = trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
-    resumed = trainer_of(**options, resume_from=str(whole.run.checkpoints / "epoch_0002"))
+    resumed = trainer_of(**options, resume_from=str(whole.loop.run.checkpoints / "epoch_0002"))
     resumed.train()
-    assert all(torch.equal(*pair) for pair in zip(whole.parameters, resumed.parameters, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))
     assert metrics_of(resumed) == metrics_of(whole)[2:]
 
 
@@ -193,10 +193,10 @@ def test_text_encoders_that_wait_wake_once_for_an_update_and_change_nothing(trai
     plain = trainer_of(**options, output_dir=str(tmp_path / "plain"))
     plain.train()
     trainer = trainer_of(**options, offload_encoders=True)
-    awake, woken = trainer.encoded.awake, []
-    monkeypatch.setattr(trainer.encoded, "awake", lambda: woken.append(1) or awake())
-    encode = trainer.encoded._encode
-    monkeypatch.setattr(trainer.encoded, "_encode", lambda prompt: woken.pop() and encode(prompt))
+    awake, woken = trainer.model.encoded.awake, []
+    monkeypatch.setattr(trainer.model.encoded, "awake", lambda: woken.append(1) or awake())
+    encode = trainer.model.encoded._encode
+    monkeypatch.setattr(trainer.model.encoded, "_encode", lambda prompt: woken.pop() and encode(prompt))
     trainer.train()
     # What is left is a block around each update's batches and around each three of the four that are held out.
     assert len(woken) == 2 + 2
@@ -206,9 +206,9 @@ def test_text_encoders_that_wait_wake_once_for_an_update_and_change_nothing(trai
 def test_accumulated_batches_are_one_large_batch(trainer_of, tmp_path):
     def moved(**options):
         trainer = trainer_of(train_updates_per_epoch=1, train_adam_epsilon=1.0, train_learning_rate=1.0, **options)
-        before = copied(trainer.parameters)
+        before = copied(trainer.model.parameters)
         trainer.train()
-        return [after - old for after, old in zip(copied(trainer.parameters), before, strict=True)]
+        return [after - old for after, old in zip(copied(trainer.model.parameters), before, strict=True)]
 
     whole = moved(train_batch_size=4, output_dir=str(tmp_path / "whole"))
     parts = moved(train_batch_size=2, train_gradient_accumulation_steps=2)

@@ -16,6 +16,7 @@ from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
 from fergi_reward.trainers.dry_run import META, dry_run, peak_memory
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
+from fergi_reward.trainers.nft import NFTConfig
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +24,10 @@ PROGRAMS = {
     "ddpo": [ScriptArguments, DDPOConfig],
     "diffusion_dpo": [PairArguments, DiffusionDPOConfig],
     "flow_grpo": [ScriptArguments, FlowGRPOConfig],
+    "nft": [ScriptArguments, NFTConfig],
     "reward_backprop": [ScriptArguments, RewardBackpropConfig],
 }
-BY_NAME = {"ddpo": "ddpo", "diffusion": "diffusion_dpo", "flow": "flow_grpo", "nft": "flow_grpo"}
+BY_NAME = {"ddpo": "ddpo", "diffusion": "diffusion_dpo", "flow": "flow_grpo", "nft": "nft"}
 TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "by --dry-run" in path.read_text()]
 
 

@@ -39,14 +39,14 @@ def test_a_run_ends_with_the_average_and_resumes_to_the_same(backprop_trainer_of
     plain.train()
     whole = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), output_dir=str(tmp_path / "whole"))
     whole.train()
-    checkpoint = str(whole.run.checkpoints / "epoch_0002")
+    checkpoint = str(whole.loop.run.checkpoints / "epoch_0002")
     resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
     resumed.train()
-    assert all(torch.equal(*pair) for pair in zip(whole.parameters, resumed.parameters, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))
     # The average trails behind, and does not change what is trained.
-    assert not torch.equal(whole.parameters[0], plain.parameters[0])
+    assert not torch.equal(whole.model.parameters[0], plain.model.parameters[0])
     losses, plain_losses = (
-        [json.loads(line)["loss"] for line in trainer.run.metrics_file.read_text().splitlines()]
+        [json.loads(line)["loss"] for line in trainer.loop.run.metrics_file.read_text().splitlines()]
         for trainer in (whole, plain)
     )
     assert losses == plain_losses
@@ -54,11 +54,11 @@ def test_a_run_ends_with_the_average_and_resumes_to_the_same(backprop_trainer_of
 
 def test_an_average_that_is_switched_on_at_resume_begins_at_the_checkpoint(backprop_trainer_of):
     def adapter(name):
-        return load_file(first.run.folder / name / "pytorch_lora_weights.safetensors")
+        return load_file(first.loop.run.folder / name / "pytorch_lora_weights.safetensors")
 
     first = backprop_trainer_of(num_epochs=1, save_freq=1)
     first.train()
-    options = {"num_epochs": 2, "save_freq": 1, "resume_from": str(first.run.folder), "ema_decay": 0.5}
+    options = {"num_epochs": 2, "save_freq": 1, "resume_from": str(first.loop.run.folder), "ema_decay": 0.5}
     backprop_trainer_of(pipeline=tiny.stable_diffusion(), **options).train()
     before, after, average = (adapter(name) for name in ("checkpoints/epoch_0001", "checkpoints/epoch_0002", "lora"))
     for name, value in average.items():

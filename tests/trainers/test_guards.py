@@ -105,18 +105,18 @@ def test_a_run_that_games_its_reward_is_ended_with_the_best_adapter(kind, traine
     build, options = {"ddpo": (trainer_of, SIXTEEN), "reward_backprop": (backprop_trainer_of, {})}[kind]
     options = {**GUARDED, **options, "train_learning_rate": 2e-2, "judge_tolerance": 1.0}
     trainer = build(judges={"green": greenness}, **options)
-    untrained = [parameter.detach().clone() for parameter in trainer.parameters]
+    untrained = [parameter.detach().clone() for parameter in trainer.model.parameters]
     folder = trainer.train()
-    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    lines = [json.loads(line) for line in trainer.loop.run.metrics_file.read_text().splitlines()]
     assert 2 <= lines[-1]["epoch"] < 8
     assert lines[-1]["judges/reward_mean"] > lines[0]["judges/reward_mean"]
     assert lines[-1]["judges/green_mean"] < lines[0]["judges/green_mean"]
     best = max(lines, key=lambda line: line["judges/green_mean"])["epoch"]
     assert f"the judges have fallen since epoch {best}" in capsys.readouterr().out
-    assert same(adapter_in(folder), adapter_in(trainer.run.folder / "best"))
-    kept = all(torch.equal(*pair) for pair in zip(trainer.parameters, untrained, strict=True))
+    assert same(adapter_in(folder), adapter_in(trainer.loop.run.folder / "best"))
+    kept = all(torch.equal(*pair) for pair in zip(trainer.model.parameters, untrained, strict=True))
     assert kept == (best == 0)
-    last = adapter_in(trainer.run.checkpoints / f"epoch_{lines[-1]['epoch']:04d}")
+    last = adapter_in(trainer.loop.run.checkpoints / f"epoch_{lines[-1]['epoch']:04d}")
     assert not same(last, adapter_in(folder))
 
 
@@ -124,29 +124,29 @@ def test_a_run_whose_judges_are_content_is_not_ended(backprop_trainer_of):
     judges = {"less_green": lambda pixels, _: -greenness(pixels, _)}
     trainer = backprop_trainer_of(judges=judges, **{**GUARDED, "num_epochs": 4})
     folder = trainer.train()
-    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    lines = [json.loads(line) for line in trainer.loop.run.metrics_file.read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(5))
-    assert same(adapter_in(folder), adapter_in(trainer.run.folder / "best"))
+    assert same(adapter_in(folder), adapter_in(trainer.loop.run.folder / "best"))
 
 
 def test_a_resumed_run_remembers_its_judges_and_their_favourite(backprop_trainer_of, tmp_path):
     options = {**GUARDED, "train_learning_rate": 2e-2, "judge_tolerance": 1.0, "save_freq": 1}
     whole = backprop_trainer_of(judges={"green": greenness}, **options)
     folder = whole.train()
-    options |= {"output_dir": str(tmp_path / "resumed"), "resume_from": str(whole.run.checkpoints / "epoch_0001")}
+    options |= {"output_dir": str(tmp_path / "resumed"), "resume_from": str(whole.loop.run.checkpoints / "epoch_0001")}
     resumed = backprop_trainer_of(judges={"green": greenness}, pipeline=tiny.stable_diffusion(), **options)
     assert same(adapter_in(resumed.train()), adapter_in(folder))
-    assert resumed.watch.state_dict() == whole.watch.state_dict()
+    assert resumed.loop.judging.watch.state_dict() == whole.loop.judging.watch.state_dict()
 
 
 def test_other_pictures_of_the_judges_start_their_watch_anew(backprop_trainer_of, capsys):
     options = {"num_epochs": 1, "save_freq": 1, "judge_freq": 1}
     first = backprop_trainer_of(judges={"green": greenness}, judge_num_images=4, **options)
     first.train()
-    options |= {"num_epochs": 2, "resume_from": str(first.run.folder)}
+    options |= {"num_epochs": 2, "resume_from": str(first.loop.run.folder)}
     again = {"pipeline": tiny.stable_diffusion(), "judges": {"green": greenness}}
     resumed = backprop_trainer_of(judge_num_images=2, **again, **options)
     resumed.train()
     assert "judge_num_images 4 -> 2" in capsys.readouterr().out
-    watched = resumed.watch.state_dict()
+    watched = resumed.loop.judging.watch.state_dict()
     assert (len(watched["best"]), watched["best_epoch"]) == (2, 2)

@@ -19,6 +19,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import read_card, tuned_model
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy import tiny
+from fergi_reward.trainers.flow_grpo import FlowGRPOTrainer
 from fergi_reward.trainers.identity import (
     Part,
     as_record,
@@ -29,6 +30,7 @@ from fergi_reward.trainers.identity import (
     pairs_part,
 )
 from fergi_reward.trainers.lora import save_lora
+from fergi_reward.trainers.nft import NFTTrainer
 from fergi_reward.trainers.pairs import PairTable
 
 ADAPTER = "pytorch_lora_weights.safetensors"
@@ -70,7 +72,7 @@ def trained(ddpo_trainer, tmp_path_factory):
 @pytest.fixture
 def first(trained, tmp_path):
     """The run folder of that trainer, copied: tests change what is in it and go on there."""
-    return Path(shutil.copytree(trained.run.folder, tmp_path / "run"))
+    return Path(shutil.copytree(trained.loop.run.folder, tmp_path / "run"))
 
 
 def resumed(trainer_of, folder, reward=None, **options):
@@ -86,7 +88,7 @@ def test_another_reward_is_refused_by_name_with_both_values(trainer_of, first):
 
 def test_other_prompts_and_judges_are_refused_together(trainer_of, first):
     trainer = resumed(trainer_of, first, judges={"green": greenness})
-    trainer.prompts = ["a green dog"]
+    trainer.loop.prompts = ["a green dog"]
     with pytest.raises(FergiRewardError) as refused:
         trainer.train()
     assert "prompts was 2 prompts (" in str(refused.value)
@@ -114,10 +116,10 @@ def test_another_schedule_is_another_model(pipeline):
 
 def test_a_new_calibration_or_overwritten_weights_of_a_scorer_are_seen(trainer_of):
     scorers = [tiny.image_reward(), tiny.pickscore(), tiny.hps()]
-    parts = trainer_of(CombinedReward(scorers, Calibration.shipped())).identity
+    parts = trainer_of(CombinedReward(scorers, Calibration.shipped())).loop.identity
     assert set(parts) == {"model", "prompts", "judges", "reward", "calibration"}
     next(scorers[0].parameters()).data += 0.1
-    other = trainer_of(CombinedReward(scorers, Calibration.shipped()), pipeline=tiny.stable_diffusion()).identity
+    other = trainer_of(CombinedReward(scorers, Calibration.shipped()), pipeline=tiny.stable_diffusion()).loop.identity
     assert {name for name in parts if parts[name] != other[name]} == {"reward"}
 
 
@@ -246,12 +248,33 @@ def test_the_same_pairs_streamed_are_others():
         check_changes("run", found, [])
 
 
-def test_another_objective_is_refused(flow_trainer_of):
-    first = flow_trainer_of(save_freq=1)
-    first.train()
-    options = {"train_objective": "nft", "num_epochs": 2, "resume_from": str(first.run.folder)}
-    with pytest.raises(FergiRewardError, match="other weights to train: train_objective 'grpo' -> 'nft'"):
-        flow_trainer_of(**options).train()
+def as_written_before_nft_had_a_trainer(checkpoint, objective):
+    """Flow-GRPO's trainer and options of both, one of which named the objective."""
+    file = checkpoint / "trainer_state.pt"
+    state = torch.load(file, weights_only=True)
+    own = {"nft_beta": 1.0, "nft_old_decay": 0.0, "train_clip_range": 1e-2, "sde_window_size": 0}
+    others = {"sde_window_stride": 1, "sde_window_epochs": 1, "train_objective": objective}
+    config = {**own, **others, **state["config"]}
+    torch.save({**state, "old": state.get("old", []), "trainer": "FlowGRPOTrainer", "config": config}, file)
+
+
+@pytest.mark.parametrize(("trainer", "objective"), [(FlowGRPOTrainer, "grpo"), (NFTTrainer, "nft")])
+def test_a_checkpoint_of_when_one_trainer_had_two_objectives_resumes_with_the_right_one(
+    flow_trainer_of, tmp_path, trainer, objective, capsys
+):
+    whole = flow_trainer_of(trainer=trainer, num_epochs=2, save_freq=1, output_dir=str(tmp_path / "whole"))
+    whole.train()
+    checkpoint = whole.loop.run.checkpoints / "epoch_0001"
+    as_written_before_nft_had_a_trainer(checkpoint, objective)
+    capsys.readouterr()
+    resumed = flow_trainer_of(trainer=trainer, num_epochs=2, resume_from=str(checkpoint))
+    resumed.train()
+    assert "resuming with changes" not in capsys.readouterr().out
+    assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))
+    other = {FlowGRPOTrainer: NFTTrainer, NFTTrainer: FlowGRPOTrainer}[trainer]
+    again = {"output_dir": str(tmp_path / "other"), "resume_from": str(checkpoint)}
+    with pytest.raises(FergiRewardError, match=f"was written by {trainer.__name__}, and this is {other.__name__}"):
+        flow_trainer_of(trainer=other, num_epochs=2, **again).train()
 
 
 def test_another_trainers_checkpoint_is_refused(backprop_trainer_of, first):
@@ -316,9 +339,9 @@ def test_options_of_the_optimiser_that_changed_on_resume_take_effect(trainer_of,
     before = load_file(first / "checkpoints" / "epoch_0002" / ADAPTER)
     trainer.train()
     assert "train_learning_rate 0.005 -> 1e-09" in capsys.readouterr().out
-    after = load_file(trainer.run.folder / "lora" / ADAPTER)
+    after = load_file(trainer.loop.run.folder / "lora" / ADAPTER)
     assert max((after[name] - before[name]).abs().max() for name in before) < 1e-6
-    assert trainer.optimisation.optimizer.param_groups[0]["betas"] == (0.5, 0.999)
+    assert trainer.loop.optimisation.optimizer.param_groups[0]["betas"] == (0.5, 0.999)
 
 
 def test_equal_adapters_have_equal_bytes(trained, first, tmp_path):
@@ -332,6 +355,6 @@ def test_equal_adapters_have_equal_bytes(trained, first, tmp_path):
     # safetensors writes its metadata in another order each time.
     files = set()
     for number in range(8):
-        save_lora(trained.pipeline, tmp_path / str(number))
+        save_lora(trained.model.pipeline, tmp_path / str(number))
         files.add((tmp_path / str(number) / ADAPTER).read_bytes())
     assert files == {header}

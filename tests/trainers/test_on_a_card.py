@@ -13,6 +13,7 @@ from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
+from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from tests.pretended_gpu import CARD
@@ -31,11 +32,11 @@ SMALL = {
 }
 SAMPLING = {"sample_batch_size": 2, "sample_num_batches_per_epoch": 1, "train_kl_beta": 0.1}
 GROUPS = {**SAMPLING, "sample_group_size": 2, "picture_num_steps": 2, "sample_eta": 0.3}
-NFT = {**GROUPS, "train_objective": "nft", "sample_eta": 0.0, "nft_old_decay": 0.5}
+NFT = {**GROUPS, "sample_eta": 0.0, "nft_old_decay": 0.5}
 TRAINERS = {
     "ddpo": (DDPOConfig, DDPOTrainer, SAMPLING),
     "flow_grpo": (FlowGRPOConfig, FlowGRPOTrainer, GROUPS),
-    "nft": (FlowGRPOConfig, FlowGRPOTrainer, NFT),
+    "nft": (NFTConfig, NFTTrainer, NFT),
     "reward_backprop": (RewardBackpropConfig, RewardBackpropTrainer, {"backprop_steps_max": 2}),
     "diffusion_dpo": (DiffusionDPOConfig, DiffusionDPOTrainer, {"train_updates_per_epoch": 1, "held_out_freq": 1}),
 }
@@ -82,7 +83,7 @@ def waits_by_step(trainer, card):
     Diffusion-DPO encodes the captions of each batch: that tokens go to the card is a wait of diffusers' own.
     """
     steps, marks, epoch = [], [], trainer.epoch
-    network_of(trainer.pipeline).register_forward_pre_hook(lambda *_: marks.append(len(card.waits)))
+    network_of(trainer.model.pipeline).register_forward_pre_hook(lambda *_: marks.append(len(card.waits)))
 
     def watched(number):
         marks.clear()
@@ -103,7 +104,7 @@ def test_a_run_and_for_some_what_resumes_it(training_card, tmp_path, name, kind,
     trainer = trainer_of(name, kind(), tmp_path, **options)
     steps = waits_by_step(trainer, training_card)
     trainer.train()
-    pipeline = trainer.pipeline
+    pipeline = trainer.model.pipeline
     homes = {part: next(part.parameters()).device.type for part in (network_of(pipeline), *networks_beside(pipeline))}
     parked = text_encoders(pipeline) if options.get("offload_encoders") else []
     assert {part for part, home in homes.items() if home == "cpu"} == set(parked)

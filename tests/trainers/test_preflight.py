@@ -69,7 +69,7 @@ def test_a_tracker_gets_the_model_the_reward_the_prompts_and_the_pictures(backpr
     events_of = pytest.importorskip(reader, reason="tensorboard reads the logs, which tensorboardX writes, too")
     trainer = backprop_trainer_of(log_with="tensorboard", grid_num_images=2)
     trainer.train()
-    logs = trainer.run.folder / "logs"
+    logs = trainer.loop.run.folder / "logs"
     seen = [events_of.EventAccumulator(str(path.parent)).Reload() for path in logs.rglob("events.out*")]
     pictures = [event.step for events in seen if "grid" in events.Tags()["images"] for event in events.Images("grid")]
     assert pictures == [0, 1]

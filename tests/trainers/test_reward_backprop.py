@@ -19,17 +19,17 @@ def generators():
 
 
 def metrics_of(trainer):
-    lines = [json.loads(line) for line in trainer.run.metrics_file.read_text().splitlines()]
+    lines = [json.loads(line) for line in trainer.loop.run.metrics_file.read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
 def in_float64(trainer):
     """The trainer with everything in double precision and an adapter that does something."""
-    trainer.pipeline.to(torch.float64)
-    trainer.guidance = trainer.family.guidance(trainer.config.sample_guidance_scale)
+    trainer.model.pipeline.to(torch.float64)
+    trainer.model.guidance = trainer.model.family.guidance(trainer.config.sample_guidance_scale)
     noise = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in trainer.parameters:
+        for parameter in trainer.model.parameters:
             parameter.copy_(0.2 * torch.randn(parameter.shape, generator=noise))
     return trainer
 
@@ -46,7 +46,7 @@ def directional_derivatives(trainer, value, gradient_of):
     The direction leans to the gradient, since across it there is nothing to measure.
     """
     noise = torch.Generator().manual_seed(3)
-    gradients = torch.autograd.grad(gradient_of(), trainer.parameters)
+    gradients = torch.autograd.grad(gradient_of(), trainer.model.parameters)
     length = sum(gradient.square().sum() for gradient in gradients).sqrt()
     directions = [
         torch.randn(gradient.shape, generator=noise).double() + 10 * gradient / length for gradient in gradients
@@ -55,10 +55,10 @@ def directional_derivatives(trainer, value, gradient_of):
     values = []
     for step in (1e-5, -1e-5):
         with torch.no_grad():
-            for parameter, direction in zip(trainer.parameters, directions, strict=True):
+            for parameter, direction in zip(trainer.model.parameters, directions, strict=True):
                 parameter.add_(step * direction)
             values.append(value().item())
-            for parameter, direction in zip(trainer.parameters, directions, strict=True):
+            for parameter, direction in zip(trainer.model.parameters, directions, strict=True):
                 parameter.sub_(step * direction)
     return analytic.item(), (values[0] - values[1]) / 2e-5
 
@@ -72,9 +72,9 @@ def test_gradient_through_the_last_steps_against_finite_differences(backprop_tra
     )
     start = generators()
     with torch.no_grad():
-        conditioning = encode_prompts(trainer.pipeline, ["a cat", "a house"])
-        noise = starting_noise(latent_shape(trainer.pipeline), start, conditioning)
-        held_fixed = trainer.denoise(conditioning, noise, range(STEPS - steps), start)
+        conditioning = encode_prompts(trainer.model.pipeline, ["a cat", "a house"])
+        noise = starting_noise(latent_shape(trainer.model.pipeline), start, conditioning)
+        held_fixed = trainer.model.denoise(conditioning, noise, range(STEPS - steps), start)
     states = [one.get_state() for one in start]
 
     def value():
@@ -83,12 +83,12 @@ def test_gradient_through_the_last_steps_against_finite_differences(backprop_tra
             one.set_state(state)
         if leap:
             rows = torch.tensor([STEPS - steps] * 2)
-            timesteps = trainer.schedule.timesteps[rows]
-            prediction, _ = predict(trainer.network, held_fixed, timesteps, conditioning, trainer.guidance)
-            latents = trainer.schedule.original(prediction, held_fixed, rows)
+            timesteps = trainer.model.schedule.timesteps[rows]
+            prediction, _ = predict(trainer.model.network, held_fixed, timesteps, conditioning, trainer.model.guidance)
+            latents = trainer.model.schedule.original(prediction, held_fixed, rows)
         else:
-            latents = trainer.denoise(conditioning, held_fixed, range(STEPS - steps, STEPS), start)
-        return weighted(decode(trainer.pipeline, latents))
+            latents = trainer.model.denoise(conditioning, held_fixed, range(STEPS - steps, STEPS), start)
+        return weighted(decode(trainer.model.pipeline, latents))
 
     def gradient_of():
         return weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), steps))
@@ -113,25 +113,27 @@ def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_
     other_picture = (pictures[0] - pictures[1]).abs().max()
     assert 0 < spread[1] < other_picture
     assert 0 < spread[2] < other_picture
-    conditioning = encode_prompts(trainer.pipeline, ["a cat", "a house"])
-    clean = trainer.denoise(
+    conditioning = encode_prompts(trainer.model.pipeline, ["a cat", "a house"])
+    clean = trainer.model.denoise(
         conditioning, starting_noise((4, 8, 8), generators(), conditioning), range(STEPS), generators()
     ).detach()
     last = torch.tensor([STEPS - 1] * 2)
     after_the_first_noise = generators()
     starting_noise((4, 8, 8), after_the_first_noise, conditioning)
     noises = [noise_like(clean, after_the_first_noise) for _ in range(2)]
-    noised = [trainer.schedule.noised(clean, noise, last) for noise in noises]
+    noised = [trainer.model.schedule.noised(clean, noise, last) for noise in noises]
 
     def value():
-        timesteps = trainer.schedule.timesteps[last]
+        timesteps = trainer.model.schedule.timesteps[last]
         leaps = [
-            trainer.schedule.original(
-                predict(trainer.network, latents, timesteps, conditioning, trainer.guidance)[0], latents, last
+            trainer.model.schedule.original(
+                predict(trainer.model.network, latents, timesteps, conditioning, trainer.model.guidance)[0],
+                latents,
+                last,
             )
             for latents in noised
         ]
-        return weighted(decode(trainer.pipeline, torch.cat(leaps)))
+        return weighted(decode(trainer.model.pipeline, torch.cat(leaps)))
 
     def gradient_of():
         return weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), 1)[2:])
@@ -150,9 +152,9 @@ def test_the_number_of_steps_is_drawn_from_its_range(backprop_trainer_of):
 def test_the_reward_rises(backprop_trainer_of, redness, kind):
     pipeline = kind()
     trainer = backprop_trainer_of(pipeline=pipeline, num_epochs=4, train_learning_rate=3e-2)
-    pictures = trainer.draw(["a cat"] * 8, [generator(row) for row in range(8)])
+    pictures = trainer.model.draw(["a cat"] * 8, [generator(row) for row in range(8)])
     trainer.train()
-    tuned = trainer.draw(["a cat"] * 8, [generator(row) for row in range(8)])
+    tuned = trainer.model.draw(["a cat"] * 8, [generator(row) for row in range(8)])
     risen = redness(tuned, None) - redness(pictures, None)
     assert risen.mean() > max(0.001, 3 * risen.std() / 8**0.5)  # without an update it is 0, on the way down negative
 
@@ -166,7 +168,7 @@ def test_accumulated_batches_are_one_large_step(backprop_trainer_of, tmp_path):
     parts.train()
     for one, other in zip(metrics_of(whole), metrics_of(parts), strict=True):
         assert one == pytest.approx(other, rel=1e-4)
-    torch.testing.assert_close(whole.parameters, parts.parameters, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(whole.model.parameters, parts.model.parameters, rtol=1e-3, atol=1e-5)
 
 
 def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_path):
@@ -174,12 +176,12 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_
     options = {"num_epochs": 4, "backprop_steps_max": 3, "save_freq": 2, "lora_rank": 2, "lora_alpha": 3}
     whole = backprop_trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
-    checkpoint = str(whole.run.checkpoints / "epoch_0002")
+    checkpoint = str(whole.loop.run.checkpoints / "epoch_0002")
     resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
     resumed.train()
     assert metrics_of(resumed) == metrics_of(whole)[2:]
     ours, theirs = (
-        load_file(trainer.run.folder / "lora" / "pytorch_lora_weights.safetensors") for trainer in (resumed, whole)
+        load_file(trainer.loop.run.folder / "lora" / "pytorch_lora_weights.safetensors") for trainer in (resumed, whole)
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -201,5 +203,5 @@ def test_half_precision_with_checkpointing(backprop_trainer_of, pipeline):
     trainer = backprop_trainer_of(mixed_precision="bf16", gradient_checkpointing=True, num_epochs=2)
     trainer.train()
     assert pipeline.vae.dtype == torch.bfloat16
-    assert {parameter.dtype for parameter in trainer.parameters} == {torch.float32}
+    assert {parameter.dtype for parameter in trainer.model.parameters} == {torch.float32}
     assert metrics_of(trainer)[-1]["grad_norm"] > 0

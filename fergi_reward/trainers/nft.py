@@ -1,0 +1,165 @@
+"""DiffusionNFT: a flow-matching model fine-tuned on any reward, without noise, probabilities or guidance.
+
+Zheng et al., DiffusionNFT, arXiv 2509.16117: each prompt is drawn several times, and an image counts for how much
+better it is than its group. How it came about is forgotten: the finished image is noised anew, and the velocity there
+moves towards good images and away from bad ones. An old policy, which follows the trained one, samples.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fergi_reward.callables.rewards import Reward, reward_metrics
+from fergi_reward.core.seeds import generator
+from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.trajectory import noise_like
+from fergi_reward.trainers.advantages import group_advantages, optimality
+from fergi_reward.trainers.config import option
+from fergi_reward.trainers.loop import Loop
+from fergi_reward.trainers.losses import nft_loss
+from fergi_reward.trainers.rollout import GroupConfig, Rollout, check_flow, passes_of_updates, sample
+from fergi_reward.trainers.shares import epoch_prompts, reward_summary
+from fergi_reward.trainers.weights import copied, swapped_in
+
+
+@dataclass(frozen=True)
+class NFTConfig(GroupConfig):
+    """Options of DiffusionNFT."""
+
+    nft_beta: float = option(1.0, "How far the implicit positive and negative policies are from the old one.")
+    nft_old_decay: float = option(
+        0.0, "How much of itself the old policy, which samples, keeps after an epoch; 0: it is always the latest."
+    )
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        found = [*super().problems(), *self.not_positive(["nft_beta"])]
+        if not 0 <= self.nft_old_decay < 1:
+            found.append(f"nft_old_decay is {self.nft_old_decay}, must be at least 0 and below 1")
+        return found
+
+
+class OldPolicy:
+    """The policy that samples: values of the trained parameters that follow them slowly.
+
+    Args:
+        parameters: What is trained.
+        decay: How much of itself the old policy keeps when it follows, in [0, 1).
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
+        self.parameters, self.decay, self.values = parameters, decay, copied(parameters)
+
+    def swapped_in(self) -> AbstractContextManager[None]:
+        """The old policy in place of the trained one, inside the block."""
+        return swapped_in(self.parameters, self.values)
+
+    def follow(self) -> None:
+        """Move towards the trained parameters."""
+        torch._foreach_lerp_(self.values, copied(self.parameters), 1 - self.decay)
+
+    def state_dict(self) -> list[Tensor]:
+        """The values."""
+        return self.values
+
+    def load_state_dict(self, state: list[Tensor], changed: Set[str] = frozenset()) -> None:
+        """Take the values of another; whatever has `changed`, they go with the weights of their checkpoint."""
+        for value, other in zip(self.values, state, strict=True):
+            value.copy_(other)
+
+
+class NFTTrainer:
+    """Draw groups, reward, and learn from what was better than its group. What becomes of the pipeline: `TrainedModel`.
+
+    Args:
+        config: The options.
+        reward: Any callable from pixels and prompts to rewards.
+        pipeline: What is trained, of flow matching.
+        prompts: What to sample from; grids and judges see the first of them.
+        judges: By name, rewards that are not trained on but only asked now and then.
+
+    Raises:
+        FergiRewardError: As `Loop`; or the pipeline is not of flow matching.
+    """
+
+    config_class = NFTConfig
+    learns_from: ClassVar[Literal["reward"]] = "reward"
+
+    def __init__(
+        self,
+        config: NFTConfig,
+        reward: Reward,
+        pipeline: Pipeline,
+        prompts: Sequence[str],
+        judges: Mapping[str, Reward] | None = None,
+    ) -> None:
+        self.config, self.reward = config, reward
+        self.loop = Loop("NFTTrainer", config, pipeline, prompts, judges, reward=reward)
+        self.model = self.loop.model
+        check_flow(pipeline, self.model.schedule)
+        self.old = OldPolicy(self.model.parameters, config.nft_old_decay)
+
+    def train(self) -> Path:
+        """Run all epochs that are left; returns the folder of the finished weights."""
+        return self.loop.run_epochs(self.epoch, reward_summary, {"old": self.old})
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Sample with the old policy, train, and let the old policy follow; returns the metrics."""
+        with self.old.swapped_in():
+            rollout, metrics = self.collect(epoch)
+        metrics |= self.improve(rollout)
+        self.old.follow()
+        return metrics
+
+    def collect(self, epoch: int) -> tuple[Rollout, dict[str, float]]:
+        """Sample this process's share of the epoch's images, and compare each with its group."""
+        prompts = epoch_prompts(self.loop, epoch, self.config.sample_group_size)
+        random_steps = self.model.schedule.random_steps(self.config.sample_eta)
+        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, random_steps)
+        most = self.config.train_adv_clip_max
+        advantages = group_advantages(prompts, rewards.total).clamp(-most, most)
+        return Rollout.of(self.loop, epoch, trajectory, advantages), reward_metrics(rewards)
+
+    def improve(self, rollout: Rollout) -> dict[str, float]:
+        """Move the velocity at the noise levels of all sampling steps: optimiser steps, each on some images."""
+        updates = []
+        for passes in passes_of_updates(self.loop, rollout, range(self.config.sample_num_steps)):
+            losses = (self.loss(rollout, rows, steps) for rows, steps in passes)
+            updates.append(self.loop.update(losses, len(passes)))
+        return self.loop.means(updates)
+
+    def loss(self, rollout: Rollout, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """DiffusionNFT's loss of some images at one noise level each, and figures to log.
+
+        Args:
+            rollout: What was sampled.
+            rows: (B,) which images, on the CPU: to read them there does not wait for a GPU.
+            steps: (B,) at the noise level of which step each.
+        """
+        config = self.config
+        keys = zip(rollout.indices[rows].tolist(), steps.tolist(), strict=True)
+        rows, steps = (sent(places, self.loop.accelerator.device) for places in (rows, steps))
+        images, conditioning = rollout.trajectory.latents[rows, -1], rollout.trajectory.conditioning[rows]
+        noise = noise_like(images, [generator(config.seed, "nft", rollout.epoch, *key) for key in keys])
+        latents = self.model.schedule.noised(images, noise, steps)
+
+        def velocity() -> Tensor:
+            return self.model.predict(latents, steps, conditioning, guided=config.train_cfg)
+
+        # The old policy first: gradients need the parameters as they were in the forward pass.
+        with torch.no_grad(), self.old.swapped_in():
+            old = velocity()
+        new, good = velocity(), optimality(rollout.advantages[rows], config.train_adv_clip_max)
+        loss = nft_loss(new, old, noise - images, good, config.nft_beta)
+        if not config.train_kl_beta:
+            return loss, {}
+        with torch.no_grad(), self.model.weights.reference():
+            reference = velocity()
+        distance = ((new - reference) ** 2).mean()
+        return loss + config.train_kl_beta * distance, {"reference_distance": distance.detach()}

@@ -1,0 +1,251 @@
+"""What DDPO, Flow-GRPO and DiffusionNFT share: sampling an epoch's images, and going through them to train.
+
+They sample images with a record of each denoising step, have them rewarded, and then train on single steps of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fergi_reward.callables.rewards import Reward, RewardQueue, Rewards
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.seeds import generator
+from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.ddim import Schedule
+from fergi_reward.diffusion.flow import FlowSchedule
+from fergi_reward.diffusion.pipelines import Pipeline, decode, latent_shape
+from fergi_reward.diffusion.trajectory import Trajectory, sample_trajectory
+from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.dry_run import conditioning_bytes, latents_bytes, prediction_memory
+from fergi_reward.trainers.loop import Loop
+from fergi_reward.trainers.processes import gathered
+from fergi_reward.trainers.shares import batches, share
+
+
+@dataclass(frozen=True)
+class RolloutConfig(TrainerConfig):
+    """Options of sampling and of going through the samples. Batch sizes are those of one process."""
+
+    sample_eta: float = option(1.0, "Noise of a step: 1 is DDPM's. At 0 nothing is random, and nothing can be trained.")
+    sample_batch_size: int = option(1, "Images sampled and rewarded at a time.")
+    sample_num_batches_per_epoch: int = option(2, "Batches sampled in an epoch.")
+    train_gradient_accumulation_steps: int = option(
+        1, "Training batches in an optimiser step; each already accumulates all of its timesteps."
+    )
+    train_num_inner_epochs: int = option(1, "Passes over the samples of an epoch.")
+    train_timestep_fraction: float = option(1.0, "Share of an image's steps, drawn anew in each pass, to train on.")
+    train_cfg: bool = option(
+        True, "Train the guided prediction; off: the conditional one, at half the work, while sampling stays guided."
+    )
+    train_adv_clip_max: float = option(5.0, "Advantages are clipped to plus and minus this.")
+    train_kl_beta: float = option(
+        0.0, "Weight of the distance from the model before training; above 0 it costs a third more work."
+    )
+    async_reward_computation: bool = option(
+        False, "Score a batch in a thread of its own while the next one is sampled. TF32 is then off."
+    )
+
+    @property
+    def uses_tf32(self) -> bool:
+        """Not alongside a thread whose scorers turn it off while they score, for the whole process: bits would vary."""
+        return self.allow_tf32 and not self.async_reward_computation
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Images that one process samples in an epoch."""
+        return self.sample_batch_size * self.sample_num_batches_per_epoch
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimiser steps in an epoch."""
+        return self.train_num_inner_epochs * self.samples_per_epoch // self.images_per_update
+
+    @property
+    def images_per_update(self) -> int:
+        """Images whose steps are in one optimiser step."""
+        return self.train_batch_size * self.train_gradient_accumulation_steps
+
+    @property
+    def picture_batch_size(self) -> int:
+        """Images drawn at a time where nothing is trained."""
+        return self.sample_batch_size
+
+    def training_memory(self, pipeline: Pipeline) -> int:
+        """Peak bytes of one prediction of a training batch and back."""
+        return prediction_memory(self, pipeline, self.train_batch_size, guided=self.train_cfg)
+
+    def kept_memory(self, pipeline: Pipeline) -> int:
+        """Bytes of an epoch's trajectories with their prompts."""
+        trajectory = (self.sample_num_steps + 1) * latents_bytes(pipeline)
+        return self.samples_per_epoch * (trajectory + conditioning_bytes(pipeline))
+
+    def problems(self) -> list[str]:
+        """Ranges, and batches that do not divide each other."""
+        counts = ["sample_batch_size", "sample_num_batches_per_epoch", "train_num_inner_epochs"]
+        positive = ["train_timestep_fraction", "train_adv_clip_max"]
+        found = [*super().problems(), *self.below(1, counts), *self.not_positive(positive)]
+        found += [*self.below(0, ["train_kl_beta"]), *self.above(1, ["train_timestep_fraction"])]
+        if self.images_per_update >= 1 and self.samples_per_epoch % self.images_per_update:
+            found.append(
+                f"an epoch has {self.samples_per_epoch} samples (sample_batch_size x sample_num_batches_per_epoch), "
+                f"which {self.images_per_update} (train_batch_size x train_gradient_accumulation_steps) does not divide"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class GroupConfig(RolloutConfig):
+    """The same where each prompt is drawn several times, and images are drawn in more steps than in training."""
+
+    retired: ClassVar[Mapping[str, str]] = {
+        "train_objective": "leave it out; Flow-GRPO is training/flow_grpo.py, DiffusionNFT is training/nft.py"
+    }
+
+    sample_num_steps: int = option(10, "Denoising steps of an image that is trained on.")
+    sample_eta: float = option(0.7, "Noise of a step, Flow-GRPO's a; 0 for none.")
+    sample_group_size: int = option(
+        8, "Images of a prompt in an epoch, at least 2, which are compared with each other."
+    )
+    picture_num_steps: int = option(40, "Denoising steps, without noise, of the pictures in grids and for judges.")
+
+    @property
+    def picture_eta(self) -> float:
+        """None: grids and judges see images as the finished model draws them."""
+        return 0.0
+
+    def problems(self) -> list[str]:
+        """Ranges, and groups that do not fill an epoch."""
+        found = [*super().problems(), *self.below(1, ["picture_num_steps"]), *self.below(2, ["sample_group_size"])]
+        if self.sample_group_size >= 1 and self.samples_per_epoch % self.sample_group_size:
+            found.append(
+                f"an epoch has {self.samples_per_epoch} samples (sample_batch_size x sample_num_batches_per_epoch), "
+                f"which sample_group_size {self.sample_group_size} does not divide"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What this process trains on in an epoch: N of its images, and how good each was.
+
+    Attributes:
+        trajectory: How they were denoised.
+        advantages: (N,), on the device.
+        indices: (N,) number of each image among those of all processes.
+        epoch: Counted from 0.
+    """
+
+    trajectory: Trajectory
+    advantages: Tensor
+    indices: Tensor
+    epoch: int
+
+    @classmethod
+    def of(cls, loop: Loop[RolloutConfig], epoch: int, trajectory: Trajectory, advantages: Tensor) -> "Rollout":
+        """This process's part.
+
+        Args:
+            loop: Of the run.
+            epoch: Counted from 0.
+            trajectory: Of this process's images.
+            advantages: Of the images of all processes, on the CPU.
+        """
+        mine = share(loop)
+        own = sent(advantages[mine.start : mine.stop], loop.accelerator.device)
+        return cls(trajectory, own, torch.tensor(mine), epoch)
+
+
+def sample(
+    loop: Loop[RolloutConfig], reward: Reward, epoch: int, prompts: Sequence[str], random_steps: Sequence[int]
+) -> tuple[Trajectory, Rewards]:
+    """Sample this process's share of an epoch's images, and have them rewarded.
+
+    Args:
+        loop: Of the run.
+        reward: What rewards.
+        epoch: Counted from 0.
+        prompts: Of the images of all processes.
+        random_steps: Which steps draw noise.
+
+    Returns:
+        How this process's images were denoised, and the rewards of the images of all processes, on the CPU.
+    """
+    config, model, trajectories = loop.config, loop.model, list[Trajectory]()
+    queue = RewardQueue(reward, config.async_reward_computation)
+    with queue, loop.progress("sampling", config.samples_per_epoch, "image") as progress:
+        for batch, generators in batches(loop, epoch, prompts, config.sample_batch_size):
+            trajectory = sample_trajectory(
+                model.network,
+                model.schedule,
+                model.encoded(batch),
+                latent_shape(model.pipeline),
+                generators,
+                random_steps,
+                eta=config.sample_eta,
+                guidance=model.guidance,
+                guided_log_probs=config.train_cfg,
+            )
+            with torch.no_grad():
+                pixels = decode(model.pipeline, trajectory.latents[:, -1])
+            queue.put(pixels, batch)
+            trajectories.append(trajectory)
+            progress.update(len(batch))
+        rewards = gathered(loop.accelerator, queue.rewards())
+    return Trajectory.cat(trajectories), rewards
+
+
+def passes_of_updates(
+    loop: Loop[RolloutConfig], rollout: Rollout, trained_steps: Sequence[int]
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """For each optimiser step of an epoch the passes that it takes: which images, and of each of them which step.
+
+    Both are (B,) and on the CPU: to read them there does not wait for a GPU. An image is trained on all of its steps,
+    or on a share of them.
+    """
+    config, process = loop.config, loop.accelerator.process_index
+    with loop.progress("training", config.updates_per_epoch, "update") as progress:
+        for inner_epoch in range(config.train_num_inner_epochs):
+            key = (config.seed, "rows", rollout.epoch, inner_epoch, process)
+            order = torch.randperm(len(rollout.indices), generator=generator(*key))
+            steps = step_order(config, trained_steps, rollout.epoch, inner_epoch, rollout.indices)
+            for rows in order.split(config.images_per_update):
+                columns = range(steps.shape[1])
+                yield [(batch, steps[batch, at]) for batch in rows.split(config.train_batch_size) for at in columns]
+                progress.update()
+
+
+def step_order(
+    config: RolloutConfig, trained_steps: Sequence[int], epoch: int, inner_epoch: int, indices: Tensor
+) -> Tensor:
+    """Which steps each image is trained on, in which order (N, S): its own, so that a batch mixes noise levels."""
+    trained = torch.tensor(trained_steps)
+    count = max(1, int(len(trained) * config.train_timestep_fraction))
+    generators = [generator(config.seed, "steps", epoch, inner_epoch, index) for index in indices.tolist()]
+    orders = [torch.randperm(len(trained), generator=drawn)[:count] for drawn in generators]
+    return trained[torch.stack(orders)]
+
+
+def check_random(steps: Sequence[int], config: RolloutConfig) -> None:
+    """Refuse to train the probability of steps where none has one.
+
+    Raises:
+        FergiRewardError: No step draws noise.
+    """
+    if not steps:
+        raise FergiRewardError(
+            f"with sample_eta {config.sample_eta} none of sample_num_steps {config.sample_num_steps} draws noise, "
+            "so none has a probability to train: take more steps, or less noise"
+        )
+
+
+def check_flow(pipeline: Pipeline, schedule: Schedule) -> None:
+    """Refuse a pipeline that is not of flow matching.
+
+    Raises:
+        FergiRewardError: It is not.
+    """
+    if not isinstance(schedule, FlowSchedule):
+        raise FergiRewardError(f"a {type(pipeline).__name__} is not of flow matching: train it with DDPO")

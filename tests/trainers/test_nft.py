@@ -1,0 +1,74 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
+from fergi_reward.trainers.weights import copied, swapped_in
+
+
+@pytest.fixture
+def nft_trainer_of(flow_trainer_of):
+    """DiffusionNFT, sampling without noise."""
+    return lambda **options: flow_trainer_of(
+        **{"trainer": NFTTrainer, "sample_eta": 0.0, "train_adv_clip_max": 2.0, **options}
+    )
+
+
+def metrics_of(trainer):
+    lines = [json.loads(line) for line in trainer.loop.run.metrics_file.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def test_the_old_policy_samples_and_follows_slowly(nft_trainer_of):
+    trainer = nft_trainer_of(nft_old_decay=0.75, num_epochs=2)
+    start = copied(trainer.model.parameters)
+    trainer.epoch(0)
+    expected = [0.75 * old + 0.25 * new for old, new in zip(start, trainer.model.parameters, strict=True)]
+    torch.testing.assert_close(trainer.old.values, [value.detach() for value in expected])
+    with swapped_in(trainer.model.parameters, trainer.old.values):
+        by_old, _ = trainer.collect(1)
+    by_new, _ = trainer.collect(1)
+    sampled = []
+    trainer.improve = lambda experience: sampled.append(experience.trajectory.latents) or {}
+    trainer.epoch(1)
+    assert torch.equal(sampled[0], by_old.trajectory.latents)
+    assert not torch.equal(sampled[0], by_new.trajectory.latents)
+
+
+def test_a_run_resumed_is_bitwise_the_run_that_was_not(nft_trainer_of, tmp_path):
+    options = {"nft_old_decay": 0.5}
+
+    def run(**more):
+        trainer = nft_trainer_of(train_num_inner_epochs=2, train_batch_size=8, **options, **more)
+        trainer.train()
+        return trainer
+
+    whole = run(num_epochs=2, output_dir=str(tmp_path / "whole"))
+    first = run(num_epochs=1, save_freq=1)
+    resumed = run(num_epochs=2, resume_from=str(first.loop.run.checkpoints / "epoch_0001"))
+    assert metrics_of(resumed) == metrics_of(whole)
+    ours, theirs = (
+        load_file(run.loop.run.folder / "lora" / "pytorch_lora_weights.safetensors") for run in (resumed, whole)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_pipeline_that_is_not_of_flow_matching_is_refused(nft_trainer_of, pipeline):
+    with pytest.raises(FergiRewardError, match="StableDiffusionPipeline is not of flow matching: train it with DDPO"):
+        nft_trainer_of(pipeline=pipeline)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nft_beta": 0.0}, "nft_beta is 0.0, must be above 0"),
+        ({"nft_old_decay": 1.0}, "nft_old_decay is 1.0, must be at least 0 and below 1"),
+        ({"sample_group_size": 3}, "sample_group_size 3 does not divide"),
+    ],
+)
+def test_options_out_of_their_ranges(options, message):
+    with pytest.raises(FergiRewardError, match=message):
+        NFTConfig(**{"sample_batch_size": 8, "sample_num_batches_per_epoch": 2, **options})
