@@ -182,7 +182,7 @@ class OnCard(Tensor):
         return made.requires_grad_(self.requires_grad)
 
     def __reduce_ex__(self, protocol: int) -> Any:
-        # Files hold tensors of the CPU; the device that a real one is read back to is up to who reads it.
+        # Files hold tensors of the CPU; the device that a real one is read back to is up to its reader.
         return self.inner.detach().__reduce_ex__(protocol)
 
     def __repr__(self, **options: Any) -> str:

@@ -261,7 +261,7 @@ def test_the_uncertainty_penalty_is_the_spread_of_the_standardised_scores(scorer
     plain = CombinedReward(scorers, calibration(both))(pixels, PROMPTS)
     leaf = pixels.clone().requires_grad_()
     guarded = CombinedReward(scorers, calibration(both), uncertainty_penalty=1.5)(leaf, PROMPTS)
-    # Of two numbers the population standard deviation is half their distance.
+    # The population standard deviation of two numbers is half their distance.
     first, second = (plain.terms["pickscore"] - 1.0) / 2.0, (plain.terms["hps_v2"] - 0.2) / 0.1
     torch.testing.assert_close(guarded.terms["disagreement"], (first - second).abs() / 2)
     torch.testing.assert_close(guarded.total, plain.total - 1.5 * (first - second).abs() / 2)

@@ -1,4 +1,4 @@
-"""The call conventions of other people's training scripts: one small class a host, one file a host.
+"""The call conventions of other people's training scripts: one small class and one file per host.
 
 Each takes a reward, any callable from pixels and prompts, and is called as its host calls. docs/ADAPTERS.md has the
 lines to paste.

@@ -11,7 +11,7 @@ from fergi_reward.adapters.adapter import Adapter
 from fergi_reward.adapters.host_pixels import from_clip_normalized
 from fergi_reward.callables.rewards import Reward
 
-# Of UTF-8. Scorers read at most 77 tokens of a prompt, which is less.
+# Bytes of UTF-8. Scorers read at most 77 tokens of a prompt, which is less.
 PROMPT_BYTES = 1024
 
 

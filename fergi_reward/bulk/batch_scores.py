@@ -3,7 +3,7 @@
 The last bits of a network's output depend on the shape of its input, by which kernels are chosen; and of batches of one
 shape, every row is computed alike. So every call of a tower here has one shape, that of a full batch: `batch_size`
 pictures, `batch_size` prompts of the full length. A store may then keep a row's scores whatever happens to the rows
-around it. Each prompt is read once, as long as it is among the last few thousand. A scorer of other people's is asked
+around it. Each prompt is read once, as long as it is among the last few thousand. A foreign scorer is asked
 for full batches too, of pictures of one size.
 """
 
@@ -19,7 +19,7 @@ from fergi_reward.scorers.base import T, TowerScorer, chunks
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.version import __version__
 
-# Of CLIP ViT-H/14's prompts, 4 KB each.
+# Features of CLIP ViT-H/14's prompts, 4 KB each.
 HELD_PROMPTS = 4096
 # Pictures and prompts, a full batch -> columns of numbers.
 Columns = Callable[[Sequence[Image.Image], Sequence[str]], dict[str, list[float]]]
@@ -30,7 +30,7 @@ class Prepared:
     """A picture as it is scored.
 
     Attributes:
-        inputs: By scorer, the model input (3, size, size), or pixels for one of other people's.
+        inputs: By scorer, the model input (3, size, size), or pixels for a foreign one.
         picture: Itself, where further columns are made of it.
     """
 

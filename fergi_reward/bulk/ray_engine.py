@@ -72,7 +72,7 @@ def on_ray(load: Load, workers: int, share: Share) -> Iterator[Running]:
             raise FergiRewardError(
                 f"Ray failed ({str(error).strip().splitlines()[-1]}): what is scored is kept, run this again"
             ) from error
-        except ExecutionTimeoutError as error:  # Ray Data starts a worker that dies again without end, but for this
+        except ExecutionTimeoutError as error:  # Ray Data starts a worker that dies again without end, if not for this
             raise FergiRewardError(
                 f"nothing was scored on Ray for {context.execution_no_progress_timeout_s / 60:g} min: see its log for "
                 "workers that died or found no place, and run this again, it resumes where it stopped; where the first "
@@ -229,7 +229,7 @@ def _cluster() -> Iterator[None]:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise FergiRewardError(
-            f"Ray cannot join or start a cluster ({error}): mend this, and if the cluster has a token, set "
+            f"Ray cannot join or start a cluster ({error}): fix this, and if the cluster has a token, set "
             "RAY_AUTH_MODE=token"
         ) from error
     try:
@@ -254,9 +254,9 @@ def sigterm_as_before() -> Iterator[None]:
 def _kept_here() -> Iterator[dict[str, Any]]:
     """What starts a cluster for this user alone: it listens on this machine only, and its token is in no file.
 
-    Ray replaces 127.0.0.1, where one asks for it, by an address that others reach, but for this constant. It writes a
-    token that it makes itself into the home folder, for everybody to read, and has its sockets and logs in /tmp/ray,
-    where everybody may put others. (The names of sockets have 107 characters at most: TMPDIR may be too long.)
+    Ray replaces 127.0.0.1, where one asks for it, by an address that others reach, unless this constant is set. It
+    writes a token that it makes itself into the home folder, for everybody to read, and has its sockets and logs in
+    /tmp/ray, where everybody may put others. (The names of sockets have 107 characters at most: TMPDIR may be longer.)
     """
     from ray._private import ray_constants, services
 

@@ -157,7 +157,7 @@ class Calibration:
 
     @property
     def scorers(self) -> tuple[str, ...]:
-        """The scorers that it weighs: the terms of its largest fit but for action units."""
+        """The scorers that it weighs: the terms of its largest fit except for action units."""
         largest = max(self.fits, key=lambda fit: len(fit.terms))
         return tuple(name for name in largest.term_names if not is_action_unit(name))
 

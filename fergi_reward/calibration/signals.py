@@ -95,7 +95,7 @@ def rating_regressions(table: PreferenceTable, scorers: Sequence[str]) -> dict[s
 
 
 def standardised_signals(table: PreferenceTable, scorers: Sequence[str]) -> pd.DataFrame:
-    """Scores and valences by their mean and sample standard deviation over all images, but for constant ones."""
+    """Scores and valences by their mean and sample standard deviation over all images, except for constant ones."""
     signals = table.images[list(scorers)].assign(
         **{name: valence(table.images[name], PAPER_DECAY) for name in table.images if is_action_unit(name)}
     )

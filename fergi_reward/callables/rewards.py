@@ -52,7 +52,7 @@ class Rewards:
 
 
 def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
-    """Ask a reward for its opinion of images and check the answer; gradients are as the caller has set them.
+    """Compute the reward of images and check the answer; gradients are as the caller has set them.
 
     Raises:
         FergiRewardError: The answer is not one finite number per image.
@@ -90,7 +90,7 @@ def check_gradients(without: Iterable[str]) -> None:
 
 
 class RewardQueue:
-    """Scores batches one after the other, in a thread of its own if so asked: the next is sampled meanwhile.
+    """Scores batches one after the other, in a thread of its own if requested: the next is sampled meanwhile.
 
     At most one batch waits, so that memory does not grow. On the GPU that samples, the thread has a stream of its own:
     what the sampling leaves idle is used, and no more.

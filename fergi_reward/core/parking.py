@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
-# Of a parameter or buffer: what holds it, its name there, itself, and its numbers where they were.
+# A parameter or buffer: what holds it, its name there, itself, and its numbers where they were.
 Held = tuple[dict[str, Any], str, Tensor, Tensor]
 
 

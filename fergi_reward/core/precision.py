@@ -1,4 +1,4 @@
-"""The dtype of a model's numbers: all of it in the one that is asked for, but for what overflows in float16."""
+"""The dtype of a model's numbers: all of it in the one that is asked for, except for what overflows in float16."""
 
 import torch
 from torch import Tensor, nn

@@ -116,7 +116,7 @@ class Registry:
         try:
             return Found(point.load(), origin)
         except (Exception, SystemExit) as error:  # a stranger's module may raise anything while it is imported
-            advice = "install its package, or put its folder on PYTHONPATH" if is_path(origin) else "mend it"
+            advice = "install its package, or put its folder on PYTHONPATH" if is_path(origin) else "fix it"
             raise FergiRewardError(
                 f"the {self.kind} {point.name!r} of {origin} cannot be imported from {point.value} "
                 f"({_in_one_line(error)}): {advice}"

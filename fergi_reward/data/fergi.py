@@ -91,7 +91,7 @@ def read_fergi(
         bad: Where problems in the files go; by default the first one is an error.
 
     Returns:
-        One row an image of every valid session.
+        One row per image of every valid session.
 
     Raises:
         FergiRewardError: A file is missing, empty or damaged, a rank is given twice, or a participant has no pair.

@@ -109,7 +109,7 @@ def sweep(folder: Path) -> None:
 
 
 def _give_back(left: Path) -> None:
-    """Delete a leftover, but for a folder that was moved aside and whose successor never took its name."""
+    """Delete a leftover, except for a folder that was moved aside and whose successor never took its name."""
     _, _, aside = left.name.partition(".aside-")
     if aside and not (left.parent / aside).exists():
         left.rename(left.parent / aside)

@@ -51,7 +51,7 @@ class BadRows:
         """
         bad = BadRow(file, row, column, what)
         if not self.skip:
-            raise FergiRewardError(f"{bad} (mend it, or leave it out with --skip-bad)")
+            raise FergiRewardError(f"{bad} (fix it, or leave it out with --skip-bad)")
         self.found.append(bad)
 
 

@@ -56,7 +56,7 @@ SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffi
 MAX_BYTES = 1 << 30
 # 13,377 x 13,377: where Pillow refuses a picture, unless the program that it runs in has lifted its limit.
 MAX_PIXELS = 178_956_970
-# Of larger ones only one at a time is decoded, as its memory may be as much as that of all others together.
+# Larger pictures are decoded one at a time: one may take as much memory as all others together.
 LARGE_PIXELS = 1 << 24
 HELD_BYTES = 1 << 30
 _ONE_LARGE, _ONE_ICON = threading.Lock(), threading.Lock()

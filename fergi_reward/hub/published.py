@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Of a folder: configurations, vocabularies and weights; no copy in another precision or for another library.
+# Loaded from a folder: configurations, vocabularies and weights; no copy in another precision or for another library.
 _LOADED = r"[\w-]+((\.safetensors\.index)?\.json|\.txt|\.model|\.safetensors)"
 
 

@@ -1,4 +1,4 @@
-"""`fergi-reward forget`: a participant who withdraws is deleted, and what cannot be mended is named."""
+"""`fergi-reward forget`: a participant who withdraws is deleted, and what cannot be repaired is named."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,7 +4,7 @@
 - `manifest.csv`: user, session, image, consent, activations and more, a row per clip: what others read.
 - `errors.csv`: the videos that gave no clip when they were last tried, and why.
 - `videos/DIGEST.mp4`: a video by the digest of its bytes, with `--keep-video` alone.
-- `forgotten/`: a file with a hash a person who is not to come back.
+- `forgotten/`: a file with a hash per person who must not come back.
 
 All of it is for its owner alone: files have the mode 0600, folders 0700.
 """

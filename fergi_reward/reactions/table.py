@@ -1,4 +1,4 @@
-"""Reactions as a table, one row an image that a viewer looked at."""
+"""Reactions as a table, one row per image that a viewer looked at."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Who was forgotten: a salted hash a person, so that no later or running `extract` brings them back.
+"""Who was forgotten: a salted hash per person, so that no later or running `extract` brings them back.
 
 A pseudonym is not in the files, and whoever guesses one can check it there: they are for their owner alone. Each person
 has a file, so that a damaged one hinders nobody else's being forgotten.

@@ -12,7 +12,7 @@ SERIES = ("#2a6fb0", "#c4501b", "#2f7d4f", "#8a4fa8", "#94690a", "#0d7d86")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 1)))  # one fewer: no look twice in 30 lines
 COLOUR_MAP = "cividis"
 WIDTH = 7.0  # inches, 72 units of an SVG each
-Key = Line2D | tuple[Line2D, Line2D]  # what a legend shows beside a name
+Key = Line2D | tuple[Line2D, Line2D]  # what a legend shows next to a name
 
 
 def draw(plot: Plot) -> Figure:

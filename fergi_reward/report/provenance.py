@@ -25,9 +25,9 @@ def provenance(
 
     Args:
         command: The command line; the folders that its paths lead through are left out.
-        seed: Of all that was random.
+        seed: Seed of all that was random.
         fingerprints: SHA-256 of what the figures were made from.
-        checkpoints: Of the scorers that ran, by name.
+        checkpoints: Checkpoints of the scorers that ran, by name.
     """
     scorers = {f"scorer {name}": checkpoint for name, checkpoint in (checkpoints or {}).items()}
     return Provenance(without_folders(command), seed, dict(fingerprints), versions() | scorers, machine())

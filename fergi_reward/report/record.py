@@ -38,7 +38,7 @@ class Table:
     Attributes:
         caption: What it shows, in one sentence.
         columns: From left to right; the first one names the row.
-        rows: A value a column.
+        rows: A value per column.
         note: How to read it.
     """
 
@@ -82,9 +82,9 @@ class IntervalPlot:
     """Estimates below each other, each a dot on the line of its interval.
 
     Attributes:
-        name: Of its file, without an ending; different within a report.
+        name: Name of its file, without an ending; different within a report.
         title: What it shows.
-        label: Of the axis.
+        label: Label of the axis.
         estimates: From top to bottom.
         format: How their numbers are shown.
         chance: Where a dotted line goes; None for none.
@@ -125,10 +125,10 @@ class LinePlot:
     """Lines over one axis.
 
     Attributes:
-        name: Of its file, without an ending; different within a report.
+        name: Name of its file, without an ending; different within a report.
         title: What it shows.
-        x_label: Of the axis across.
-        y_label: Of the axis upwards.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
         lines: In the order of the legend.
         format: How numbers of both axes are shown.
         guides: Dotted lines to compare with, such as chance or perfect calibration.
@@ -145,7 +145,7 @@ class LinePlot:
     points: bool = False
 
     def numbers(self) -> Table:
-        """All that is drawn, as a table: a column a line, or lines below each other where their points differ."""
+        """All that is drawn, as a table: a column per line, or lines below each other where their points differ."""
         first = self.lines[0]
         numbers = Column(self.x_label, self.format)
         if all(tuple(line.x) == tuple(first.x) for line in self.lines):
@@ -164,10 +164,10 @@ class HeatMap:
     """Numbers over two axes, as colours.
 
     Attributes:
-        name: Of its file, without an ending; different within a report.
+        name: Name of its file, without an ending; different within a report.
         title: What it shows.
-        x_label: Of the axis across.
-        y_label: Of the axis upwards.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
         label: What the colours mean.
         x: Where the columns are, (X,), rising in equal steps.
         y: Where the rows are, (Y,), rising in equal steps.
@@ -242,9 +242,9 @@ class Provenance:
 
     Attributes:
         command: The command that made them.
-        seed: Of all that is random.
+        seed: Seed of all that is random.
         fingerprints: SHA-256 of what they were made from, such as the dataset and the calibration.
-        versions: Of the packages, and the checkpoints of the scorers that ran.
+        versions: Versions of the packages, and the checkpoints of the scorers that ran.
         machine: Processor, cores, memory and accelerator.
     """
 
@@ -264,7 +264,7 @@ class Report:
         verdict: What came out, in sentences.
         sections: In order.
         provenance: Where it comes from.
-        notes: What was left out or is to be kept in mind.
+        notes: What was left out, and what readers should know.
         data: Figures for programs, at the top of `report.json`; nothing else shows them.
     """
 

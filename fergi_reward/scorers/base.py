@@ -286,7 +286,7 @@ class TowerScorer(nn.Module, ABC):
 
 
 def _tokenizer_record(tokenizer: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    """What transformers' tokenizer makes of a text, but for padding and cutting, which each call sets again.
+    """What transformers' tokenizer makes of a text, except for padding and cutting, which each call sets again.
 
     None for open_clip's, which is one and the same for all checkpoints.
     """

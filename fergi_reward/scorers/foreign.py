@@ -40,7 +40,7 @@ class Scorer(Protocol):
 
 
 class ForeignScorer(nn.Module):
-    """A scorer of other people's: `as_scorer` makes it.
+    """A scorer from outside the library: `as_scorer` makes it.
 
     Its score is always higher for better images: that of a scorer with `higher_is_better = False` has its sign turned.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import BertTokenizer
 
 MAX_TOKENS = 35
-# Of the head's output over the training set, by which the original standardises it.
+# Mean and standard deviation of the head's output over the training set, by which the original standardises it.
 SCORE_MEAN, SCORE_STD = 0.16717362830052426, 1.0333394966054072
 # Where the original package keeps its checkpoint; it leaves the vocabulary to transformers, under BERT's older name.
 _ORIGINAL = Checkpoint("~/.cache/ImageReward")
@@ -50,7 +50,7 @@ _RENAMED = {
     ".intermediate.dense.": ".intermediate.",
     ".LayerNorm.": ".norm.",
 }
-# Of BLIP's contrastive pre-training (and position numbers): no part of the score.
+# Weights of BLIP's contrastive pre-training (and position numbers): no part of the score.
 _UNUSED = ("blip.vision_proj.", "blip.text_proj.", "blip.text_encoder.embeddings.position_ids")
 
 

@@ -29,7 +29,7 @@ REGISTRY = Registry(
 )
 # Names of one term.
 _TERMS = {"hps_v2.0": "hps_v2"}
-# Of `from_pretrained`.
+# Options of `from_pretrained`.
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {"hps_v2": {"version": "v2.0"}, "hps_v2.1": {"version": "v2.1"}}
 
 

@@ -43,7 +43,7 @@ class HeldOutResult:
         accuracy: correct / pairs.
         ci95: 95 % interval of the accuracy, by bootstrap over participants.
         coverage: Accuracy against coverage.
-        reliability: Of its probabilities; None where the margins are no log-odds.
+        reliability: Reliability of its probabilities; None where the margins are no log-odds.
         per_participant: `correct` and `pairs` of each.
     """
 
@@ -67,7 +67,7 @@ def evaluate_held_out(held_out: HeldOut, seed: int) -> HeldOutResult:
 
     Args:
         held_out: At least one pair.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     users, index = np.unique(held_out.users, return_inverse=True)
     pairs = np.bincount(index, minlength=len(users))

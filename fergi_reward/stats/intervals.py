@@ -7,7 +7,7 @@ Interval = tuple[float, float]
 
 RESAMPLES = 2000
 
-# Of fewer units a bootstrap draws too few different samples for an interval to mean anything.
+# From fewer units a bootstrap draws too few different samples for an interval to mean anything.
 LEAST_UNITS = 5
 # No verdict rests on fewer: where 5 of 5 or 6 of 7 are won, a bootstrap's interval lies above a half, while the sign
 # test has p = 0.06 and 0.13.
@@ -18,7 +18,7 @@ def bootstrap_interval(values: NDArray[np.float64] | NDArray[np.bool_], users: N
     """95 % interval of the mean over pairs, where participants are drawn: pairs of one viewer are not independent.
 
     Args:
-        values: One a pair, (P,).
+        values: One per pair, (P,).
         users: The participant of each pair, (P,).
         seed: Values of the same users with one seed are drawn alike.
     """
@@ -33,7 +33,7 @@ def interval(values: NDArray[np.float64], units: NDArray[np.str_], seed: int) ->
     """95 % bootstrap interval of the mean; None of fewer than `LEAST_UNITS` units.
 
     Args:
-        values: One a pair, (P,).
+        values: One per pair, (P,).
         units: The prompt or participant of each, which the bootstrap draws, (P,).
         seed: Values of the same units with one seed are drawn alike.
     """

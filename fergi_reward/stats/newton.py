@@ -98,7 +98,7 @@ class RepeatedFits:
 
         Args:
             counts: How often each person counts, (B, U).
-            penalties: Of each weight, above 0, (B, D).
+            penalties: Penalties of each weight, above 0, (B, D).
             tolerance: As in `fit_weights`.
 
         Returns:

@@ -35,7 +35,7 @@ def test_the_fingerprint_is_that_of_the_weights():
         return replace(calibration(), fits=(Fit("pickscore", (Term("pickscore", 20.0, 2.0, weight),)),)).fingerprint()
 
     assert calibration().fingerprint() == replace(calibration(), command="another", seed=1).fingerprint()
-    assert weighing(0.1 + 0.2) == weighing(0.3)  # equal but for the last bit
+    assert weighing(0.1 + 0.2) == weighing(0.3)  # equal except for the last bit
     assert weighing(0.3) != weighing(0.30001)
     assert calibration().fingerprint() != replace(calibration(), au_source="pyfeat-v2").fingerprint()
 

@@ -92,7 +92,7 @@ def test_both_layouts_are_calibrated_alike(calibrations, protocol):
     assert [record["au_source"] for record in records] == ["simulated", "camera", "simulated"]
     assert [record["dataset"].get("mapped_from") for record in records] == [None, None, "camera"]
     assert records[2]["dataset"]["pairs"] == records[0]["dataset"]["pairs"]
-    # The map undoes a division by 4, but for the five stillest clips of a knot.
+    # The map undoes a division by 4, except for the five stillest clips of a knot.
     assert accuracies(paths["mapped"]) == pytest.approx(accuracies(paths["fergi"]), abs=0.05, nan_ok=True)
 
 

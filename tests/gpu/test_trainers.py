@@ -53,7 +53,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def _same_kernels() -> Iterator[None]:
-    """Of several GPU kernels for one thing, those whose sums do not depend on the order in which threads end.
+    """Among several GPU kernels for one operation, use those whose sums do not depend on the order of the threads.
 
     Of the fused kernels for attention the backward passes do, where PyTorch is only to warn.
     """

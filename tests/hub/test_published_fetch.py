@@ -39,7 +39,7 @@ def mistake(result):
 
 
 def ranges_asked(hub):
-    """Of each answer with the content of weights, where it began."""
+    """Where each answer with the content of weights began."""
     return [asked for method, path, asked in hub.asked if method == "GET" and path.startswith("cdn/")]
 
 

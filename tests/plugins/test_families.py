@@ -1,4 +1,4 @@
-"""A model family of somebody else's: a trainer trains its pipeline, and the dry run counts it."""
+"""A model family from another package: a trainer trains its pipeline, and the dry run counts it."""
 
 import pytest
 import torch

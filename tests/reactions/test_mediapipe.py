@@ -18,7 +18,7 @@ from fergi_reward.reactions.video import VideoFrame, read_frames
 
 pytest.importorskip("av", reason="PyAV comes with the extra reactions")
 
-# Of MediaPipe's face mesh, as FERGI's ratios take them: outlines of both eyes, nostrils, edges of the face.
+# Points of MediaPipe's face mesh, as FERGI's ratios take them: outlines of both eyes, nostrils, edges of the face.
 EYES = [33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380]
 NOSTRILS = [98, 97, 2, 326, 327]
 EDGES = [234, 454]

@@ -23,7 +23,7 @@ PROMPTS = ["a red cat", "a blue dog on a very long road " * 9, "x"]
 PIXELS = torch.rand(3, 3, 50, 70, generator=torch.Generator().manual_seed(0))
 DRAWN = np.random.default_rng(0).integers(0, 255, (3, 50, 70, 3), dtype=np.uint8)
 PICTURES = [Image.fromarray(values) for values in DRAWN]
-# Of the scores' size: how far they may be from those of float32 on the CPU.
+# Relative to the size of the scores: how far they may be from those of float32 on the CPU.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 0.1, torch.float16: 0.01}
 
 pytestmark = pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")

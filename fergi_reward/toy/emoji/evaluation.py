@@ -14,7 +14,7 @@ from fergi_reward.diffusion.samples import write_grid
 from fergi_reward.toy.emoji.judge import judge
 from fergi_reward.toy.emoji.pictures import Scene
 
-# As configs/ddpo_emoji.yaml samples: without guidance, which would hide much of what fine-tuning is to mend.
+# As configs/ddpo_emoji.yaml samples: without guidance, which would hide much of what fine-tuning should repair.
 SAMPLING_FLOW = {"num_inference_steps": 10, "guidance_scale": 1.0}
 SAMPLING = {**SAMPLING_FLOW, "eta": 1.0}
 BATCH = 64

@@ -1,4 +1,4 @@
-"""A protocol, a benchmark and a backend of somebody else's."""
+"""A protocol, a benchmark and a backend from another package."""
 
 import io
 from dataclasses import replace
