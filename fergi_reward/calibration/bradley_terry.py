@@ -23,6 +23,7 @@ from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.reactions.clip import is_action_unit, valence
 from fergi_reward.stats.folds import leave_one_out
 from fergi_reward.stats.held_out import HeldOut
+from fergi_reward.stats.nested import NestedFits
 from fergi_reward.stats.newton import TOLERANCE, RepeatedFits, fit_weights
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
@@ -33,8 +34,6 @@ PENALTIES = (1e-2, 1e-3, 1e-4)
 SEVERAL_DECAYS = (0.4, 1.6)
 SCORER_PENALTIES = (0.03, 0.01, 0.003, 0.001)
 FACE_PENALTIES = (0.3, 0.1, 0.03, 0.01)
-INNER_FOLDS = 10
-INNER_TOLERANCE = 1e-3  # weights to 1e-5, where losses that differ by less than a standard error count as equal
 EFFECT_RESAMPLES = 500
 
 Floats = NDArray[np.float64]
@@ -72,6 +71,16 @@ class Model:
     table: PreferenceTable
     pairs: Pairs
     _features: dict[tuple[float, ...], Floats] = field(default_factory=dict)
+
+    @cached_property
+    def users(self) -> NDArray[np.str_]:
+        """Those who have pairs."""
+        return np.unique(self.pairs.users)
+
+    @cached_property
+    def pair_units(self) -> NDArray[np.int64]:
+        """The number among them of who judged each pair, (P,)."""
+        return np.searchsorted(self.users, self.pairs.users)
 
     @cached_property
     def _row_users(self) -> NDArray[np.str_]:
@@ -120,14 +129,21 @@ class Model:
         return rows.mean(axis=0), std
 
     def scales(self, decays: tuple[float, ...], of: Mask) -> Floats:
-        """The standard deviations of `scale` over many sets of rows (B, rows) at once, (B, features)."""
+        """The standard deviations of `scale` over many sets of participants (B, U) at once, (B, features)."""
         features = self.features(decays)
         centred = features - features.mean(axis=0)
-        counts, weights = of.sum(axis=1)[:, None], of.astype(float)
-        squares = weights @ centred**2 - (weights @ centred) ** 2 / counts
-        std = np.sqrt(np.maximum(squares, 0) / (counts - 1))
+        number = np.searchsorted(self.users, self._row_users).clip(max=len(self.users) - 1)
+        known = self.users[number] == self._row_users
+
+        def sums(values: Floats) -> Floats:
+            by_user = [np.bincount(number[known], column[known], len(self.users)) for column in values.T]
+            total: Floats = of.astype(np.float64) @ np.stack(by_user, axis=1)
+            return total
+
+        counts = sums(np.ones((len(features), 1)))
+        std = np.sqrt(np.maximum(sums(centred**2) - sums(centred) ** 2 / counts, 0) / (counts - 1))
         if (small := (std < 1e-6 * np.abs(centred).max(axis=0)).any(axis=1)).any():  # sums cannot tell it from constant
-            std[small] = [self.scale(decays, rows)[1] for rows in of[small]]
+            std[small] = [self.scale(decays, self.rows_of(self.users[users]))[1] for users in of[small]]
         return std
 
     def differences(self, decays: tuple[float, ...], std: Floats) -> Floats:
@@ -145,10 +161,8 @@ def choose(model: Model, seed: int) -> list[Hyperparameters]:
     Regression Trees, 1984, section 3.4.3, for the rule of one standard error).
     """
     losses = _inner_losses(model, seed)
-    count = len(next(iter(losses.values())))
-    return [
-        _chosen({c: loss[number][~np.isnan(loss[number])] for c, loss in losses.items()}) for number in range(count)
-    ]
+    trained = ~np.isnan(next(iter(losses.values())))
+    return [_chosen({candidate: losses[candidate][at, of] for candidate in losses}) for at, of in enumerate(trained)]
 
 
 def _chosen(losses: dict[Hyperparameters, Floats]) -> Hyperparameters:
@@ -163,50 +177,17 @@ def _chosen(losses: dict[Hyperparameters, Floats]) -> Hyperparameters:
     return max(of_middle, key=lambda candidate: candidate.penalty * candidate.face_penalty)
 
 
-def _inner_folds(count: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each participant (T, U) for every set of training participants; -1 for the one left out.
-
-    Set t leaves out participant t; the last one leaves out nobody.
-    """
-    folds = np.full((count + 1, count), -1)
-    for number, row in enumerate(folds):
-        training = np.arange(count) != number
-        row[training] = np.random.default_rng(seed).permutation(int(training.sum())) % INNER_FOLDS
-    return folds
-
-
 def _inner_losses(model: Model, seed: int) -> dict[Hyperparameters, Floats]:
-    """Summed log-loss of each participant for each candidate, from fits without that participant's fold, (T, U)."""
-    users, person = np.unique(model.pairs.users, return_inverse=True)
-    folds = _inner_folds(len(users), seed)
-    fits = [(number, fold) for number, row in enumerate(folds) for fold in range(row.max() + 1)]
-    fitted = np.array([(folds[number] >= 0) & (folds[number] != fold) for number, fold in fits])
-    tested = np.array([folds[number] == fold for number, fold in fits])
-    sets = np.array([number for number, _ in fits])
-    rows = np.array([model.rows_of(users[of]) for of in fitted])
+    """For each candidate the log-losses of `NestedFits.losses`."""
+    fits = NestedFits.of(len(model.users), seed)
     losses = {}
     for decays, candidates in groupby(model.candidates, key=attrgetter("decays")):
-        _, scale = model.scale(decays, model.rows_of(users))
-        stds = model.scales(decays, rows) / scale
+        _, scale = model.scale(decays, model.rows_of(model.users))
+        stds = model.scales(decays, fits.fitted) / scale
         differences, start = model.differences(decays, scale), None
         for candidate in candidates:
             penalties = model.penalties(candidate)
-            start = fit_weights(differences, penalties, start, tolerance=INNER_TOLERANCE)
-            # A weight of a standardised term is `stds` times as large as one of the common scale, and so is penalised.
-            fits_of = RepeatedFits(differences, person, start)
-            weights = fits_of.solve(fitted * 1.0, penalties * stds**2, INNER_TOLERANCE)
-            losses[candidate] = _left_out_losses(differences, person, weights, tested, sets)
-    return losses
-
-
-def _left_out_losses(
-    differences: Floats, person: NDArray[np.int64], weights: Floats, tested: Mask, sets: NDArray[np.int64]
-) -> Floats:
-    """Summed log-loss of each participant by the fit of each set that was tested on them, (T, U); NaN without one."""
-    losses = np.full((sets.max() + 1, tested.shape[1]), np.nan)
-    for number, by in enumerate(tested.T):
-        margins = differences[person == number] @ weights[by].T
-        losses[sets[by], number] = np.logaddexp(0.0, -margins).sum(axis=0)
+            losses[candidate], start = fits.losses(differences, model.pair_units, penalties, stds, start)
     return losses
 
 
@@ -235,8 +216,7 @@ def effects(model: Model, chosen: Hyperparameters, seed: int) -> dict[str, Effec
 
     The interval is a bootstrap over participants at the decay coefficients and penalties that all of them chose.
     """
-    users, person = np.unique(model.pairs.users, return_inverse=True)
-    _, std = model.scale(chosen.decays, model.rows_of(users))
+    _, std = model.scale(chosen.decays, model.rows_of(model.users))
     differences, penalties = model.differences(chosen.decays, std), model.penalties(chosen)
     weights = fit_weights(differences, penalties)
 
@@ -246,10 +226,10 @@ def effects(model: Model, chosen: Hyperparameters, seed: int) -> dict[str, Effec
     for row, (name, decay) in enumerate(layout):
         if decay is not None:
             moved[row, units.index(name)] = (valence(np.ones(1), decay) / std[row]).item()
-    draws = np.random.default_rng(seed).integers(len(users), size=(EFFECT_RESAMPLES, len(users)))
-    counts = np.stack([np.bincount(draw, minlength=len(users)) for draw in draws]).astype(float)
+    draws = np.random.default_rng(seed).integers(len(model.users), size=(EFFECT_RESAMPLES, len(model.users)))
+    counts = np.stack([np.bincount(draw, minlength=len(model.users)) for draw in draws]).astype(float)
     many = np.broadcast_to(penalties, (len(counts), len(penalties)))
-    added = RepeatedFits(differences, person, weights).solve(counts, many, TOLERANCE) @ moved
+    added = RepeatedFits(differences, model.pair_units, weights).solve(counts, many, TOLERANCE) @ moved
     bounds = np.quantile(added, [0.025, 0.975], axis=0).T.tolist()
     return {
         unit: Effect(log_odds, (low, high))

@@ -124,9 +124,9 @@ def test_tables_that_cannot_be_fitted(damage, message):
         bradley_terry.run(PreferenceTable(images, au_source="test"), 0)
 
 
-def test_the_spreads_of_many_sets_of_rows_are_those_of_each():
+def test_the_spreads_of_many_sets_of_people_are_those_of_each():
     table = known_table(np.array([0.5, 0.5, 0.5, 0.5]), participants=6, sessions=20)
     drawn = model(PreferenceTable(table.images.assign(pickscore=table.images["pickscore"] + 50), au_source="test"))
-    rows = np.array([drawn.rows_of(np.array(users)) for users in (["000"], ["001", "005"], ["000", "002", "003"])])
-    many = drawn.scales((0.4,), rows)
-    np.testing.assert_allclose(many, [drawn.scale((0.4,), of)[1] for of in rows], rtol=1e-9)
+    sets = np.array([[1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 1], [1, 0, 1, 1, 0, 0]], dtype=bool)
+    rows = [drawn.rows_of(drawn.users[of]) for of in sets]
+    np.testing.assert_allclose(drawn.scales((0.4,), sets), [drawn.scale((0.4,), of)[1] for of in rows], rtol=1e-9)
