@@ -76,7 +76,7 @@ class DDPOTrainer:
         judges: Mapping[str, Reward] | None = None,
     ) -> None:
         self.config, self.reward = config, reward
-        self.loop = Loop("DDPOTrainer", config, pipeline, prompts, judges, reward=reward)
+        self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, reward=reward)
         self.model = self.loop.model
         self.random_steps = self.model.schedule.random_steps(config.sample_eta)
         check_random(self.random_steps, config)

@@ -137,7 +137,7 @@ class DiffusionDPOTrainer:
         held_out: PairTable | None = None,
     ) -> None:
         self.config = config
-        self.loop = Loop("DiffusionDPOTrainer", config, pipeline, prompts, judges, pairs=pairs)
+        self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, pairs=pairs)
         self.model, self.accelerator = self.loop.model, self.loop.accelerator
         self.noise_levels = training_schedule_of(pipeline, self.accelerator.device)
         self.pairs = Pairs(pairs, seed=config.seed, shuffle_buffer=config.shuffle_buffer)

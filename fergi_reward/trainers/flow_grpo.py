@@ -74,7 +74,7 @@ class FlowGRPOTrainer:
         judges: Mapping[str, Reward] | None = None,
     ) -> None:
         self.config, self.reward = config, reward
-        self.loop = Loop("FlowGRPOTrainer", config, pipeline, prompts, judges, reward=reward)
+        self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, reward=reward)
         self.model = self.loop.model
         check_flow(pipeline, self.model.schedule)
         check_random(self.random_steps(0), config)

@@ -32,9 +32,11 @@ from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.optimisation import Optimisation
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.processes import mean_of, means
-from fergi_reward.trainers.run import STATE_FILE, Run
+from fergi_reward.trainers.run import LAYOUT, STATE_FILE, Run
 from fergi_reward.trainers.weights import copied, loading_line, overwrite
 
+# What a checkpoint holds besides the parts of an algorithm.
+OWN_PARTS = {"format", *LAYOUT, "optimizer", "scaler", "ema", "watch", "best", "trained"}
 Config = TypeVar("Config", bound=TrainerConfig, covariant=True)
 Metrics = dict[str, float]
 
@@ -127,8 +129,15 @@ class Loop(Generic[Config]):
 
         Returns:
             The folder of the finished weights; the last line in the terminal says how to load them.
+
+        Raises:
+            FergiRewardError: A name in `state` is that of a part of the loop's own.
         """
         self._state = state or {}
+        if taken := sorted(OWN_PARTS & set(self._state)):
+            raise FergiRewardError(
+                f"a part of a checkpoint cannot be called {', '.join(taken)}: the loop has parts of these names"
+            )
         with raised(), self.run.owned(), self.run.interruptible(self._save_last_epoch):
             self._resume()
             self.run.start_trackers(self.finished, self._trained_on())

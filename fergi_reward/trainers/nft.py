@@ -100,7 +100,7 @@ class NFTTrainer:
         judges: Mapping[str, Reward] | None = None,
     ) -> None:
         self.config, self.reward = config, reward
-        self.loop = Loop("NFTTrainer", config, pipeline, prompts, judges, reward=reward)
+        self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, reward=reward)
         self.model = self.loop.model
         check_flow(pipeline, self.model.schedule)
         self.old = OldPolicy(self.model.parameters, config.nft_old_decay)

@@ -109,7 +109,7 @@ class RewardBackpropTrainer:
         alone = ["the reward"] if getattr(reward, "is_differentiable", None) is False else []
         check_gradients(getattr(reward, "without_gradient", alone))
         self.config, self.reward = config, reward
-        self.loop = Loop("RewardBackpropTrainer", config, pipeline, prompts, judges, reward=reward)
+        self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, reward=reward)
         self.model = self.loop.model
 
     def train(self) -> Path:
