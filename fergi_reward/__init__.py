@@ -17,7 +17,7 @@ _EXPORTS = {
     "PreferenceTable": "data.table",
     "Predicted": "faces.predicted",
     "Recorded": "faces.recorded",
-    "RewardOutput": "reward",
+    "RewardOutput": "callables.reward_output",
     "Scorer": "scorers.foreign",
     "TowerScorer": "scorers.base",
     "as_scorer": "scorers.foreign",
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fergi_reward.calibration.by_hand import by_hand as by_hand
     from fergi_reward.calibration.calibration import Calibration as Calibration
     from fergi_reward.calibration.protocols import calibrate as calibrate
+    from fergi_reward.callables.reward_output import RewardOutput as RewardOutput
     from fergi_reward.core.errors import FergiRewardError as FergiRewardError
     from fergi_reward.data.fergi import read_fergi as read_fergi
     from fergi_reward.data.layouts import read_reactions as read_reactions
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from fergi_reward.faces.predicted import Predicted as Predicted
     from fergi_reward.faces.recorded import Recorded as Recorded
     from fergi_reward.reward import CombinedReward as CombinedReward
-    from fergi_reward.reward import RewardOutput as RewardOutput
     from fergi_reward.scorers.base import TowerScorer as TowerScorer
     from fergi_reward.scorers.foreign import Scorer as Scorer
     from fergi_reward.scorers.foreign import as_scorer as as_scorer

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +13,7 @@ from torch import Tensor
 from fergi_reward.calibration.by_hand import RAW, Moments
 from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.calibration.weighed import Askable, weighed
+from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.callables.rewards import check_gradients
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.faces.face import Face, TowerReader, fit_with
@@ -25,35 +25,8 @@ from fergi_reward.scorers.registry import named_by_a_file
 from fergi_reward.scorers.scorer_set import ScorerSet
 
 DISAGREEMENT = "disagreement"
-# Decoded at a time for all scorers: 200 MB at 512 x 512. Those that find no room are decoded by each scorer.
-HELD_PICTURES = 256
-
-
-@dataclass(frozen=True)
-class RewardOutput:
-    """The reward of a batch of B images, and what it is made of.
-
-    Attributes:
-        total: (B,) float32. With a `bradley-terry` calibration, differences of totals are log-odds of the preference.
-        terms: Raw value of each term, (B,); NaN where it is missing. Of an action unit, its valence: where it is
-            weighed with several decay coefficients, at the smallest one.
-        contributions: What each term adds to the total, (B,); 0 where it is missing. With an uncertainty penalty,
-            `disagreement` is a term like the others, and with predicted reactions `au4_uncertainty`.
-        missing: Which images lack a term, (B,) bool, for terms that can be missing. Their total comes from weights that
-            were fitted without the face.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    contributions: dict[str, Tensor]
-    missing: dict[str, Tensor]
-
-    def log(self, prefix: str = "reward") -> dict[str, float]:
-        """Means for a tracker: the total, each term over the images that have it, and the share that lack it."""
-        means = {prefix: self.total} | {f"{prefix}/{name}": term for name, term in self.terms.items()}
-        means |= {f"{prefix}/{name}_missing": mask.float() for name, mask in self.missing.items()}
-        together = torch.stack([values.detach().nanmean() for values in means.values()])
-        return {name: mean for name, mean in zip(means, together.tolist(), strict=True) if not math.isnan(mean)}
+# Pictures decoded once for all scorers: 200 MB at 512 x 512. Those that find no room are decoded by each scorer.
+DECODED_ONCE = 256
 
 
 class CombinedReward:
@@ -252,7 +225,7 @@ class CombinedReward:
         with checked_once(pixels) as pixels:
             if torch.is_grad_enabled() and pixels.requires_grad:
                 self._check_gradients()
-            for scorer in self._scorers.awake():
+            for scorer in self._scorers.on_device():
                 if tower := self._read_tower(scorer):
                     scores |= self._read(tower, *tower.features(pixels, prompts))
                 else:
@@ -299,11 +272,11 @@ class CombinedReward:
         listed = images if isinstance(images, Tensor) else picture_list(images)
         prompts = prompt_list(prompts, len(listed))
         scores: dict[str, list[Tensor]] = {}
-        for start in range(0, max(1, len(listed)), HELD_PICTURES):
-            part = listed[start : start + HELD_PICTURES]
+        for start in range(0, max(1, len(listed)), DECODED_ONCE):
+            part = listed[start : start + DECODED_ONCE]
             with checked_once(part) if isinstance(part, Tensor) else nullcontext(decoded_once(part)) as held:
-                for scorer in self._scorers.awake():
-                    for name, of_part in self._score(scorer, held, prompts[start : start + HELD_PICTURES], batch_size):
+                for scorer in self._scorers.on_device():
+                    for name, of_part in self._score(scorer, held, prompts[start : start + DECODED_ONCE], batch_size):
                         scores.setdefault(name, []).append(of_part)
         return self.combine(
             {name: torch.cat(parts) for name, parts in scores.items()}, prompts, image_ids or paths_of(listed)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.rendering import render
 from fergi_reward.prompt_reward import PromptReward
-from fergi_reward.reward import RewardOutput
 from fergi_reward.toy import tiny
 
 ROOT = Path(__file__).parents[1]

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.cli.arguments import parse_arguments
 from fergi_reward.cli.training_program import PairArguments, ScriptArguments, load_reward
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.prompts import read_prompts
-from fergi_reward.reward import CombinedReward, RewardOutput
+from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji.faults import with_faults
 from fergi_reward.toy.emoji.pictures import SEEN, compose_anywhere
 from fergi_reward.trainers.config import TrainerConfig

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from fergi_reward.best_of import best_of_n
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.cli.arguments import one_sentence_for_mistakes
 from fergi_reward.core.errors import MissingDependencyError
 from fergi_reward.files.atomic import write_json, write_text, written_whole
-from fergi_reward.reward import CombinedReward, RewardOutput
+from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji import CALIBRATION, LABEL, SCORERS, load_pipeline, load_scorers
 from fergi_reward.toy.emoji.evaluation import BATCH, SAMPLING
 from fergi_reward.toy.emoji.judge import judge

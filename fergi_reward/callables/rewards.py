@@ -14,7 +14,7 @@ from fergi_reward.core.errors import FergiRewardError
 
 
 class RewardTerms(Protocol):
-    """A reward made of several terms, as `fergi_reward.reward.RewardOutput` is."""
+    """A reward made of several terms, as `RewardOutput` is."""
 
     @property
     def total(self) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ class Recorded:
                     "{'au4': 0.8}"
                 )
             for unit, activation in by_unit.items():
-                if not isinstance(activation, int | float) or not (math.isfinite(activation) and activation >= 0):
+                if not isinstance(activation, Real) or not (math.isfinite(activation) and activation >= 0):
                     raise FergiRewardError(
                         f"image {image} has the {unit.upper()} activation {activation}: it must be finite, at least 0"
                     )

@@ -53,7 +53,7 @@ class ScorerSet:
         self._loaded: dict[int, LoadedScorer] = {}
         for place, scorer in enumerate(scorers):
             if not isinstance(scorer, str):
-                self._take(place, scorer)
+                self._keep(place, scorer)
 
     def __getstate__(self) -> dict[str, object]:
         """Scorers and a GPU that were given by name are pickled as names: who unpickles loads and chooses again.
@@ -106,10 +106,10 @@ class ScorerSet:
             name = str(self._given[place])
             self._device = chosen_device(self._device)
             device = CPU if self.offload else self._device
-            self._take(place, load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype))
+            self._keep(place, load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype))
 
-    def awake(self) -> Iterator[LoadedScorer]:
-        """Each scorer, where it is to score; one that is parked is moved there and, after its turn, back."""
+    def on_device(self) -> Iterator[LoadedScorer]:
+        """Each scorer, on the device where it scores; a parked one is moved there and, after its turn, back."""
         for scorer in self.loaded():
             if not self.offload:
                 yield scorer
@@ -117,7 +117,7 @@ class ScorerSet:
             with self._turn, visiting(self._device, scorer):
                 yield scorer
 
-    def _take(self, place: int, scorer: LoadedScorer) -> None:
+    def _keep(self, place: int, scorer: LoadedScorer) -> None:
         if self._check:
             self._check(scorer)
         if self.offload:

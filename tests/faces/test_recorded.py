@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fergi_reward.calibration.bradley_terry import SCORERS, Model, fit
+from fergi_reward.calibration.bradley_terry import SCORERS, Hyperparameters, Model, fit
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.faces.recorded import Recorded
@@ -16,10 +16,9 @@ def test_on_fergi_differences_of_totals_are_the_margins_of_a_calibration_on_all_
     table = read_fergi(fergi).with_reactions()
     units = [name for name in table.images if is_action_unit(name)]
     pairs, everybody = table.pairs(), table.images["user"]
-    weights = [
-        fit(Model(str(len(terms)), terms, table, pairs), np.ones(len(pairs), dtype=bool), seed=0)
-        for terms in (SCORERS, (*SCORERS, *units))
-    ]
+    chosen = {SCORERS: Hyperparameters((), 0.01, 0.01), (*SCORERS, *units): Hyperparameters((0.4, 1.6), 0.01, 0.1)}
+    everything = np.ones(len(pairs), dtype=bool)
+    weights = [fit(Model(str(len(terms)), terms, table, pairs), everything, each) for terms, each in chosen.items()]
     assert len(units) == 12 and len(weights[1].terms) == 3 + 2 * 12
     reward = CombinedReward(
         SCORERS,
