@@ -344,7 +344,7 @@ def _check_tower(reader: TowerReader, scorer: LoadedScorer) -> None:
 
 
 def _check_penalty(penalty: float, scorers: Sequence[str], calibration: Calibration) -> None:
-    if penalty < 0 or (penalty and len(scorers) < 2):
+    if not penalty >= 0 or (penalty and len(scorers) < 2):
         raise FergiRewardError(
             f"uncertainty_penalty is {penalty} with {len(scorers)} scorers: it must be at least 0, and one scorer "
             "alone cannot disagree"

@@ -163,7 +163,7 @@ def test_a_calibration_without_the_reaction_is_refused_for_reactions(scorer):
         CombinedReward([scorer], calibration(WITHOUT), face=recorded())
 
 
-def test_recorded_reactions_need_one_id_an_image(scorer, pixels):
+def test_recorded_reactions_need_one_id_per_image(scorer, pixels):
     reward = CombinedReward([scorer], calibration(), face=recorded())
     with pytest.raises(FergiRewardError, match="give 3 of them, got none"):
         reward(pixels, PROMPTS)
@@ -191,7 +191,7 @@ def home_of(scorer):
     return [tensor.data_ptr() for tensor in scorer.parameters() if tensor.device.type == "cpu"]
 
 
-def test_parked_scorers_are_awake_only_while_they_score(travelling, pixels):
+def test_parked_scorers_are_on_the_device_only_while_they_score(travelling, pixels):
     reward = CombinedReward([travelling], calibration(), device="cuda", offload=True)
     home = home_of(travelling)
     reward(pixels, PROMPTS)

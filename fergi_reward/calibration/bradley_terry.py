@@ -79,7 +79,7 @@ class Model:
 
     @cached_property
     def pair_units(self) -> NDArray[np.int64]:
-        """The number among them of who judged each pair, (P,)."""
+        """The number among them of the participant of each pair, (P,)."""
         return np.searchsorted(self.users, self.pairs.users)
 
     @cached_property

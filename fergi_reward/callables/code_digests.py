@@ -16,19 +16,19 @@ from fergi_reward.files.digests import record_digest, tensors_digest
 
 def code_digest(asked: object) -> str:
     """SHA-256 of what calling an object does, as far as that is visible here; of another Python it may be another."""
-    return record_digest(_told(asked, set()))
+    return record_digest(_content(asked, set()))
 
 
-def _told(asked: object, seen: set[int]) -> Any:  # noqa: ANN401 - nested lists of texts
+def _content(asked: object, seen: set[int]) -> Any:  # noqa: ANN401 - nested lists of texts
     """A function, an object with `__call__` or `forward`, or a partial of one, as lists of texts."""
     if isinstance(asked, partial):
-        return [_told(asked.func, seen), _plain([list(asked.args), asked.keywords], seen)]
+        return [_content(asked.func, seen), _plain([list(asked.args), asked.keywords], seen)]
     if isinstance(asked, MethodType):
-        return [_told(asked.__func__, seen), _attributes(asked.__self__, seen)]
+        return [_content(asked.__func__, seen), _attributes(asked.__self__, seen)]
     if isinstance(asked, FunctionType):
         return _function(asked, seen)
     called = getattr(type(asked), "forward" if isinstance(asked, nn.Module) else "__call__", None)
-    return [_told(called, seen), _attributes(asked, seen)] if isinstance(called, FunctionType) else _kind(asked)
+    return [_content(called, seen), _attributes(asked, seen)] if isinstance(called, FunctionType) else _kind(asked)
 
 
 def _function(function: FunctionType, seen: set[int]) -> Any:  # noqa: ANN401
@@ -36,11 +36,11 @@ def _function(function: FunctionType, seen: set[int]) -> Any:  # noqa: ANN401
         return function.__qualname__
     seen.add(id(function))
     used = inspect.getclosurevars(function)
-    told = {
+    used_values = {
         name: _plain(value, seen, function.__module__) for name, value in {**used.globals, **used.nonlocals}.items()
     }
     defaults = [list(function.__defaults__ or ()), function.__kwdefaults__ or {}]
-    return [_code(function.__code__, seen), _plain(defaults, seen), sorted(map(list, told.items()), key=repr)]
+    return [_code(function.__code__, seen), _plain(defaults, seen), sorted(map(list, used_values.items()), key=repr)]
 
 
 def _code(code: CodeType, seen: set[int]) -> list[Any]:

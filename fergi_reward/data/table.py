@@ -1,4 +1,4 @@
-"""Preferences as a table, one row per image, and the pairs of images that a viewer told apart."""
+"""Preferences as a table, one row per image, and the pairs of images that a viewer ranked differently."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

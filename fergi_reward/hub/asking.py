@@ -35,5 +35,5 @@ def why_no_hub(error: Exception) -> str:
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     unreachable = isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None
-    said = str(error.__cause__ if unreachable else error).strip().partition("\n")[0].rstrip(".")
-    return said or type(error).__name__
+    reason = str(error.__cause__ if unreachable else error).strip().partition("\n")[0].rstrip(".")
+    return reason or type(error).__name__

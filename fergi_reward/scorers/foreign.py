@@ -70,9 +70,9 @@ class ForeignScorer(nn.Module):
 
         What it holds in objects of other kinds than tensors, modules and plain values counts by its type alone.
         """
-        told = getattr(self._asked, "weights_digest", None)
-        if callable(told):
-            content = [str(told())]
+        own_digest = getattr(self._asked, "weights_digest", None)
+        if callable(own_digest):
+            content = [str(own_digest())]
         else:
             asks = [self._asked.update, self._asked.compute] if _is_metric(self._asked) else [self._call]
             weights = {name: value for name, value in self.state_dict().items() if isinstance(value, Tensor)}
@@ -256,8 +256,8 @@ def _renamed(scorer: LoadedScorer, name: str) -> LoadedScorer:
 
 
 def _flag(asked: object, which: str, given: bool | None) -> bool:
-    said = getattr(asked, which, None) if given is None else given
-    return True if said is None else bool(said)
+    value = getattr(asked, which, None) if given is None else given
+    return True if value is None else bool(value)
 
 
 def _is_metric(asked: object) -> bool:

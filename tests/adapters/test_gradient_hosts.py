@@ -122,7 +122,7 @@ def test_refl_passes_prompts_whole():
     assert PromptTokenizer().decode(cut.input_ids, cut.attention_mask) == ["a" + "é" * (PROMPT_BYTES // 2 - 1)]
 
 
-def test_alignprop_is_told_the_range_of_its_images_and_scores_the_same_pictures_in_both(pixels, prompts):
+def test_alignprop_is_given_the_range_of_its_images_and_scores_the_same_pictures_in_both(pixels, prompts):
     def brightness(pixels, prompts):
         return pixels.mean((1, 2, 3))
 

@@ -168,7 +168,7 @@ def test_after_a_change_each_row_has_its_own_scores_and_what_is_as_it_was_is_kep
     assert not list(world.glob(".*"))
 
 
-def test_how_many_rows_were_kept_is_told(world, asked):
+def test_how_many_rows_were_kept_is_reported(world, asked):
     stop(asked)
     assert "8 of its rows were kept" in score().stdout
     assert "kept" not in score().stdout  # the journal went with the end of the run

@@ -118,7 +118,7 @@ def check_kept_here(driver):
     assert local and all(Path(name).is_relative_to(own / "ray") for name in local)
 
 
-def test_ray_goes_on_for_one_process_and_a_killed_worker_costs_nothing(folder, start):
+def test_ray_resumes_for_one_process_and_a_killed_worker_costs_nothing(folder, start):
     errors = (folder / "local.errors.csv").read_bytes()
     before = killed_in_the_middle(start("ray.csv", "local"), folder, "ray.csv")
     run = start("ray.csv", "ray", RAY_ADDRESS="local", HOME=str(folder))  # it starts one
@@ -174,7 +174,7 @@ def test_rays_client_is_refused(within, monkeypatch):
     assert "RAY_ADDRESS is ray://head:10001: give HOST:PORT" in result.stderr
 
 
-def test_one_process_goes_on_for_ray(cluster, within, start):
+def test_one_process_resumes_for_ray(cluster, within, start):
     run = start("one.csv", "ray", RAY_ADDRESS=cluster)
     wait_for_scores(run, within, "one.csv", more_than=20)
     os.kill(run.processes[0].pid, signal.SIGTERM)

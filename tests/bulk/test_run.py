@@ -89,7 +89,7 @@ def command(manifest, options, out):
     return ["-m", "fergi_reward", "score", "--images", str(manifest), *options, "--out", str(out)]
 
 
-def test_a_killed_run_goes_on_without_scoring_anything_twice(manifest, options, forked, tmp_path):
+def test_a_killed_run_resumes_without_scoring_anything_twice(manifest, options, forked, tmp_path):
     out = tmp_path / "scores.csv"
     journal = tmp_path / ".scores.csv.journal"
     begun = forked(command(manifest, options, out))

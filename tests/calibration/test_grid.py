@@ -103,7 +103,7 @@ def test_without_baselines_nobody_is_known_to_be_steady(simulated):
         grid.run(PreferenceTable(table.images, au_source="test"), seed=0)
 
 
-def test_published_figures_stand_beside_the_data_they_belong_to_alone(outcome, fergi):
+def test_published_figures_stand_next_to_the_data_they_belong_to_alone(outcome, fergi):
     assert outcome.published == grid.PUBLISHED
     fewer = read_fergi(fergi).without_users(["001"])
     assert grid.run(fewer, seed=0).published == {}

@@ -176,7 +176,7 @@ def test_a_fault_names_file_row_and_column(broken, fault):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_skipping_goes_on_without_the_bad_rows_and_lists_them(broken, simulated, fault):
+def test_skipping_continues_without_the_bad_rows_and_lists_them(broken, simulated, fault):
     damage, _ = FAULTS[fault]
     damage(broken)
     bad = BadRows(skip=True)
@@ -201,7 +201,7 @@ def test_a_damaged_frame_spoils_its_clip_alone(broken, simulated):
     assert table.images.loc[lost, ["user", "session", "image"]].values.tolist() == [["002", 1, 1]]
 
 
-def test_time_goes_on(broken):
+def test_time_increases(broken):
     edit(broken / FRAMES, 7, "timestamp", 0.0)
     with pytest.raises(FergiRewardError, match=f"{FRAMES}, row 7, column timestamp: the time is not after"):
         read_fergi(broken, from_frames=True)

@@ -92,7 +92,7 @@ def test_a_second_run_downloads_nothing_and_mends_what_is_damaged(serve, tmp_pat
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_broken_download_goes_on(serve, tmp_path, ranges):
+def test_a_broken_download_resumes(serve, tmp_path, ranges):
     server = serve(FILES, ranges=ranges)
     server.stop_after = 700
     folder = tmp_path / "fergi"

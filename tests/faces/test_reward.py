@@ -74,7 +74,7 @@ def counted(tower):
     return runs
 
 
-def test_the_towers_run_once_a_batch(tower, predictor_for):
+def test_the_towers_run_once_per_batch(tower, predictor_for):
     reward, runs = predicted([tower], predictor_for(tower)), counted(tower)
     reward(PIXELS, PROMPTS)
     assert runs == {"image": 1, "text": 1}
@@ -114,7 +114,7 @@ def test_gradients_of_the_expected_valence_reach_the_pixels(tower, predictor_for
     torch.testing.assert_close(leaf.grad, own.grad)
 
 
-def test_the_disagreement_of_the_scorers_is_penalised_beside_it(tower, predictor_for):
+def test_the_disagreement_of_the_scorers_is_penalised_as_well(tower, predictor_for):
     scorers, predictor = [tower, tiny.hps(seed=0)], predictor_for(tower)
     plain = predicted(scorers, predictor)(PIXELS, PROMPTS)
     guarded = predicted(scorers, predictor, uncertainty_penalty=1.5)(PIXELS, PROMPTS)

@@ -105,7 +105,7 @@ def test_limits_hold_where_a_program_has_lifted_those_of_pillow(
             open_picture(picture)
 
 
-def test_what_pillow_is_told_of_large_pictures_holds_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_pillow_for_large_pictures_holds_here(monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = BytesIO()
     Image.new("1", (40, 50)).save(buffer, "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)

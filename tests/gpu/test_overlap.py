@@ -18,7 +18,7 @@ def slow_redness(pixels: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
     return pixels[:, 0].mean((1, 2))
 
 
-def test_the_reward_s_kernels_run_beside_those_of_the_sampling(tmp_path: Path, measured) -> None:
+def test_the_reward_s_kernels_run_alongside_those_of_the_sampling(tmp_path: Path, measured) -> None:
     options = {"num_epochs": 1, "sample_num_steps": 20, "sample_batch_size": 4, "sample_num_batches_per_epoch": 4}
     options |= {"train_batch_size": 4, "grid_num_images": 0, "log_with": "none", "async_reward_computation": True}
     trainer = DDPOTrainer(

@@ -109,7 +109,7 @@ def test_a_page_in_place_of_the_rest_of_a_file_leaves_what_is_there(hub, tmp_pat
     assert ranges_asked(hub)[-1] == "bytes=100000-"
 
 
-def test_what_is_right_stays_and_what_is_damaged_is_mended(hub, tmp_path):
+def test_what_is_right_stays_and_what_is_damaged_is_repaired(hub, tmp_path):
     complete("pickscore", "--to", tmp_path)
     hub.asked.clear()
     assert "to download 0 B" in complete("pickscore", "--to", tmp_path)
@@ -120,7 +120,7 @@ def test_what_is_right_stays_and_what_is_damaged_is_mended(hub, tmp_path):
     assert weights.read_bytes() == hub.files[PICKSCORE][WEIGHTS]
 
 
-def test_what_is_damaged_in_the_hubs_cache_is_mended(hub, tmp_path):
+def test_what_is_damaged_in_the_hubs_cache_is_repaired(hub, tmp_path):
     complete("pickscore")
     (weights,) = (tmp_path / "hub").glob(f"models--*/snapshots/*/{WEIGHTS}")
     weights.resolve().write_bytes(b"half")

@@ -200,7 +200,7 @@ def test_a_clip_that_cannot_be_deleted_hinders_no_other(folder, tmp_path):
     assert pd.read_parquet(tmp_path / "train.parquet")["user"].tolist() == ["bob"]
 
 
-def test_tables_that_name_them_are_named_where_they_are_searched_and_beside_the_folder(folder, tmp_path):
+def test_tables_that_name_them_are_named_where_they_are_searched_and_next_to_the_folder(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     columns = {
         tmp_path / "elsewhere" / "ratings.csv": "user,session,image,rank",

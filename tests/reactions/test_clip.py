@@ -135,13 +135,13 @@ def test_a_clip_of_one_frame_is_not_valid():
 
 
 @pytest.mark.parametrize("times", [[0, 0.1, 0.1], [0, 0.2, 0.1], [0, float("nan"), 0.1]])
-def test_time_goes_on_in_a_clip(times):
+def test_time_increases_in_a_clip(times):
     faces = clip([True] * 3)
     with pytest.raises(FergiRewardError, match=r"frame [23] is at .* but time must increase"):
         replace(faces, timestamps=np.array(times, dtype=float))
 
 
-def test_a_clip_has_a_row_a_frame():
+def test_a_clip_has_a_row_per_frame():
     with pytest.raises(FergiRewardError, match=r"5 frames .* shapes \[\(4,\)"):
         replace(clip([True] * 5), face_confidence=np.ones(4))
 

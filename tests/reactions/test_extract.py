@@ -112,7 +112,7 @@ def test_the_face_before_the_image_is_a_clip_of_its_own(videos, face_model, tmp_
     assert (len(table.images), len(table.baseline), table.au_source) == (1, 1, "mediapipe-blendshapes")
 
 
-def test_a_killed_run_goes_on(videos, face_model, forked, tmp_path):
+def test_a_killed_run_resumes(videos, face_model, forked, tmp_path):
     for number in range(4):
         another(videos / "single_face.mp4", videos / f"{number}.mp4")
     write_manifest(videos, *(f"{number}.mp4" for number in range(4)))
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on(videos, face_model, forked, tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "manifest.csv")) == 4
 
 
-def test_the_viewer_is_measured_and_no_bystander_and_the_user_is_told_for_how_long(
+def test_the_viewer_is_measured_and_no_bystander_and_the_user_reads_for_how_long(
     videos, face_videos, face_model, write_video, tmp_path
 ):
     viewer, bystander = (

@@ -190,7 +190,7 @@ def test_a_failure_leaves_the_list_when_its_row_has_a_clip_or_another_name(video
     assert [(row["user"], row["image"]) for row in ReactionFolder(out).failures()] == [("ann", "cat")]
 
 
-def test_the_same_video_under_two_names_is_told(videos, lightness, tmp_path):
+def test_the_same_video_under_two_names_is_reported(videos, lightness, tmp_path):
     shutil.copy(videos / "1.mp4", videos / "copy.mp4")
     done = extract(manifest(videos, [("1.mp4", "a", "cat"), ("copy.mp4", "b", "cat")]), lightness(), tmp_path / "out")
     assert "1.mp4 and copy.mp4 are the same video: check that each row has its own" in done.notes

@@ -14,7 +14,7 @@ def source_map(*knots):
     return SourceMap("camera", "fergi-ir50", knots, "by hand", 20, ("ann",), 30, ("bob",), "0.1.0")
 
 
-def test_it_is_flat_below_the_knots_and_goes_on_with_their_mean_slope_beyond():
+def test_it_is_flat_below_the_knots_and_continues_with_their_mean_slope_beyond():
     given_knots = source_map((0.1, 0.5), (0.2, 0.6), (0.3, 1.1))  # the mean slope is 3
     activations = np.array([[0.0, 0.1, 0.15], [0.25, 0.4, np.nan]])
     np.testing.assert_allclose(given_knots(activations), [[0.5, 0.5, 0.55], [0.85, 1.4, np.nan]])

@@ -128,7 +128,7 @@ FOLDERS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0,
 
 
 @given(st.sampled_from(FORMS), st.sampled_from(["/", "~/", "../"]), FOLDERS)
-def test_no_folder_of_a_command_is_told(form, start, folders):
+def test_no_folder_of_a_command_is_printed(form, start, folders):
     command = shlex.join(["run", form.format(start + "/".join([*folders, "c.json"])), "runs/a", "a cat, /imagine"])
     told = shlex.join(["run", form.format("c.json"), "runs/a", "a cat, /imagine"])
     assert without_folders(command) == without_folders(told) == told

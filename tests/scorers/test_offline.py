@@ -44,7 +44,7 @@ def test_a_vocabulary_is_found_in_the_cache_under_either_name(cache: Path, tmp_p
     assert scorer.weights_digest() == ImageRewardScorer.from_pretrained(TOY).weights_digest()
 
 
-def test_a_vocabulary_beside_the_original_packages_files_is_found(cache: Path, tmp_path: Path) -> None:
+def test_a_vocabulary_next_to_the_original_packages_files_is_found(cache: Path, tmp_path: Path) -> None:
     (tmp_path / ".cache" / "ImageReward").mkdir(parents=True)
     shutil.copy(TOY / "vocab.txt", tmp_path / ".cache" / "ImageReward")
     assert ImageRewardScorer.from_pretrained(without_vocabulary(tmp_path / "folder"))

@@ -26,7 +26,7 @@ def test_the_pipelines_draw_what_they_are_asked_for(load: Callable[[], Pipeline]
     assert evaluate_pipeline(pipeline, HELD_OUT[:1], seed=1).keys() == {"psnr", "right_object", "right_colour"}
 
 
-def test_the_flow_pipeline_reads_a_caption_and_nothing_beside() -> None:
+def test_the_flow_pipeline_reads_a_caption_and_nothing_else() -> None:
     pipeline = emoji.load_flow_pipeline()
     encoded = encode_prompts(pipeline, CAPTIONS)
     # Every caption has eight tokens, its ends counted; no zeros stand for T5.

@@ -15,7 +15,7 @@ from fergi_reward.toy.emoji.viewers import draw_exhibits, write_emoji_fergi
 
 SESSIONS = 1200
 DECAY = 0.4
-# Of FERGI (arXiv 2312.03187): AU4 alone tells 56.6 % of the pairs, and 74.9 % of the 15.6 % in which it differs most.
+# As in FERGI (arXiv 2312.03187): AU4 ranks 56.6 % of the pairs, and 74.9 % of the 15.6 % in which it differs most.
 AU4_ACCURACY, CONFIDENT_ACCURACY, CONFIDENT_SHARE = 0.566, 0.749, 0.156
 
 
@@ -51,7 +51,7 @@ def test_the_truth_about_exhibits_is_what_the_judge_finds() -> None:
     np.testing.assert_array_equal(aligned, (verdict.right_object & verdict.right_colour).numpy()[faultless])
 
 
-def test_what_the_viewers_saw_is_beside_what_they_did(tmp_path) -> None:
+def test_what_the_viewers_saw_is_next_to_what_they_did(tmp_path) -> None:
     write_emoji_fergi(tmp_path, [], participants=3, sessions=2, seed=1)
     exhibits = draw_exhibits(6, torch.Generator().manual_seed(1))
     pictures = read_pictures(tmp_path)
