@@ -81,7 +81,7 @@ class PerPromptStatTracker:
         """Remember what another tracker remembered, unless another reward than this run's gave it.
 
         Args:
-            state: Of the other tracker.
+            state: What `state_dict` of the other tracker returned.
             changed: Parts of the run's identity that are not what they were.
         """
         if not REWARDING & changed:

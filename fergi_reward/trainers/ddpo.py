@@ -47,7 +47,7 @@ class DDPOConfig(RolloutConfig):
 
 
 class DDPOTrainer:
-    """Sample, reward, reinforce; again. What becomes of the pipeline: see `TrainedModel`.
+    """Sample, reward, reinforce; again. What happens to the pipeline: see `TrainedModel`.
 
     Args:
         config: The options.

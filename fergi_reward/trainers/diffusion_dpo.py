@@ -103,7 +103,7 @@ class Batch:
         latents: (2 B, C, H, W).
         conditioning: Of 2 B pictures.
         confidences: (B,) probability that the better one is better.
-        numbers: Of each pair among all that were ever taken: its noise comes from it.
+        numbers: The number of each pair among all that were ever taken; its noise is drawn from it.
     """
 
     latents: Tensor
@@ -113,7 +113,7 @@ class Batch:
 
 
 class DiffusionDPOTrainer:
-    """Learn from pairs which pictures are better. What becomes of the pipeline: see `TrainedModel`.
+    """Learn from pairs which pictures are better. What happens to the pipeline: see `TrainedModel`.
 
     Args:
         config: The options.
@@ -263,7 +263,7 @@ class DiffusionDPOTrainer:
         return {f"held_out/{name}": mean.item() for name, mean in mean_of(of_pairs).items()} if of_pairs else {}
 
     def _held_out_batch(self, start: int) -> Batch | None:
-        """Of the held-out pairs from the `start`-th on; None where none can be read."""
+        """A batch of the held-out pairs from the `start`-th; None where none can be read."""
         pairs = self.held_out[start : start + self.config.train_batch_size]
         # Numbers below 0, which no pair of the training has.
         readable = self._readable([(-1 - row, pair) for row, pair in enumerate(pairs, start)])

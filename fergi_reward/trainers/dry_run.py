@@ -43,15 +43,15 @@ class DryRun:
     """What a run would take, on each process.
 
     Attributes:
-        parameters: Of the whole pipeline, the adapter included.
-        trained: Of what is trained.
+        parameters: Number of parameters of the whole pipeline, the adapter included.
+        trained: Number of parameters that are trained.
         weights: Bytes of all frozen weights; with full fine-tuning a copy of the network is among them.
         encoders: Bytes of the text encoders if these are on the device only while they encode, before images are
             drawn; else they are among the weights.
         optimizer: Bytes of what is trained with its gradient, moments and average.
         scorers: Bytes of the reward's and the judges' weights.
         sampling: Peak bytes of the activations while images are drawn, and of what an epoch keeps for training.
-        training: Peak bytes of the activations in training, but for those inside the scorers, and of what it keeps.
+        training: Peak bytes of the activations in training, without those inside the scorers, and of what it keeps.
         images: That are generated for training, by all epochs.
         updates: Optimiser steps.
         uncounted: Scorers whose size is not known; they are not in `scorers`.
@@ -106,9 +106,9 @@ def dry_run(
     """Take the passes of a run with shapes alone.
 
     Args:
-        config: Of any trainer; it says what its passes with gradients take.
+        config: Options of any trainer; it says what its passes with gradients take.
         pipeline: Whose networks are on the meta device or may be moved there.
-        scorers: Of those that the reward weighs or that judge, by name how many parameters they have, if that is known.
+        scorers: Scorers that the reward weighs or that judge: by name, their number of parameters, if it is known.
         offloaded: The same of those of which one at a time is on the device.
         scorer_dtype: What all of these are loaded in.
     """
@@ -150,7 +150,7 @@ def _networks(pipeline: Pipeline) -> list[nn.Module]:
 
 
 def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
-    """Of the model that training began with."""
+    """Bytes of the model that training began with."""
     trained = {id(parameter) for parameter in weights.parameters}
     with weights.reference():
         parameters = [parameter for network in _networks(pipeline) for parameter in network.parameters()]

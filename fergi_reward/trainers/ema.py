@@ -10,7 +10,7 @@ from fergi_reward.trainers.weights import copied, swapped_in
 
 
 class EMA:
-    """Averages of parameters, kept beside them.
+    """Averages of parameters, kept alongside them.
 
     The average starts at the first values, and as many steps as it has seen bound how slow it may be, so that a short
     run is not all start: the decay of step n is min(decay, (1 + n) / (10 + n)).

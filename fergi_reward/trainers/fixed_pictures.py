@@ -19,7 +19,7 @@ class FixedPictures:
 
     Args:
         model: What draws.
-        accelerator: Of the run.
+        accelerator: accelerate's view of the run's processes.
     """
 
     def __init__(self, model: TrainedModel, accelerator: "Accelerator") -> None:
@@ -30,7 +30,7 @@ class FixedPictures:
 
         Args:
             purpose: Names the noise; the prompts of each purpose stay encoded.
-            prompts: Of all processes.
+            prompts: The prompts of all processes.
         """
         size, seed = self._model.config.picture_batch_size, self._model.config.seed
         starts = starts_of_batches(self._accelerator, len(prompts), size)

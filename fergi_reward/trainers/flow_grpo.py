@@ -48,7 +48,7 @@ class FlowGRPOConfig(GroupConfig):
 
 
 class FlowGRPOTrainer:
-    """Draw groups, reward, and reinforce what was better than its group. What becomes of the pipeline: `TrainedModel`.
+    """Draw groups, reward, and reinforce what was better than its group. What happens to the pipeline: `TrainedModel`.
 
     Args:
         config: The options.

@@ -103,7 +103,7 @@ class JudgeWatch:
 
         Args:
             epoch: Finished epochs.
-            scores: One a picture, by judge; the same pictures in the same order each time, at least two.
+            scores: By judge, one per picture; the same pictures in the same order each time, at least two.
         """
         self._first = self._first or {name: list(values) for name, values in scores.items()}
         now = self._standardised(scores)

@@ -1,4 +1,4 @@
-"""What a training run learns from, by content: a resumed run must find the same, or be told that it may differ.
+"""What a training run learns from, by content: a resumed run must find the same, unless the user allows a change.
 
 Each part has a name for people and a digest. Rewards, judges and pairs may be anything that the trainers take: those
 that tell their digests (`fingerprints`, `weights_digest`) are known by these, a plain callable by its name and code.
@@ -116,7 +116,7 @@ def check_changes(place: object, found: Mapping[str, tuple[str, str]], allowed: 
     if refused:
         what = "; ".join(f"{name} was {found[name][0]}, now {found[name][1]}" for name in refused)
         raise FergiRewardError(
-            f"cannot resume {place} with something else to learn from: {what}; give what it was, or go on with "
+            f"cannot resume {place} with something else to learn from: {what}; give what it was, or resume with "
             f"--allow_changes {','.join(sorted(found))}"
         )
 
@@ -155,7 +155,7 @@ def _reward_parts(reward: object) -> dict[str, Part]:
 
 
 def _digest(asked: object) -> str:
-    """Of a reward or judge: its weights, where it has any, and its code, where it does not tell a digest."""
+    """The digest that a reward or judge reports, or else that of its code and of its weights, if it has any."""
     if hasattr(asked, "weights_digest"):
         return str(asked.weights_digest())
     weights = tensors_digest(asked.state_dict()) if isinstance(asked, nn.Module) else ""
@@ -178,13 +178,13 @@ def _beginning(stream: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 - datase
 
 
 def _row_digest(row: Mapping[str, Any]) -> str:
-    """Of all that a pair is read from."""
+    """Digest of all that a pair is read from."""
     texts = [repr(row.get(name)) for name in ("caption", "label_0", "confidence")]
     return record_digest([*texts, *(_picture_digest(row.get(name)) for name in ("jpg_0", "jpg_1"))])
 
 
 def _picture_digest(picture: Any) -> str:  # noqa: ANN401 - whatever is in the column
-    """Of the picture's file, or of the pixels of one that is decoded; such rows as have neither are skipped later."""
+    """Digest of the picture's file, or of the pixels of a decoded one; rows that have neither are skipped later."""
     try:
         file = unwrapped(picture)
         if isinstance(file, bytes):

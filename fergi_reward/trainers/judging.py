@@ -59,7 +59,7 @@ class Judging:
 
         Args:
             finished: Epochs.
-            prompts: Of the run: the first of them are drawn.
+            prompts: The run's prompts; the first of them are drawn.
         """
         count = self._config.judge_num_images
         shown = (list(prompts) * math.ceil(count / len(prompts)))[:count]

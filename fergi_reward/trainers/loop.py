@@ -51,13 +51,13 @@ class Stateful(Protocol):
         """Go back to what `state_dict` returned.
 
         Args:
-            state: Of the checkpoint.
+            state: What the checkpoint holds.
             changed: Parts of the run's identity that are not what they were: what belongs to them is not taken.
         """
 
 
 class Loop(Generic[Config]):
-    """The run of a trainer. What becomes of the pipeline: see `TrainedModel`.
+    """The run of a trainer. What happens to the pipeline: see `TrainedModel`.
 
     Args:
         trainer: Its name, by which a checkpoint is known.
@@ -154,7 +154,7 @@ class Loop(Generic[Config]):
 
         Args:
             losses: Each a scalar with gradient, and figures to log.
-            count: Of the losses.
+            count: Number of losses.
 
         Returns:
             The means of the losses and figures, and the length of the gradient.
@@ -203,10 +203,10 @@ class Loop(Generic[Config]):
             with self.optimisation.averaged():
                 self._draw_grid()
         saves = last or self.finished % self.config.save_freq == 0
-        with deferred():  # an epoch that was told of is not lost
+        with deferred():  # an epoch that was reported must not be lost
             self.run.log(self.finished, metrics)
-            told = f"{summary(metrics)}, {metrics['seconds']:.1f} s"
-            self.run.say(f"epoch {self.finished}/{self.config.num_epochs}: {told}")
+            line = f"{summary(metrics)}, {metrics['seconds']:.1f} s"
+            self.run.say(f"epoch {self.finished}/{self.config.num_epochs}: {line}")
             few = self.model.weights.are_few
             state = deepcopy(self._state_dict()) if few else self._state_dict()
             values = copied(self.model.parameters) if few else []
@@ -250,13 +250,13 @@ class Loop(Generic[Config]):
 
     def _save_checkpoint(self, finished: int, state: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
-            told = {
+            known = {
                 "trainer": self.trainer,
                 "identity": as_record(self.identity),
                 "seen": self.history.until(finished),
                 "weights": self._weights_digest(),
             }
-            self.run.save_checkpoint(finished, {**told, **state}, self.model.weights.save)
+            self.run.save_checkpoint(finished, {**known, **state}, self.model.weights.save)
 
     def _weights_digest(self) -> str:
         """By which a checkpoint's weights are known to be those that the rest of its state belongs to."""
@@ -309,7 +309,7 @@ class Loop(Generic[Config]):
         self.accelerator.wait_for_everyone()
 
     def _finish(self) -> Path:
-        """Save the weights as they are to be used, draw before and after, and say where they are."""
+        """Save the weights in the form that users load, draw before and after, and say where they are."""
         if self.judging.must_stop:
             self.judging.go_back_to_best()
         elif self.optimisation.ema:

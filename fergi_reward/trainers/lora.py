@@ -24,7 +24,7 @@ def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn
         pipeline: Its UNet or transformer gets the adapter in place.
         rank: Rank of the update of each weight matrix.
         alpha: The update is scaled by alpha / rank.
-        seed: Of the first, random factor; the second starts at zero.
+        seed: Seed of the first, random factor; the second starts at zero.
 
     Returns:
         The parameters to train, in float32 whatever the network is in, since small updates vanish in half precision.

@@ -59,7 +59,7 @@ def implicit_rewards(errors: Tensor, reference_errors: Tensor, beta: float) -> T
 
     Args:
         errors: Mean squared error of the prediction, of the model that is trained.
-        reference_errors: Of the model that training began with, on the same noisy latents.
+        reference_errors: Those of the model that training began with, on the same noisy latents.
         beta: The larger, the nearer to the reference the model stays.
     """
     return beta / 2 * (reference_errors - errors)

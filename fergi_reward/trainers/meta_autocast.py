@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Of the parts of diffusers' networks, those that it computes in float32 and in its own dtype (ATen/autocast_mode.h).
+# Parts of diffusers' networks that it computes in float32 and in its own dtype (ATen/autocast_mode.h).
 IN_FLOAT32 = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 IN_ITS_DTYPE = (nn.Linear, nn.Conv2d)
 

@@ -36,8 +36,8 @@ class TrainedModel:
     Args:
         pipeline: A pipeline of diffusers.
         config: The options.
-        accelerator: Of the run.
-        dtype: Of frozen weights.
+        accelerator: Gives the device and the mixed precision.
+        dtype: Data type of frozen weights.
 
     Attributes:
         family: What kind of model it is.

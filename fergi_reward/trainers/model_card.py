@@ -28,7 +28,7 @@ pipeline = DiffusionPipeline.from_pretrained({base_literal})
 {loading}
 ```
 
-A tuned model draws what it learned from likes, which is not all that people like: look at its pictures beside those of
+A tuned model draws what it learned from likes, which is not all that people like: look at its pictures next to those of
 the model it came from, and at a judge that it was not trained on.
 
 ## Learned from

@@ -1,8 +1,8 @@
 """DiffusionNFT: a flow-matching model fine-tuned on any reward, without noise, probabilities or guidance.
 
 Zheng et al., DiffusionNFT, arXiv 2509.16117: each prompt is drawn several times, and an image counts for how much
-better it is than its group. How it came about is forgotten: the finished image is noised anew, and the velocity there
-moves towards good images and away from bad ones. An old policy, which follows the trained one, samples.
+better it is than its group. How it was sampled does not matter: the finished image is noised again, and the velocity
+there moves towards good images and away from bad ones. An old policy, which follows the trained one, samples.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -75,7 +75,7 @@ class OldPolicy:
 
 
 class NFTTrainer:
-    """Draw groups, reward, and learn from what was better than its group. What becomes of the pipeline: `TrainedModel`.
+    """Draw groups, reward, and learn from what was better than its group. What happens to the pipeline: `TrainedModel`.
 
     Args:
         config: The options.

@@ -23,7 +23,7 @@ class Optimisation:
     """The optimiser of a run.
 
     Args:
-        accelerator: Of the run.
+        accelerator: Averages gradients over the run's processes.
         parameters: What is trained.
         config: The options.
 
@@ -57,7 +57,7 @@ class Optimisation:
         return norm
 
     def averaged(self) -> AbstractContextManager[None]:
-        """The weights as they are to be used, inside the block: their average, if there is one."""
+        """The weights in the form that users load, inside the block: their average, if there is one."""
         return self.ema.swapped_in() if self.ema else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:

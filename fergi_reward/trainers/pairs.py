@@ -1,4 +1,4 @@
-"""Preference pairs to train on: from a table of any size, in a random order that a resumed run goes on in.
+"""Preference pairs to train on: from a table of any size, in a random order that a resumed run continues.
 
 A table has the columns of `yuvalkirstain/pickapic_v2`: `caption`, `jpg_0` and `jpg_1` (the bytes of two pictures, or
 what `datasets` makes of them) and `label_0` (1 where the first is better, 0 where the second is, 0.5 for a tie). The
@@ -54,7 +54,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class FramedPicture:
-    """A picture cut to the model's size, and what Stable Diffusion XL is told of how it was cut.
+    """A picture cut to the model's size, and what Stable Diffusion XL is given about how it was cut.
 
     Attributes:
         pixels: (3, H, W) in [0, 1].
@@ -124,9 +124,9 @@ class Pairs:
     """The pairs of a table without end, pass after pass; rows that say nothing are skipped and counted.
 
     Args:
-        table: Of pairs.
-        seed: Of their order.
-        shuffle_buffer: Of a stream, how many rows at a time are put into a random order.
+        table: Table of pairs.
+        seed: Seed of their order.
+        shuffle_buffer: How many rows of a stream at a time are put into a random order.
 
     Attributes:
         taken: Pairs so far.
@@ -164,7 +164,7 @@ class Pairs:
         """Go to where another was; another table is read from its beginning, and its pairs are counted further.
 
         Args:
-            state: Of the other.
+            state: What `state_dict` of the other returned.
             changed: Holds `pairs` where the other read another table.
         """
         self.taken = state["taken"]
@@ -229,7 +229,7 @@ def frame(picture: Any, height: int, width: int) -> FramedPicture:  # noqa: ANN4
 
     Args:
         picture: See `images.open_picture`.
-        height: Of the result, in pixels.
+        height: Height of the result, in pixels.
         width: Likewise.
 
     Raises:

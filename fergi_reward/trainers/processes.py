@@ -17,7 +17,7 @@ Part = TypeVar("Part")
 def starts_of_batches(accelerator: "Accelerator", count: int, size: int) -> range:
     """Where this process's batches start among `count` things, which are dealt out batch by batch.
 
-    A batch is the same whatever the number of processes, and so are the bits that come of it.
+    A batch is the same whatever the number of processes, and so are the bits of its results.
     """
     return range(accelerator.process_index * size, count, accelerator.num_processes * size)
 

@@ -6,7 +6,7 @@ rule does the rest, and the steps before are held fixed. One trainer, four publi
 - DRaFT-K (Clark et al., arXiv 2309.17400, section 4): the last K steps. `backprop_steps_min = backprop_steps_max = K`;
   all steps is plain DRaFT.
 - DRaFT-LV (the same, section 4.2): K = 1, with several noises for the last step. `last_step_noises = n`.
-- AlignProp (Prabhudesai et al., arXiv 2310.03739, section 3): K drawn anew for each update, which keeps long
+- AlignProp (Prabhudesai et al., arXiv 2310.03739, section 3): a new K for each update, which keeps long
   dependencies without their bias. `backprop_steps_min = 1, backprop_steps_max = sample_num_steps`.
 - ReFL (Xu et al., ImageReward, arXiv 2304.05977, algorithm 1): one of the last steps, drawn at random, leaps to the
   clean picture at once. `one_step_prediction = true`, the range says which steps, `reward_margin = 2`. ReFL's
@@ -43,7 +43,7 @@ class RewardBackpropConfig(TrainerConfig):
     needs_gradient = True
 
     backprop_steps_min: int = option(1, "Fewest last denoising steps that the gradient goes through.")
-    backprop_steps_max: int = option(1, "Most of them; between the two it is drawn anew for each optimiser step.")
+    backprop_steps_max: int = option(1, "Most of them; each optimiser step draws a number between the two.")
     one_step_prediction: bool = option(
         False, "ReFL: the first of these steps leaps to the clean picture, and the others are not taken."
     )
@@ -82,7 +82,7 @@ class RewardBackpropConfig(TrainerConfig):
 
 
 class RewardBackpropTrainer:
-    """Draw, and follow the reward's gradient back. What becomes of the pipeline: see `TrainedModel`.
+    """Draw, and follow the reward's gradient back. What happens to the pipeline: see `TrainedModel`.
 
     Args:
         config: The options.

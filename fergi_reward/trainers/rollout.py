@@ -36,7 +36,7 @@ class RolloutConfig(TrainerConfig):
         1, "Training batches in an optimiser step; each already accumulates all of its timesteps."
     )
     train_num_inner_epochs: int = option(1, "Passes over the samples of an epoch.")
-    train_timestep_fraction: float = option(1.0, "Share of an image's steps, drawn anew in each pass, to train on.")
+    train_timestep_fraction: float = option(1.0, "Share of an image's steps, drawn again in each pass, to train on.")
     train_cfg: bool = option(
         True, "Train the guided prediction; off: the conditional one, at half the work, while sampling stays guided."
     )
@@ -148,10 +148,10 @@ class Rollout:
         """This process's part.
 
         Args:
-            loop: Of the run.
+            loop: The run's loop.
             epoch: Counted from 0.
-            trajectory: Of this process's images.
-            advantages: Of the images of all processes, on the CPU.
+            trajectory: Denoising of this process's images.
+            advantages: Those of the images of all processes, on the CPU.
         """
         mine = share(loop)
         own = sent(advantages[mine.start : mine.stop], loop.accelerator.device)
@@ -164,10 +164,10 @@ def sample(
     """Sample this process's share of an epoch's images, and have them rewarded.
 
     Args:
-        loop: Of the run.
+        loop: The run's loop.
         reward: What rewards.
         epoch: Counted from 0.
-        prompts: Of the images of all processes.
+        prompts: One for each image of all processes.
         random_steps: Which steps draw noise.
 
     Returns:

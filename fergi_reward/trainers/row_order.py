@@ -1,4 +1,4 @@
-"""Rows of a table without end, in a random order that a resumed run goes on in."""
+"""Rows of a table without end, in a random order that a resumed run continues."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -35,7 +35,7 @@ def row_order(rows: Any, seed: int, block: int) -> RowOrder:  # noqa: ANN401
 
     Args:
         rows: A sequence, or a `datasets.IterableDataset`.
-        seed: Of the order.
+        seed: Seed of the order.
         block: Rows of a stream that are put into a random order at a time.
 
     Raises:
@@ -94,7 +94,7 @@ class ShuffledBlocks:
         return place | {"block_start": self._block_start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Read the block again, and go on in it."""
+        """Read the block again, and continue in it."""
         if not state["blocks"]:
             return
         self._go_to(state["block_start"])

@@ -32,7 +32,7 @@ from fergi_reward.trainers.preflight import check_can_start
 
 WEIGHT_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 STATE_FILE = "trainer_state.pt"
-# Of the state's layout; 2 tells what was trained on.
+# Version of the state's layout; 2 holds what was trained on.
 FORMAT = 2
 LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen": list, "weights": str}
 # Options that make it another run whatever is allowed: weights, or what is remembered of them, would not fit.
@@ -89,7 +89,7 @@ class Run:
         self.accelerator.print(for_terminal(text))
 
     def resume_checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, or None for a fresh run.
+        """The checkpoint to resume from, or None for a fresh run.
 
         Raises:
             FergiRewardError: `resume_from` holds no checkpoint; or the run would write over another.
@@ -142,8 +142,8 @@ class Run:
         """Open the tracker; what it had beyond `finished_epochs`, from a run that was killed, is dropped.
 
         Args:
-            finished_epochs: Of the run that is resumed.
-            trained_on: What is logged beside the options: model, reward, prompts.
+            finished_epochs: Number of epochs of the run that is resumed.
+            trained_on: What is logged in addition to the options: model, reward, prompts.
         """
         options = {name: value for name, value in asdict(self.config).items() if value is not None}
         # SummaryWriter hides every step from purge_step on, so that a resumed curve has no second branch.
@@ -153,7 +153,7 @@ class Run:
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
         """Add the metrics of the `epoch`-th epoch, counted from 1, to the tracker and to `metrics.jsonl`.
 
-        The file is written anew each time without this or later epochs: a resumed run leaves none twice.
+        The file is written again each time without this or later epochs: a resumed run leaves none twice.
         """
         try:
             self.accelerator.log(metrics, step=epoch)
@@ -318,7 +318,7 @@ def _of_today(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _logged_epoch(line: str) -> float:
-    """Of a line of metrics; one that a power cut tore belongs to no epoch that is kept."""
+    """The epoch of a line of metrics; a line that a power cut tore belongs to no epoch that is kept."""
     try:
         return float(parse_json(line)["epoch"])
     except (ValueError, KeyError, TypeError):

@@ -29,7 +29,7 @@ def batches(
     """This process's share, batch by batch: prompts, and for each image the generator of its noise.
 
     Args:
-        loop: Of the run; its model keeps these prompts encoded, in place of the last epoch's.
+        loop: The run's loop; its model keeps these prompts encoded, in place of the last epoch's.
         epoch: Counted from 0.
         prompts: N of them, of all processes.
         size: Images in a batch.

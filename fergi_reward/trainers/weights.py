@@ -36,7 +36,7 @@ class TrainedWeights(ABC):
 
     Attributes:
         parameters: In float32 whatever the rest is in, since small updates vanish in half precision.
-        name: Of the folder in a run that holds the finished weights.
+        name: Name of the folder in a run that holds the finished weights.
         are_few: Whether a copy of them after each epoch costs next to nothing.
     """
 
@@ -139,7 +139,7 @@ class FullWeights(TrainedWeights):
 
 
 def attach(pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> TrainedWeights:
-    """What the options say is to be trained; the pipeline moves to `device`, its frozen weights to `dtype`.
+    """What the options say must be trained; the pipeline moves to `device`, its frozen weights to `dtype`.
 
     With `offload_encoders` the text encoders move to the CPU.
 

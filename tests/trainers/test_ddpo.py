@@ -30,7 +30,7 @@ def test_the_reward_rises(trainer_of, pipeline, redness):
     latents = torch.randn(16, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def rewards():
-        """Of pictures that the plain pipeline draws from the same noise, so that they can be compared one by one."""
+        """Rewards of pictures that the plain pipeline draws from the same noise, to compare them one by one."""
         drawn = pipeline(["a red cat"] * 16, latents=latents, num_inference_steps=8, output_type="pt").images
         return redness(drawn, None)
 

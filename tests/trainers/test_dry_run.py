@@ -125,7 +125,7 @@ def test_full_fine_tuning_holds_the_network_twice_and_more():
 
     adapter, full, averaged = result(), result(full_finetuning=True), result(full_finetuning=True, ema_decay=0.9)
     network = sum(parameter.numel() for parameter in tiny.stable_diffusion().unet.parameters())
-    # The reference is as large as the frozen network beside an adapter; weight, gradient and two moments come to it.
+    # The reference is as large as the frozen network next to an adapter; weight, gradient and two moments are added.
     assert full.trained == network
     assert (full.weights, full.optimizer) == (adapter.weights, 16 * network)
     assert averaged.optimizer == 20 * network

@@ -1,4 +1,4 @@
-"""Each prompt is encoded once, whatever it stands beside, by encoders that may wait on the CPU."""
+"""Each prompt is encoded once, whatever it stands next to, by encoders that may wait on the CPU."""
 
 from collections import Counter
 

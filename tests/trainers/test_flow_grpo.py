@@ -22,7 +22,7 @@ def metrics_of(trainer):
 
 @pytest.mark.parametrize("options", [{}, NFT], ids=["grpo", "nft"])
 def test_the_reward_rises(flow_trainer_of, redness, options):
-    # Of a trained model: what one with random weights draws differs too little for a few pictures to show the way.
+    # A trained model: what one with random weights draws differs too little for a few pictures to show the way.
     trainer = flow_trainer_of(
         pipeline=emoji.load_flow_pipeline(),
         num_epochs=3,

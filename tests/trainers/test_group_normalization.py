@@ -9,7 +9,7 @@ A, B = torch.tensor([1.0, 3.0, 0.0, 0.0]), torch.tensor([10.0, 10.0, 5.0, 1.0])
 
 
 def test_by_hand():
-    # Of cats: a is -1 and 1, b does not differ; of dogs: a does not differ, b is 1 and -1. The sums with weights 1
+    # Cats: a is -1 and 1, b does not differ; dogs: a does not differ, b is 1 and -1. The sums with weights 1
     # and 2 are -1, 1, 2, -2: mean 0, population deviation sqrt(2.5).
     expected = torch.tensor([-1.0, 1.0, 2.0, -2.0]) / 2.5**0.5
     advantages = group_normalized({"a": A, "b": B, "unused": A}, PROMPTS, {"a": 1.0, "b": 2.0})

@@ -29,7 +29,7 @@ def test_a_fall_is_measured_in_standard_errors_of_the_paired_differences():
     # Differences 1, 1, 1, -1: mean 0.5, standard deviation 1, standard error 0.5: one standard error.
     assert not watch.update(1, {"judge": [-1.0, 9.0, 19.0, 31.0]})
     assert not watch.fallen
-    # Differences 1, 1, 1, 0.9: small beside the spread of the pictures, and twenty standard errors and more.
+    # Differences 1, 1, 1, 0.9: small compared with the spread of the pictures, and twenty standard errors and more.
     watch.update(2, {"judge": [-1.0, 9.0, 19.0, 29.1]})
     assert watch.fallen
 

@@ -71,7 +71,7 @@ def trained(ddpo_trainer, tmp_path_factory):
 
 @pytest.fixture
 def first(trained, tmp_path):
-    """The run folder of that trainer, copied: tests change what is in it and go on there."""
+    """The run folder of that trainer, copied: tests change what is in it and continue there."""
     return Path(shutil.copytree(trained.loop.run.folder, tmp_path / "run"))
 
 

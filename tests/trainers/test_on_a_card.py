@@ -48,7 +48,7 @@ RUNS = [
     ("diffusion_dpo", tiny.stable_diffusion_xl, "bf16", {"offload_encoders": True, "sample_num_steps": 1}),
     ("diffusion_dpo", tiny.stable_diffusion_3, "fp16", {"train_gradient_accumulation_steps": 2, "sample_num_steps": 1}),
 ]
-# What these keep beside their weights and the optimiser's moments is of the card, too, or is loaded in its own way.
+# What these keep besides their weights and the optimiser's moments is of the card, too, or is loaded in its own way.
 RESUMED = ("nft", "reward_backprop", "diffusion_dpo")
 
 

@@ -20,7 +20,7 @@ KINDS = {
     "sd3": tiny.stable_diffusion_3,
     "flux": tiny.flux,
 }
-# Of all else, and of the network.
+# Data type of all else, and of the network.
 MIXTURES = [
     (torch.bfloat16, torch.float32),
     (torch.float16, torch.float32),
@@ -36,9 +36,9 @@ def pipeline(request):
 
 
 def mix(pipeline, mixture):
-    beside, network = mixture
+    others, network = mixture
     for part in networks_beside(pipeline):
-        cast(part, beside)
+        cast(part, others)
     cast(network_of(pipeline), network)
     return pipeline
 

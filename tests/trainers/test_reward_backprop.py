@@ -108,7 +108,7 @@ def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_
         one = trainer.draw_with_gradient(["a cat", "a house"], generators(), 1)[:2]
     assert pictures.shape == (6, 3, 64, 64)
     assert torch.equal(pictures[:2], one)
-    # The same picture three times, but for the noise of the last step, which is small.
+    # The same picture three times, except for the noise of the last step, which is small.
     spread = (pictures.unflatten(0, (3, 2)) - pictures[:2]).abs().amax((1, 2, 3, 4))
     other_picture = (pictures[0] - pictures[1]).abs().max()
     assert 0 < spread[1] < other_picture
