@@ -8,17 +8,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # One (image): a distributive article, as in "one number an image", is "one number per image".
-COUNTED = (
-    r"(one|one (number|row|column|file|folder|line|picture|prompt|name)|an? (row|column|file|folder|line|value|hash))"
-)
+COUNTED = r"(once|one|(one|an?) (number|row|column|file|folder|line|picture|prompt|value|hash))"
 EACH = (
     r"(image|picture|row|scorer|term|action unit|model|pair|line|clip|frame|candidate|seed|epoch|update|host|viewer"
-    r"|trainer|prompt|participant|person|process)"
+    r"|trainer|prompt|participant|person|process|batch|run)"
 )
 # Idiom -> what to write.
 IDIOMS = {
     r"\b(goes|went|gone|going|go) on\b": "resumes, continues",
-    rf"(?i)\b{COUNTED} an? {EACH}\b(?! (that|of|with|as|is|has|prefers|sees)\b)": "per image",
+    rf"(?i)\b{COUNTED} an? {EACH}\b(?! (that|of|with|as|is|has|prefers|sees|may)\b)": "per image",
     r"\bbeside\b": "next to, alongside, in addition to, apart from",
     r"\bbe had\b": "is available",
     r"\b(is|are|was|were) to be\b": "must be, will be",

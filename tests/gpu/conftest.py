@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 PACKAGES = ("torch", "transformers", "diffusers", "accelerate", "peft", "open_clip_torch", "timm")
 OUTCOMES: list[dict[str, object]] = []
 MEASURED: list[dict[str, object]] = []
-# CUDA's library for matrices reads it once a process, before its first product: test_trainers.py.
+# CUDA's library for matrices reads it once per process, before its first product: test_trainers.py.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
