@@ -1,4 +1,4 @@
-"""What every trainer is told, checked at construction: all that is wrong in one message."""
+"""The options of every trainer, checked at construction: all that is wrong in one message."""
 
 import math
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class TrainerConfig(CheckedOptions):
     save_freq: int = option(10, "Write a checkpoint every this many epochs, and one at the end.")
     num_checkpoint_limit: int = option(5, "Checkpoints to keep; the oldest are deleted.")
     resume_from: str | None = option(
-        None, "A checkpoint to go on from (…/checkpoints/epoch_0010), or a run's folder for its newest one."
+        None, "A checkpoint to resume from (…/checkpoints/epoch_0010), or a run's folder for its newest one."
     )
     allow_changes: str | None = option(
         None, "What may differ from the checkpoint's, with commas between: " + ", ".join(PARTS) + "."

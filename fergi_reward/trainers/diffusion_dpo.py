@@ -54,7 +54,7 @@ class DiffusionDPOConfig(TrainerConfig):
     beta: float = option(5000.0, "The larger, the nearer to the model without training the trained one stays.")
     use_confidence: bool = option(True, "Let a pair count by its confidence; off: as if no pair stated one.")
     label_smoothing: float = option(0.0, "Share of wrong pairs among those that state no confidence.")
-    shuffle_buffer: int = option(1000, "Of a stream: rows at a time that are put into a random order.")
+    shuffle_buffer: int = option(1000, "For a stream: rows at a time that are put into a random order.")
     held_out_freq: int = option(10, "Measure the held-out pairs every this many epochs.")
     held_out_num_pairs: int = option(256, "Held-out pairs that are measured, the first of a random order.")
 

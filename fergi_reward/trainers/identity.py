@@ -133,7 +133,7 @@ def described(learned_from: object) -> dict[str, Any]:
 
 
 def _reward_parts(reward: object) -> dict[str, Part]:
-    """A `CombinedReward` is told apart from its calibration and its predictor; others are one part."""
+    """A `CombinedReward` has its calibration and its predictor as parts of their own; others are one part."""
     if not hasattr(reward, "fingerprints"):
         name = described(reward).get("name", _name(reward).rpartition(":")[2])
         return {"reward": Part(str(name), _digest(reward))}

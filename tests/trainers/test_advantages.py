@@ -31,7 +31,7 @@ def test_equal_rewards_have_no_advantage():
     assert tracker.update(["cat"] * 3, torch.full((3,), 0.1)).tolist() == pytest.approx([0, 0, 0], abs=1e-2)
 
 
-def test_a_restored_tracker_goes_on_as_the_old_one():
+def test_a_restored_tracker_continues_as_the_old_one():
     old, new = (PerPromptStatTracker(buffer_size=3, min_count=2) for _ in range(2))
     old.update(["cat", "dog", "cat"], torch.tensor([1.0, 5.0, 2.0]))
     new.load_state_dict(old.state_dict())

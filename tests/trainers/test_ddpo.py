@@ -229,7 +229,7 @@ def test_a_reward_in_the_background_overlaps_with_sampling_and_changes_nothing(t
 
     def count(*_):
         calls.append(1)
-        # Three steps a batch.
+        # Three steps per batch.
         if len(calls) > 3:
             second_batch.set()
 

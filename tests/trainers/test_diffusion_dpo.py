@@ -146,7 +146,7 @@ def test_the_loss_is_that_of_the_definition(trainer_of):
     torch.testing.assert_close(trainer.loss(batch)[0], expected.mean(), rtol=1e-4, atol=1e-6)
 
 
-def test_confidence_counts_unless_it_is_told_not_to(trainer_of):
+def test_confidence_counts_unless_it_is_turned_off(trainer_of):
     def confidences(rows, **options):
         trainer = trainer_of(rows, **options)
         return trainer._next_batch().confidences.tolist()
@@ -226,7 +226,7 @@ def test_half_precision_judges_and_the_card(trainer_of):
     tiny.stable_diffusion().load_lora_weights(folder)
 
 
-def test_stable_diffusion_xl_is_told_how_each_picture_was_cut(trainer_of):
+def test_stable_diffusion_xl_is_given_how_each_picture_was_cut(trainer_of):
     trainer = trainer_of(kind=tiny.stable_diffusion_xl)
     # 48 x 64 pixels became 64 x 85, of which 21 columns were cut off.
     assert trainer._next_batch().conditioning.others["time_ids"].tolist() == [[48, 64, 0, 10, 64, 64]] * 4

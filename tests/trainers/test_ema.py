@@ -22,7 +22,7 @@ def test_the_average_by_hand():
     assert parameter.item() == 2
 
 
-def test_a_restored_average_goes_on_as_the_old_one():
+def test_a_restored_average_continues_as_the_old_one():
     parameter = nn.Parameter(torch.tensor([3.0]))
     old, new = EMA([parameter], 0.9), EMA([parameter], 0.9)
     parameter.data.fill_(5.0)

@@ -33,7 +33,7 @@ def counted():
 
 
 @pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
-def test_rows_are_those_of_the_pipeline_and_the_bits_do_not_depend_on_the_prompts_beside_them(kind):
+def test_rows_are_those_of_the_pipeline_and_the_bits_do_not_depend_on_the_prompts_next_to_them(kind):
     pipeline = kind()
     encoded = EncodedPrompts(family_of(pipeline), CPU, CPU)
     together, alone = encoded([CAT, DOG, CAT]), encoded([DOG])

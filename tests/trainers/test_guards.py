@@ -51,7 +51,7 @@ def test_judges_on_different_scales_weigh_the_same():
     assert watch.update(1, {"small": [0.02, 0.03], "large": [-1000.0, 0.0]})
 
 
-def test_a_restored_watch_goes_on_as_the_old_one():
+def test_a_restored_watch_continues_as_the_old_one():
     old, new = JudgeWatch(2, 1.0), JudgeWatch(2, 1.0)
     for epoch, level in enumerate([5.0, 4.0]):
         old.update(epoch, {"judge": [level, level + 1]})
@@ -139,7 +139,7 @@ def test_a_resumed_run_remembers_its_judges_and_their_favourite(backprop_trainer
     assert resumed.loop.judging.watch.state_dict() == whole.loop.judging.watch.state_dict()
 
 
-def test_other_pictures_of_the_judges_start_their_watch_anew(backprop_trainer_of, capsys):
+def test_other_pictures_of_the_judges_start_their_watch_again(backprop_trainer_of, capsys):
     options = {"num_epochs": 1, "save_freq": 1, "judge_freq": 1}
     first = backprop_trainer_of(judges={"green": greenness}, judge_num_images=4, **options)
     first.train()

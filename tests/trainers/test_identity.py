@@ -123,7 +123,7 @@ def test_a_new_calibration_or_overwritten_weights_of_a_scorer_are_seen(trainer_o
     assert {name for name in parts if parts[name] != other[name]} == {"reward"}
 
 
-def test_an_allowed_change_goes_on_and_the_card_names_all_that_was_trained_on(trainer_of, tmp_path):
+def test_an_allowed_change_resumes_and_the_card_names_all_that_was_trained_on(trainer_of, tmp_path):
     trainer_of(known("pickscore"), num_epochs=2, save_freq=1).train()
     run = tmp_path / "run"
     second = resumed(trainer_of, run, known("hps_v2"), num_epochs=4, allow_changes="reward")

@@ -29,7 +29,7 @@ def test_plain_diffusers_draws_the_same_with_the_adapter_whether_it_reads_its_me
     if kind is tiny.flux:
         start_latents = pipeline._pack_latents(start_latents, *start_latents.shape)
     base = drawn(pipeline, start_latents)
-    # An alpha unlike the rank: diffusers takes them for equal where it is not told.
+    # An alpha unlike the rank: diffusers takes them for equal where it is not given.
     for parameter in add_lora(pipeline, rank=2, alpha=8, seed=0):
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
     tuned = drawn(pipeline, start_latents)

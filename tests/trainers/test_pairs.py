@@ -91,7 +91,7 @@ def test_every_pass_has_every_pair_once_in_an_order_of_its_own(parquet, streamin
 
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("taken", [0, 5, 8, ROWS, ROWS + 3])
-def test_a_resumed_order_goes_on_where_it_was(parquet, streaming, taken):
+def test_a_resumed_order_continues_where_it_was(parquet, streaming, taken):
     def fresh():
         return pairs_of(load_table(str(parquet), streaming=streaming).rows)
 

@@ -22,7 +22,7 @@ GUARDED = ["--judges", "clip", "--judge_num_images", "4", "--judge_freq", "1", "
 
 
 def batches_for(name, processes):
-    """Eight images an update in batches of two, of one process or of two.
+    """Eight images per update in batches of two, of one process or of two.
 
     The batches are the same, so that pictures are: scorers see 8 bits a pixel; float noise may turn the last of them.
     """
