@@ -556,7 +556,7 @@ def map_source(
 @click.pass_context
 def forget(ctx: click.Context, user: str, reactions: Path, calibrations: Path) -> None:
     """Delete a participant's reactions and pairs, and name the fits and reports that hold them."""
-    from fergi_reward.privacy.forget import forget as run
+    from fergi_reward.privacy import forget as run
 
     done = run(user, reactions, calibrations)
     say(f"user {user} is deleted from {reactions}: {done.clips} reactions")

@@ -1,1 +1,25 @@
-"""What everything stands on: errors, names of things, devices, seeds, signals."""
+"""What everything stands on.
+
+- `errors.py`: mistakes of users; `interrupts.py`: signals that end a process; `terminal.py`: text safe to print.
+- `registry.py`: what a name stands for, built in or from other packages; `lazy.py`: public names imported at first use.
+- `devices.py`, `precision.py`, `parking.py`, `transfers.py`: where tensors are, and in which data type.
+- `seeds.py`: random generators by what they are for; `home.py`: where libraries may keep files.
+"""
+
+from typing import TYPE_CHECKING
+
+from fergi_reward.core.lazy import exports
+
+if TYPE_CHECKING:
+    from fergi_reward.core.errors import FergiRewardError as FergiRewardError
+    from fergi_reward.core.errors import MissingDependencyError as MissingDependencyError
+    from fergi_reward.core.registry import Registry as Registry
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "FergiRewardError": "errors",
+        "MissingDependencyError": "errors",
+        "Registry": "registry",
+    },
+)

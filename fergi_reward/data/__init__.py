@@ -1,1 +1,30 @@
-"""Folders of preferences and reactions: FERGI, its simulation, those of `extract`; fetching and forgetting."""
+"""Preferences with reactions: what viewers ranked, what scorers say of it, what their faces did.
+
+- `table.py`: the preference table and its pairs; `layouts.py`: reads a folder of either layout.
+- `fergi.py`, `fergi_fetch.py`: FERGI and getting it; `simulated.py`: made-up viewers in the same layout.
+- `extracted.py`: folders of `fergi-reward extract`; `shown_pictures.py`: the pictures that viewers saw.
+"""
+
+from typing import TYPE_CHECKING
+
+from fergi_reward.core.lazy import exports
+
+if TYPE_CHECKING:
+    from fergi_reward.data.fergi import read_fergi as read_fergi
+    from fergi_reward.data.layouts import read_preferences as read_preferences
+    from fergi_reward.data.layouts import read_reactions as read_reactions
+    from fergi_reward.data.simulated import write_simulated_fergi as write_simulated_fergi
+    from fergi_reward.data.table import Pairs as Pairs
+    from fergi_reward.data.table import PreferenceTable as PreferenceTable
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Pairs": "table",
+        "PreferenceTable": "table",
+        "read_fergi": "fergi",
+        "read_preferences": "layouts",
+        "read_reactions": "layouts",
+        "write_simulated_fergi": "simulated",
+    },
+)

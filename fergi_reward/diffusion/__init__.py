@@ -8,8 +8,9 @@
 - `rendering.py`: pictures from any pipeline, by its public call; `grids.py`, `samples.py`: pictures with captions.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from fergi_reward.core.lazy import exports
 
 if TYPE_CHECKING:
     from fergi_reward.diffusion.conditioning import Conditioning as Conditioning
@@ -23,23 +24,18 @@ if TYPE_CHECKING:
     from fergi_reward.diffusion.load import load_pipeline as load_pipeline
     from fergi_reward.diffusion.rendering import render as render
 
-# Name -> module. Imported at first use: they need PyTorch.
-_EXPORTS = {
-    "Conditioning": "conditioning",
-    "Family": "family",
-    "Flux": "families.flux",
-    "Guidance": "conditioning",
-    "StableDiffusion": "families.stable_diffusion",
-    "StableDiffusion3": "families.stable_diffusion_3",
-    "StableDiffusionXL": "families.stable_diffusion_xl",
-    "family_of": "family",
-    "load_pipeline": "load",
-    "render": "rendering",
-}
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Conditioning": "conditioning",
+        "Family": "family",
+        "Flux": "families.flux",
+        "Guidance": "conditioning",
+        "StableDiffusion": "families.stable_diffusion",
+        "StableDiffusion3": "families.stable_diffusion_3",
+        "StableDiffusionXL": "families.stable_diffusion_xl",
+        "family_of": "family",
+        "load_pipeline": "load",
+        "render": "rendering",
+    },
+)

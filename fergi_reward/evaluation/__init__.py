@@ -1,1 +1,31 @@
-"""Evaluation: how often rewards agree with people, with everything needed to trust the figure."""
+"""How often rewards agree with people, and whether a tuned model is better, with what is needed to trust it.
+
+- `preferences.py`: rewards against people; `fergi_margins.py`, `benchmark_margins.py`: margins of recorded data and of
+  `benchmarks/`, with `margins.py`, `ranked_pairs.py`, `totals.py`, `picture_scores.py`, `named_calibrations.py`.
+- `models.py`: tuned models against their base, with `models_verdict.py`, `compared_model.py`, `model_pictures.py`,
+  `picture_diversity.py`, `side_by_side.py`.
+- `preferences_result.py`, `models_result.py`: what they find, as records.
+- `preferences_report.py`, `models_report.py`, `calibration_report.py`: reports, with `report_parts.py`, `sentences.py`.
+"""
+
+from typing import TYPE_CHECKING
+
+from fergi_reward.core.lazy import exports
+
+if TYPE_CHECKING:
+    from fergi_reward.evaluation.benchmarks import read_benchmark as read_benchmark
+    from fergi_reward.evaluation.benchmarks.rankings import Benchmark as Benchmark
+    from fergi_reward.evaluation.benchmarks.rankings import Ranking as Ranking
+    from fergi_reward.evaluation.models_result import ModelsResult as ModelsResult
+    from fergi_reward.evaluation.preferences_result import PreferenceResult as PreferenceResult
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Benchmark": "benchmarks.rankings",
+        "ModelsResult": "models_result",
+        "PreferenceResult": "preferences_result",
+        "Ranking": "benchmarks.rankings",
+        "read_benchmark": "benchmarks",
+    },
+)

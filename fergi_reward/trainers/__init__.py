@@ -1,4 +1,46 @@
-"""Fine-tuning of diffusion models with a reward: one file per trainer, and what they share.
+"""Fine-tuning of diffusion models: one file per trainer, and what they share.
 
-To a trainer a reward is only a callable (`rewards.Reward`); it knows nothing of scorers or calibrations.
+To a trainer a reward is only a callable; it knows nothing of scorers or calibrations.
+
+- `ddpo.py`, `flow_grpo.py`, `nft.py`, `reward_backprop.py`, `diffusion_dpo.py`: the trainers; `registry.py`: by name.
+- `loop.py`: what each calls to run, on `run.py`, `optimisation.py`, `ema.py`, `judging.py`, `fixed_pictures.py`.
+- `model.py`, `weights.py`, `lora.py`: what is trained; `model_card.py`, `history.py`, `identity.py`: its record.
+- `rollout.py`, `shares.py`, `processes.py`, `advantages.py`, `losses.py`, `guards.py`: parts of the algorithms.
+- `pairs.py`, `row_order.py`: preference pairs; `config.py`: options; `preflight.py`, `dry_run.py`: before a run.
 """
+
+from typing import TYPE_CHECKING
+
+from fergi_reward.core.lazy import exports
+
+if TYPE_CHECKING:
+    from fergi_reward.trainers.config import TrainerConfig as TrainerConfig
+    from fergi_reward.trainers.ddpo import DDPOConfig as DDPOConfig
+    from fergi_reward.trainers.ddpo import DDPOTrainer as DDPOTrainer
+    from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig as DiffusionDPOConfig
+    from fergi_reward.trainers.diffusion_dpo import DiffusionDPOTrainer as DiffusionDPOTrainer
+    from fergi_reward.trainers.flow_grpo import FlowGRPOConfig as FlowGRPOConfig
+    from fergi_reward.trainers.flow_grpo import FlowGRPOTrainer as FlowGRPOTrainer
+    from fergi_reward.trainers.nft import NFTConfig as NFTConfig
+    from fergi_reward.trainers.nft import NFTTrainer as NFTTrainer
+    from fergi_reward.trainers.pairs import PairTable as PairTable
+    from fergi_reward.trainers.reward_backprop import RewardBackpropConfig as RewardBackpropConfig
+    from fergi_reward.trainers.reward_backprop import RewardBackpropTrainer as RewardBackpropTrainer
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "DDPOConfig": "ddpo",
+        "DDPOTrainer": "ddpo",
+        "DiffusionDPOConfig": "diffusion_dpo",
+        "DiffusionDPOTrainer": "diffusion_dpo",
+        "FlowGRPOConfig": "flow_grpo",
+        "FlowGRPOTrainer": "flow_grpo",
+        "NFTConfig": "nft",
+        "NFTTrainer": "nft",
+        "PairTable": "pairs",
+        "RewardBackpropConfig": "reward_backprop",
+        "RewardBackpropTrainer": "reward_backprop",
+        "TrainerConfig": "config",
+    },
+)

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-import fergi_reward
 from fergi_reward.diffusion.pipelines import Pipeline, network_name, network_of
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.weights import loading_line
+from fergi_reward.version import __version__
 
 CARD = """---
 {front_matter}---
@@ -75,7 +75,7 @@ def write_model_card(
         imports=f"from diffusers import {', '.join(loaded)}",
         loading=loading_line(pipeline, config, "path/of/this/folder"),
         trainer=trainer,
-        version=fergi_reward.__version__,
+        version=__version__,
         learned_from=json.dumps(learned_from, indent=2),
         configuration=yaml.safe_dump(asdict(config), sort_keys=False),
     )

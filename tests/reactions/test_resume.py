@@ -16,7 +16,7 @@ import pytest
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.locks import owned
-from fergi_reward.privacy.forget import forget
+from fergi_reward.privacy import forget
 from fergi_reward.reactions.clip_file import read_origin
 from fergi_reward.reactions.extract import extract
 from fergi_reward.reactions.folder import ReactionFolder
