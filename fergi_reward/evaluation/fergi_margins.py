@@ -108,7 +108,11 @@ class _Viewed:
         if calibration.au_source != self.table.au_source:
             said += f" Its action units are of {calibration.au_source}, these of {self.table.au_source}: no face."
         else:
-            sets |= {f"{name}+{reaction_name(units)}": [*terms, *units] for units in self._faces(calibration, terms)}
+            weighed = [fit.units for fit in calibration.fits if {*fit.term_names} == {*terms, *fit.units} and fit.units]
+            known = self._known_units()
+            if lacking := sorted({unit for units in weighed for unit in units} - known):
+                said += f" It also weighs {', '.join(lacking)}, which some of these images lack: not judged."
+            sets |= {f"{name}+{reaction_name(units)}": [*terms, *units] for units in weighed if known >= {*units}}
         margins = self._left_out if seen == "left out" else self._totals
         log_odds = calibration.protocol == "bradley-terry"
         return [
@@ -116,11 +120,10 @@ class _Viewed:
             for model, chosen in sets.items()
         ], [said]
 
-    def _faces(self, calibration: Calibration, scorers: Collection[str]) -> list[tuple[str, ...]]:
-        """The sets of action units that a calibration weighs with these scorers, and that all images have."""
-        known = {unit for unit in self.table.images if is_action_unit(unit) and self.table.images[unit].notna().all()}
-        sets = [fit.units for fit in calibration.fits if set(fit.term_names) == {*scorers, *fit.units}]
-        return [units for units in dict.fromkeys(sets) if units and known.issuperset(units)]
+    def _known_units(self) -> set[str]:
+        """The action units that every image has."""
+        images = self.table.images
+        return {name for name in images if is_action_unit(name) and images[name].notna().all()}
 
     def _seen(self, name: str, calibration: Calibration) -> tuple[Seen, str]:
         """What a calibration's weights have seen of these participants, and how to say it."""

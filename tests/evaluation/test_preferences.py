@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.protocols import calibrate
 from fergi_reward.cli.app import main
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.evaluation.fergi_margins import fergi_margins
 from fergi_reward.faces.recorded import Recorded
 from fergi_reward.files.locks import owned
 from fergi_reward.reward import CombinedReward
@@ -116,6 +118,10 @@ def test_a_calibration_on_several_action_units_is_judged_by_all_of_them(simulate
     reward = CombinedReward(list(scores), some, face=face)
     total = reward.combine(scores, ids, ids).total.numpy()
     assert models["some.json+au4+au12"]["seen"] == "in sample"
+    blind = replace(table, images=used.images.drop(columns="au12"))
+    margins = fergi_margins(blind, "here", list(scores), {"all": fitted})
+    assert [each.held_out.model for each in margins.models][-2:] == ["all", "all+au4"]
+    assert "also weighs au12, which some of these images lack" in margins.notes[0]
     assert models["some.json+au4+au12"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
 
 
