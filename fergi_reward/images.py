@@ -175,6 +175,18 @@ def to_pixels(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
 
 
+def to_picture(pixels: Tensor) -> Image.Image:
+    """Pixels (3, height, width) in [0, 1], on any device, as an RGB picture of 8 bits."""
+    return Image.fromarray((pixels.permute(1, 2, 0) * 255).round().to("cpu", torch.uint8).numpy())
+
+
+def as_png(pixels: Tensor) -> bytes:
+    """What the PNG file of pixels (3, height, width) in [0, 1] holds."""
+    file = io.BytesIO()
+    to_picture(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 def short_side_to(height: int, width: int, size: int) -> tuple[int, int]:
     """Height and width after resizing the short side to `size`; the long side is rounded down.
 

@@ -10,6 +10,7 @@ from transformers import CLIPImageProcessorPil
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import (
+    as_png,
     checked_once,
     checked_pixels,
     normalize,
@@ -18,6 +19,7 @@ from fergi_reward.images import (
     resize,
     resize_and_crop,
     resize_and_crop_picture,
+    to_picture,
     to_pixels,
 )
 
@@ -200,3 +202,9 @@ def test_what_was_checked_once_is_checked_again_after_it_was_written_to(mode: bo
 def test_what_are_no_pixels_is_refused(pixels: object, message: str) -> None:
     with pytest.raises(FergiRewardError, match=message):
         checked_pixels(pixels)
+
+
+def test_a_picture_of_pixels_rounds_to_the_nearest_of_256_values() -> None:
+    pixels = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 1.0]).expand(3, 2, 4)
+    assert np.asarray(to_picture(pixels))[1].tolist() == [[0] * 3, [0] * 3, [1] * 3, [255] * 3]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(as_png(pixels)))), np.asarray(to_picture(pixels)))

@@ -6,7 +6,6 @@ Each learns which caption belongs to a picture, and sees faults of its own: toge
 after training/pretrain_emoji.py, some of whose model's pictures it shows them.
 """
 
-import re
 import shlex
 import shutil
 import sys
@@ -25,7 +24,13 @@ from fergi_reward.files.atomic import write_json, write_text
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.hps import HPSv2Scorer
-from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
+from fergi_reward.scorers.image_reward import (
+    ImageRewardScorer,
+    TextSizes,
+    VisionSizes,
+    bert_tokenizer,
+    official_key,
+)
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy.emoji import load_pipeline
@@ -257,22 +262,6 @@ def save_image_reward(scorer: ImageRewardScorer, folder: Path) -> None:
     write_json(folder / "med_config.json", {"vocab_size": len(scorer.tokenizer)} | IMAGE_REWARD_TEXT)
     write_json(folder / "vision_config.json", IMAGE_REWARD_VISION)
     write_text(folder / "vocab.txt", "\n".join(VOCABULARY) + "\n")
-
-
-def official_key(key: str) -> str:
-    """A weight of ImageRewardScorer under the name that it has in ImageReward.pt."""
-    for pattern, official in (
-        (r"attention\.(query|key|value)\.", r"attention.self.\1."),
-        (r"(attention|layers\.\d+)\.(dense|norm)\.", r"\1.output.\2."),
-        (r"intermediate\.", r"intermediate.dense."),
-        (r"^text_encoder\.layers\.", r"blip.text_encoder.encoder.layer."),
-        (r"^text_encoder\.", r"blip.text_encoder.embeddings."),
-        (r"^(blip\..*)norm\.", r"\1LayerNorm."),
-        (r"^visual_encoder\.", r"blip.visual_encoder."),
-        (r"^head\.", r"mlp.layers."),
-    ):
-        key = re.sub(pattern, official, key)
-    return key
 
 
 RECIPES = {

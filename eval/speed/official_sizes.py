@@ -68,7 +68,13 @@ def pickscore_config() -> "CLIPConfig":
 
 
 def _image_reward(folder: Path) -> None:
-    from fergi_reward.scorers.image_reward import ImageRewardScorer, TextSizes, VisionSizes, bert_tokenizer
+    from fergi_reward.scorers.image_reward import (
+        ImageRewardScorer,
+        TextSizes,
+        VisionSizes,
+        bert_tokenizer,
+        official_key,
+    )
 
     words = bert_words()
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
@@ -82,23 +88,8 @@ def _image_reward(folder: Path) -> None:
     config |= {"add_cross_attention": True, "encoder_width": 768, "type_vocab_size": 2, "pad_token_id": 0}
     (folder / "med_config.json").write_text(json.dumps(config))
     scorer = ImageRewardScorer(VisionSizes(), TextSizes(), bert_tokenizer(words))
-    weights = {_official(key): value for key, value in scorer.state_dict().items()}
+    weights = {official_key(key): value for key, value in scorer.state_dict().items()}
     torch.save(weights, folder / CHECKPOINTS["image_reward"])
-
-
-def _official(key: str) -> str:
-    """Where the official ImageReward checkpoint has a weight."""
-    for old, new in (
-        ("text_encoder.layers.", "blip.text_encoder.encoder.layer."),
-        ("text_encoder.word", "blip.text_encoder.embeddings.word"),
-        ("text_encoder.position", "blip.text_encoder.embeddings.position"),
-        ("text_encoder.norm", "blip.text_encoder.embeddings.norm"),
-        ("visual_encoder.", "blip.visual_encoder."),
-        ("head.", "mlp.layers."),
-    ):
-        if key.startswith(old):
-            return key.replace(old, new)
-    raise KeyError(key)
 
 
 def _pickscore(folder: Path) -> None:

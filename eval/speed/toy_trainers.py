@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fergi_reward.callables.reward_output import RewardOutput
@@ -15,6 +14,7 @@ from fergi_reward.cli.arguments import parse_arguments
 from fergi_reward.cli.training_program import PairArguments, ScriptArguments, load_reward
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.prompts import read_prompts
+from fergi_reward.images import to_picture
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji.faults import with_faults
 from fergi_reward.toy.emoji.pictures import SEEN, compose_anywhere
@@ -143,11 +143,7 @@ def faulty_pairs(count: int = 128) -> PairTable:
     better = compose_anywhere(scenes, draws)
     worse = with_faults(better, torch.full((count,), 0.8), torch.arange(count) % 6, draws)
     rows = [
-        {"caption": scene.caption, "jpg_0": _picture(one), "jpg_1": _picture(other), "label_0": 1}
+        {"caption": scene.caption, "jpg_0": to_picture(one), "jpg_1": to_picture(other), "label_0": 1}
         for scene, one, other in zip(scenes, better, worse, strict=True)
     ]
     return PairTable(rows, "pictures and the same with a fault")
-
-
-def _picture(pixels: Tensor) -> Image.Image:
-    return Image.fromarray((pixels * 255).round().byte().permute(1, 2, 0).numpy())

@@ -20,11 +20,11 @@ from fergi_reward.diffusion.pipelines import Pipeline
 from fergi_reward.diffusion.samples import write_grid
 from fergi_reward.files.atomic import written_whole
 from fergi_reward.files.csv_files import csv_line
-from fergi_reward.files.drawn_files import as_png, drawn_file, forget_files, write_files
+from fergi_reward.files.drawn_files import drawn_file, forget_files, write_files
 from fergi_reward.files.locks import owned
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.files.store import FileDigests, Store, key_of
-from fergi_reward.images import open_picture, to_pixels
+from fergi_reward.images import as_png, open_picture, to_pixels
 from fergi_reward.reward import CombinedReward
 
 # In the overview: more make a picture that no viewer opens.

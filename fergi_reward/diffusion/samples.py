@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fergi_reward.files.atomic import written_whole
+from fergi_reward.images import to_picture
 
 # Wide enough for a prompt to be read under it, whatever the size of the pictures.
 TILE = 224
@@ -53,8 +54,7 @@ def _cell(picture: Tensor, caption: str) -> Image.Image:
 
 def _tile(picture: Tensor) -> Image.Image:
     """Small pictures are enlarged without smoothing, so that one sees the pixels that were made."""
-    array = (picture.permute(1, 2, 0) * 255).round().to("cpu", torch.uint8).numpy()
-    image = Image.fromarray(array)
+    image = to_picture(picture)
     size = (TILE, round(TILE * image.height / image.width))
     return image.resize(size, Image.Resampling.NEAREST if image.width < TILE else Image.Resampling.LANCZOS)
 

@@ -12,9 +12,9 @@ from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.rendering import render
-from fergi_reward.files.drawn_files import as_png, drawn_file, forget_files, write_files
+from fergi_reward.files.drawn_files import drawn_file, forget_files, write_files
 from fergi_reward.files.store import FileDigests, Store, key_of
-from fergi_reward.images import checked_pixels
+from fergi_reward.images import as_png, checked_pixels
 from fergi_reward.scorers.base import chunks
 
 

@@ -4,28 +4,11 @@ The store knows a file before it is there: after a kill between both it is drawn
 """
 
 from collections.abc import Iterable, Mapping
-from io import BytesIO
 from pathlib import Path
-
-import torch
-from PIL import Image
-from torch import Tensor
 
 from fergi_reward.files.atomic import written_whole
 from fergi_reward.files.digests import bytes_digest, file_digest
 from fergi_reward.files.store import FileDigests, Store
-
-
-def as_png(pixels: Tensor) -> bytes:
-    """What the file of a picture holds.
-
-    Args:
-        pixels: (3, H, W) in [0, 1] on the CPU.
-    """
-    buffer = BytesIO()
-    array = (pixels.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    Image.fromarray(array).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def drawn_file(folder: Path, path: Path, content: bytes) -> dict[str, str]:

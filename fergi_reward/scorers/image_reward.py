@@ -4,6 +4,7 @@ The vision transformer is timm's. The text encoder is written here: computing th
 all prompts it is scored with, saves close to half of the work per prompt, and no library's module allows it.
 """
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -276,4 +277,20 @@ def _renamed(key: str) -> str | None:
         return None
     for old, new in _RENAMED.items():
         key = key.replace(old, new)
+    return key
+
+
+def official_key(key: str) -> str:
+    """The name of a weight of `ImageRewardScorer` in the official checkpoint: `_renamed` the other way round."""
+    for pattern, official in (
+        (r"attention\.(query|key|value)\.", r"attention.self.\1."),
+        (r"(attention|layers\.\d+)\.(dense|norm)\.", r"\1.output.\2."),
+        (r"intermediate\.", r"intermediate.dense."),
+        (r"^text_encoder\.layers\.", r"blip.text_encoder.encoder.layer."),
+        (r"^text_encoder\.", r"blip.text_encoder.embeddings."),
+        (r"^(blip\..*)norm\.", r"\1LayerNorm."),
+        (r"^visual_encoder\.", r"blip.visual_encoder."),
+        (r"^head\.", r"mlp.layers."),
+    ):
+        key = re.sub(pattern, official, key)
     return key

@@ -12,8 +12,10 @@ from torchvision import transforms
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import CLIP_MEAN, CLIP_STD, open_picture, to_pixels
-from fergi_reward.scorers.image_reward import ImageRewardScorer
-from fergi_reward.toy import tiny
+from fergi_reward.scorers.checkpoints import read_weights
+from fergi_reward.scorers.image_reward import ImageRewardScorer, _renamed, official_key
+from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:ImageReward reads 35 tokens")
 
@@ -115,3 +117,10 @@ def test_a_vocabulary_that_is_no_text_is_one_sentence(checkpoints: Path, tmp_pat
     (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
     with pytest.raises(FergiRewardError, match=r"vocab.txt, line 2 is not UTF-8"):
         ImageRewardScorer.from_pretrained(tmp_path)
+
+
+def test_official_names_are_those_of_a_checkpoint_and_lead_back() -> None:
+    scorer, folder = load_scorer("image_reward", emoji.checkpoints()["image_reward"]), emoji.DATA / "image_reward"
+    names = {official_key(key): key for key in scorer.state_dict()}
+    assert names.keys() == read_weights(folder / "ImageReward.pt").keys()
+    assert all(_renamed(name) == key for name, key in names.items())

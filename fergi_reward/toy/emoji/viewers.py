@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from fergi_reward.data.shown_pictures import SESSION_FILE
@@ -24,6 +23,7 @@ from fergi_reward.data.simulated import (
     write_viewers,
 )
 from fergi_reward.files.atomic import write_json
+from fergi_reward.images import to_picture
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.toy.emoji.faults import FAULTS, with_faults
 from fergi_reward.toy.emoji.pictures import SEEN, Scene, compose_anywhere, draw_scenes
@@ -96,8 +96,7 @@ def write_pictures(folder: Path, exhibits: Exhibits, sessions: int) -> None:
         place = folder / "data" / f"{viewer + 1:03d}" / f"session_{session + 1}"
         write_json(place / SESSION_FILE, {"prompt": exhibits.captions[first]})
         for number, pixels in enumerate(exhibits.pixels[first : first + IMAGES], start=1):
-            eight_bits = (pixels.permute(1, 2, 0) * 255).round().byte().numpy()
-            Image.fromarray(eight_bits).save(place / f"image{number}.png")
+            to_picture(pixels).save(place / f"image{number}.png")
 
 
 def draw_exhibits(sessions: int, draws: torch.Generator) -> Exhibits:
