@@ -19,7 +19,7 @@ IDIOMS = {
     rf"(?i)\b{COUNTED} an? {EACH}\b(?! (that|of|with|as|is|has|prefers|sees|may)\b)": "per image",
     r"\bbeside\b": "next to, alongside, in addition to, apart from",
     r"\bbe had\b": "is available",
-    r"\b(is|are|was|were) to be\b": "must be, will be",
+    r"\b(is|are|was|were) to (be|have|stay|come|end|measure|lie|weigh|see|mend)\b": "must, will",
     r"(^\s+\w+: |help=\"|\"\"\"|^\s*# )Of [a-z]": "name it: 'Seed of the folds'",
     r"\b(for|of|by|as|to) who\b": "for users who",
     r"\bbec(a|o)mes? of\b": "what happens to",

@@ -127,7 +127,7 @@ def choose_rules(ranked: PreferenceTable, users: list[str], promised: Promised |
 
 
 def write_pairs(outcome: Outcome, path: Path | str) -> None:
-    """One JSON object a line, with the columns of `Outcome.annotation`; for its owner alone, since it is of people."""
+    """One JSON object per line, with the columns of `Outcome.annotation`; for its owner alone: it is about people."""
     records = outcome.annotation.pairs.to_dict("records")
     write_text(path, "".join(json.dumps(record) + "\n" for record in records), private=True)
 

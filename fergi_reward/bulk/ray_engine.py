@@ -114,7 +114,7 @@ def _scored(batches: Callable[[], Iterator[Batch]], load: Load, workers: int, po
 
 
 def _dataset(batches: Callable[[], Iterator[Batch]], load: Load, workers: int, pool: "_Pool") -> "Dataset":
-    """What is to come, a batch a row."""
+    """The remaining work, one row per batch."""
     import ray
 
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}

@@ -120,7 +120,7 @@ class RowKeys:
 
 
 def error_key(key: str) -> str:
-    """Where it is kept why a row has no scores: it is tried again at every run."""
+    """Where the reason is kept why a row has no scores: such rows are tried again at every run."""
     return f"{key}!"
 
 

@@ -112,7 +112,7 @@ class RewardQueue:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        """Let the thread finish what it is at; a run that is to end now does not wait for it."""
+        """Let the thread finish its batch; a run that must end now does not wait for it."""
         if self._pool:
             self._pool.shutdown(wait=kind is None or issubclass(kind, Exception), cancel_futures=True)
 

@@ -101,5 +101,5 @@ class Predicted:
         return {"mode": self.mode, "pessimism": self.pessimism, "predictor": predictor}
 
     def fingerprints(self) -> dict[str, str]:
-        """The predictor's."""
+        """The digest of the predictor."""
         return {"predictor": self.predictor.fingerprint}

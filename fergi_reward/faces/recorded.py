@@ -138,11 +138,11 @@ class Recorded:
         return FaceTerms(terms, contributions, missing)
 
     def describe(self) -> dict[str, Any]:
-        """That the reactions were recorded."""
+        """The mode alone."""
         return {"mode": self.mode}
 
     def fingerprints(self) -> dict[str, str]:
-        """One of all activations."""
+        """A digest of all activations."""
         return {"recorded": record_digest({image: dict(by_unit) for image, by_unit in self.activations.items()})}
 
 

@@ -17,7 +17,7 @@ def drawn_file(folder: Path, path: Path, content: bytes) -> dict[str, str]:
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write each whole; the store knows them already."""
+    """Write each file atomically; the store knows them already."""
     for path, content in contents.items():
         with written_whole(path) as temporary:
             temporary.write_bytes(content)

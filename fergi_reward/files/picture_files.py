@@ -116,7 +116,7 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow has."""
+    """The formats of `FORMATS` that this Pillow supports."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

@@ -45,7 +45,7 @@ class Store:
         self.read()
 
     def __getstate__(self) -> dict[str, object]:
-        """Who unpickles it writes a file of its own."""
+        """The process that unpickles it writes a file of its own."""
         return {**self.__dict__, "_file": None}
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 
 
 def unfinished(path: Path) -> Path:
-    """What is there of a file until it is whole."""
+    """The partial download of a file."""
     return path.with_name(path.name + ".part")
 
 

@@ -39,7 +39,7 @@ class Repository:
         return [name for name in there if re.fullmatch(wanted, name)]
 
     def __str__(self) -> str:
-        """Files and where they are, for people."""
+        """Files and their places, as text for users."""
         return f"{' and '.join(self.files)} of {self.name}"
 
 

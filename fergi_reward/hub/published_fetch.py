@@ -49,7 +49,7 @@ class _File:
         return max(0, self.size - sum(place.stat().st_size for place in places if place.is_file()))
 
     def get(self) -> None:
-        """Have it at its place, whole and right; what is there already is checked."""
+        """Put the file in its place, complete and checked; an existing one is checked, too."""
         if self.place is None:
             self._get_into_cache()
         elif not self._is(self.place):
@@ -107,7 +107,7 @@ def fetch(names: Sequence[str], to: Path | None, say: Callable[[str], None]) -> 
         names: Of `NAMES`.
         to: `to/NAME` gets the files of NAME, as `--checkpoint NAME=to/NAME` and `--model to/NAME` take them; None for
             the cache of the hub.
-        say: Prints; what is to come is said before it starts.
+        say: Prints; the remaining work is printed before it starts.
 
     Raises:
         FergiRewardError: A name is unknown, there is no network or too little room, or a file is not what it must be.

@@ -39,7 +39,7 @@ def with_special_tokens_in_any_case(tokenizer: "CLIPTokenizer") -> "CLIPTokenize
 
 @cache
 def open_clip_tokenizer() -> "SimpleTokenizer":
-    """That of open_clip, which it makes in a third of a second: one for all scorers."""
+    """The tokenizer of open_clip, which takes a third of a second to make: one for all scorers."""
     from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()

@@ -42,7 +42,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 @cache
 def _onednn_dtypes() -> tuple[torch.dtype, ...]:
-    """Those in which this machine's oneDNN has linear layers."""
+    """The data types in which this machine's oneDNN has linear layers."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return ()
     return (torch.float32, torch.bfloat16) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else (torch.float32,)

@@ -72,7 +72,7 @@ class ScorerSet:
         return [self._at(place) for place in range(len(self._given))]
 
     def foreign(self) -> list[ForeignScorer]:
-        """Those of other people; loads of those that were given by name only these."""
+        """The foreign scorers; of those given by name, loads only these."""
         asked = [place for place, given in enumerate(self._given) if given not in REGISTRY.builtin]
         return [scorer for scorer in map(self._at, asked) if isinstance(scorer, ForeignScorer)]
 

@@ -1,4 +1,4 @@
-"""Float32 that is float32, whatever precision the program allows its own matrices."""
+"""Exact float32 products, whatever precision the program allows for its own matrices."""
 
 import os
 from collections.abc import Iterator

@@ -76,7 +76,7 @@ def save_lora(pipeline: Pipeline, folder: Path) -> None:
     config = network.peft_config[ADAPTER]
     layers = get_peft_model_state_dict(network, adapter_name=ADAPTER)
     told = {**config.to_dict(), "lora_alpha": config.r}
-    # A set has another order in each process: equal adapters are to have equal bytes.
+    # A set has another order in each process: equal adapters must have equal bytes.
     metadata = {key: sorted(value) if isinstance(value, set) else value for key, value in told.items()}
     pipeline.save_lora_weights(
         folder,

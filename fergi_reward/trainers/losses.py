@@ -100,7 +100,7 @@ def reward_loss(rewards: Tensor, margin: float | None) -> Tensor:
 def nft_loss(velocity: Tensor, old_velocity: Tensor, target: Tensor, optimality: Tensor, beta: float) -> Tensor:
     """DiffusionNFT's objective on the forward process (Zheng et al., arXiv 2509.16117).
 
-    A good picture is to lie on the flow of an implicit positive policy, a bad one on that of a negative policy, and
+    A good picture should lie on the flow of an implicit positive policy, a bad one on that of a negative policy, and
     the two differ from the old policy in opposite directions, by beta times what is trained: the sampler does not come
     into it, nor any probability.
 
