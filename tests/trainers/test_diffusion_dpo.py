@@ -182,7 +182,7 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(trainer_of, tmp_p
     options = {"num_epochs": 4, "save_freq": 2, "full_finetuning": full, "ema_decay": 0.5}
     whole = trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
-    resumed = trainer_of(**options, resume_from=str(whole.loop.run.checkpoints / "epoch_0002"))
+    resumed = trainer_of(**options, resume_from=str(whole.loop.run.checkpoints.folder / "epoch_0002"))
     resumed.train()
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))
     assert metrics_of(resumed) == metrics_of(whole)[2:]

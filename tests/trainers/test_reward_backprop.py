@@ -176,7 +176,7 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_
     options = {"num_epochs": 4, "backprop_steps_max": 3, "save_freq": 2, "lora_rank": 2, "lora_alpha": 3}
     whole = backprop_trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
-    checkpoint = str(whole.loop.run.checkpoints / "epoch_0002")
+    checkpoint = str(whole.loop.run.checkpoints.folder / "epoch_0002")
     resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
     resumed.train()
     assert metrics_of(resumed) == metrics_of(whole)[2:]

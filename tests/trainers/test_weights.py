@@ -88,7 +88,7 @@ def test_a_fully_fine_tuned_run_resumes_to_the_same_bits(backprop_trainer_of, tm
     folder = whole.train()
     assert folder.name == "unet"
     assert "UNet2DConditionModel.from_pretrained" in (folder / "README.md").read_text()
-    checkpoint = str(whole.loop.run.checkpoints / "epoch_0002")
+    checkpoint = str(whole.loop.run.checkpoints.folder / "epoch_0002")
     resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
     resumed.train()
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))
