@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.ddim import over_pixels
-from fergi_reward.diffusion.schedulers import check_flow
+from fergi_reward.diffusion.schedule import over_pixels
+from fergi_reward.diffusion.scheduler_settings import check_flow
 
 if TYPE_CHECKING:
     from diffusers.configuration_utils import ConfigMixin

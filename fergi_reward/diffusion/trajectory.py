@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fergi_reward.core.transfers import sent
 from fergi_reward.diffusion.conditioning import Conditioning, Guidance
-from fergi_reward.diffusion.ddim import Schedule, gaussian_log_prob, over_pixels
 from fergi_reward.diffusion.family import Network
+from fergi_reward.diffusion.schedule import Schedule, gaussian_log_prob, over_pixels
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import deferred, raised
-from fergi_reward.diffusion.grids import Grids
-from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.files.atomic import folder_written_whole
 from fergi_reward.files.digests import record_digest, tensors_digest
 from fergi_reward.trainers.checkpoints import LAYOUT, STATE_FILE
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.fixed_pictures import FixedPictures
+from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import check_held_out
 from fergi_reward.trainers.history import History
 from fergi_reward.trainers.identity import Identity, as_record, described, identity_of

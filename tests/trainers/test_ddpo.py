@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.ddim import gaussian_log_prob
+from fergi_reward.diffusion.schedule import gaussian_log_prob
 from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
