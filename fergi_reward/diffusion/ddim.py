@@ -22,7 +22,7 @@ class DDIMSchedule:
     """The T steps of a denoising, from noise to image.
 
     Attributes:
-        timesteps: (T,) int64, descending, what the UNet is told.
+        timesteps: (T,) int64, descending, what the UNet is given.
         alphas_cumprod: (T,) cumulative alpha at each timestep, the alpha of the DDIM paper.
         previous_alphas_cumprod: (T,) the same at the timestep that the step leads to.
         prediction_type: What the UNet predicts: `epsilon` or `v_prediction`.

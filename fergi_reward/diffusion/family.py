@@ -44,7 +44,7 @@ class Family(ABC):
     transformer with classifier-free guidance and an `AutoencoderKL`.
 
     Attributes:
-        pipeline: Of diffusers. Its components may be exchanged: they are looked up when they are asked for.
+        pipeline: Pipeline of diffusers. Its components may be exchanged: they are looked up when they are asked for.
         network_name: The component that denoises, as the pipeline calls it.
         lora_targets: Ends of the names of the layers that an adapter changes: the projections of attention, what
             diffusers' own LoRA programs train; the second line is a transformer's text stream.
@@ -82,7 +82,7 @@ class Family(ABC):
             latents: (B, C, H, W), whatever form the network itself wants.
             timesteps: (B,) as the schedule tells them.
             conditioning: Of B images.
-            guidance_scale: For networks that are told it.
+            guidance_scale: For networks that take it.
 
         Returns:
             (B, C, H, W) noise, velocity, or what else the schedule understands.
@@ -153,7 +153,7 @@ class Family(ABC):
     def cropped(
         self, conditioning: Conditioning, sizes: Sequence[tuple[int, int]], corners: Sequence[tuple[int, int]]
     ) -> Conditioning:
-        """The conditioning of pictures that were cropped, for a network that is told so.
+        """The conditioning of pictures that were cropped, for a network that takes this as input.
 
         Args:
             conditioning: Of B pictures.

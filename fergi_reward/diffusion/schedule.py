@@ -17,7 +17,7 @@ class Schedule(Protocol):
 
     @property
     def timesteps(self) -> Tensor:
-        """(T,) descending, what the network is told."""
+        """(T,) descending, what the network is given."""
 
     def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
         """Mean (B, C, H, W) and standard deviation (B,) of the next latents; row b takes step `steps[b]` of the T."""
