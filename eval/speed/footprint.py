@@ -97,14 +97,12 @@ class Subject:
 
     Attributes:
         name: What its rows are called.
-        scorers: Their names.
-        checkpoints: Of scorers; one that nobody asks for is not written.
+        checkpoints: Of its scorers, by name.
         variants: The precisions of the towers, and perhaps the original.
     """
 
     name: str
-    scorers: Sequence[str]
-    checkpoints: Checkpoints
+    checkpoints: Mapping[str, Path]
     variants: Sequence[str]
 
     def keys(self, kind: str) -> list[str]:
@@ -119,7 +117,7 @@ class Subject:
         if variant == ORIGINAL:
             asked = pictures[: batches[-1]] if batches else pictures[:1]
             return stages_of_original(self.name, self.checkpoints[self.name], asked)
-        places = [f"{name}={self.checkpoints[name]}" for name in self.scorers]
+        places = [f"{name}={folder}" for name, folder in self.checkpoints.items()]
         return stages("scoring", variant, pictures[0].parent, ",".join(map(str, batches)), images, *places)
 
     def memory(
@@ -130,7 +128,7 @@ class Subject:
         row = memory_row(found)
         if variant == ORIGINAL:
             return {key: row}
-        files = (self.checkpoints[name] / CHECKPOINTS[name] for name in self.scorers)
+        files = (folder / CHECKPOINTS[name] for name, folder in self.checkpoints.items())
         size = sum(file.stat().st_size for file in files) / 1e9
         return {key: row | beyond_weights(found, size, f"batch {batches[-1]}")}
 
@@ -182,9 +180,9 @@ def subjects(
     """Each scorer, and with all three of them the combined reward, in the last of the precisions."""
     for name in scorers:
         theirs = [ORIGINAL] * (originals and is_built(OF_SCORERS[name]))
-        yield Subject(name, [name], checkpoints, [*dtypes, *theirs])
+        yield Subject(name, {name: checkpoints[name]}, [*dtypes, *theirs])
     if set(scorers) == set(CHECKPOINTS):
-        yield Subject("combined", scorers, checkpoints, dtypes[-1:])
+        yield Subject("combined", {name: checkpoints[name] for name in scorers}, dtypes[-1:])
 
 
 def start_rows(subject: Subject, pictures: Sequence[Path], rounds: int) -> dict[str, Row]:

@@ -47,7 +47,13 @@ class NestedFits:
         return cls((folds[left_out] >= 0) & ~tested, tested, left_out)
 
     def losses(
-        self, differences: Floats, unit: Integers, penalties: Floats, stds: Floats, start: Floats | None = None
+        self,
+        differences: Floats,
+        unit: Integers,
+        penalties: Floats,
+        stds: Floats,
+        start: Floats | None = None,
+        counts: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         """The summed log-loss of each unit, by the fits that were tested on it.
 
@@ -57,6 +63,7 @@ class NestedFits:
             penalties: Penalty of each weight of a term that is standardised on the units fitted on, (D,).
             stds: By how much each fit's own standard deviations are larger than that scale, (B, D).
             start: Weights close to the solution on all units, (D,).
+            counts: How often each pair counts, above 0, (P,); by default once.
 
         Returns:
             The losses (U + 1, U), one row for each unit left out and the last for none, NaN where it is left out; and
@@ -64,10 +71,11 @@ class NestedFits:
         """
         start = fit_weights(differences, penalties, start, tolerance=TOLERANCE)
         # A weight of a standardised term is `stds` times as large as one of the common scale, and so is penalised.
-        repeated = RepeatedFits(differences, unit, start)
+        repeated = RepeatedFits(differences, unit, start, counts)
         weights = repeated.solve(self.fitted.astype(np.float64), penalties * stds**2, TOLERANCE)
         losses = np.full((self.tested.shape[1] + 1, self.tested.shape[1]), np.nan)
         for number, by in enumerate(self.tested.T):
-            margins = differences[unit == number] @ weights[by].T
-            losses[self.left_out[by], number] = np.logaddexp(0.0, -margins).sum(axis=0)
+            of = unit == number
+            loss = np.logaddexp(0.0, -(differences[of] @ weights[by].T))
+            losses[self.left_out[by], number] = loss.sum(axis=0) if counts is None else counts[of] @ loss
         return losses, start

@@ -71,12 +71,13 @@ class RepeatedFits:
         differences: As `fit_weights` takes them, (P, D).
         person: The number of the person of each pair, 0 to U - 1, (P,).
         start: The solution on everybody, or close to it, (D,).
+        counts: How often each pair counts, above 0, (P,); by default once.
     """
 
-    def __init__(self, differences: Floats, person: Integers, start: Floats) -> None:
-        self.person, self.start = person, start
+    def __init__(self, differences: Floats, person: Integers, start: Floats, counts: Floats | None = None) -> None:
+        self.person, self.start, self._counts = person, start, counts
         self._rows, self._columns = differences, np.ascontiguousarray(differences.T)
-        self._pairs = np.bincount(person)
+        self._pairs = np.bincount(person, counts)
 
     @cached_property
     def _products(self) -> Floats:
@@ -87,10 +88,11 @@ class RepeatedFits:
     def _at_start(self) -> tuple[Floats, Floats]:
         """Gradient (U, D) and curvature (U, D * D) of each person's summed loss at the start."""
         surprise = 1 / (1 + np.exp(self.start @ self._columns))
+        counts = np.ones(len(surprise)) if self._counts is None else self._counts
         order = np.argsort(self.person, kind="stable")
-        firsts = np.concatenate([[0], np.cumsum(self._pairs)[:-1]])
-        gradient = np.add.reduceat((-surprise[:, None] * self._rows)[order], firsts)
-        spread = (surprise * (1 - surprise))[:, None]
+        firsts = np.searchsorted(self.person[order], np.arange(len(self._pairs)))
+        gradient = np.add.reduceat(((-surprise * counts)[:, None] * self._rows)[order], firsts)
+        spread = (surprise * (1 - surprise) * counts)[:, None]
         return gradient, np.add.reduceat((spread * self._products)[order], firsts)
 
     def solve(self, counts: Floats, penalties: Floats, tolerance: float) -> Floats:
@@ -112,13 +114,23 @@ class RepeatedFits:
                 list(threads.map(lambda block: self._solve(counts[block], penalties[block], tolerance), blocks))
             )
 
-    def _solve(self, counts: Floats, penalties: Floats, tolerance: float) -> Floats:
+    def after_one_step(self, counts: Floats, penalties: Floats) -> Floats:
+        """The weights of B fits but for an error as large as the square of their distance from the start, (B, D).
+
+        Args:
+            counts: As in `solve`.
+            penalties: As in `solve`.
+        """
         totals = (counts @ self._pairs)[:, None]
         gradients, curvatures = self._at_start
-        step = _steps(self.start, counts @ gradients / totals, counts @ curvatures / totals, penalties)
-        weights = np.repeat(self.start[None], len(counts), axis=0)
-        weights = weights - self._shortened(step)
+        return self.start - _steps(self.start, counts @ gradients / totals, counts @ curvatures / totals, penalties)
+
+    def _solve(self, counts: Floats, penalties: Floats, tolerance: float) -> Floats:
+        totals = (counts @ self._pairs)[:, None]
+        weights = self.start - self._shortened(self.start - self.after_one_step(counts, penalties))
         shares, going = counts[:, self.person] / totals, np.arange(len(counts))
+        if self._counts is not None:
+            shares *= self._counts
         for _ in range(100):
             surprise = 1 / (1 + np.exp(weights[going] @ self._columns))
             weighted = surprise * shares[going]

@@ -1,0 +1,172 @@
+"""What people preferred, of any kind: ratings, ranks, pairs or rankings of pictures of one prompt -> pairs and ties."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.csv_files import LARGEST
+from fergi_reward.files.digests import record_digest
+
+# With fewer raters than this, prompts are left out in turn.
+SEVERAL = 3
+MOST_PAIRS = 2e7
+PAIR_COLUMNS = ["better", "worse", "tied", "weight", "group"]
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Pairs of pictures of one prompt that people compared.
+
+    Attributes:
+        pictures: One row per picture: `prompt`, `image`, and what else is known of it, such as scores.
+        pairs: One row per pair: the rows of the pictures `better` and `worse`, whether they are `tied` (then the order
+            says nothing), the `weight` of the judgement above 0, and the `group` of which it is: its rater, or its
+            prompt.
+        unit: What a group is: `rater` or `prompt`.
+        left_out: What could not be used, and how often.
+
+    Raises:
+        FergiRewardError: There are no pairs.
+    """
+
+    pictures: pd.DataFrame
+    pairs: pd.DataFrame
+    unit: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pairs["tied"].all():
+            raise FergiRewardError(
+                f"of {len(self.pairs)} pairs people preferred a picture in none: give judgements that tell pictures "
+                "of one prompt apart"
+            )
+
+    @property
+    def ties(self) -> int:
+        """Pairs that people could not tell apart."""
+        return int(self.pairs["tied"].sum())
+
+    @cached_property
+    def groups(self) -> NDArray[np.str_]:
+        """Raters or prompts that told a pair apart, each once."""
+        return np.unique(self.pairs["group"][~self.pairs["tied"]].to_numpy(dtype=str))
+
+    def scores(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """The named columns of the pictures, (pictures, names): finite numbers that are not all the same.
+
+        Raises:
+            FergiRewardError: A column is unknown or constant, or a value no number; all are named.
+        """
+        values, wrong = [], []
+        for name in names:
+            if name not in self.pictures:
+                wrong.append(f"there is no column {name}, there are {', '.join(map(str, self.pictures.columns))}")
+                continue
+            column = pd.to_numeric(self.pictures[name], errors="coerce").to_numpy(dtype=float)
+            usable = np.abs(column) <= LARGEST
+            if not usable.all():
+                value, image = (self.pictures[column].tolist()[usable.argmin()] for column in (name, "image"))
+                wrong.append(
+                    f"{name} is {value!r} for image {image} (and {(~usable).sum() - 1} others), must be a number of at "
+                    f"most {LARGEST:g}: score it, or delete the row"
+                )
+            elif np.ptp(column) <= 1e-9 * np.abs(column).max():
+                wrong.append(f"{name} has the same value for every image, so it has no weight: leave it out")
+            values.append(column)
+        if wrong:
+            raise FergiRewardError("; ".join(wrong))
+        return np.stack(values, axis=1)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the pictures, with their scores, and the pairs."""
+        return record_digest([frame.to_csv(index=False) for frame in (self.pictures, self.pairs)])
+
+
+def from_ratings(
+    table: pd.DataFrame,
+    *,
+    prompt: str,
+    image: str,
+    rating: str,
+    rater: str | None = None,
+    higher_is_better: bool = True,
+) -> Judgements:
+    """Every pair of pictures of one prompt that one rater rated, or that were rated once.
+
+    Args:
+        table: One row per picture, or per picture and rater.
+        prompt: The column of the prompts, or of their ids.
+        image: The column of the pictures.
+        rating: The column of ratings or ranks; equal ones are ties.
+        rater: The column of who rated; by default one person, or a panel.
+        higher_is_better: Whether a high value is good; a rank is often the other way round.
+
+    Raises:
+        FergiRewardError: A column is missing, a rating no number, or a picture is rated twice by one rater.
+    """
+    columns = {"prompt": prompt, "image": image, "rating": rating, **({"rater": rater} if rater else {})}
+    if missing := [name for name in columns.values() if name not in table]:
+        raise FergiRewardError(
+            f"there is no column {' or '.join(missing)}, there are {', '.join(map(str, table.columns))}"
+        )
+    given = pd.DataFrame({name: table[column].to_numpy() for name, column in columns.items()})
+    ratings = pd.to_numeric(given["rating"], errors="coerce").astype(float)
+    rated = given.assign(rating=ratings if higher_is_better else -ratings, row=np.arange(len(given)))
+    if (wrong := ~np.isfinite(ratings)).any():
+        rated = _without(rated, wrong, given, rating)
+    keys = ["prompt", *(["rater"] if rater else [])]
+    if len(twice := rated[rated.duplicated([*keys, "image"])]):
+        first = twice.iloc[0]
+        by = f" by {first['rater']}" if rater else "; if several people rated it, name their column as rater"
+        raise FergiRewardError(f"image {first['image']} of prompt {first['prompt']!r:.60} is rated twice{by}")
+    pictures, number = _pictures(table, given)
+    return _joined(pictures, rated.assign(picture=number[rated["row"]]), keys, rater)
+
+
+def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating: str) -> pd.DataFrame:
+    """The rows with a rating; an empty cell is nobody's judgement, and anything else is a mistake."""
+    mistakes = given[wrong & given["rating"].notna() & (given["rating"].astype(str).str.strip() != "")]
+    if len(mistakes):
+        first = mistakes.iloc[0]
+        raise FergiRewardError(f"{rating} of image {first['image']} is {first['rating']!r}, must be a finite number")
+    return rated[~wrong]
+
+
+def _pictures(table: pd.DataFrame, given: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Each picture of a prompt once with what is known of it, and the number of the one of each row."""
+    known = pd.concat([given[["prompt", "image"]], table.drop(columns=["prompt", "image"], errors="ignore")], axis=1)
+    number = given.groupby(["prompt", "image"], sort=False, dropna=False).ngroup().to_numpy()
+    _, first = np.unique(number, return_index=True)
+    return known.iloc[first].reset_index(drop=True), number
+
+
+def _joined(pictures: pd.DataFrame, rated: pd.DataFrame, keys: list[str], rater: str | None) -> Judgements:
+    """All pairs within the keys, the better picture first."""
+    sizes = rated.groupby(keys, sort=False).size().to_numpy(dtype=float)
+    if (count := float((sizes * (sizes - 1) / 2).sum())) > MOST_PAIRS:
+        raise FergiRewardError(
+            f"the ratings make {count:.3g} pairs, of which memory holds {MOST_PAIRS:.0e}: the largest prompt has "
+            f"{sizes.max():.0f} pictures; is the column {keys[0]} the right one?"
+        )
+    raters = rated["rater"].nunique() if rater else 1
+    unit = "rater" if raters >= SEVERAL else "prompt"
+    both = rated[[*keys, "rating", "picture"]].merge(rated[[*keys, "rating", "picture"]], on=keys, suffixes=("", "_2"))
+    first = (both["rating"] > both["rating_2"]) | (
+        (both["rating"] == both["rating_2"]) & (both["picture"] < both["picture_2"])
+    )
+    both = both[first]
+    pairs = pd.DataFrame(
+        {
+            "better": both["picture"].to_numpy(),
+            "worse": both["picture_2"].to_numpy(),
+            "tied": (both["rating"] == both["rating_2"]).to_numpy(),
+            "weight": np.ones(len(both)),
+            "group": both[unit].astype(str).to_numpy(),
+        }
+    )
+    return Judgements(pictures, pairs, unit)
