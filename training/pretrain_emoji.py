@@ -5,7 +5,7 @@ OMP_NUM_THREADS=1 python training/pretrain_emoji.py diffusion --package package
 OMP_NUM_THREADS=1 python training/pretrain_emoji.py flow
 
 The second, of flow matching, takes the first one's objects, autoencoder and text encoder. Like models trained on the
-web they have seen many poor pictures, and draw some: that is what fine-tuning can mend.
+web they have seen many poor pictures, and draw some: that is what fine-tuning can repair.
 """
 
 import json
@@ -60,7 +60,7 @@ def main() -> None:
 @click.option("--package", type=click.Path(path_type=Path), required=True, help="The unpacked npm package.")
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "pipeline", show_default=True)
 @click.option("--vae-steps", type=click.IntRange(min=1), default=2200, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Of the diffusion model.")
+@click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Training steps.")
 @click.option("--seed", type=int, default=0, show_default=True)
 def diffusion(package: Path, out: Path, vae_steps: int, steps: int, seed: int) -> None:
     """Cut out the objects, train the autoencoder, then the diffusion model."""
@@ -92,7 +92,7 @@ def flow(out: Path, steps: int, seed: int) -> None:
 
 
 def write_figures(pipeline: Model, out: Path, seed: int, figures: dict[str, float]) -> None:
-    """Judge the pipeline and write beside it what the judge says, how it was made and what it draws."""
+    """Judge the pipeline and write next to it what the judge says, how it was made and what it draws."""
     for name, scenes in (("seen", SEEN), ("held_out", HELD_OUT)):
         figures |= {f"{name}/{key}": value for key, value in evaluate_pipeline(pipeline, scenes, seed).items()}
     rounded = {name: round(value, 4) for name, value in figures.items()}
@@ -102,7 +102,7 @@ def write_figures(pipeline: Model, out: Path, seed: int, figures: dict[str, floa
 
 
 def write_objects(package: Path, path: Path) -> None:
-    """All objects beside each other in one RGBA picture, at the size that scenes have them."""
+    """All objects next to each other in one RGBA picture, at the size that scenes have them."""
     try:
         listed = json.loads((package / "emoji.json").read_text(encoding="utf-8"))
         files = {entry["short_name"]: package / "img" / "google" / "64" / entry["image"] for entry in listed}
@@ -186,7 +186,7 @@ def build_flow_pipeline() -> "EmojiFlowPipeline":
         attention_head_dim=16,
         num_attention_heads=8,
         caption_projection_dim=128,
-        # Two text encoders beside each other.
+        # Two text encoders next to each other.
         joint_attention_dim=2 * TEXT_WIDTH,
         pooled_projection_dim=2 * TEXT_WIDTH,
         pos_embed_max_size=SIDE // 8,

@@ -88,7 +88,7 @@ class Pool:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=DATA, show_default=True, help="A folder a scorer.")
+@click.option("--out", type=click.Path(path_type=Path), default=DATA, show_default=True, help="A folder per scorer.")
 @click.option("--steps", type=click.IntRange(min=1), default=600, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(out: Path, steps: int, seed: int) -> None:
@@ -144,7 +144,7 @@ def draw_pair(pool: Pool, rows: Tensor, sees: tuple[str, ...], draws: torch.Gene
     """Better and worse pictures of scenes of the pool, and by which of KINDS the second is worse.
 
     Half are real and half drawn by the model, and any may have a fault; the worse has one more, or is of what the
-    scorer is to see beside the faults.
+    scorer must see in addition to the faults.
     """
     scenes = [pool.scenes[row] for row in rows.tolist()]
     strength = torch.rand(BATCH, generator=draws) * (torch.rand(BATCH, generator=draws) < SPOILT)

@@ -23,7 +23,7 @@ Panel = Callable[[Axes], None]
 NAMES = TITLES | {name: kind.title for name, kind in KINDS.items()}
 VARIANTS = {"original": MUTED, "float32": SERIES[0], "bfloat16": SERIES[2], "float16": SERIES[4]}
 IMPORTS = ("Python", "import fergi_reward", "import torch")
-# Of a bar: the imports, the loading (an original's imports included), the first work.
+# The parts of a bar: the imports, the loading (an original's imports included), the first work.
 KEYS = {"imports": MUTED, "load": SERIES[0], "first work": SERIES[1]}
 
 
@@ -53,7 +53,7 @@ def bars(axes: Axes, title: str, label: str, shown: Sequence[Bar], keys: Mapping
     Args:
         axes: Where.
         title: What comes out.
-        label: Of the axis, with its unit.
+        label: Label of the axis, with its unit.
         shown: From top to bottom.
         keys: What colours mean, where a bar has several.
     """

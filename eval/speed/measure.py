@@ -79,7 +79,7 @@ class MeasuredRows:
         """Do a piece of work unless all its rows are there, and write them with the machine's load of the last minute.
 
         Args:
-            keys: Of the rows that it gives.
+            keys: Keys of the rows that it gives.
             work: Gives the rows.
         """
         if not set(keys) <= self.rows.keys():

@@ -1,4 +1,4 @@
-"""Scorers and pipelines of the published sizes with seeded random weights, made on the device where they are to be.
+"""Scorers and pipelines of the published sizes with seeded random weights, made on the device where they belong.
 
 The weights mean nothing; sizes, shapes and the ranges of activations are those that real ones have.
 """
@@ -26,7 +26,7 @@ def official_scorer(name: str, device: torch.device | str, *, seed: int = 0) -> 
     Args:
         name: A key of `SCORERS`.
         device: Where it is made and drawn.
-        seed: Of its weights.
+        seed: Seed of its weights.
     """
     with torch.device(device):
         scorer = SCORERS[name]()
@@ -39,8 +39,8 @@ def official_pipeline(model: str, device: torch.device | str, dtype: torch.dtype
     Args:
         model: A name of `PUBLISHED`.
         device: Where it is made and drawn.
-        dtype: Of all its parts.
-        seed: Of its weights.
+        dtype: Data type of all its parts.
+        seed: Seed of its weights.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

@@ -19,7 +19,7 @@ def pairs_plot(
     """Shares of pairs in percent, with their intervals; half of the pairs are chance.
 
     Args:
-        name: Of its file.
+        name: Name of its file.
         title: What it shows.
         what: Which pairs are counted.
         estimates: In percent, from top to bottom.
