@@ -75,7 +75,7 @@ def damaged(content: bytes, others: list[bytes], draws: random.Random) -> bytes:
 
 
 def outcome(kind: Kind, folder: Path) -> str:
-    """What comes of opening what a folder holds."""
+    """The outcome of opening what a folder holds."""
     signal.alarm(SECONDS)
     try:
         kind.opens(folder)
@@ -103,7 +103,7 @@ def run(cases: int, names: list[str] | None = None) -> dict[str, Counter[str]]:
 
 
 def _outcomes(name: str, kind: Kind, cases: int, starts: list[bytes]) -> Iterator[str]:
-    """The outcome of each case; a process that hangs or dies is followed by one that goes on behind its case."""
+    """The outcome of each case; a process that hangs or dies is followed by one that continues after its case."""
     done, forks = 0, multiprocessing.get_context("fork")
     while done < cases:
         ours, theirs = forks.Pipe(duplex=False)

@@ -25,7 +25,7 @@ from killable import finished, started, told
 from safetensors.torch import load_file, save_file
 
 from fergi_reward.toy import emoji
-from fergi_reward.trainers.run import STATE_FILE
+from fergi_reward.trainers.checkpoints import STATE_FILE
 
 SCRIPT = Path(__file__).parents[2] / "training" / "ddpo.py"
 OPTIONS = (

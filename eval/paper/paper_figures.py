@@ -47,7 +47,7 @@ class PaperFigures:
         extremities: The same with the distance of the rating from the middle.
         rank_sums: By emotion and action unit.
         regressions: By signal, the slopes on alignment and on fidelity, of the steady participants.
-        weights: Of the scorers in the weighted sum, from all steady participants.
+        weights: Weights of the scorers in the weighted sum, from all steady participants.
     """
 
     table: PreferenceTable
@@ -150,7 +150,7 @@ def _regressions(table: PreferenceTable, weights: tuple[float, ...]) -> dict[str
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published number beside the computed one.
+    """A published number next to the computed one.
 
     Attributes:
         key: Group, row and quantity.
@@ -169,7 +169,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is what is printed but for the noise in ties."""
+        """Whether it is what is printed except for the noise in ties."""
         group, _, quantity = self.key
         slack = TIES.get(group, 0.0)
         return self._within(slack and TIES_P_VALUE * float(self.published) if quantity.endswith("_p") else slack)

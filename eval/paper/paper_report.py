@@ -1,4 +1,4 @@
-"""The figures of the FERGI paper as a report: its tables, its plots, and every published number beside ours."""
+"""The figures of the FERGI paper as a report: its tables, its plots, and every published number next to ours."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -57,7 +57,7 @@ def _verdict(figures: PaperFigures, comparisons: list[Comparison]) -> Iterator[s
     agree, exact = (sum(getattr(one, name) for one in comparisons) for name in ("agrees", "to_the_digit"))
     yield (
         f"Of {len(comparisons)} published numbers {agree} come out: {exact} to the last printed digit, {agree - exact} "
-        "but for the ranks of equal activations."
+        "except for the ranks of equal activations."
     )
     first, selected, best = (
         figures.v1.results["weighted_sum+au4"],
@@ -81,8 +81,8 @@ def _sections(figures: PaperFigures, comparisons: list[Comparison]) -> Iterator[
     yield Section(
         "Alignment and fidelity",
         [
-            "What a point of each rating moves a signal by, in its standard deviations, beside the other rating. The "
-            "scorers follow alignment, the brow lowerer follows fidelity: that is why it adds something.",
+            "What a point of each rating moves a signal by, in its standard deviations, the other rating held fixed. "
+            "The scorers follow alignment, the brow lowerer follows fidelity: that is why it adds something.",
         ],
         [_regression_table(figures)],
     )
@@ -90,13 +90,13 @@ def _sections(figures: PaperFigures, comparisons: list[Comparison]) -> Iterator[
 
 
 def _summary_table(comparisons: list[Comparison]) -> Table:
-    """One row a group of published numbers."""
+    """One row per group of published numbers."""
     rows: list[list[Value]] = []
     for group, members in groupby(comparisons, key=lambda one: one.key[0]):
         these = list(members)
         exact, agree = sum(one.to_the_digit for one in these), sum(one.agrees for one in these)
         rows.append([group, len(these), exact, agree - exact, len(these) - agree, SOURCES[group]])
-    names = ("figures", "published", "to the last digit", "but for ties", "differ", "published in")
+    names = ("figures", "published", "to the last digit", "except for ties", "differ", "published in")
     places = "; ".join(f"{name}: {place}" for name, place in WHERE.items())
     note = (
         f"Published in: {places}. But for ties: within {TIES['correlations']:g} of a correlation, "
@@ -155,7 +155,7 @@ def _annotation_section(figures: PaperFigures) -> Section:
 
 
 def _single_table(figures: PaperFigures) -> Table:
-    """One row a score: all pairs, and those that AU4 annotates."""
+    """One row per score: all pairs, and those that AU4 annotates."""
     counts = dict(figures.single)
     for name in (WEIGHTED_SUM, "au4", f"{WEIGHTED_SUM}_selected", "au4_selected"):
         result = figures.v1.results[name]
@@ -267,7 +267,7 @@ def _regression_table(figures: PaperFigures) -> Table:
 
 
 def _cells(one: Comparison) -> list[Value]:
-    agreement = "to the last digit" if one.to_the_digit else "but for ties" if one.agrees else "differs"
+    agreement = "to the last digit" if one.to_the_digit else "except for ties" if one.agrees else "differs"
     return [*one.key, one.computed, float(one.published), agreement]
 
 

@@ -67,7 +67,7 @@ def trl_rows(place: Path) -> list[Row]:
 
 
 def scorer_rows(reference: Path, place: Path) -> list[Row]:
-    """A line of the table for each of the hosts' scorers that can be had without a hub."""
+    """A line of the table for each of the hosts' scorers that are available without a hub."""
     subprocess.run([sys.executable, reference / "make_checkpoints.py", place], check=True)
     shutil.copytree(reference / "pickscore_processor", place / "pickscore", dirs_exist_ok=True, ignore=configs)
     imscore = {

@@ -97,12 +97,14 @@ class Subject:
 
     Attributes:
         name: What its rows are called.
-        checkpoints: Of its scorers, by name.
+        scorers: Their names.
+        checkpoints: Of scorers; one that nobody asks for is not written.
         variants: The precisions of the towers, and perhaps the original.
     """
 
     name: str
-    checkpoints: Mapping[str, Path]
+    scorers: Sequence[str]
+    checkpoints: Checkpoints
     variants: Sequence[str]
 
     def keys(self, kind: str) -> list[str]:
@@ -117,7 +119,7 @@ class Subject:
         if variant == ORIGINAL:
             asked = pictures[: batches[-1]] if batches else pictures[:1]
             return stages_of_original(self.name, self.checkpoints[self.name], asked)
-        places = [f"{name}={folder}" for name, folder in self.checkpoints.items()]
+        places = [f"{name}={self.checkpoints[name]}" for name in self.scorers]
         return stages("scoring", variant, pictures[0].parent, ",".join(map(str, batches)), images, *places)
 
     def memory(
@@ -128,7 +130,7 @@ class Subject:
         row = memory_row(found)
         if variant == ORIGINAL:
             return {key: row}
-        files = (folder / CHECKPOINTS[name] for name, folder in self.checkpoints.items())
+        files = (self.checkpoints[name] / CHECKPOINTS[name] for name in self.scorers)
         size = sum(file.stat().st_size for file in files) / 1e9
         return {key: row | beyond_weights(found, size, f"batch {batches[-1]}")}
 
@@ -180,9 +182,9 @@ def subjects(
     """Each scorer, and with all three of them the combined reward, in the last of the precisions."""
     for name in scorers:
         theirs = [ORIGINAL] * (originals and is_built(OF_SCORERS[name]))
-        yield Subject(name, {name: checkpoints[name]}, [*dtypes, *theirs])
+        yield Subject(name, [name], checkpoints, [*dtypes, *theirs])
     if set(scorers) == set(CHECKPOINTS):
-        yield Subject("combined", {name: checkpoints[name] for name in scorers}, dtypes[-1:])
+        yield Subject("combined", scorers, checkpoints, dtypes[-1:])
 
 
 def start_rows(subject: Subject, pictures: Sequence[Path], rounds: int) -> dict[str, Row]:

@@ -14,7 +14,7 @@ from official_models import official_pipeline, official_scorer
 from official_sizes import PROMPTS
 from torch import Tensor
 
-from fergi_reward.diffusion.pipelines import Conditioning, decode, encode_prompts, latent_shape
+from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 
@@ -59,11 +59,11 @@ def _bare(trainer: DDPOTrainer, scorer: TowerScorer) -> None:
     """What an epoch calls of its models: guided predictions with and without gradients, the decoder, the scorer."""
     prompts: Sequence[str] = [PROMPTS[row % len(PROMPTS)] for row in range(IMAGES)]
     with torch.no_grad():
-        texts = encode_prompts(trainer.model.pipeline, [*prompts, *prompts])
-        latents = torch.randn(2 * IMAGES, *latent_shape(trainer.model.pipeline), device="cuda")
+        texts = trainer.model.family.encode_prompts([*prompts, *prompts])
+        latents = torch.randn(2 * IMAGES, *trainer.model.family.latent_shape, device="cuda")
         for step in range(STEPS):
             _predict(trainer, latents, texts, step)
-        scorer(decode(trainer.model.pipeline, latents[:IMAGES]), prompts)
+        scorer(trainer.model.family.decode(latents[:IMAGES]), prompts)
     for step in range(STEPS):
         _predict(trainer, latents, texts, step).float().pow(2).mean().backward()
     for parameter in trainer.model.parameters:

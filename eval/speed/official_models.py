@@ -11,7 +11,7 @@ import torch
 from official_sizes import bert_words, pickscore_config
 from torch import nn
 
-from fergi_reward.diffusion.pipelines import Pipeline, network_of, networks_beside
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.published import PUBLISHED
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
@@ -49,7 +49,7 @@ def official_pipeline(model: str, device: torch.device | str, dtype: torch.dtype
             pipeline = PUBLISHED.get(model).target()
     finally:
         torch.set_default_dtype(before)
-    for number, part in enumerate([network_of(pipeline), *networks_beside(pipeline)]):
+    for number, part in enumerate([family_of(pipeline).network, *family_of(pipeline).other_models]):
         filled(part, seed + number).eval()
     for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
         if name in pipeline.components:

@@ -57,7 +57,7 @@ def bert_words() -> list[str]:
 
 
 def pickscore_config() -> "CLIPConfig":
-    """Of CLIP ViT-H/14, as PickScore's checkpoint has it."""
+    """The sizes of CLIP ViT-H/14, as PickScore's checkpoint has them."""
     from transformers import CLIPConfig
 
     text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24}

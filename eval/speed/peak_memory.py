@@ -14,5 +14,5 @@ def peak_memory(process: int | str = "self") -> float:
 
 
 def forget_peak(process: int | str = "self") -> None:
-    """Let the peak of a process begin anew, at what it has now."""
+    """Let the peak of a process begin again, at what it has now."""
     Path(f"/proc/{process}/clear_refs").write_text("5")

@@ -28,7 +28,7 @@ class ScoringPlan:
     """What to measure of scorers.
 
     Attributes:
-        dtypes: Of their towers.
+        dtypes: Data types of their towers.
         originals: Whether those originals are timed whose environments are built.
         rounds: After the first call.
         images: Pictures of a call.
@@ -53,12 +53,12 @@ class ScoringPlan:
         return self.originals and is_built(OF_SCORERS[name])
 
     def keys(self, name: str) -> list[str]:
-        """Of the rows that `scorer_rows` gives for a scorer."""
+        """The keys of the rows that `scorer_rows` gives for a scorer."""
         keys = [f"{kind} {name} {dtype}" for kind in kinds(name) for dtype in self.dtypes]
         return [*keys, *[f"scorer {name} original"] * self.times_original(name), *self.curves(name)]
 
     def combined_keys(self) -> list[str]:
-        """Of the rows that `combined_rows` gives."""
+        """The keys of the rows that `combined_rows` gives."""
         return [*(f"combined {what}" for what in COMBINED), *self.curves("combined")]
 
     def curves(self, name: str) -> dict[str, tuple[int, int]]:
@@ -76,8 +76,8 @@ def scorer_rows(name: str, checkpoints: Checkpoints, plan: ScoringPlan, pictures
     """Rows of a scorer: by turns each precision and the original, then the curves.
 
     Args:
-        name: Of the scorer.
-        checkpoints: Of all scorers.
+        name: Name of the scorer.
+        checkpoints: Checkpoints of all scorers.
         plan: What to measure.
         pictures: As many as `plan` needs.
     """

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,8 @@ from fergi_reward.images import to_picture
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji.faults import with_faults
 from fergi_reward.toy.emoji.pictures import SEEN, compose_anywhere
-from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
-from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
-from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
 from fergi_reward.trainers.pairs import PairTable
-from fergi_reward.trainers.registry import AnyTrainer
-from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
+from fergi_reward.trainers.registry import AnyTrainer, find_trainer
 
 ROOT = Path(__file__).parents[2]
 # Nothing but training: no pictures, no logs. Epochs are smaller than in the configurations, batches as large.
@@ -35,35 +29,25 @@ ONE_BATCH = ("--sample_num_batches_per_epoch", "1")
 
 @dataclass(frozen=True)
 class Kind:
-    """A trainer, its configuration, and options that shorten it.
+    """A trainer of the registry, by name.
 
     Attributes:
         title: What people call it.
         file: In `configs/`.
-        config: The class of its options.
-        trainer: The class that trains.
-        shortened: Options beside the file.
+        shortened: Further options, which shorten it.
     """
 
     title: str
     file: str
-    config: type[TrainerConfig]
-    trainer: Callable[..., AnyTrainer]
     shortened: tuple[str, ...] = ()
 
 
 KINDS = {
-    "ddpo": Kind("DDPO", "ddpo_emoji.yaml", DDPOConfig, DDPOTrainer, ONE_BATCH),
-    "reward_backprop": Kind("reward backprop", "draft1_emoji.yaml", RewardBackpropConfig, RewardBackpropTrainer),
-    "diffusion_dpo": Kind(
-        "Diffusion-DPO",
-        "diffusion_dpo_emoji.yaml",
-        DiffusionDPOConfig,
-        DiffusionDPOTrainer,
-        ("--train_updates_per_epoch", "2"),
-    ),
-    "flow_grpo": Kind("Flow-GRPO", "flow_grpo_emoji.yaml", FlowGRPOConfig, FlowGRPOTrainer, ONE_BATCH),
-    "nft": Kind("DiffusionNFT", "nft_emoji.yaml", NFTConfig, NFTTrainer, ONE_BATCH),
+    "ddpo": Kind("DDPO", "ddpo_emoji.yaml", ONE_BATCH),
+    "reward_backprop": Kind("reward backprop", "draft1_emoji.yaml"),
+    "diffusion_dpo": Kind("Diffusion-DPO", "diffusion_dpo_emoji.yaml", ("--train_updates_per_epoch", "2")),
+    "flow_grpo": Kind("Flow-GRPO", "flow_grpo_emoji.yaml", ONE_BATCH),
+    "nft": Kind("DiffusionNFT", "nft_emoji.yaml", ONE_BATCH),
 }
 
 
@@ -107,16 +91,16 @@ class ToyRun:
             epochs: To train.
             options: Further ones, as the training program takes them.
         """
-        kind = KINDS[name]
-        script_type = PairArguments if kind.config is DiffusionDPOConfig else ScriptArguments
+        kind, trainer = KINDS[name], find_trainer(name).target
+        script_type = PairArguments if trainer.learns_from == "pairs" else ScriptArguments
         arguments = ["--config", str(ROOT / "configs" / kind.file), *ALL, *kind.shortened, *options]
         arguments += ["--output_dir", str(folder), "--num_epochs", str(epochs)]
-        script, config = parse_arguments([script_type, kind.config], arguments)
+        script, config = parse_arguments([script_type, trainer.config_class], arguments)
         pipeline, prompts = load_pipeline(script.model), read_prompts(ROOT / script.prompts)
         if isinstance(script, PairArguments):
-            return cls(kind.trainer(config, faulty_pairs(), pipeline, prompts), None)
+            return cls(trainer(config, faulty_pairs(), pipeline, prompts), None)
         reward = TimedReward(load_reward(script))
-        return cls(kind.trainer(config, reward, pipeline, prompts), reward)
+        return cls(trainer(config, reward, pipeline, prompts), reward)
 
     def epochs(self) -> list[float]:
         """Train; the seconds of each epoch."""

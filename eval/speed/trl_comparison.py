@@ -2,8 +2,8 @@
 
 Both train the same Stable Diffusion with the same settings on the same reward (redness), in turn, in processes of their
 own: a tiny one of the reference folder, or with --official one of the size of 1.5 with random weights, in bfloat16. TRL
-runs by trl_trainers.py beside this file, in an environment of its own, or in this one with its package beside (on a GPU
-machine). TRL's AlignProp always checkpoints its gradients; here it is told to.
+runs by trl_trainers.py next to this file, in an environment of its own, or in this one with its package as well (on a
+GPU machine). TRL's AlignProp always checkpoints its gradients; here it is set to.
 
 make .parity/trl/.installed && python eval/speed/trl_comparison.py --reference ../shared/reference
 pip install --no-deps --target trl_0_23 trl==0.23.1 && python eval/speed/trl_comparison.py --official --trl trl_0_23

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.diffusion.family import Pipeline
+from fergi_reward.diffusion.grids import write_grid
 from fergi_reward.diffusion.load import load_pipeline
-from fergi_reward.diffusion.pipelines import Pipeline
-from fergi_reward.diffusion.samples import write_grid
 from fergi_reward.files.atomic import write_json
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji import CALIBRATION, LABEL, MODELS, load_scorers

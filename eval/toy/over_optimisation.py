@@ -24,7 +24,7 @@ from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy.emoji import LABEL, SCORERS, checkpoints, load_pipeline
 from fergi_reward.toy.emoji.evaluation import draw
 from fergi_reward.toy.emoji.judge import judge
-from fergi_reward.trainers.run import STATE_FILE
+from fergi_reward.trainers.checkpoints import STATE_FILE
 
 PATH = click.Path(path_type=Path)
 UNGUARDED, GUARDED = "unguarded", "guarded"

@@ -14,10 +14,10 @@ from fergi_reward.bulk.batch_scores import machine
 from fergi_reward.cli.training_program import RewardArguments, load_reward
 from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.content import content_of
+from fergi_reward.diffusion.content import model_content, weights_content
+from fergi_reward.diffusion.family import Pipeline
+from fergi_reward.diffusion.grids import write_grid
 from fergi_reward.diffusion.load import load_pipeline
-from fergi_reward.diffusion.pipelines import Pipeline
-from fergi_reward.diffusion.samples import write_grid
 from fergi_reward.files.atomic import written_whole
 from fergi_reward.files.csv_files import csv_line
 from fergi_reward.files.drawn_files import drawn_file, forget_files, write_files
@@ -124,7 +124,8 @@ def _keys(
     def load() -> Pipeline:
         return load_pipeline(options.model, getattr(torch, options.dtype))
 
-    weights = [content_of(str(place), digests, load) for place in (options.model, options.lora) if place is not None]
+    weights = [model_content(options.model, digests, load)]
+    weights += [weights_content(options.lora, digests)] if options.lora else []
     context = key_of(weights, dict(fingerprints), options.dtype, options.call(), machine(place))
     drawn_in: dict[int, list[str]] = {}
     for batch in batches:

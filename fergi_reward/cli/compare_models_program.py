@@ -20,9 +20,9 @@ from fergi_reward.cli.best_of_program import load_adapter
 from fergi_reward.cli.training_program import TOYS, is_toys_own, load_toy
 from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.content import content_of
+from fergi_reward.diffusion.content import model_content, weights_content
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.load import load_pipeline
-from fergi_reward.diffusion.pipelines import Pipeline, network_of
 from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tuned_model
 from fergi_reward.evaluation.model_pictures import ModelPictures, Shot, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
@@ -219,8 +219,11 @@ def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequen
     folder = options.out / model.folder
     store = Store(folder / ".drawn")
     digests, load = FileDigests(store), partial(load_model, options, model)
-    weights = content_of(model.place, digests, load)
-    base = [] if model.kind == "pipeline" else content_of(options.model, digests, load)
+    if model.kind == "pipeline":
+        weights, base = model_content(model.place, digests, load), list[str]()
+    else:
+        load = partial(load_pipeline, options.model, getattr(torch, options.dtype))
+        weights, base = weights_content(Path(model.place), digests), model_content(options.model, digests, load)
     context = key_of(model.kind, weights, base, options.dtype, options.call(), machine(named_device(options.device)))
     return ModelPictures(folder, shots, store, context, options.batch_size)
 
@@ -246,7 +249,7 @@ def load_network(pipeline: Pipeline, folder: Path) -> None:
     Raises:
         FergiRewardError: It is damaged, or another model's.
     """
-    network = network_of(pipeline)
+    network = family_of(pipeline).network
     try:
         network.load_state_dict(type(network).from_pretrained(folder).state_dict())
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:

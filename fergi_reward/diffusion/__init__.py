@@ -2,10 +2,11 @@
 
 - `family.py`: what a model family does in its own way; `families/`: one file per family; `conditioning.py`: what tells
   a network what to draw; `autoencoder.py`: pictures as latents and back.
-- `ddim.py`, `flow.py`: the steps from noise to image; `schedulers.py`: which settings of diffusers they follow.
+- `schedule.py`, `ddim.py`, `flow.py`: the steps from noise to image; `scheduler_settings.py`: which settings of
+  diffusers' schedulers they follow.
 - `trajectory.py`: denoising, with or without a record of each step; `encoded_prompts.py`: each prompt encoded once.
 - `load.py`: pipelines by name; `published.py`: their sizes without weights; `content.py`: what they are by content.
-- `rendering.py`: pictures from any pipeline, by its public call; `grids.py`, `samples.py`: pictures with captions.
+- `rendering.py`: pictures from any pipeline, by its public call; `grids.py`: pictures with captions.
 """
 
 from typing import TYPE_CHECKING

@@ -33,7 +33,7 @@ class Conditioning:
 
     @property
     def nbytes(self) -> int:
-        """Of all tensors."""
+        """The bytes of all tensors."""
         return self.prompt_embeds.nbytes + sum(tensor.nbytes for tensor in self.others.values())
 
     @classmethod

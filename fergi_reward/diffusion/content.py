@@ -1,38 +1,43 @@
-"""What a pipeline or an adapter is by content, wherever it is: for keys of what was drawn with it."""
+"""What a pipeline or trained weights are by content, wherever they are: for keys of what was drawn with them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
 
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.load import is_registered
-from fergi_reward.diffusion.pipelines import Pipeline
 from fergi_reward.files.digests import record_digest, tensors_digest
 from fergi_reward.files.store import FileDigests
 
 
-def content_of(place: str, digests: FileDigests, load: Callable[[], Pipeline]) -> list[str]:
-    """What the weights at a place are: digests of files or weights, or the commit of a repository on the hub.
+def model_content(model: str, digests: FileDigests, load: Callable[[], Pipeline]) -> list[str]:
+    """What a model is: digests of its weights or files, or the commit of its repository on the hub.
 
     Args:
-        place: A registered model, a folder, a file or a hub id.
+        model: As `load_pipeline` takes it.
         digests: Of files.
-        load: Loads them, where only that tells what they are.
+        load: Loads it, where only that tells what it is.
 
     Raises:
         FergiRewardError: It cannot be loaded.
     """
-    path = Path(place)
-    if is_registered(place):
-        return [place, pipeline_digest(load())]
-    if path.is_dir():
-        return _files(path, digests)
+    if is_registered(model):
+        return [model, pipeline_digest(load())]
+    if Path(model).exists():
+        return weights_content(Path(model), digests)
+    if (commit := _commit(model)) is None:
+        load()
+        commit = _commit(model)
+    return [model, str(commit)]
+
+
+def weights_content(path: Path, digests: FileDigests) -> list[str]:
+    """What the files of an adapter or a network are: their names and digests, all but text about them."""
     if path.is_file():
         return [digests(path)]
-    if (commit := _commit(place)) is None:
-        load()
-        commit = _commit(place)
-    return [place, str(commit)]
+    files = sorted(each for each in path.rglob("*") if each.is_file() and each.suffix != ".md")
+    return [text for each in files for text in (each.relative_to(path).as_posix(), digests(each))]
 
 
 def pipeline_digest(pipeline: Pipeline) -> str:
@@ -47,12 +52,6 @@ def pipeline_digest(pipeline: Pipeline) -> str:
         if weights or told:
             made_of[name] = [weights, told]
     return record_digest(made_of)
-
-
-def _files(folder: Path, digests: FileDigests) -> list[str]:
-    """Names and digests of all files but text about them."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md")
-    return [text for path in files for text in (path.relative_to(folder).as_posix(), digests(path))]
 
 
 def _commit(repository: str) -> str | None:

@@ -19,7 +19,7 @@ class EncodedPrompts:
 
     Args:
         family: Whose text encoders encode.
-        device: Where they do, and where the network reads what comes of it.
+        device: Where they do, and where the network reads their output.
         home: Where the text encoders and what is kept wait meanwhile.
     """
 

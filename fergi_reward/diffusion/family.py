@@ -6,6 +6,7 @@ file per family; other packages add theirs as entry points of the group `fergi_r
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from fergi_reward.core.precision import cast
 from fergi_reward.core.registry import Registry, blaming
 from fergi_reward.diffusion import autoencoder
 from fergi_reward.diffusion.conditioning import Conditioning, Guidance
-from fergi_reward.diffusion.ddim import Schedule
+from fergi_reward.diffusion.schedule import Schedule
 
 # The pipelines of diffusers have no useful common type: `family_of` tells their classes apart.
 Pipeline = Any
@@ -43,7 +44,7 @@ class Family(ABC):
     transformer with classifier-free guidance and an `AutoencoderKL`.
 
     Attributes:
-        pipeline: Of diffusers. Its components may be exchanged: they are looked up when they are asked for.
+        pipeline: Pipeline of diffusers. Its components may be exchanged: they are looked up when they are asked for.
         network_name: The component that denoises, as the pipeline calls it.
         lora_targets: Ends of the names of the layers that an adapter changes: the projections of attention, what
             diffusers' own LoRA programs train; the second line is a transformer's text stream.
@@ -81,11 +82,15 @@ class Family(ABC):
             latents: (B, C, H, W), whatever form the network itself wants.
             timesteps: (B,) as the schedule tells them.
             conditioning: Of B images.
-            guidance_scale: For networks that are told it.
+            guidance_scale: For networks that take it.
 
         Returns:
             (B, C, H, W) noise, velocity, or what else the schedule understands.
         """
+
+    def denoiser(self, guidance_scale: float) -> Network:
+        """The network as `trajectory` calls it: `predict` with this guidance."""
+        return partial(self.predict, guidance_scale=guidance_scale)
 
     @abstractmethod
     def schedule(self, num_steps: int, device: torch.device) -> Schedule:
@@ -101,7 +106,7 @@ class Family(ABC):
         return getattr(self.pipeline, self.network_name)
 
     @property
-    def others(self) -> list[nn.Module]:
+    def other_models(self) -> list[nn.Module]:
         """All models of the pipeline but the one that denoises."""
         parts, network = self.pipeline.components.values(), self.network
         return [part for part in parts if isinstance(part, nn.Module) and part is not network]
@@ -148,7 +153,7 @@ class Family(ABC):
     def cropped(
         self, conditioning: Conditioning, sizes: Sequence[tuple[int, int]], corners: Sequence[tuple[int, int]]
     ) -> Conditioning:
-        """The conditioning of pictures that were cropped, for a network that is told so.
+        """The conditioning of pictures that were cropped, for a network that takes this as input.
 
         Args:
             conditioning: Of B pictures.
@@ -180,11 +185,11 @@ class Family(ABC):
         return [f"VAE has {name}" for name in ("latents_mean", "latents_std") if self.pipeline.vae.config.get(name)]
 
     def place(self, device: torch.device, dtype: torch.dtype, encoders: torch.device) -> None:
-        """Move the pipeline, all of it in `dtype`, whatever its parts were loaded in; see `place_others`."""
+        """Move the pipeline, all of it in `dtype`, whatever its parts were loaded in; see `place_other_models`."""
         cast(self.network.to(device), dtype)
-        self.place_others(device, dtype, encoders)
+        self.place_other_models(device, dtype, encoders)
 
-    def place_others(self, device: torch.device, dtype: torch.dtype, encoders: torch.device) -> None:
+    def place_other_models(self, device: torch.device, dtype: torch.dtype, encoders: torch.device) -> None:
         """Move all but the network that denoises, in `dtype`, the text encoders to `encoders`.
 
         Kept in float32 where that is float16, in which they overflow: the VAE, see `upcasts_vae`, and the parts of a
@@ -192,7 +197,7 @@ class Family(ABC):
         """
         readers, vae = self.text_encoders, self.pipeline.vae
         vae_overflows = dtype == torch.float16 and self.upcasts_vae and vae.config.force_upcast
-        for part in self.others:
+        for part in self.other_models:
             where = encoders if part in readers else device
             cast(part.to(where), torch.float32 if part is vae and vae_overflows else dtype)
 

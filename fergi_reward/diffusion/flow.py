@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.ddim import over_pixels
-from fergi_reward.diffusion.schedulers import check_flow
+from fergi_reward.diffusion.schedule import over_pixels
+from fergi_reward.diffusion.scheduler_settings import check_flow
 
 if TYPE_CHECKING:
     from diffusers.configuration_utils import ConfigMixin
@@ -26,7 +26,7 @@ class FlowSchedule:
     """The T steps of a flow from noise (time 1) to image (time 0).
 
     Attributes:
-        timesteps: (T,) float, descending, what the transformer is told.
+        timesteps: (T,) float, descending, what the transformer is given.
         sigmas: (T + 1,) share of noise where each step starts, which is the time; the last is 0.
     """
 
@@ -48,7 +48,7 @@ class FlowSchedule:
         Args:
             scheduler: Its settings are read.
             num_steps: T.
-            device: Where the tensors are to be.
+            device: Where the tensors belong.
             tokens: How many the transformer makes of a picture; some schedulers give larger pictures more noise.
             sigmas: (T,) the shares of noise before they are shifted, where the pipeline does not leave them to the
                 scheduler.
@@ -105,7 +105,7 @@ def sde_std(time: Tensor, next_time: Tensor, eta: float) -> Tensor:
 
     This is the noise of Flow-GRPO (arXiv 2505.05470), whose `a` is eta, but in two places. At t = 1 it would be
     infinite: 1 - t is taken for no less than t - t', the length of the step. And a step that would bring more noise
-    than its end is to have, t', is taken without: the picture would keep it, as arXiv 2509.05952 found.
+    than its end must have, t', is taken without: the picture would keep it, as arXiv 2509.05952 found.
 
     Args:
         time: t where the step starts, in (0, 1].

@@ -1,11 +1,12 @@
 """Loads a pipeline by name: a registered model, such as a toy, a folder, or a repository on the hub."""
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.core.registry import Registry, blaming, is_path
-from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.family import Pipeline
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,8 @@ def _registered(model: str, dtype: "torch.dtype | None") -> Pipeline:
     from diffusers import DiffusionPipeline
 
     found = MODELS.get(model)
+    if Path(model, "model_index.json").is_file():
+        raise FergiRewardError(f"{model!r} is a model of {found.origin} and a folder here: for that give ./{model}")
     with blaming(f"the model {model!r}", found.origin):
         pipeline: Pipeline = found.target()
     if DiffusionPipeline not in type(pipeline).__mro__:

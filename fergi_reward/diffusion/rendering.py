@@ -24,7 +24,7 @@ def render(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **call: 
     Args:
         pipeline: A text-to-image pipeline of diffusers.
         prompts: B of them.
-        seeds: One a picture: `torch.Generator().manual_seed(seed)` draws it again.
+        seeds: One per picture: `torch.Generator().manual_seed(seed)` draws it again.
         call: Arguments of the pipeline's call, such as `num_inference_steps`; without them its own defaults hold.
 
     Returns:

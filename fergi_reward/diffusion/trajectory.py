@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fergi_reward.core.transfers import sent
 from fergi_reward.diffusion.conditioning import Conditioning, Guidance
-from fergi_reward.diffusion.ddim import Schedule, gaussian_log_prob, over_pixels
 from fergi_reward.diffusion.family import Network
+from fergi_reward.diffusion.schedule import Schedule, gaussian_log_prob, over_pixels
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def denoise(
 
     Args:
         network: As `predict` calls it.
-        schedule: Of which steps are taken.
+        schedule: The schedule whose steps are taken.
         conditioning: Of B images.
         latents: (B, C, H, W) where the first of the steps starts.
         steps: Which steps, in order.
@@ -106,14 +106,14 @@ def sample_trajectory(
     guidance: Guidance | None,
     guided_log_probs: bool = True,
 ) -> Trajectory:
-    """Denoise one image a prompt and record it.
+    """Denoise one image per prompt and record it.
 
     Args:
         network: As `predict` calls it.
         schedule: The steps to take.
         conditioning: Of B images.
         shape: (C, H, W) of the latents.
-        generators: B of them, one an image: its starting noise and every step's noise come from it alone.
+        generators: B of them, one per image: its starting noise and every step's noise come from it alone.
         random_steps: Which steps draw noise, all of `schedule.random_steps` or some of them.
         eta: Noise of these steps; see `ddim_std` and `sde_std`.
         guidance: Classifier-free guidance of the sampling, or None.

@@ -16,8 +16,8 @@ from fergi_reward.stats.coverage import coverage_curve
 from fergi_reward.stats.held_out import HeldOut, HeldOutResult
 
 ACTION_UNITS = (
-    "Coefficient: what a rise of the action unit by 1 (on the 0-5 scale) adds to the log-odds of an image, beside all "
-    "other terms of the largest fit. The interval is a bootstrap over participants."
+    "Coefficient: what a rise of the action unit by 1 (on the 0-5 scale) adds to the log-odds of an image while all "
+    "other terms of the largest fit stay the same. The interval is a bootstrap over participants."
 )
 SIGNALS = (
     "Linear regression of each signal, in standard deviations, on the viewer's ratings of alignment with the prompt "
@@ -27,7 +27,7 @@ INTERVAL = "{0[0]:.1%} - {0[1]:.1%}"
 
 
 def results_table(evaluation: Evaluation) -> Table:
-    """One row a model: how it did on left-out participants."""
+    """One row per model: how it did on left-out participants."""
     columns = [
         Column("model"),
         Column("pairs right", "{0[0]}/{0[1]}"),
@@ -46,7 +46,7 @@ def results_table(evaluation: Evaluation) -> Table:
 
 
 def action_unit_table(evaluation: Evaluation) -> Table:
-    """One row an action unit: what it adds to the reward, and how its activation goes with the overall rating."""
+    """One row per action unit: what it adds to the reward, and how its activation goes with the overall rating."""
     rows: list[list[Value]] = []
     for unit in dict.fromkeys([*evaluation.effects, *evaluation.correlations]):
         effect, correlation = evaluation.effects.get(unit), evaluation.correlations.get(unit)
@@ -159,7 +159,7 @@ def _result_record(result: HeldOutResult) -> dict[str, Any]:
 
 
 def left_out_accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> IntervalPlot:
-    """Accuracy on left-out participants with its interval, a row a model."""
+    """Accuracy on left-out participants with its interval, a row per model."""
     estimates = []
     for model, result in evaluation.results.items():
         with_face = evaluation.reaction in model or model.endswith("+au4")
@@ -182,7 +182,7 @@ def _shown(evaluation: Evaluation) -> dict[str, str]:
 
 
 def coverage_lines(held_out: tuple[HeldOut, ...], shown: dict[str, str]) -> list[Line]:
-    """A line a model in `shown`, by its name there: accuracy at every second percent of coverage, in percent."""
+    """A line per model in `shown`, by its name there: accuracy at every second percent of coverage, in percent."""
     by_name = {model.model: model for model in held_out}
     lines = []
     for name in [name for name in shown if name in by_name]:

@@ -82,7 +82,7 @@ class ComparedModel:
 
     @cached_property
     def fingerprint(self) -> str | None:
-        """SHA-256 over its files but for text; None where it is not in a folder."""
+        """SHA-256 over its files except for text; None where it is not in a folder."""
         place = Path(self.place)
         if not place.is_dir():
             return None
@@ -150,7 +150,7 @@ def _text(path: Path) -> str:
     try:
         return read_bytes(path, MAX_CARD_BYTES).decode(errors="replace")
     except OSError as error:
-        raise FergiRewardError(f"the card {path} cannot be read ({error.strerror or error}): mend it") from error
+        raise FergiRewardError(f"the card {path} cannot be read ({error.strerror or error}): fix it") from error
 
 
 def _tags(matter: Mapping[str, Any]) -> list[Any]:

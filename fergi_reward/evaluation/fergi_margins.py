@@ -1,7 +1,7 @@
 """FERGI, or a folder of own viewers: scores and reactions are recorded there, no model runs.
 
 A calibration that was fitted on the very data flatters itself. One of protocol `bradley-terry` is therefore fitted
-anew without each participant, as `fergi-reward calibrate` does it; any other is judged as it is, and marked.
+again without each participant, as `fergi-reward calibrate` does it; any other is judged as it is, and marked.
 """
 
 from collections.abc import Collection, Mapping, Sequence

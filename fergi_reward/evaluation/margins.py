@@ -16,7 +16,7 @@ class ModelMargins:
         held_out: Its name, its margins and whose pairs they are.
         kind: What it is.
         seen: What its weights have seen of these people.
-        as_published: Its accuracy by the rules of the published figures, where that can be had.
+        as_published: Its accuracy by the rules of the published figures, where available.
         published: The published accuracy of the same model.
     """
 

@@ -71,10 +71,10 @@ class Setting:
     Attributes:
         prompts: What was drawn.
         shots: Every picture that each was asked for.
-        samples: Of each prompt.
+        samples: Pictures per prompt.
         drawing: Arguments of the pipelines' calls.
         embedder: Whose embedding the distances are of.
-        seed: Of the pictures and the bootstrap.
+        seed: Seed of the pictures and the bootstrap.
         calibrations: The fingerprint of each calibration among the signals, by name; noted in the result.
         checkpoints: That of each scorer, by name; noted too.
         command: Noted too.
@@ -178,10 +178,10 @@ def compare_signal(
     Args:
         signal: What gave the numbers.
         held_out: Whether the tuned model was not trained on it.
-        base: Of the base model's pictures, (P,).
-        tuned: Of the tuned model's, (P,).
+        base: Scores of the base model's pictures, (P,).
+        tuned: Scores of the tuned model's, (P,).
         prompts: The prompt of each, which the bootstrap draws, (P,).
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     differences = tuned - base
     halves = (np.sign(differences) + 1) / 2

@@ -86,7 +86,7 @@ def _pairs(model: ModelComparison) -> str:
 
 
 def signals_table(model: ModelComparison) -> Table:
-    """One row a scorer, judge and calibration."""
+    """One row per scorer, judge and calibration."""
     columns = [
         Column("signal"),
         Column("won", PERCENT),

@@ -1,7 +1,7 @@
 """What `fergi-reward evaluate models` finds, as plain records; `report.json` has all of it.
 
 Rates are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over prompts; of fewer than five there is
-none. A field that cannot be had is None.
+none. A field that is not available is None.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ class SignalComparison:
         wins: Pairs in which the tuned model's is better.
         ties: Pairs in which both are equal; a tie is half a win.
         win_rate: (wins + ties / 2) / pairs.
-        win_rate_ci95: Of the win rate.
+        win_rate_ci95: 95 % interval of the win rate.
         difference: Mean of tuned less base.
-        difference_ci95: Of the difference.
+        difference_ci95: 95 % interval of the difference.
         standardised: The difference in standard deviations of the base model's pictures (Glass's delta; Glass, 1976);
             None where these have no spread.
     """
@@ -58,11 +58,11 @@ class Diversity:
     Attributes:
         scorer: Whose image embedding it is.
         prompts: How many have at least two pictures by both models.
-        base: Of the base model.
-        tuned: Of the tuned one.
+        base: The distance of the base model.
+        tuned: The distance of the tuned model.
         difference: Tuned less base.
-        ci95: Of the difference; wholly below -5 % of `base`, from 20 prompts on, the tuned model draws a prompt more
-            alike.
+        ci95: 95 % interval of the difference; entirely below -5 % of `base`, from 20 prompts on, the tuned model draws
+            a prompt more alike.
     """
 
     scorer: str
@@ -99,12 +99,12 @@ class ModelComparison:
     """One tuned model against the base model.
 
     Attributes:
-        name: Of the tuned model.
+        name: Name of the tuned model.
         place: Its folder or hub id.
         fingerprint: SHA-256 of its files; None on the hub.
         trained_on: Terms of the reward it was trained on; None where nothing says.
         learned_from: What its card says of that; None without a card.
-        signals: One a scorer, calibration and judge.
+        signals: One per scorer, calibration and judge.
         diversity: None where it was not measured.
         best: The pairs with the largest gains, the largest first.
         worst: Those with the smallest, the smallest first.
@@ -139,7 +139,7 @@ class ModelsResult:
         exclusions: What was not used and why; empty where everything was.
         notes: What a reader must know of this run; a sentence each.
         command: The command that made it.
-        seed: Of the pictures and of the bootstrap.
+        seed: Seed of the pictures and of the bootstrap.
         calibrations: The fingerprint of each calibration that judged, by name.
         checkpoints: That of each scorer, by name.
     """

@@ -6,7 +6,7 @@ from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 from fergi_reward.evaluation.sentences import counted, shown
 from fergi_reward.stats.intervals import FEW_UNITS, is_above, is_below
 
-# Of the base model's distance: what a change must at least take from it to be worth a warning.
+# A share of the base model's distance: what a change must at least take from it to be worth a warning.
 LEAST_LOSS = 0.05
 
 
@@ -25,11 +25,11 @@ def verdict(
     """The verdict, and a warning where pictures of one prompt became more alike.
 
     Args:
-        name: Of the tuned model.
+        name: Name of the tuned model.
         signals: All of them.
         prompts: How many different ones there are.
         trained_on: Terms of the reward; None where nothing says.
-        diversity: Of base and tuned.
+        diversity: Diversity of base and tuned.
     """
     found = _verdict(name, signals, prompts, trained_on)
     if diversity and is_more_alike(diversity):

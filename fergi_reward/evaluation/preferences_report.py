@@ -86,7 +86,7 @@ def _sections(result: PreferenceResult) -> Iterator[Section]:
 
 
 def _models_table(result: PreferenceResult) -> Table:
-    """One row a model."""
+    """One row per model."""
     with_published = any(model.published is not None for model in result.models)
     columns = [
         Column("model"),
@@ -171,12 +171,12 @@ def _coverage_plot(result: PreferenceResult) -> LinePlot:
 
 
 def _reliabilities(result: PreferenceResult) -> dict[str, Reliability]:
-    """Of the models whose margins are log-odds."""
+    """The reliability of the models whose margins are log-odds."""
     return {model.name: model.result.reliability for model in result.models if model.result.reliability}
 
 
 def _reliability_table(result: PreferenceResult) -> Table:
-    """One row a model whose margins are log-odds."""
+    """One row per model whose margins are log-odds."""
     columns = [Column("model"), Column("log-loss", "{:.4f}"), Column("expected calibration error", "{:.3f}")]
     found = _reliabilities(result)
     rows = [(name, each.log_loss, each.expected_calibration_error) for name, each in found.items()]

@@ -1,7 +1,7 @@
 """What `fergi-reward evaluate preferences` finds, as plain records; `report.json` has all of it.
 
 Shares (accuracies, coverages, differences) are in [0, 1], never percent. Intervals are 95 % bootstrap intervals over
-`Data.unit`s; of fewer than five there is none. A field that cannot be had is None.
+`Data.unit`s; of fewer than five there is none. A field that is not available is None.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ class ModelResult:
 
     @property
     def ci95(self) -> Interval | None:
-        """Of the accuracy."""
+        """The 95 % interval of the accuracy."""
         return self.result.ci95 if len(self.result.per_participant) >= LEAST_UNITS else None
 
     def record(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Comparison:
         only_second: Pairs that only the second has right.
         p_value: McNemar's test, mid-p, two-sided; it takes pairs as independent.
         difference: Accuracy of the first less that of the second.
-        ci95: Of the difference, both judged on the same draws; pairs of one unit stay together.
+        ci95: 95 % interval of the difference, both judged on the same draws; pairs of one unit stay together.
         same_order: Share of pairs that both order alike (both ties: alike).
         spearman: Spearman's correlation of their margins, each pair taken both ways round; None where one is constant.
     """
@@ -138,13 +138,13 @@ class PreferenceResult:
     Attributes:
         data: What the models were judged on.
         models: In the order asked for: scorers, then calibrations.
-        comparisons: Of every two models.
+        comparisons: Comparisons of every two models.
         exclusions: What was not used and why; empty where everything was.
         published: Figures of others.
         protocol: What makes the published figures comparable, or not: ties, image sizes, which pairs; a sentence each.
         notes: What a reader must know of this run, such as figures that flatter; a sentence each.
         command: The command that made it.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         calibrations: The fingerprint of each calibration that was asked for, by name.
         checkpoints: That of each scorer, by name; none where scores are recorded.
     """

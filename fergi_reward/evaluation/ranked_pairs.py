@@ -16,8 +16,8 @@ class RankedPairs:
     """Pairs of a benchmark's rows.
 
     Attributes:
-        pairs: Of different rank, the preferred first; `users` are the prompts.
-        tied: Of equal rank.
+        pairs: Pairs of different rank, the preferred first; `users` are the prompts.
+        tied: Pairs of equal rank.
         lost: How many more there would be if every picture had a score.
     """
 
@@ -36,7 +36,7 @@ def ranked_pairs(benchmark: Benchmark, rankings: Sequence[Ranking], scored: NDAr
 
     Args:
         benchmark: Knows the rows.
-        rankings: Of it.
+        rankings: Those of its rankings that count.
         scored: Which rows have scores, (rows,); pairs with another are lost.
     """
     pairs: list[tuple[int, int, str]] = []

@@ -12,7 +12,7 @@ GAP = 12
 
 
 def write_side_by_side(path: Path, left: Path, right: Path) -> None:
-    """Write two pictures of whatever sizes beside each other, equally high.
+    """Write two pictures of whatever sizes next to each other, equally high.
 
     Args:
         path: The file to write.

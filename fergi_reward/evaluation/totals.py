@@ -26,7 +26,7 @@ def totals_of(reward: CombinedReward, scores: pd.DataFrame) -> NDArray[np.float6
 
     Args:
         reward: Knows its terms by name.
-        scores: A column a term, (P rows).
+        scores: A column per term, (P rows).
     """
     scored = scores.notna().all(axis=1).to_numpy()
     terms = {name: torch.from_numpy(scores[name].to_numpy()[scored]) for name in reward.names}

@@ -6,7 +6,7 @@ The store knows a file before it is there: after a kill between both it is drawn
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import sweep, written_whole
 from fergi_reward.files.digests import bytes_digest, file_digest
 from fergi_reward.files.store import FileDigests, Store
 
@@ -24,7 +24,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 
 
 def forget_files(store: Store, folder: Path, keys: Iterable[str], current: Iterable[Path]) -> None:
-    """Keep the values of these keys alone, and delete the files of the others.
+    """Keep the values of these keys alone, and delete the files of the others and what a killed run left half written.
 
     A file that somebody has changed since it was drawn is not deleted.
 
@@ -39,6 +39,8 @@ def forget_files(store: Store, folder: Path, keys: Iterable[str], current: Itera
     for name, digest in _files(store, kept):
         if name not in here and (folder / name).is_file() and file_digest(folder / name) == digest:
             (folder / name).unlink()
+    for place in {path.parent for path in paths}:
+        sweep(place)
     store.keep([*kept, *FileDigests(store).keys(paths)])
 
 

@@ -11,7 +11,7 @@ from fergi_reward.core.errors import FergiRewardError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from fergi_reward.diffusion.pipelines import Pipeline
+    from fergi_reward.diffusion.family import Pipeline
 
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from torch import Tensor
 from fergi_reward.callables.rewards import Reward, reward_metrics
 from fergi_reward.core.transfers import sent
 from fergi_reward.diffusion.conditioning import Conditioning
-from fergi_reward.diffusion.ddim import gaussian_kl, gaussian_log_prob
-from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.family import Pipeline
+from fergi_reward.diffusion.schedule import gaussian_kl, gaussian_log_prob
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.loop import Loop

@@ -18,14 +18,8 @@ from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.pipelines import (
-    Conditioning,
-    Pipeline,
-    encode_pictures,
-    latent_shape,
-    picture_size,
-    training_schedule_of,
-)
+from fergi_reward.diffusion.conditioning import Conditioning
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import (
     META,
@@ -75,8 +69,8 @@ class DiffusionDPOConfig(TrainerConfig):
 
     def training_memory(self, pipeline: Pipeline) -> int:
         """Peak bytes: both pictures of each pair are encoded, and then denoised."""
-        pictures = torch.empty(2 * self.train_batch_size, 3, *picture_size(pipeline), device=META)
-        encoding = peak_memory(lambda: encode_pictures(pipeline, pictures))
+        pictures = torch.empty(2 * self.train_batch_size, 3, *family_of(pipeline).picture_size, device=META)
+        encoding = peak_memory(lambda: family_of(pipeline).encode_pictures(pictures))
         return max(encoding, prediction_memory(self, pipeline, len(pictures), guided=False))
 
     def kept_memory(self, pipeline: Pipeline) -> int:
@@ -139,7 +133,7 @@ class DiffusionDPOTrainer:
         self.config = config
         self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, pairs=pairs)
         self.model, self.accelerator = self.loop.model, self.loop.accelerator
-        self.noise_levels = training_schedule_of(pipeline, self.accelerator.device)
+        self.noise_levels = family_of(pipeline).training_schedule(self.accelerator.device)
         self.pairs = Pairs(pairs, seed=config.seed, shuffle_buffer=config.shuffle_buffer)
         measured = Pairs(held_out, seed=config.seed, shuffle_buffer=config.shuffle_buffer) if held_out else None
         self.held_out = measured.first(config.held_out_num_pairs) if measured else []
@@ -198,7 +192,7 @@ class DiffusionDPOTrainer:
         """Noise (2 B, C, H, W) and steps (2 B,): the same for both pictures of a pair, of the pair's number alone."""
         generators = [generator(self.config.seed, "noise", number) for number in batch.numbers]
         steps = [self.noise_levels.random_step(drawn) for drawn in generators]
-        noise = torch.stack([torch.randn(latent_shape(self.model.pipeline), generator=drawn) for drawn in generators])
+        noise = torch.stack([torch.randn(self.model.family.latent_shape, generator=drawn) for drawn in generators])
         device = batch.latents.device
         return sent(noise, device).repeat(2, 1, 1, 1).to(batch.latents), sent(torch.tensor(steps * 2), device)
 
@@ -227,7 +221,7 @@ class DiffusionDPOTrainer:
 
     def _readable(self, numbered: Sequence[tuple[int, Pair]]) -> list[tuple[int, FramedPair]]:
         """Those whose pictures can be read."""
-        size = picture_size(self.model.pipeline)
+        size = self.model.family.picture_size
         framed = [(number, frame_pair(pair, *size)) for number, pair in numbered]
         return [(number, pair) for number, pair in framed if pair]
 
@@ -238,7 +232,7 @@ class DiffusionDPOTrainer:
         conditioning = self.model.encoded([pair.caption for pair in pairs])
         sizes, corners = [picture.size for picture in pictures], [picture.corner for picture in pictures]
         return Batch(
-            latents=encode_pictures(self.model.pipeline, torch.stack([picture.pixels for picture in pictures])),
+            latents=self.model.family.encode_pictures(torch.stack([picture.pixels for picture in pictures])),
             conditioning=self.model.family.cropped(Conditioning.cat([conditioning, conditioning]), sizes, corners),
             confidences=sent(torch.tensor([self._confidence(pair) for pair in pairs]), self.accelerator.device),
             numbers=[number for number, _ in numbered],

@@ -16,17 +16,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fergi_reward.diffusion.conditioning import Conditioning, Guidance
-from fergi_reward.diffusion.family import family_of
-from fergi_reward.diffusion.pipelines import (
-    Pipeline,
-    checkpoint_gradients,
-    decode,
-    denoiser,
-    latent_shape,
-    network_of,
-    networks_beside,
-    text_encoders,
-)
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
@@ -112,6 +102,7 @@ def dry_run(
         offloaded: The same of those of which one at a time is on the device.
         scorer_dtype: What all of these are loaded in.
     """
+    family = family_of(pipeline)
     for network in _networks(pipeline):
         network.to(META)
     dtype = WEIGHT_DTYPES[config.mixed_precision]
@@ -120,11 +111,11 @@ def dry_run(
     for parameter in weights.parameters:
         # Autocast multiplies in the dtype of the frozen weights, which is what activations are kept in.
         parameter.data = parameter.data.to(dtype)
-    cast_as_autocast(network_of(pipeline), dtype)
+    cast_as_autocast(family.network, dtype)
     if config.gradient_checkpointing:
-        checkpoint_gradients(pipeline)
+        family.checkpoint_gradients()
     kept = config.kept_memory(pipeline)
-    encoders = text_encoders(pipeline) if config.offload_encoders else []
+    encoders = family.text_encoders if config.offload_encoders else []
     parked = sum(parameter.nbytes for encoder in encoders for parameter in encoder.parameters())
     return DryRun(
         parameters=sum(parameter.numel() for network in _networks(pipeline) for parameter in network.parameters()),
@@ -146,7 +137,8 @@ def dry_run(
 
 
 def _networks(pipeline: Pipeline) -> list[nn.Module]:
-    return [network_of(pipeline), *networks_beside(pipeline)]
+    family = family_of(pipeline)
+    return [family.network, *family.other_models]
 
 
 def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
@@ -159,7 +151,7 @@ def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
 
 def latents_bytes(pipeline: Pipeline) -> int:
     """Bytes of the latents of one image, in float32."""
-    return math.prod(latent_shape(pipeline)) * torch.float32.itemsize
+    return math.prod(family_of(pipeline).latent_shape) * torch.float32.itemsize
 
 
 def conditioning_bytes(pipeline: Pipeline) -> int:
@@ -170,17 +162,19 @@ def conditioning_bytes(pipeline: Pipeline) -> int:
 @torch.no_grad()
 def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     """One step of drawing pictures, and their decoding."""
+    family = family_of(pipeline)
     latents, conditioning, guidance = inputs(config, pipeline, config.picture_batch_size)
-    network, timesteps = denoiser(pipeline, config.sample_guidance_scale), torch.ones(len(latents), device=META)
-    decode(pipeline, predict(network, latents, timesteps, conditioning, guidance)[0])
+    network, timesteps = family.denoiser(config.sample_guidance_scale), torch.ones(len(latents), device=META)
+    family.decode(predict(network, latents, timesteps, conditioning, guidance)[0])
 
 
 def prediction_memory(config: TrainerConfig, pipeline: Pipeline, images: int, *, guided: bool = True) -> int:
     """Peak bytes of one prediction for each of so many images, and of its backward pass."""
+    network = family_of(pipeline).denoiser(config.sample_guidance_scale)
 
     def work() -> None:
         latents, conditioning, guidance = inputs(config, pipeline, images)
-        network, timesteps = denoiser(pipeline, config.sample_guidance_scale), torch.ones(len(latents), device=META)
+        timesteps = torch.ones(len(latents), device=META)
         backward(predict(network, latents, timesteps, conditioning, guidance if guided else None)[0])
 
     return peak_memory(work)

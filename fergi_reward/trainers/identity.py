@@ -19,7 +19,7 @@ from tqdm import tqdm
 from fergi_reward.callables.code_digests import code_digest
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.content import pipeline_digest
-from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.files.digests import bytes_digest, file_digest, record_digest, tensors_digest
 from fergi_reward.images import open_picture, unwrapped
 from fergi_reward.trainers.pairs import PairTable

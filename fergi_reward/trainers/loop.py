@@ -17,12 +17,13 @@ from tqdm import tqdm
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import deferred, raised
-from fergi_reward.diffusion.grids import Grids
-from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.files.atomic import folder_written_whole
 from fergi_reward.files.digests import record_digest, tensors_digest
+from fergi_reward.trainers.checkpoints import LAYOUT, STATE_FILE
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.fixed_pictures import FixedPictures
+from fergi_reward.trainers.grids import Grids
 from fergi_reward.trainers.guards import check_held_out
 from fergi_reward.trainers.history import History
 from fergi_reward.trainers.identity import Identity, as_record, described, identity_of
@@ -32,7 +33,7 @@ from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.optimisation import Optimisation
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.processes import mean_of, means
-from fergi_reward.trainers.run import LAYOUT, STATE_FILE, Run
+from fergi_reward.trainers.run import Run
 from fergi_reward.trainers.weights import copied, loading_line, overwrite
 
 # What a checkpoint holds besides the parts of an algorithm.
@@ -101,7 +102,7 @@ class Loop(Generic[Config]):
         self.trainer, self.config, self.prompts = trainer, config, list(prompts)
         self._reward, self._pairs = reward, pairs
         self.run = Run(config)
-        self._checkpoint = self.run.resume_checkpoint()
+        self._checkpoint = self.run.checkpoints.to_resume()
         self.accelerator = self.run.accelerator
         self.model = TrainedModel(pipeline, config, self.accelerator, self.run.weight_dtype)
         self.optimisation = Optimisation(self.accelerator, self.model.parameters, config)
@@ -256,7 +257,7 @@ class Loop(Generic[Config]):
                 "seen": self.history.until(finished),
                 "weights": self._weights_digest(),
             }
-            self.run.save_checkpoint(finished, {**known, **state}, self.model.weights.save)
+            self.run.checkpoints.save(finished, {**known, **state}, self.model.weights.save)
 
     def _weights_digest(self) -> str:
         """By which a checkpoint's weights are known to be those that the rest of its state belongs to."""
@@ -267,7 +268,7 @@ class Loop(Generic[Config]):
         identity = self.identity  # read before the first epoch: what cannot be read ends the run here
         if self._checkpoint is None:
             return
-        state, changed = self.run.load_state(self._checkpoint, self.trainer, identity)
+        state, changed = self.run.checkpoints.load(self._checkpoint, self.trainer, identity, self.run.say)
         self.model.weights.load(self._checkpoint)
         try:
             self._load_state_dict(state, changed)
@@ -282,7 +283,8 @@ class Loop(Generic[Config]):
             raise FergiRewardError(
                 f"the weights in {self._checkpoint} are not those that its {STATE_FILE} belongs to: resume another"
             )
-        self.run.abandon_after(state["epoch"])
+        if self.accelerator.is_main_process:
+            self.run.checkpoints.abandon_after(state["epoch"], self.run.say)
         self.finished = state["epoch"]
 
     def _judge(self) -> Metrics:

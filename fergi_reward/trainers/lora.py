@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.family import family_of
-from fergi_reward.diffusion.pipelines import Pipeline, network_name, network_of, networks_beside
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.files.tensor_files import read_tensors
 
 ADAPTER = "reward"
@@ -34,15 +33,16 @@ def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn
     """
     from peft import LoraConfig
 
-    network = network_of(pipeline)
+    family = family_of(pipeline)
+    network = family.network
     if getattr(network, "peft_config", None):
         raise FergiRewardError(
-            f"the {network_name(pipeline)} already carries the adapter {', '.join(network.peft_config)!r}: "
+            f"the {family.network_name} already carries the adapter {', '.join(network.peft_config)!r}: "
             "call pipeline.fuse_lora() and pipeline.unload_lora_weights() first"
         )
-    for component in (network, *networks_beside(pipeline)):
+    for component in (network, *family.other_models):
         component.requires_grad_(False)
-    targets = list(family_of(pipeline).lora_targets)
+    targets = list(family.lora_targets)
     config = LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -56,7 +56,7 @@ def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn
 @contextmanager
 def adapter_disabled(pipeline: Pipeline) -> Iterator[None]:
     """The network as it was before it got the adapter, inside the block."""
-    network = network_of(pipeline)
+    network = family_of(pipeline).network
     network.disable_adapters()
     try:
         yield
@@ -72,7 +72,8 @@ def save_lora(pipeline: Pipeline, folder: Path) -> None:
     """
     from peft import get_peft_model_state_dict
 
-    name, network = network_name(pipeline), network_of(pipeline)
+    family = family_of(pipeline)
+    name, network = family.network_name, family.network
     config = network.peft_config[ADAPTER]
     layers = get_peft_model_state_dict(network, adapter_name=ADAPTER)
     told = {**config.to_dict(), "lora_alpha": config.r}
@@ -105,7 +106,8 @@ def load_lora(pipeline: Pipeline, folder: Path) -> None:
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    prefix = f"{network_name(pipeline)}."
+    family = family_of(pipeline)
+    prefix = f"{family.network_name}."
     try:
         state = read_tensors(folder / WEIGHTS_FILE)
     except (OSError, ValueError) as error:
@@ -113,13 +115,13 @@ def load_lora(pipeline: Pipeline, folder: Path) -> None:
             f"{folder / WEIGHTS_FILE} is missing or damaged ({error}): resume an older one"
         ) from error
     layers = {name.removeprefix(prefix): value for name, value in state.items()}
-    expected = get_peft_model_state_dict(network_of(pipeline), adapter_name=ADAPTER)
+    expected = get_peft_model_state_dict(family.network, adapter_name=ADAPTER)
     if wrong := _differences(layers, expected):
         raise FergiRewardError(
             f"{folder / WEIGHTS_FILE} is not of the adapter that is trained: {'; '.join(wrong)}; resume another"
         )
     layers = _second_factors_times(layers, 1 / lora_scale(pipeline))
-    set_peft_model_state_dict(network_of(pipeline), layers, adapter_name=ADAPTER)
+    set_peft_model_state_dict(family.network, layers, adapter_name=ADAPTER)
 
 
 def _differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
@@ -140,7 +142,7 @@ def _and_more(names: list[str]) -> str:
 
 def lora_scale(pipeline: Pipeline) -> float:
     """What the product of the adapter's factors is multiplied by: alpha / rank."""
-    config = network_of(pipeline).peft_config[ADAPTER]
+    config = family_of(pipeline).network.peft_config[ADAPTER]
     return config.lora_alpha / config.r
 
 

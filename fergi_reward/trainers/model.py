@@ -6,16 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
-from fergi_reward.diffusion.family import family_of
-from fergi_reward.diffusion.pipelines import (
-    Conditioning,
-    Pipeline,
-    checkpoint_gradients,
-    decode,
-    latent_shape,
-    schedule_of,
-)
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.trajectory import denoise, predict, starting_noise
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.identity import model_part
@@ -54,11 +47,11 @@ class TrainedModel:
         device = accelerator.device
         self.pipeline, self.family, self.config, self._accelerator = pipeline, family_of(pipeline), config, accelerator
         self.identity = model_part(pipeline)  # before anything is attached to it
-        self.schedule = schedule_of(pipeline, config.sample_num_steps, device)
-        self._picture_schedule = schedule_of(pipeline, config.picture_num_steps, device)
+        self.schedule = self.family.schedule(config.sample_num_steps, device)
+        self._picture_schedule = self.family.schedule(config.picture_num_steps, device)
         self.weights = attach(pipeline, config, device, dtype)
         if config.gradient_checkpointing:
-            checkpoint_gradients(pipeline)
+            self.family.checkpoint_gradients()
         self.encoded = EncodedPrompts(self.family, device, encoders_home(config, device))
         with self.encoded.awake():
             self.guidance = self.family.guidance(config.sample_guidance_scale)
@@ -94,7 +87,7 @@ class TrainedModel:
         In `picture_num_steps` steps with the noise of `picture_eta`.
         """
         conditioning = self.encoded(prompts)
-        latents = starting_noise(latent_shape(self.pipeline), generators, conditioning)
+        latents = starting_noise(self.family.latent_shape, generators, conditioning)
         schedule, steps, eta = self._picture_schedule, range(self.config.picture_num_steps), self.config.picture_eta
         arguments = (self.network, schedule, conditioning, latents, steps, generators)
-        return decode(self.pipeline, denoise(*arguments, eta=eta, guidance=self.guidance))
+        return self.family.decode(denoise(*arguments, eta=eta, guidance=self.guidance))

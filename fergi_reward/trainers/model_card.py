@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from fergi_reward.diffusion.pipelines import Pipeline, network_name, network_of
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.weights import loading_line
 from fergi_reward.version import __version__
@@ -57,7 +57,7 @@ def write_model_card(
             and the first and last of the `epochs`. The last stretch is the card's; the others are listed `before` it.
         pipeline: What was fine-tuned.
     """
-    full = config.full_finetuning
+    full, family = config.full_finetuning, family_of(pipeline)
     base_model = _printable(pipeline.config.get("_name_or_path") or "a pipeline built in memory")
     learned_from = {**seen[-1], **({"before": list(seen[:-1])} if seen[:-1] else {})}
     front_matter = {
@@ -66,10 +66,10 @@ def write_model_card(
         "pipeline_tag": "text-to-image",
         "tags": ["diffusers", *([] if full else ["lora"]), "text-to-image", "rlhf", "fergi-reward"],
     }
-    loaded = ["DiffusionPipeline", *([type(network_of(pipeline)).__name__] if full else [])]
+    loaded = ["DiffusionPipeline", *([type(family.network).__name__] if full else [])]
     card = CARD.format(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False, width=math.inf),
-        title=f"The {network_name(pipeline)} of" if full else "A LoRA adapter for",
+        title=f"The {family.network_name} of" if full else "A LoRA adapter for",
         base_model=base_model,
         base_literal=json.dumps(base_model),
         imports=f"from diffusers import {', '.join(loaded)}",

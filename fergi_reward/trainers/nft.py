@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fergi_reward.callables.rewards import Reward, reward_metrics
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.pipelines import Pipeline
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.trajectory import noise_like
 from fergi_reward.trainers.advantages import group_advantages, optimality
 from fergi_reward.trainers.config import option

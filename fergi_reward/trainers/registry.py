@@ -10,7 +10,7 @@ from fergi_reward.trainers.config import TrainerConfig
 
 if TYPE_CHECKING:
     from fergi_reward.callables.rewards import Reward
-    from fergi_reward.diffusion.pipelines import Pipeline
+    from fergi_reward.diffusion.family import Pipeline
 
 TRAINERS = Registry(
     "trainer",

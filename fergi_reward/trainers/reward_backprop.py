@@ -26,7 +26,7 @@ from fergi_reward.callables.rewards import Reward, Rewards, check_gradients, eva
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.conditioning import Conditioning
-from fergi_reward.diffusion.pipelines import Pipeline, decode, denoiser, latent_shape, schedule_of
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.trajectory import denoise, noise_like, starting_noise
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
@@ -60,10 +60,10 @@ class RewardBackpropConfig(TrainerConfig):
 
     def _meta_pass(self, pipeline: Pipeline, steps: int) -> None:
         latents, conditioning, guidance = inputs(self, pipeline, self.train_batch_size)
-        schedule = schedule_of(pipeline, self.sample_num_steps, META)
-        network = denoiser(pipeline, self.sample_guidance_scale)
+        schedule = family_of(pipeline).schedule(self.sample_num_steps, META)
+        network = family_of(pipeline).denoiser(self.sample_guidance_scale)
         latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
-        backward(decode(pipeline, latents.repeat(self.last_step_noises, 1, 1, 1)))
+        backward(family_of(pipeline).decode(latents.repeat(self.last_step_noises, 1, 1, 1)))
 
     def problems(self) -> list[str]:
         """Ranges, and options that exclude each other."""
@@ -167,17 +167,15 @@ class RewardBackpropTrainer:
         model, steps = self.model, range(self.config.sample_num_steps)
         conditioning = model.encoded(prompts)
         with torch.no_grad():
-            latents = starting_noise(latent_shape(model.pipeline), generators, conditioning)
+            latents = starting_noise(model.family.latent_shape, generators, conditioning)
             latents = model.denoise(conditioning, latents, steps[:-backprop_steps], generators)
         if self.config.one_step_prediction:
-            return decode(model.pipeline, self._leap(conditioning, latents, steps[-backprop_steps]))
+            return model.family.decode(self._leap(conditioning, latents, steps[-backprop_steps]))
         latents = model.denoise(conditioning, latents, steps[-backprop_steps:], generators)
         noises = [noise_like(latents, generators) for _ in range(self.config.last_step_noises - 1)]
         last = torch.full((len(latents),), steps[-1], device=latents.device)
         again = [model.schedule.noised(latents.detach(), noise, last) for noise in noises]
-        return decode(
-            model.pipeline, torch.cat([latents, *(self._leap(conditioning, row, steps[-1]) for row in again)])
-        )
+        return model.family.decode(torch.cat([latents, *(self._leap(conditioning, row, steps[-1]) for row in again)]))
 
     def _leap(self, conditioning: Conditioning, latents: Tensor, step: int) -> Tensor:
         """The clean latents that the prediction at a step implies."""

@@ -14,9 +14,9 @@ from fergi_reward.callables.rewards import Reward, RewardQueue, Rewards
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.ddim import Schedule
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.flow import FlowSchedule
-from fergi_reward.diffusion.pipelines import Pipeline, decode, latent_shape
+from fergi_reward.diffusion.schedule import Schedule
 from fergi_reward.diffusion.trajectory import Trajectory, sample_trajectory
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import conditioning_bytes, latents_bytes, prediction_memory
@@ -181,7 +181,7 @@ def sample(
                 model.network,
                 model.schedule,
                 model.encoded(batch),
-                latent_shape(model.pipeline),
+                model.family.latent_shape,
                 generators,
                 random_steps,
                 eta=config.sample_eta,
@@ -189,7 +189,7 @@ def sample(
                 guided_log_probs=config.train_cfg,
             )
             with torch.no_grad():
-                pixels = decode(model.pipeline, trajectory.latents[:, -1])
+                pixels = model.family.decode(trajectory.latents[:, -1])
             queue.put(pixels, batch)
             trajectories.append(trajectory)
             progress.update(len(batch))

@@ -8,12 +8,10 @@ Names count finished epochs. `abandoned/` holds checkpoints that a run left behi
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,33 +20,14 @@ from PIL import Image
 from fergi_reward.core import interrupts
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.terminal import for_terminal
-from fergi_reward.files.atomic import folder_written_whole, sweep, write_text
+from fergi_reward.files.atomic import sweep, write_text
 from fergi_reward.files.json_files import parse_json
 from fergi_reward.files.locks import owned
-from fergi_reward.files.tensor_files import read_state
+from fergi_reward.trainers.checkpoints import Checkpoints
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.identity import Identity, changes, check_changes
 from fergi_reward.trainers.preflight import check_can_start
 
 WEIGHT_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-STATE_FILE = "trainer_state.pt"
-# Version of the state's layout; 2 holds what was trained on.
-FORMAT = 2
-LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen": list, "weights": str}
-# Options that make it another run whatever is allowed: weights, or what is remembered of them, would not fit.
-FIXED = {"lora_rank", "lora_alpha", "full_finetuning"}
-# Before DiffusionNFT had a trainer of its own, Flow-GRPO's had the options of both. By objective: which trainer such a
-# checkpoint belongs to today, and which of its options are not that trainer's.
-FORMER = {
-    "grpo": ("FlowGRPOTrainer", {"nft_beta", "nft_old_decay"}),
-    "nft": ("NFTTrainer", {"train_clip_range", "sde_window_size", "sde_window_stride", "sde_window_epochs"}),
-}
-# Options that may change when a run is resumed without making it another run.
-HOUSEKEEPING = {
-    *("output_dir", "num_epochs", "resume_from", "allow_changes", "save_freq", "num_checkpoint_limit"),
-    *("log_with", "tracker_project_name", "grid_freq", "grid_num_images", "offload_encoders"),
-    *("stop_when_judge_falls", "judge_freq", "judge_patience", "judge_tolerance"),
-}
 
 
 class Run:
@@ -57,6 +36,7 @@ class Run:
     Attributes:
         accelerator: accelerate's view of devices, processes and precision.
         folder: The run's folder.
+        checkpoints: What it resumes from.
     """
 
     def __init__(self, config: TrainerConfig) -> None:
@@ -66,7 +46,7 @@ class Run:
         check_can_start(config)
         self.config = config
         self.folder = Path(config.output_dir)
-        self.checkpoints = self.folder / "checkpoints"
+        self.checkpoints = Checkpoints(config)
         self.metrics_file = self.folder / "metrics.jsonl"
         check_output(config)
         self.accelerator = Accelerator(
@@ -88,30 +68,6 @@ class Run:
         """Print on the main process; no name in the text reaches the terminal as a command."""
         self.accelerator.print(for_terminal(text))
 
-    def resume_checkpoint(self) -> Path | None:
-        """The checkpoint to resume from, or None for a fresh run.
-
-        Raises:
-            FergiRewardError: `resume_from` holds no checkpoint; or the run would write over another.
-        """
-        found = _newest(self.checkpoints)
-        if self.config.resume_from is None:
-            if found:
-                raise FergiRewardError(
-                    f"{self.folder} already holds a run: resume it with --resume_from {found}, "
-                    "or choose another output_dir"
-                )
-            return None
-        given = Path(self.config.resume_from)
-        checkpoint = given if (given / STATE_FILE).is_file() else _newest(given / "checkpoints") or _newest(given)
-        if checkpoint is None:
-            raise FergiRewardError(f"resume_from: {given} holds no checkpoint: give a run's folder or a checkpoint's")
-        if found and checkpoint.resolve().parent != self.checkpoints.resolve():
-            raise FergiRewardError(
-                f"{self.folder} holds another run than {checkpoint}: choose another output_dir for what resumes that"
-            )
-        return checkpoint
-
     @contextmanager
     def owned(self) -> Iterator[None]:
         """Be the only run in this folder; what a killed one left half-written is deleted.
@@ -123,20 +79,9 @@ class Run:
             yield
             return
         with owned(self.metrics_file):  # inside the folder, which may be all of a disk that can be written
-            for folder in (self.checkpoints, self.folder / "grids"):
+            for folder in (self.checkpoints.folder, self.folder / "grids"):
                 sweep(folder)
             yield
-
-    def abandon_after(self, epoch: int) -> None:
-        """Move checkpoints of later epochs aside: a run that goes back to an older one makes its own of these names."""
-        later = [path for path in _checkpoints(self.checkpoints) if _epoch_of(path) > epoch]
-        if later and self.accelerator.is_main_process:
-            aside = self.folder / "abandoned"
-            aside.mkdir(exist_ok=True)
-            for path in later:
-                shutil.rmtree(aside / path.name, ignore_errors=True)
-                path.rename(aside / path.name)
-            self.say(f"resuming epoch {epoch}: the {len(later)} later checkpoints are now in {aside}")
 
     def start_trackers(self, finished_epochs: int, trained_on: Mapping[str, str]) -> None:
         """Open the tracker; what it had beyond `finished_epochs`, from a run that was killed, is dropped.
@@ -172,66 +117,6 @@ class Run:
             layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({name: np.asarray(Image.open(path).convert("RGB"))[None]}, step=epoch, **layout)
 
-    def save_checkpoint(self, epoch: int, state: dict[str, Any], save_weights: Callable[[Path], None]) -> None:
-        """Write `checkpoints/epoch_NNNN`, whole or not at all, and delete the oldest beyond the limit.
-
-        A signal that arrives meanwhile waits until that is done.
-
-        Args:
-            epoch: Finished epochs.
-            state: All of `LAYOUT` but `epoch` and `config`, and what the trainer needs besides its weights: tensors,
-                numbers, text, and lists and dicts of them.
-            save_weights: Writes what is trained into the folder it is given.
-        """
-        if self.accelerator.is_main_process:
-            with interrupts.deferred():
-                with folder_written_whole(self.checkpoints / f"epoch_{epoch:04d}") as folder:
-                    save_weights(folder)
-                    whole = {"format": FORMAT, "epoch": epoch, "config": asdict(self.config), **state}
-                    torch.save(whole, folder / STATE_FILE)
-                for old in _checkpoints(self.checkpoints)[: -self.config.num_checkpoint_limit]:
-                    shutil.rmtree(old)
-
-    def load_state(self, checkpoint: Path, trainer: str, identity: Identity) -> tuple[dict[str, Any], set[str]]:
-        """The state that `save_checkpoint` was given, and which parts of the identity are not what they were then.
-
-        Says which options and which parts those are.
-
-        Args:
-            checkpoint: Its folder.
-            trainer: Name of the trainer that resumes.
-            identity: What it learns from.
-
-        Raises:
-            FergiRewardError: The file is damaged or of another version, something else was trained, or it was trained
-                on something else and that is not among the changes allowed.
-        """
-        state = _read_state(checkpoint / STATE_FILE)
-        if state["trainer"] != trainer:
-            raise FergiRewardError(
-                f"{checkpoint} was written by {state['trainer']}, and this is {trainer}: resume it with the former"
-            )
-        options, before = asdict(self.config), state["config"]
-        if unknown := sorted(set(before) - set(options)):
-            raise FergiRewardError(
-                f"{checkpoint} was written with options that this version does not know ({', '.join(unknown)}): "
-                "resume it with the version that wrote it"
-            )
-        changed = {
-            name: f"{name} {value!r} -> {options[name]!r}"
-            for name, value in before.items()
-            if name not in HOUSEKEEPING and options[name] != value
-        }
-        if FIXED & set(changed):
-            what = ", ".join(changed[name] for name in changed if name in FIXED)
-            raise FergiRewardError(f"cannot resume {checkpoint} with other weights to train: {what}; give what it was")
-        found = changes(state["identity"], identity)
-        check_changes(checkpoint, found, self.config.allowed_changes)
-        for what in (", ".join(changed.values()), "; ".join(f"{name} {a} -> {b}" for name, (a, b) in found.items())):
-            if what:
-                self.say(f"resuming with changes: {what}")
-        return state, set(found)
-
     @contextmanager
     def interruptible(self, save: Callable[[], None]) -> Iterator[None]:
         """When a signal or the end of another process ends the block, save what there is and say how to resume."""
@@ -250,7 +135,7 @@ class Run:
     def _save_and_say(self, save: Callable[[], None], why: str) -> None:
         with interrupts.deferred():
             save()
-            newest = _newest(self.checkpoints) or self.config.resume_from
+            newest = self.checkpoints.newest() or self.config.resume_from
             resume = f"resume with --resume_from {newest}" if newest else "there is no checkpoint yet: start again"
             self.say(f"\n{why}; {resume}")
 
@@ -289,52 +174,9 @@ def _lost_another(error: RuntimeError) -> bool:
     return isinstance(error, torch.distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error)
 
 
-def _read_state(file: Path) -> dict[str, Any]:
-    """A state with all that `LAYOUT` names."""
-    try:
-        state = read_state(file)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FergiRewardError(f"{file} is damaged ({reason}): resume an older one") from error
-    written = state.get("format", 1) if isinstance(state, dict) else None
-    if written in (1, *range(FORMAT + 1, 1000)):
-        raise FergiRewardError(
-            f"{file} has format {written}, and this version reads {FORMAT}: resume it with the version that wrote it"
-        )
-    wrong = [name for name, kind in LAYOUT.items() if not isinstance(state, dict) or type(state.get(name)) is not kind]
-    if wrong:
-        raise FergiRewardError(f"{file} is damaged (it lacks {', '.join(wrong)}): resume an older one")
-    return _of_today(state)
-
-
-def _of_today(state: dict[str, Any]) -> dict[str, Any]:
-    """The same of a state that names its objective, as that objective's trainer writes it today."""
-    config = dict(state["config"])
-    if (objective := config.pop("train_objective", None)) not in FORMER:
-        return state
-    trainer, others = FORMER[objective]
-    own = {name: value for name, value in config.items() if name not in others}
-    return {**state, "trainer": trainer, "config": own}
-
-
 def _logged_epoch(line: str) -> float:
     """The epoch of a line of metrics; a line that a power cut tore belongs to no epoch that is kept."""
     try:
         return float(parse_json(line)["epoch"])
     except (ValueError, KeyError, TypeError):
         return math.inf
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    return sorted((path.parent for path in folder.glob(f"epoch_*/{STATE_FILE}")), key=_epoch_of)
-
-
-def _epoch_of(checkpoint: Path) -> int:
-    number = checkpoint.name.removeprefix("epoch_")
-    return int(number) if number.isdecimal() else -1
-
-
-def _newest(folder: Path) -> Path | None:
-    found = _checkpoints(folder)
-    return found[-1] if found else None

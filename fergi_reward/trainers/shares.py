@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from fergi_reward.core.seeds import generator
-from fergi_reward.diffusion.samples import draw_prompts
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.loop import Loop
 
@@ -21,6 +20,16 @@ def epoch_prompts(loop: Loop[TrainerConfig], epoch: int, group_size: int = 1) ->
     groups = loop.config.samples_per_epoch * loop.accelerator.num_processes // group_size
     drawn = draw_prompts(loop.prompts, groups, generator(loop.config.seed, "prompts", epoch))
     return [prompt for prompt in drawn for _ in range(group_size)]
+
+
+def draw_prompts(prompts: Sequence[str], count: int, generator: torch.Generator) -> list[str]:
+    """`count` prompts, drawn uniformly with replacement.
+
+    Example:
+        >>> draw_prompts(["a cat"], 2, torch.Generator())
+        ['a cat', 'a cat']
+    """
+    return [prompts[index] for index in torch.randint(len(prompts), (count,), generator=generator)]
 
 
 def batches(

@@ -18,15 +18,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import deferred
 from fergi_reward.core.parking import CPU
 from fergi_reward.core.precision import cast
-from fergi_reward.diffusion.pipelines import (
-    Pipeline,
-    check_supported,
-    network_name,
-    network_of,
-    networks_beside,
-    place,
-    place_beside,
-)
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
 
@@ -71,7 +63,7 @@ class LoRAWeights(TrainedWeights):
     name, are_few = "lora", True
 
     def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
-        place(pipeline, device, dtype, encoders_home(config, device))
+        family_of(pipeline).place(device, dtype, encoders_home(config, device))
         self._pipeline = pipeline
         self.parameters = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
 
@@ -103,12 +95,13 @@ class FullWeights(TrainedWeights):
     are_few = False
 
     def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
-        self._pipeline, self.name = pipeline, network_name(pipeline)
-        self._network = network_of(pipeline).to(device)
+        family = family_of(pipeline)
+        self._pipeline, self.name = pipeline, family.network_name
+        self._network = family.network.to(device)
         cast(self._network, torch.float32)
         self._frozen = deepcopy(self._network)
-        place_beside(pipeline, device, dtype, encoders_home(config, device))
-        for part in (self._frozen, *networks_beside(pipeline)):
+        family.place_other_models(device, dtype, encoders_home(config, device))
+        for part in (self._frozen, *family.other_models):
             part.requires_grad_(False)
         self._network.requires_grad_(True)
         self.parameters = list(self._network.parameters())
@@ -146,7 +139,7 @@ def attach(pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtyp
     Raises:
         FergiRewardError: The pipeline has settings that sampling here does not follow.
     """
-    check_supported(pipeline)
+    family_of(pipeline).check()
     if config.full_finetuning:
         return FullWeights(pipeline, config, device, dtype)
     return LoRAWeights(pipeline, config, device, dtype)
@@ -160,8 +153,8 @@ def encoders_home(config: TrainerConfig, device: torch.device) -> torch.device:
 def loading_line(pipeline: Pipeline, config: TrainerConfig, folder: str) -> str:
     """The line of Python with which a user loads a folder of finished weights into `pipeline`."""
     if config.full_finetuning:
-        network = type(network_of(pipeline)).__name__
-        return f"pipeline.{network_name(pipeline)} = {network}.from_pretrained({folder!r})"
+        family = family_of(pipeline)
+        return f"pipeline.{family.network_name} = {type(family.network).__name__}.from_pretrained({folder!r})"
     return f"pipeline.load_lora_weights({folder!r})"
 
 

@@ -1,4 +1,4 @@
-"""The programs of eval/ as modules: they import each other by their bare names, as Python finds what lies beside."""
+"""The programs of eval/ as modules: they import each other by their bare names, as Python finds its neighbours."""
 
 import json
 

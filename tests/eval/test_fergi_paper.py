@@ -130,7 +130,7 @@ def test_the_report_shows_all_of_it(figures):
     assert report.verdict[0].startswith(f"Of {len(PUBLISHED)} published numbers {len(PUBLISHED)} come out")
     table = report.sections[-1].items[0]
     assert {tuple(row[:3]) for row in table.rows} == set(PUBLISHED)
-    assert {row[-1] for row in table.rows} == {"to the last digit", "but for ties"}
+    assert {row[-1] for row in table.rows} == {"to the last digit", "except for ties"}
     heat = [plot for plot in report.plots if isinstance(plot, HeatMap)]
     assert [len(plot.numbers().rows) for plot in heat] == [21, 21]
     assert json.dumps(report.record(), allow_nan=False)

@@ -121,7 +121,7 @@ def test_a_trifling_loss_of_diversity_is_no_warning_however_sure_it_is():
     assert "WARNING" not in verdict("m", [], 40, (), trifle)
     assert "WARNING" not in verdict("m", [], 40, (), replace(trifle, tuned=0.05, ci95=(-0.009, -0.002)))
     assert "WARNING" in verdict("m", [], 40, (), replace(trifle, tuned=0.05, ci95=(-0.006, -0.003)))
-    # Of few prompts an interval is too sure of itself.
+    # From few prompts an interval is too narrow.
     assert "WARNING" not in verdict("m", [], 7, (), Diversity("clip", 7, 0.3, 0.1, -0.2, (-0.25, -0.15)))
 
 

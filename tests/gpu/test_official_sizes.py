@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.diffusion.pipelines import Pipeline, network_of, networks_beside
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.published import on_meta
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
@@ -130,7 +130,7 @@ def pairs(side: int) -> PairTable:
 
 def sized(pipeline: Pipeline, side: int) -> Pipeline:
     """The pipeline, drawing squares of that side."""
-    network, latents = network_of(pipeline), side // pipeline.vae_scale_factor
+    network, latents = family_of(pipeline).network, side // pipeline.vae_scale_factor
     if type(pipeline).__name__ == "FluxPipeline":
         pipeline.default_sample_size = latents
     else:
@@ -141,7 +141,7 @@ def sized(pipeline: Pipeline, side: int) -> Pipeline:
 def sums(of: Any) -> list[int]:
     """What tells whether a frozen weight has changed: the sum of each one's bits."""
     trained = {id(parameter) for parameter in of.model.parameters}
-    parts = [network_of(of.model.pipeline), *networks_beside(of.model.pipeline)]
+    parts = [of.model.family.network, *of.model.family.other_models]
     values = [value for part in parts for value in part.parameters() if id(value) not in trained]
     kinds = {2: torch.int16, 4: torch.int32}
     return torch.stack([value.view(kinds[value.element_size()]).sum(dtype=torch.int64) for value in values]).tolist()

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fergi_reward.diffusion.pipelines import network_of, networks_beside
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
@@ -134,7 +133,7 @@ def test_broken_off_and_resumed_it_gives_the_same_bits(method, family, tmp_path,
 
 def frozen_values(of: Any) -> list[torch.Tensor]:
     trained = {id(parameter) for parameter in of.model.parameters}
-    parts = [network_of(of.model.pipeline), *networks_beside(of.model.pipeline)]
+    parts = [of.model.family.network, *of.model.family.other_models]
     return [value.detach().clone() for part in parts for value in part.parameters() if id(value) not in trained]
 
 

@@ -1,5 +1,7 @@
 """A model family from another package: a trainer trains its pipeline, and the dry run counts it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -8,7 +10,7 @@ from safetensors.torch import load_file
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
-from fergi_reward.diffusion.content import content_of
+from fergi_reward.diffusion.content import model_content, weights_content
 from fergi_reward.diffusion.family import FAMILIES, family_of
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.published import on_meta
@@ -32,11 +34,15 @@ def test_the_nearest_class_has_its_own_family_which_draws_what_its_pipeline_draw
     conditioning = family.encode_prompts(["a cat", "a dog"])
     noise = starting_noise(family.latent_shape, [generator(row) for row in range(2)], conditioning)
 
-    def network(latents, timesteps, of_images):
-        return family.predict(latents, timesteps, of_images, scale)
-
     latents = denoise(
-        network, family.schedule(4, CPU), conditioning, noise, range(4), [], eta=0.0, guidance=family.guidance(scale)
+        family.denoiser(scale),
+        family.schedule(4, CPU),
+        conditioning,
+        noise,
+        range(4),
+        [],
+        eta=0.0,
+        guidance=family.guidance(scale),
     )
     options = {"latents": noise, "num_inference_steps": 4, "guidance_scale": scale, "output_type": "pt"}
     expected = pipeline(["a cat", "a dog"], **options).images
@@ -115,10 +121,30 @@ def test_a_model_has_a_dtype_and_a_content_and_a_published_one_takes_no_memory(t
     assert {part.dtype for part in (half.unet, half.vae, half.text_encoder)} == {torch.bfloat16}
     digests = FileDigests(Store(tmp_path / "store"))
     pastel = load_pipeline("somebodys_rewards.models:load_pastel")
-    known = content_of("pastel", digests, lambda: pastel)
-    assert known == content_of("pastel", digests, lambda: load_pipeline("pastel"))
+    known = model_content("pastel", digests, lambda: pastel)
+    assert known == model_content("pastel", digests, lambda: load_pipeline("pastel"))
     with torch.no_grad():
         pastel.unet.conv_in.bias[0] += 1
-    assert known != content_of("pastel", digests, lambda: pastel)
+    assert known != model_content("pastel", digests, lambda: pastel)
     counted = family_of(on_meta("somebody/pastel"))
     assert {value.device.type for value in counted.network.parameters()} == {"meta"}
+
+
+def test_a_folder_of_a_models_name_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny.stable_diffusion(seed=3).save_pretrained("pastel")
+    with pytest.raises(FergiRewardError, match=r"of somebodys-rewards 1.2 and a folder here: for that give \./pastel"):
+        load_pipeline("pastel")
+    assert type(load_pipeline("./pastel")).__name__ == "StableDiffusionPipeline"
+
+
+def test_an_adapter_in_a_folder_of_a_models_name_is_known_by_its_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    digests = FileDigests(Store(tmp_path / "store"))
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "README.md").write_text("text about it")
+    (folder / WEIGHTS_FILE).write_bytes(b"one")
+    before = weights_content(Path("tiny"), digests)
+    (folder / WEIGHTS_FILE).write_bytes(b"another")
+    assert len(before) == 2 and weights_content(Path("tiny"), digests) != before

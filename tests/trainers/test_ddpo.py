@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.ddim import gaussian_log_prob
+from fergi_reward.diffusion.schedule import gaussian_log_prob
 from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
@@ -85,7 +85,7 @@ def test_a_killed_run_resumed_is_bitwise_the_run_that_was_not(trainer_of, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         killed.train()
     # It ran three whole epochs, and wrote the third as it was stopped.
-    checkpoint = killed.loop.run.checkpoints / "epoch_0003"
+    checkpoint = killed.loop.run.checkpoints.folder / "epoch_0003"
     assert f"interrupted; resume with --resume_from {checkpoint}" in capsys.readouterr().out
     assert len(metrics_of(killed)) == 3
     more = {"resume_from": str(checkpoint), "offload_encoders": True}  # where encoders wait makes it no other run
@@ -139,7 +139,7 @@ def test_a_run_leaves_what_it_promises(trainer_of, redness):
     trainer = trainer_of(reward, num_epochs=3, save_freq=2, grid_freq=2, grid_num_images=2, log_with="tensorboard")
     folder = trainer.train()
     assert folder == trainer.loop.run.folder / "lora"
-    assert [path.name for path in sorted(trainer.loop.run.checkpoints.iterdir())] == ["epoch_0002", "epoch_0003"]
+    assert [path.name for path in sorted(trainer.loop.run.checkpoints.folder.iterdir())] == ["epoch_0002", "epoch_0003"]
     grids = trainer.loop.run.folder / "grids"
     names = ["before_after.png", "epoch_0000.png", "epoch_0002.png", "epoch_0003.png"]
     assert sorted(path.name for path in grids.iterdir()) == names
@@ -286,7 +286,7 @@ def test_ctrl_c_writes_the_last_whole_epoch_once(trainer_of, redness, capsys):
     trainer = trainer_of(interrupted_in_the_third_epoch, num_epochs=5, save_freq=5)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert [path.name for path in trainer.loop.run.checkpoints.iterdir()] == ["epoch_0002"]
+    assert [path.name for path in trainer.loop.run.checkpoints.folder.iterdir()] == ["epoch_0002"]
     assert "interrupted; resume with --resume_from " in capsys.readouterr().out
 
 
@@ -297,7 +297,7 @@ def test_ctrl_c_in_the_first_epoch_has_nothing_to_write(trainer_of, capsys):
     trainer = trainer_of(interrupted)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert not trainer.loop.run.checkpoints.exists()
+    assert not trainer.loop.run.checkpoints.folder.exists()
     assert "there is no checkpoint yet: start again" in capsys.readouterr().out
 
 

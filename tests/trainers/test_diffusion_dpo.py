@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.pipelines import encode_pictures, picture_size, training_schedule_of
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 from fergi_reward.toy.emoji import load_pipeline
 from fergi_reward.toy.emoji.pictures import HELD_OUT, SEEN, compose_anywhere
@@ -182,7 +182,7 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(trainer_of, tmp_p
     options = {"num_epochs": 4, "save_freq": 2, "full_finetuning": full, "ema_decay": 0.5}
     whole = trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
-    resumed = trainer_of(**options, resume_from=str(whole.loop.run.checkpoints / "epoch_0002"))
+    resumed = trainer_of(**options, resume_from=str(whole.loop.run.checkpoints.folder / "epoch_0002"))
     resumed.train()
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))
     assert metrics_of(resumed) == metrics_of(whole)[2:]
@@ -235,9 +235,9 @@ def test_stable_diffusion_xl_is_given_how_each_picture_was_cut(trainer_of):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_come_back_from_their_latents_as_the_vae_itself_has_them(kind):
     pipeline = kind()
-    pixels = torch.rand(1, 3, *picture_size(pipeline), generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(1, 3, *family_of(pipeline).picture_size, generator=torch.Generator().manual_seed(0))
     processed = pipeline.image_processor.preprocess(pixels)
-    latents = encode_pictures(pipeline, pixels)
+    latents = family_of(pipeline).encode_pictures(pixels)
     config = pipeline.vae.config
     unscaled = latents / config.scaling_factor + (config.shift_factor or 0)
     torch.testing.assert_close(unscaled, pipeline.vae.encode(processed).latent_dist.mean)
@@ -246,7 +246,7 @@ def test_pictures_come_back_from_their_latents_as_the_vae_itself_has_them(kind):
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_noise_and_targets_of_training_are_those_of_diffusers(pipeline, prediction_type):
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type=prediction_type)
-    levels = training_schedule_of(pipeline, torch.device("cpu"))
+    levels = family_of(pipeline).training_schedule(torch.device("cpu"))
     draws = torch.Generator().manual_seed(0)
     original, noise = torch.randn(2, 3, 4, 2, 2, generator=draws)
     steps = torch.tensor([0, 400, 999])
@@ -265,7 +265,7 @@ def test_noise_and_targets_of_training_are_those_of_diffusers(pipeline, predicti
 
 def test_flow_matching_trains_on_the_shifted_levels_and_mostly_on_middle_ones():
     pipeline = tiny.stable_diffusion_3()
-    levels = training_schedule_of(pipeline, torch.device("cpu"))
+    levels = family_of(pipeline).training_schedule(torch.device("cpu"))
     # Shift 3 at sigma 1/2: 3 * 0.5 / (1 + 2 * 0.5).
     assert levels.sigmas[500].item() == pytest.approx(0.75, abs=1e-3)
     assert levels.timesteps[500].item() == pytest.approx(750, abs=1)

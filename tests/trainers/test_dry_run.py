@@ -7,7 +7,7 @@ from torch import nn
 
 from fergi_reward.cli.arguments import parse_arguments
 from fergi_reward.cli.training_program import PairArguments, ScriptArguments, rehearse
-from fergi_reward.diffusion.pipelines import network_of, text_encoders
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.published import PUBLISHED, on_meta
 from fergi_reward.scorers.registry import parameter_count, scorer_table
 from fergi_reward.toy import tiny
@@ -77,7 +77,7 @@ def test_norms_count_in_float32_as_cuda_autocast_computes_them():
 
 def test_published_networks_have_the_published_sizes():
     sizes = {
-        model: sum(parameter.numel() for parameter in network_of(on_meta(model)).parameters())
+        model: sum(parameter.numel() for parameter in family_of(on_meta(model)).network.parameters())
         for model in PUBLISHED.builtin
     }
     assert sizes["stable-diffusion-v1-5/stable-diffusion-v1-5"] == 859_520_964
@@ -137,7 +137,7 @@ def test_parked_text_encoders_count_only_while_they_encode():
 
     held, parked = result(), result(offload_encoders=True)
     pipeline = tiny.stable_diffusion_xl()
-    size = sum(4 * value.numel() for encoder in text_encoders(pipeline) for value in encoder.parameters())
+    size = sum(4 * value.numel() for encoder in family_of(pipeline).text_encoders for value in encoder.parameters())
     assert (parked.weights, parked.encoders, held.encoders) == (held.weights - size, size, 0)
     assert parked.peak == held.peak - size + max(0, size - max(held.sampling, held.training))
     assert f"text encoders {size / 1e9:.1f} while they encode" in str(parked)

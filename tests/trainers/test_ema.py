@@ -39,7 +39,7 @@ def test_a_run_ends_with_the_average_and_resumes_to_the_same(backprop_trainer_of
     plain.train()
     whole = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), output_dir=str(tmp_path / "whole"))
     whole.train()
-    checkpoint = str(whole.loop.run.checkpoints / "epoch_0002")
+    checkpoint = str(whole.loop.run.checkpoints.folder / "epoch_0002")
     resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
     resumed.train()
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))

@@ -116,7 +116,7 @@ def test_a_run_that_games_its_reward_is_ended_with_the_best_adapter(kind, traine
     assert same(adapter_in(folder), adapter_in(trainer.loop.run.folder / "best"))
     kept = all(torch.equal(*pair) for pair in zip(trainer.model.parameters, untrained, strict=True))
     assert kept == (best == 0)
-    last = adapter_in(trainer.loop.run.checkpoints / f"epoch_{lines[-1]['epoch']:04d}")
+    last = adapter_in(trainer.loop.run.checkpoints.folder / f"epoch_{lines[-1]['epoch']:04d}")
     assert not same(last, adapter_in(folder))
 
 
@@ -133,7 +133,10 @@ def test_a_resumed_run_remembers_its_judges_and_their_favourite(backprop_trainer
     options = {**GUARDED, "train_learning_rate": 2e-2, "judge_tolerance": 1.0, "save_freq": 1}
     whole = backprop_trainer_of(judges={"green": greenness}, **options)
     folder = whole.train()
-    options |= {"output_dir": str(tmp_path / "resumed"), "resume_from": str(whole.loop.run.checkpoints / "epoch_0001")}
+    options |= {
+        "output_dir": str(tmp_path / "resumed"),
+        "resume_from": str(whole.loop.run.checkpoints.folder / "epoch_0001"),
+    }
     resumed = backprop_trainer_of(judges={"green": greenness}, pipeline=tiny.stable_diffusion(), **options)
     assert same(adapter_in(resumed.train()), adapter_in(folder))
     assert resumed.loop.judging.watch.state_dict() == whole.loop.judging.watch.state_dict()

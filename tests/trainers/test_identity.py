@@ -264,7 +264,7 @@ def test_a_checkpoint_of_when_one_trainer_had_two_objectives_resumes_with_the_ri
 ):
     whole = flow_trainer_of(trainer=trainer, num_epochs=2, save_freq=1, output_dir=str(tmp_path / "whole"))
     whole.train()
-    checkpoint = whole.loop.run.checkpoints / "epoch_0001"
+    checkpoint = whole.loop.run.checkpoints.folder / "epoch_0001"
     as_written_before_nft_had_a_trainer(checkpoint, objective)
     capsys.readouterr()
     resumed = flow_trainer_of(trainer=trainer, num_epochs=2, resume_from=str(checkpoint))

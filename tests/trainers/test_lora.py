@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.pipelines import latent_shape
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.lora import WEIGHTS_FILE, add_lora, load_lora, save_lora
 
@@ -25,7 +25,7 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, st
 @pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
 def test_plain_diffusers_draws_the_same_with_the_adapter_whether_it_reads_its_metadata_or_not(kind, tmp_path):
     pipeline = kind(seed=0)
-    start_latents = torch.randn(2, *latent_shape(pipeline), generator=torch.Generator().manual_seed(0))
+    start_latents = torch.randn(2, *family_of(pipeline).latent_shape, generator=torch.Generator().manual_seed(0))
     if kind is tiny.flux:
         start_latents = pipeline._pack_latents(start_latents, *start_latents.shape)
     base = drawn(pipeline, start_latents)

@@ -48,7 +48,7 @@ def test_a_run_resumed_is_bitwise_the_run_that_was_not(nft_trainer_of, tmp_path)
 
     whole = run(num_epochs=2, output_dir=str(tmp_path / "whole"))
     first = run(num_epochs=1, save_freq=1)
-    resumed = run(num_epochs=2, resume_from=str(first.loop.run.checkpoints / "epoch_0001"))
+    resumed = run(num_epochs=2, resume_from=str(first.loop.run.checkpoints.folder / "epoch_0001"))
     assert metrics_of(resumed) == metrics_of(whole)
     ours, theirs = (
         load_file(run.loop.run.folder / "lora" / "pytorch_lora_weights.safetensors") for run in (resumed, whole)

@@ -8,7 +8,7 @@ import pytest
 from accelerate import PartialState
 from PIL import Image
 
-from fergi_reward.diffusion.pipelines import network_of, networks_beside, text_encoders
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
@@ -83,7 +83,7 @@ def waits_by_step(trainer, card):
     Diffusion-DPO encodes the captions of each batch: that tokens go to the card is a wait of diffusers' own.
     """
     steps, marks, epoch = [], [], trainer.epoch
-    network_of(trainer.model.pipeline).register_forward_pre_hook(lambda *_: marks.append(len(card.waits)))
+    trainer.model.family.network.register_forward_pre_hook(lambda *_: marks.append(len(card.waits)))
 
     def watched(number):
         marks.clear()
@@ -105,8 +105,11 @@ def test_a_run_and_for_some_what_resumes_it(training_card, tmp_path, name, kind,
     steps = waits_by_step(trainer, training_card)
     trainer.train()
     pipeline = trainer.model.pipeline
-    homes = {part: next(part.parameters()).device.type for part in (network_of(pipeline), *networks_beside(pipeline))}
-    parked = text_encoders(pipeline) if options.get("offload_encoders") else []
+    homes = {
+        part: next(part.parameters()).device.type
+        for part in (family_of(pipeline).network, *family_of(pipeline).other_models)
+    }
+    parked = family_of(pipeline).text_encoders if options.get("offload_encoders") else []
     assert {part for part, home in homes.items() if home == "cpu"} == set(parked)
     # The program waits once where pictures are rewarded or held-out pairs begin; in fp16 for the scaler at an update.
     *others, _ = sorted(map(len, steps))

@@ -7,7 +7,7 @@ from torch import nn
 
 from fergi_reward.best_of import best_of_n
 from fergi_reward.core.precision import cast
-from fergi_reward.diffusion.pipelines import network_of, networks_beside, place
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.rendering import render
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig
@@ -37,9 +37,9 @@ def pipeline(request):
 
 def mix(pipeline, mixture):
     others, network = mixture
-    for part in networks_beside(pipeline):
+    for part in family_of(pipeline).other_models:
         cast(part, others)
-    cast(network_of(pipeline), network)
+    cast(family_of(pipeline).network, network)
     return pipeline
 
 
@@ -58,19 +58,19 @@ def test_folders_saved_in_half_precision_load_as_a_mixture_and_every_part_gets_t
     given = {name: part for name, part in pipeline.components.items() if "tokenizer" in name or part is None}
     loaded = DiffusionPipeline.from_pretrained(tmp_path, **given)
     assert set.union(*map(dtypes, parts(loaded).values())) == {torch.float32, torch.bfloat16}
-    place(loaded, CPU, torch.bfloat16, CPU)
+    family_of(loaded).place(CPU, torch.bfloat16, CPU)
     assert all(dtypes(part) == {torch.bfloat16} for part in parts(loaded).values())
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_every_part_gets_the_precision_that_was_asked_for_whatever_it_was_in(pipeline, mixture):
     for dtype in (torch.float32, torch.bfloat16):
-        place(mix(pipeline, mixture), CPU, dtype, CPU)
+        family_of(mix(pipeline, mixture)).place(CPU, dtype, CPU)
         assert all(dtypes(part) == {dtype} for part in parts(pipeline).values())
 
 
 def test_in_float16_only_what_overflows_stays_in_float32(pipeline):
-    place(mix(pipeline, (torch.bfloat16, torch.float32)), CPU, torch.float16, CPU)
+    family_of(mix(pipeline, (torch.bfloat16, torch.float32))).place(CPU, torch.float16, CPU)
     kept = {
         (part, ".wo." in name)
         for part, module in parts(pipeline).items()

@@ -6,7 +6,6 @@ from safetensors.torch import load_file
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
-from fergi_reward.diffusion.pipelines import decode, encode_prompts, latent_shape
 from fergi_reward.diffusion.trajectory import noise_like, predict, starting_noise
 from fergi_reward.toy import tiny
 
@@ -72,8 +71,8 @@ def test_gradient_through_the_last_steps_against_finite_differences(backprop_tra
     )
     start = generators()
     with torch.no_grad():
-        conditioning = encode_prompts(trainer.model.pipeline, ["a cat", "a house"])
-        noise = starting_noise(latent_shape(trainer.model.pipeline), start, conditioning)
+        conditioning = trainer.model.family.encode_prompts(["a cat", "a house"])
+        noise = starting_noise(trainer.model.family.latent_shape, start, conditioning)
         held_fixed = trainer.model.denoise(conditioning, noise, range(STEPS - steps), start)
     states = [one.get_state() for one in start]
 
@@ -88,7 +87,7 @@ def test_gradient_through_the_last_steps_against_finite_differences(backprop_tra
             latents = trainer.model.schedule.original(prediction, held_fixed, rows)
         else:
             latents = trainer.model.denoise(conditioning, held_fixed, range(STEPS - steps, STEPS), start)
-        return weighted(decode(trainer.model.pipeline, latents))
+        return weighted(trainer.model.family.decode(latents))
 
     def gradient_of():
         return weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), steps))
@@ -113,7 +112,7 @@ def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_
     other_picture = (pictures[0] - pictures[1]).abs().max()
     assert 0 < spread[1] < other_picture
     assert 0 < spread[2] < other_picture
-    conditioning = encode_prompts(trainer.model.pipeline, ["a cat", "a house"])
+    conditioning = trainer.model.family.encode_prompts(["a cat", "a house"])
     clean = trainer.model.denoise(
         conditioning, starting_noise((4, 8, 8), generators(), conditioning), range(STEPS), generators()
     ).detach()
@@ -133,7 +132,7 @@ def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_
             )
             for latents in noised
         ]
-        return weighted(decode(trainer.model.pipeline, torch.cat(leaps)))
+        return weighted(trainer.model.family.decode(torch.cat(leaps)))
 
     def gradient_of():
         return weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), 1)[2:])
@@ -176,7 +175,7 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_
     options = {"num_epochs": 4, "backprop_steps_max": 3, "save_freq": 2, "lora_rank": 2, "lora_alpha": 3}
     whole = backprop_trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
-    checkpoint = str(whole.loop.run.checkpoints / "epoch_0002")
+    checkpoint = str(whole.loop.run.checkpoints.folder / "epoch_0002")
     resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
     resumed.train()
     assert metrics_of(resumed) == metrics_of(whole)[2:]

@@ -22,7 +22,7 @@ def run_in(folder, **options):
 
 def checkpoint(run, epoch):
     state = {"trainer": "T", "identity": {}, "seen": [], "weights": "", "value": epoch * 10}
-    run.save_checkpoint(epoch, state, lambda folder: (folder / "adapter").write_text(str(epoch)))
+    run.checkpoints.save(epoch, state, lambda folder: (folder / "adapter").write_text(str(epoch)))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     run = run_in(tmp_path, num_checkpoint_limit=2)
     for epoch in (8, 9, 10):
         checkpoint(run, epoch)
-    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["epoch_0009", "epoch_0010"]
+    assert sorted(path.name for path in run.checkpoints.folder.iterdir()) == ["epoch_0009", "epoch_0010"]
 
 
 def test_resuming_from_a_run_takes_its_newest_checkpoint(tmp_path):
@@ -45,11 +45,13 @@ def test_resuming_from_a_run_takes_its_newest_checkpoint(tmp_path):
     for epoch in (9, 10):
         checkpoint(first, epoch)
     run = run_in(tmp_path / "second", resume_from=str(first.folder))
-    newest = run.resume_checkpoint()
-    assert newest == first.checkpoints / "epoch_0010"
-    assert run.load_state(newest, "T", {})[0]["value"] == 100
-    older = run_in(tmp_path / "second", resume_from=str(first.checkpoints / "epoch_0009")).resume_checkpoint()
-    assert older == first.checkpoints / "epoch_0009"
+    newest = run.checkpoints.to_resume()
+    assert newest == first.checkpoints.folder / "epoch_0010"
+    assert run.checkpoints.load(newest, "T", {}, run.say)[0]["value"] == 100
+    older = run_in(
+        tmp_path / "second", resume_from=str(first.checkpoints.folder / "epoch_0009")
+    ).checkpoints.to_resume()
+    assert older == first.checkpoints.folder / "epoch_0009"
 
 
 def test_a_checkpoint_that_fails_half_way_leaves_the_old_ones_and_no_rest(tmp_path):
@@ -61,8 +63,8 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_old_ones_and_no_rest(tmp_pa
         raise OSError(28, "No space left on device")
 
     with pytest.raises(FergiRewardError, match=r"epoch_0002 \(No space left on device"):
-        run.save_checkpoint(2, {}, disk_full)
-    assert [path.name for path in run.checkpoints.iterdir()] == ["epoch_0001"]
+        run.checkpoints.save(2, {}, disk_full)
+    assert [path.name for path in run.checkpoints.folder.iterdir()] == ["epoch_0001"]
 
 
 @pytest.fixture
@@ -130,14 +132,14 @@ def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path, monkeypa
 def test_a_fresh_run_does_not_write_over_another(tmp_path):
     checkpoint(run_in(tmp_path), 3)
     with pytest.raises(FergiRewardError, match=r"already holds a run: resume it with --resume_from .*epoch_0003"):
-        run_in(tmp_path).resume_checkpoint()
+        run_in(tmp_path).checkpoints.to_resume()
 
 
 def test_names_in_what_a_run_prints_are_no_commands_to_the_terminal(tmp_path, capsys):
     run = run_in(tmp_path / "\x1b[2Jrun")
     for epoch in (3, 4):
         checkpoint(run, epoch)
-    run.abandon_after(3)
+    run.checkpoints.abandon_after(3, run.say)
     assert "/\\x1b[2Jrun/abandoned\n" in capsys.readouterr().out
 
 
@@ -145,15 +147,17 @@ def test_resuming_says_what_changed(tmp_path, capsys):
     first = run_in(tmp_path, seed=1)
     checkpoint(first, 3)
     options = {"seed": 2, "num_epochs": 7, "resume_from": str(tmp_path)}
-    run_in(tmp_path, **options).load_state(first.checkpoints / "epoch_0003", "T", {})
+    same = run_in(tmp_path, **options)
+    same.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, same.say)
     assert capsys.readouterr().out == "resuming with changes: seed 1 -> 2\n"
     with pytest.raises(FergiRewardError, match="other weights to train: lora_rank 4 -> 8"):
-        run_in(tmp_path, **options, lora_rank=8).load_state(first.checkpoints / "epoch_0003", "T", {})
+        other = run_in(tmp_path, **options, lora_rank=8)
+        other.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, other.say)
 
 
 def test_resuming_from_nothing(tmp_path):
     with pytest.raises(FergiRewardError, match="holds no checkpoint"):
-        run_in(tmp_path, resume_from=str(tmp_path / "nowhere")).resume_checkpoint()
+        run_in(tmp_path, resume_from=str(tmp_path / "nowhere")).checkpoints.to_resume()
 
 
 def test_an_output_folder_that_cannot_be_one(tmp_path):
@@ -169,28 +173,28 @@ def test_an_output_folder_that_cannot_be_one(tmp_path):
 def test_a_damaged_state_is_named(tmp_path):
     run = run_in(tmp_path)
     checkpoint(run, 1)
-    state = run.checkpoints / "epoch_0001" / "trainer_state.pt"
+    state = run.checkpoints.folder / "epoch_0001" / "trainer_state.pt"
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(FergiRewardError, match=r"epoch_0001/trainer_state.pt is damaged"):
-        run.load_state(run.checkpoints / "epoch_0001", "T", {})
+        run.checkpoints.load(run.checkpoints.folder / "epoch_0001", "T", {}, run.say)
 
 
 def test_an_abandoned_branch_is_moved_aside_and_neither_resumed_nor_counted(tmp_path):
     run = run_in(tmp_path, num_checkpoint_limit=2)
     for epoch in (1, 9, 10):
         checkpoint(run, epoch)
-    run.abandon_after(9)
+    run.checkpoints.abandon_after(9, run.say)
     checkpoint(run, 11)
-    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["epoch_0009", "epoch_0011"]
+    assert sorted(path.name for path in run.checkpoints.folder.iterdir()) == ["epoch_0009", "epoch_0011"]
     assert [path.name for path in (tmp_path / "abandoned").iterdir()] == ["epoch_0010"]
-    assert run_in(tmp_path, resume_from=str(tmp_path)).resume_checkpoint() == run.checkpoints / "epoch_0011"
+    assert run_in(tmp_path, resume_from=str(tmp_path)).checkpoints.to_resume() == run.checkpoints.folder / "epoch_0011"
 
 
 def test_a_run_that_resumes_another_does_not_mix_with_a_third(tmp_path):
     for name in ("first", "third"):
         checkpoint(run_in(tmp_path / name), 3)
     with pytest.raises(FergiRewardError, match=r"third holds another run than .*first"):
-        run_in(tmp_path / "third", resume_from=str(tmp_path / "first")).resume_checkpoint()
+        run_in(tmp_path / "third", resume_from=str(tmp_path / "first")).checkpoints.to_resume()
 
 
 def test_two_trainings_into_one_folder_are_refused(tmp_path):
@@ -211,4 +215,5 @@ def test_a_signal_leaves_the_last_whole_epoch_and_says_how_to_resume(tmp_path, c
     run = run_in(tmp_path)
     with pytest.raises(Interrupted), raised(), run.interruptible(lambda: checkpoint(run, 4)):
         os.kill(os.getpid(), signal.SIGTERM)
-    assert f"stopped by SIGTERM; resume with --resume_from {run.checkpoints / 'epoch_0004'}" in capsys.readouterr().out
+    newest = run.checkpoints.folder / "epoch_0004"
+    assert f"stopped by SIGTERM; resume with --resume_from {newest}" in capsys.readouterr().out

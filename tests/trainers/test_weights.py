@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.pipelines import network_name, network_of
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.weights import attach, copied, loading_line
@@ -50,17 +50,17 @@ def test_the_reference_is_the_model_before_training_and_plain_diffusers_loads_wh
 @pytest.mark.parametrize("kind", KINDS)
 def test_full_fine_tuning_trains_the_network_and_nothing_else_in_full_precision(kind):
     pipeline = kind()
-    published = copied(list(network_of(pipeline).parameters()))
+    published = copied(list(family_of(pipeline).network.parameters()))
     weights = attached(pipeline, full=True, dtype=torch.bfloat16)
     parts = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     trained = {name for name, part in parts.items() if any(value.requires_grad for value in part.parameters())}
-    assert trained == {network_name(pipeline)}
+    assert trained == {family_of(pipeline).network_name}
     assert pipeline.vae.dtype == torch.bfloat16
     # Not a bit was lost on the way.
     assert all(torch.equal(*pair) for pair in zip(weights.parameters, published, strict=True))
     with weights.reference():
-        assert all(torch.equal(*pair) for pair in zip(network_of(pipeline).parameters(), published, strict=True))
-        assert not any(value.requires_grad for value in network_of(pipeline).parameters())
+        assert all(torch.equal(*pair) for pair in zip(family_of(pipeline).network.parameters(), published, strict=True))
+        assert not any(value.requires_grad for value in family_of(pipeline).network.parameters())
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -88,7 +88,7 @@ def test_a_fully_fine_tuned_run_resumes_to_the_same_bits(backprop_trainer_of, tm
     folder = whole.train()
     assert folder.name == "unet"
     assert "UNet2DConditionModel.from_pretrained" in (folder / "README.md").read_text()
-    checkpoint = str(whole.loop.run.checkpoints / "epoch_0002")
+    checkpoint = str(whole.loop.run.checkpoints.folder / "epoch_0002")
     resumed = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), resume_from=checkpoint)
     resumed.train()
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))

@@ -1,4 +1,4 @@
-"""FLUX.1: a transformer that reads pictures as rows of patches, and is told the guidance as a number."""
+"""FLUX.1: a transformer that reads pictures as rows of patches, and is given the guidance as a number."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from fergi_reward.diffusion.flow import FlowSchedule
 
 # Side of a patch, in latents.
 PATCH = 2
-# Of T5.
+# Tokens of T5.
 TOKENS = 512
 
 
@@ -39,7 +39,7 @@ class Flux(Family):
         return False
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
-        """The velocity. FLUX.1-dev is told the guidance, schnell is not."""
+        """The velocity. FLUX.1-dev is given the guidance, schnell is not."""
         transformer, prompts = self.network, conditioning.prompt_embeds
         told = transformer.config.guidance_embeds
         patches = transformer(

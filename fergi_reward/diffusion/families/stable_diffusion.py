@@ -50,7 +50,7 @@ class StableDiffusion(Family):
         return DDIMSchedule.of_training(self.pipeline.scheduler, device)
 
     def unread_settings(self) -> list[str]:
-        """Also a shift of the latents, and a UNet that is told its guidance, as latent consistency models are."""
+        """Also a shift of the latents, and a UNet that is given its guidance, as latent consistency models are."""
         found = ["VAE has shift_factor"] if self.pipeline.vae.config.get("shift_factor") else []
         found += ["UNet has time_cond_proj_dim"] if self.network.config.get("time_cond_proj_dim") else []
         return super().unread_settings() + found

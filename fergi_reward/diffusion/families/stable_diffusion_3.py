@@ -10,7 +10,7 @@ from fergi_reward.diffusion.families import published_parts
 from fergi_reward.diffusion.family import Family, Pipeline
 from fergi_reward.diffusion.flow import FlowSchedule
 
-# Of CLIP, and of T5 after them.
+# Tokens of CLIP, and of T5 after them.
 TOKENS = 77 + 256
 
 

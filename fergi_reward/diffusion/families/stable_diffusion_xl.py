@@ -1,6 +1,6 @@
-"""Stable Diffusion XL: two text encoders, and a UNet that is told the size of the picture.
+"""Stable Diffusion XL: two text encoders, and a UNet that is given the size of the picture.
 
-Podell et al., arXiv 2307.01952. Section 2.2: the UNet was told how large a picture was and where it was cropped, so
+Podell et al., arXiv 2307.01952. Section 2.2: the UNet was given how large a picture was and where it was cropped, so
 pictures are asked for as ones that were neither small nor cropped.
 """
 

@@ -21,7 +21,7 @@ BENCHMARKS = Registry(
 
 
 def read_benchmark(name: str, place: str | None) -> "Benchmark":
-    """Read a benchmark but for its pictures.
+    """Read a benchmark except for its pictures.
 
     Args:
         name: One of the registry.

@@ -84,7 +84,7 @@ def _check_size(path: Path) -> None:
 
 
 def unreachable(name: str, error: Exception) -> FergiRewardError:
-    """The error of a dataset that cannot be had from the hub."""
+    """The error of a dataset that is not available from the hub."""
     why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return FergiRewardError(f"cannot get {name} from the hub ({why}): connect to it, or name a folder with its files")
 

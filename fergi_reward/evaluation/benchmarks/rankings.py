@@ -22,7 +22,7 @@ class Ranking:
     Attributes:
         prompt: What they were drawn for.
         images: Their names in the benchmark.
-        ranks: One an image; lower is preferred, equal ranks are ties.
+        ranks: One per image; lower is preferred, equal ranks are ties.
     """
 
     prompt: str
@@ -49,13 +49,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark, read but for its pictures.
+    """One benchmark, read except for its pictures.
 
     Attributes:
         name: As `--dataset` names it.
         title: As people call it.
         place: A folder, or an id on the hub.
-        split: Of the dataset.
+        split: Split of the dataset.
         rankings: The people's.
         pictures: Streams image, prompt, and its file or the bytes of it, in the order of the rankings, then of tuning;
             some perhaps more than once.
@@ -85,7 +85,7 @@ class Benchmark:
         return {key: number for number, key in enumerate(dict.fromkeys(found))}
 
     def rows(self) -> Iterator[Row]:
-        """The rows to score, with their pictures, streamed anew at every call."""
+        """The rows to score, with their pictures, streamed again at every call."""
         following = 0
         for image, prompt, source in self.pictures():
             if self.numbers.get((image, prompt)) == following:

@@ -8,9 +8,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fergi_reward.core.seeds import seed_of
-from fergi_reward.diffusion.pipelines import Pipeline, network_name
+from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.grids import write_grid
 from fergi_reward.diffusion.rendering import render
-from fergi_reward.diffusion.samples import write_grid
 from fergi_reward.toy.emoji.judge import judge
 from fergi_reward.toy.emoji.pictures import Scene
 
@@ -30,7 +30,7 @@ def draw(pipeline: Pipeline, captions: Sequence[str], seed: int) -> Tensor:
         seed: The noise of a picture depends on it and on the picture's place alone.
     """
     drawn = []
-    sampling = SAMPLING if network_name(pipeline) == "unet" else SAMPLING_FLOW
+    sampling = SAMPLING if family_of(pipeline).network_name == "unet" else SAMPLING_FLOW
     for start in tqdm(range(0, len(captions), BATCH), desc="drawing a toy's pictures", unit="batch", leave=False):
         batch = list(captions[start : start + BATCH])
         seeds = [seed_of(seed, "drawing", start + row) for row in range(len(batch))]

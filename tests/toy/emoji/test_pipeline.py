@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fergi_reward.diffusion.pipelines import Pipeline, encode_prompts, network_of
+from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 from fergi_reward.toy import emoji
 from fergi_reward.toy.emoji.evaluation import draw, evaluate_pipeline
@@ -17,7 +17,7 @@ CAPTIONS = [scene.caption for scene in HELD_OUT]
 @pytest.mark.parametrize("load", [emoji.load_pipeline, emoji.load_flow_pipeline])
 def test_the_pipelines_draw_what_they_are_asked_for(load: Callable[[], Pipeline]) -> None:
     pipeline = load()
-    assert network_of(pipeline).dtype == pipeline.text_encoder.dtype == torch.float32
+    assert family_of(pipeline).network.dtype == pipeline.text_encoder.dtype == torch.float32
     captions = CAPTIONS[::4]
     pixels = draw(pipeline, captions, seed=0)
     assert pixels.shape == (8, 3, 32, 32)
@@ -28,7 +28,7 @@ def test_the_pipelines_draw_what_they_are_asked_for(load: Callable[[], Pipeline]
 
 def test_the_flow_pipeline_reads_a_caption_and_nothing_else() -> None:
     pipeline = emoji.load_flow_pipeline()
-    encoded = encode_prompts(pipeline, CAPTIONS)
+    encoded = family_of(pipeline).encode_prompts(CAPTIONS)
     # Every caption has eight tokens, its ends counted; no zeros stand for T5.
     assert encoded.prompt_embeds.shape == (32, 8, 256)
     tokenizer = emoji_tokenizer()

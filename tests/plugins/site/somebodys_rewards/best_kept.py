@@ -7,7 +7,7 @@ import torch
 
 from fergi_reward.callables.rewards import evaluate
 from fergi_reward.core.seeds import generator
-from fergi_reward.diffusion.pipelines import encode_pictures, training_schedule_of
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.shares import batches, epoch_prompts, reward_summary
@@ -44,7 +44,7 @@ class BestKeptTrainer:
     def __init__(self, config, reward, pipeline, prompts, judges=None):
         self.config, self.reward, self.kept = config, reward, Kept()
         self.loop = Loop("BestKeptTrainer", config, pipeline, prompts, judges, reward=reward)
-        self.noise_levels = training_schedule_of(pipeline, self.loop.accelerator.device)
+        self.noise_levels = family_of(pipeline).training_schedule(self.loop.accelerator.device)
 
     def train(self):
         return self.loop.run_epochs(self.epoch, reward_summary, {"kept": self.kept})
@@ -66,7 +66,7 @@ class BestKeptTrainer:
     def loss(self, pixels, prompt, epoch):
         drawn = generator(self.config.seed, "best kept", epoch)
         model, levels, count = self.loop.model, self.noise_levels, self.config.noises
-        latents = encode_pictures(model.pipeline, pixels).expand(count, -1, -1, -1)
+        latents = family_of(model.pipeline).encode_pictures(pixels).expand(count, -1, -1, -1)
         noise = torch.randn(latents.shape, generator=drawn).to(latents)
         steps = torch.tensor([levels.random_step(drawn) for _ in range(count)], device=latents.device)
         noised, target = levels.noised(latents, noise, steps), levels.target(latents, noise, steps)

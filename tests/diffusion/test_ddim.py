@@ -3,7 +3,8 @@ import torch
 from diffusers import DDIMScheduler, PNDMScheduler
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.diffusion.ddim import DDIMSchedule, gaussian_kl, gaussian_log_prob
+from fergi_reward.diffusion.ddim import DDIMSchedule
+from fergi_reward.diffusion.schedule import gaussian_kl, gaussian_log_prob
 
 SETTINGS = {
     "beta_start": 0.00085,

@@ -7,7 +7,6 @@ import torch
 
 from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
 from fergi_reward.diffusion.family import family_of
-from fergi_reward.diffusion.pipelines import encode_prompts, text_encoders
 from fergi_reward.toy import tiny
 
 CPU = torch.device("cpu")
@@ -20,7 +19,7 @@ def counted():
     handles, calls = [], Counter()
 
     def watch(pipeline):
-        for number, encoder in enumerate(text_encoders(pipeline)):
+        for number, encoder in enumerate(family_of(pipeline).text_encoders):
             note = lambda _, given, named, number=number: calls.update(  # noqa: E731
                 [(number, len((*given, *named.values())[0]))]
             )
@@ -37,7 +36,7 @@ def test_rows_are_those_of_the_pipeline_and_the_bits_do_not_depend_on_the_prompt
     pipeline = kind()
     encoded = EncodedPrompts(family_of(pipeline), CPU, CPU)
     together, alone = encoded([CAT, DOG, CAT]), encoded([DOG])
-    plain = encode_prompts(pipeline, [CAT, DOG, CAT])
+    plain = family_of(pipeline).encode_prompts([CAT, DOG, CAT])
     parts = ([each.prompt_embeds, *each.others.values()] for each in (together, plain, alone))
     for ours, theirs, one in zip(*parts, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

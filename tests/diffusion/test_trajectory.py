@@ -3,16 +3,8 @@ import torch
 from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 
 from fergi_reward.core.seeds import generator
-from fergi_reward.diffusion.ddim import gaussian_log_prob
 from fergi_reward.diffusion.family import family_of
-from fergi_reward.diffusion.pipelines import (
-    decode,
-    denoiser,
-    encode_prompts,
-    latent_shape,
-    network_of,
-    schedule_of,
-)
+from fergi_reward.diffusion.schedule import gaussian_log_prob
 from fergi_reward.diffusion.trajectory import denoise, predict, sample_trajectory, starting_noise
 from fergi_reward.toy import tiny
 
@@ -29,25 +21,27 @@ KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_
 
 
 def sampled(pipeline, guidance, *, eta=1.0, rows=(0, 1), guided_log_probs=True):
-    conditioning = encode_prompts(pipeline, [PROMPTS[row] for row in rows])
+    conditioning = family_of(pipeline).encode_prompts([PROMPTS[row] for row in rows])
     generators = [generator(0, "noise", row) for row in rows]
-    schedule = schedule_of(pipeline, STEPS, CPU)
+    family = family_of(pipeline)
+    schedule = family.schedule(STEPS, CPU)
     return sample_trajectory(
-        denoiser(pipeline, 1.0), schedule, conditioning, latent_shape(pipeline), generators, schedule.random_steps(eta),
+        family.denoiser(1.0), schedule, conditioning, family.latent_shape, generators, schedule.random_steps(eta),
         eta=eta, guidance=guidance, guided_log_probs=guided_log_probs,
     )  # fmt: skip
 
 
 def recomputed(pipeline, trajectory, guidance):
     """The log-probabilities of a trajectory's steps as training computes them, rows at different timesteps."""
-    schedule = schedule_of(pipeline, STEPS, CPU)
+    family = family_of(pipeline)
+    network, schedule = family.denoiser(1.0), family.schedule(STEPS, CPU)
     log_probs = torch.empty_like(trajectory.log_probs)
     rows = torch.arange(2)
     for shift in range(STEPS):
         steps = (rows + shift) % STEPS
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         timesteps = schedule.timesteps[steps]
-        prediction, _ = predict(denoiser(pipeline, 1.0), latents, timesteps, trajectory.conditioning, guidance)
+        prediction, _ = predict(network, latents, timesteps, trajectory.conditioning, guidance)
         mean, std = schedule.step(prediction, latents, steps, 1.0)
         log_probs[rows, steps] = gaussian_log_prob(following, mean, std)
     return log_probs.detach()
@@ -58,24 +52,24 @@ def recomputed(pipeline, trajectory, guidance):
 @torch.no_grad()
 def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
     pipeline = kind(seed=0)
+    family = family_of(pipeline)
     # A loaded pipeline has no dropout; this one has just been built.
-    network_of(pipeline).eval()
-    conditioning = encode_prompts(pipeline, PROMPTS)
-    noise = starting_noise(latent_shape(pipeline), [generator(row) for row in range(2)], conditioning)
-    guidance = family_of(pipeline).guidance(scale)
-    schedule, network = schedule_of(pipeline, STEPS, CPU), denoiser(pipeline, scale)
+    family.network.eval()
+    conditioning = family.encode_prompts(PROMPTS)
+    noise = starting_noise(family.latent_shape, [generator(row) for row in range(2)], conditioning)
+    schedule, network, guidance = family.schedule(STEPS, CPU), family.denoiser(scale), family.guidance(scale)
     latents = denoise(network, schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
     start = pipeline._pack_latents(noise, *noise.shape) if isinstance(pipeline, FluxPipeline) else noise
     expected = pipeline(
         PROMPTS, latents=start, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
     ).images
-    pixels = decode(pipeline, latents).permute(0, 2, 3, 1)
+    pixels = family.decode(latents).permute(0, 2, 3, 1)
     torch.testing.assert_close(pixels, torch.from_numpy(expected), rtol=0, atol=1e-5)
 
 
 def test_a_record_without_noise_is_plain_denoising_and_has_no_probabilities(pipeline):
     trajectory = sampled(pipeline, None, eta=0.0)
-    network, schedule = denoiser(pipeline, 1.0), schedule_of(pipeline, STEPS, CPU)
+    network, schedule = family_of(pipeline).denoiser(1.0), family_of(pipeline).schedule(STEPS, CPU)
     arguments = (network, schedule, trajectory.conditioning, trajectory.latents[:, 0])
     with torch.no_grad():
         latents = denoise(*arguments, range(STEPS), [], eta=0.0, guidance=None)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from fergi_reward.diffusion.ddim import gaussian_log_prob
 from fergi_reward.diffusion.flow import FlowSchedule, resolution_shift, sde_mean, sde_std, sliding_window
+from fergi_reward.diffusion.schedule import gaussian_log_prob
 
 CPU = torch.device("cpu")
 

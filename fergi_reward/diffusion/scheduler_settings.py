@@ -34,7 +34,7 @@ FLOW_FOLLOWED = (
     *("base_image_seq_len", "max_image_seq_len", "shift_terminal"),
     *("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"),
 )
-# Settings with a value that is followed beside others that are not; all that are not named here must be off.
+# Settings with a value that is followed, among others that are not; all that are not named here must be off.
 VALUES: Mapping[str, Sequence[str | None]] = {
     "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2"),
     "prediction_type": ("epsilon", "v_prediction"),
