@@ -25,11 +25,11 @@ from fergi_reward.version import __version__
 
 PROTOCOL = "bradley-terry"
 PENALTIES = (1e-2, 1e-3, 1e-4)
-# Of so many scorers every set is fitted, so that a reward that lacks one finds weights; of more, each alone and all.
+# Up to so many scorers, every set is fitted, so that a reward that lacks one finds weights; else, each alone and all.
 EVERY_SET = 4
-# Of more groups, several are left out together.
+# With more groups, several are left out together.
 MOST_UNITS = 200
-# Of more pairs, the penalty decides nothing and is the smallest; and fits without a part of them, or with a part twice,
+# With more pairs the penalty decides nothing and is the smallest; and fits without a part of them, or with one twice,
 # are so close to the fit on all that a single step of Newton's method leads there.
 MANY = 50_000
 RESAMPLES = 500
@@ -67,7 +67,7 @@ class JudgedWeights:
     Attributes:
         calibration: The weights, as a reward takes them.
         results: How each set of scorers did on raters or prompts it was not fitted on, by name.
-        weights: Of all scorers together.
+        weights: Weights of all scorers together.
         judgements: What it was fitted on.
         units: Groups, or bundles of groups, that were left out in turn.
     """
@@ -104,7 +104,7 @@ def fit_judged_weights(
     """Fit the weights of scorers to what people preferred.
 
     Args:
-        judgements: Of pictures that have a column per scorer.
+        judgements: Judgements of pictures that have a column per scorer.
         scorers: The columns to weigh.
         seed: Seed of folds and intervals.
         command: Noted in the calibration.

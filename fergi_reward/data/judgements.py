@@ -103,7 +103,7 @@ def from_ratings(
         prompt: The column of the prompts, or of their ids.
         image: The column of the pictures.
         rating: The column of ratings or ranks; equal ones are ties.
-        rater: The column of who rated; by default one person, or a panel.
+        rater: The column of the raters; by default one person, or a panel.
         higher_is_better: Whether a high value is good; a rank is often the other way round.
 
     Raises:

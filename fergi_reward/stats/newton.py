@@ -115,7 +115,7 @@ class RepeatedFits:
             )
 
     def after_one_step(self, counts: Floats, penalties: Floats) -> Floats:
-        """The weights of B fits but for an error as large as the square of their distance from the start, (B, D).
+        """The weights of B fits except for an error as large as the square of their distance from the start, (B, D).
 
         Args:
             counts: As in `solve`.
