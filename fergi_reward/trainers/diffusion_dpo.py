@@ -5,20 +5,17 @@ denoise the preferred picture better than the model that it came from does, by m
 A pair counts by how sure it is (conservative DPO), so that pairs annotated from faces count for what they are worth.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from fergi_reward.callables.rewards import Reward
-from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import (
@@ -30,12 +27,9 @@ from fergi_reward.trainers.dry_run import (
 )
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import implicit_rewards, preference_loss
-from fergi_reward.trainers.pairs import DAMAGED, REASONS, FramedPair, Pair, Pairs, PairTable, frame_pair
-from fergi_reward.trainers.processes import in_order, mean_of, starts_of_batches
-
-Made = TypeVar("Made")
-# Batches in a row with damaged pictures that are made up for.
-ATTEMPTS = 20
+from fergi_reward.trainers.pair_batches import PairBatch, PairBatches
+from fergi_reward.trainers.pairs import REASONS, Pairs, PairTable
+from fergi_reward.trainers.processes import in_order, mean_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,10 @@ class DiffusionDPOConfig(TrainerConfig):
         """Optimiser steps in an epoch."""
         return self.train_updates_per_epoch
 
+    def confidence(self, stated: float | None) -> float:
+        """The probability that the better picture of a pair is better, from what the pair states."""
+        return stated if stated is not None and self.use_confidence else 1 - self.label_smoothing
+
     def training_memory(self, pipeline: Pipeline) -> int:
         """Peak bytes: both pictures of each pair are encoded, and then denoised."""
         pictures = torch.empty(2 * self.train_batch_size, 3, *family_of(pipeline).picture_size, device=META)
@@ -87,23 +85,6 @@ class DiffusionDPOConfig(TrainerConfig):
         if not 0 <= self.label_smoothing < 0.5:
             found.append(f"label_smoothing is {self.label_smoothing}, must be at least 0 and below 0.5")
         return found
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B pairs as latents; better pictures first, then the worse ones.
-
-    Attributes:
-        latents: (2 B, C, H, W).
-        conditioning: Of 2 B pictures.
-        confidences: (B,) probability that the better one is better.
-        numbers: The number of each pair among all that were ever taken; its noise is drawn from it.
-    """
-
-    latents: Tensor
-    conditioning: Conditioning
-    confidences: Tensor
-    numbers: Sequence[int]
 
 
 class DiffusionDPOTrainer:
@@ -132,9 +113,10 @@ class DiffusionDPOTrainer:
     ) -> None:
         self.config = config
         self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, pairs=pairs)
-        self.model, self.accelerator = self.loop.model, self.loop.accelerator
-        self.noise_levels = family_of(pipeline).training_schedule(self.accelerator.device)
+        self.model = self.loop.model
+        self.noise_levels = self.model.family.training_schedule(self.loop.accelerator.device)
         self.pairs = Pairs(pairs, seed=config.seed, shuffle_buffer=config.shuffle_buffer)
+        self.batches = PairBatches(self.loop, self.pairs, config.confidence)
         measured = Pairs(held_out, seed=config.seed, shuffle_buffer=config.shuffle_buffer) if held_out else None
         self.held_out = measured.first(config.held_out_num_pairs) if measured else []
 
@@ -147,8 +129,7 @@ class DiffusionDPOTrainer:
         config, figures = self.config, list[dict[str, Tensor]]()
         with self.loop.progress("training", config.train_updates_per_epoch, "update") as progress:
             for _ in range(config.train_updates_per_epoch):
-                next_batches = self._made([self._next_batch] * config.train_gradient_accumulation_steps)
-                losses = (self.loss(batch) for batch in next_batches)
+                losses = (self.loss(batch) for batch in self.batches.of_update())
                 figures.append(self.loop.update(losses, config.train_gradient_accumulation_steps))
                 progress.update()
         metrics = self.loop.means(figures) | {f"skipped/{why}": float(self.pairs.skipped[why]) for why in REASONS}
@@ -157,15 +138,7 @@ class DiffusionDPOTrainer:
                 metrics |= self._measure()
         return metrics
 
-    def _made(self, batches: Sequence[Callable[[], Made]]) -> Iterator[Made]:
-        """The batches; those of an update are made together where text encoders wait on the CPU, to wake them once."""
-        together = self.config.train_gradient_accumulation_steps if self.config.offload_encoders else 1
-        for start in range(0, len(batches), together):
-            with self.model.encoded.awake():
-                made = [make() for make in batches[start : start + together]]
-            yield from made
-
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of some pairs, and their figures."""
         noise, steps = self._noise(batch)
         noised = self.noise_levels.noised(batch.latents, noise, steps)
@@ -188,7 +161,7 @@ class DiffusionDPOTrainer:
         }
         return losses.mean(), {name: figure.detach().mean() for name, figure in figures.items()}
 
-    def _noise(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _noise(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Noise (2 B, C, H, W) and steps (2 B,): the same for both pictures of a pair, of the pair's number alone."""
         generators = [generator(self.config.seed, "noise", number) for number in batch.numbers]
         steps = [self.noise_levels.random_step(drawn) for drawn in generators]
@@ -196,72 +169,16 @@ class DiffusionDPOTrainer:
         device = batch.latents.device
         return sent(noise, device).repeat(2, 1, 1, 1).to(batch.latents), sent(torch.tensor(steps * 2), device)
 
-    def _next_batch(self) -> Batch:
-        """This process's share of the next pairs. All processes go past the same rows, and none twice.
-
-        Raises:
-            FergiRewardError: Damaged pictures, one after another.
-        """
-        from accelerate.utils import gather_object
-
-        found = list[tuple[int, FramedPair]]()
-        for attempt in range(ATTEMPTS):
-            shares = gather_object([self.config.train_batch_size - len(found)])
-            if not any(shares):
-                return self._batch(found)
-            if attempt:
-                self.pairs.skipped[DAMAGED] += sum(shares)
-            numbers = range(self.pairs.taken, self.pairs.taken + sum(shares))
-            taken = list(zip(numbers, self.pairs.take(sum(shares)), strict=True))
-            start = sum(shares[: self.accelerator.process_index])
-            found += self._readable(taken[start : start + shares[self.accelerator.process_index]])
-        raise FergiRewardError(
-            f"{self.pairs.table.name!r} gave damaged pictures {ATTEMPTS} times in a row: give other pairs"
-        )
-
-    def _readable(self, numbered: Sequence[tuple[int, Pair]]) -> list[tuple[int, FramedPair]]:
-        """Those whose pictures can be read."""
-        size = self.model.family.picture_size
-        framed = [(number, frame_pair(pair, *size)) for number, pair in numbered]
-        return [(number, pair) for number, pair in framed if pair]
-
-    def _batch(self, numbered: Sequence[tuple[int, FramedPair]]) -> Batch:
-        """Pairs as the network sees them."""
-        pairs = [pair for _, pair in numbered]
-        pictures = [pair.better for pair in pairs] + [pair.worse for pair in pairs]
-        conditioning = self.model.encoded([pair.caption for pair in pairs])
-        sizes, corners = [picture.size for picture in pictures], [picture.corner for picture in pictures]
-        return Batch(
-            latents=self.model.family.encode_pictures(torch.stack([picture.pixels for picture in pictures])),
-            conditioning=self.model.family.cropped(Conditioning.cat([conditioning, conditioning]), sizes, corners),
-            confidences=sent(torch.tensor([self._confidence(pair) for pair in pairs]), self.accelerator.device),
-            numbers=[number for number, _ in numbered],
-        )
-
-    def _confidence(self, pair: FramedPair) -> float:
-        stated = pair.confidence if self.config.use_confidence else None
-        return 1 - self.config.label_smoothing if stated is None else stated
-
     @torch.no_grad()
     def _measure(self) -> dict[str, float]:
         """The figures of the held-out pairs, with the same noise each time."""
-        size, mine = self.config.train_batch_size, list[tuple[int, list[dict[str, Tensor]]]]()
-        starts = starts_of_batches(self.accelerator, len(self.held_out), size)
-        batches = self._made([partial(self._held_out_batch, start) for start in starts])
-        for start, batch in zip(starts, batches, strict=True):
-            if batch:
-                _, of_batch = self.loss(batch)
-                figures = torch.stack(list(of_batch.values())).cpu()
-                mine.append((start, [dict(zip(of_batch, figures, strict=True))] * len(batch.numbers)))
+        mine = list[tuple[int, list[dict[str, Tensor]]]]()
+        for start, batch in self.batches.of(self.held_out):
+            _, of_batch = self.loss(batch)
+            figures = torch.stack(list(of_batch.values())).cpu()
+            mine.append((start, [dict(zip(of_batch, figures, strict=True))] * len(batch.numbers)))
         of_pairs = [of_pair for of_batch in in_order(mine) for of_pair in of_batch]
         return {f"held_out/{name}": mean.item() for name, mean in mean_of(of_pairs).items()} if of_pairs else {}
-
-    def _held_out_batch(self, start: int) -> Batch | None:
-        """A batch of the held-out pairs from the `start`-th; None where none can be read."""
-        pairs = self.held_out[start : start + self.config.train_batch_size]
-        # Numbers below 0, which no pair of the training has.
-        readable = self._readable([(-1 - row, pair) for row, pair in enumerate(pairs, start)])
-        return self._batch(readable) if readable else None
 
 
 def summary(metrics: Mapping[str, float]) -> str:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from fergi_reward.callables.rewards import Reward, reward_metrics
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.flow import sliding_window
 from fergi_reward.diffusion.schedule import gaussian_kl, gaussian_log_prob
@@ -124,18 +123,13 @@ class FlowGRPOTrainer:
         rows, steps = (sent(places, self.loop.accelerator.device) for places in (rows, steps))
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         conditioning = trajectory.conditioning[rows]
-        mean, std = self._step(latents, steps, conditioning)
+        mean, std = self.model.step(latents, steps, conditioning, guided=config.train_cfg)
         log_probs, old_log_probs = gaussian_log_prob(following, mean, std), trajectory.log_probs[rows, steps]
         clipped = clipped_loss(log_probs, old_log_probs, rollout.advantages[rows], config.train_clip_range)
         figures = {"approx_kl": clipped.approx_kl, "clip_fraction": clipped.clip_fraction}
         if not config.train_kl_beta:
             return clipped.loss, figures
         with torch.no_grad(), self.model.weights.reference():
-            reference_mean, _ = self._step(latents, steps, conditioning)
+            reference_mean, _ = self.model.step(latents, steps, conditioning, guided=config.train_cfg)
         divergence = gaussian_kl(mean, reference_mean, std).mean()
         return clipped.loss + config.train_kl_beta * divergence, {**figures, "reference_kl": divergence.detach()}
-
-    def _step(self, latents: Tensor, steps: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
-        """Mean (B, C, H, W) and standard deviation (B,) of where the steps lead."""
-        prediction = self.model.predict(latents, steps, conditioning, guided=self.config.train_cfg)
-        return self.model.schedule.step(prediction, latents, steps, self.config.sample_eta)

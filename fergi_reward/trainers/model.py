@@ -71,6 +71,13 @@ class TrainedModel:
         guidance = self.guidance if guided else None
         return predict(self.network, latents, self.schedule.timesteps[steps], conditioning, guidance)[0]
 
+    def step(
+        self, latents: Tensor, steps: Tensor, conditioning: Conditioning, *, guided: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Where steps (B,) of the schedule lead: mean (B, C, H, W) and standard deviation (B,), with `sample_eta`."""
+        prediction = self.predict(latents, steps, conditioning, guided=guided)
+        return self.schedule.step(prediction, latents, steps, self.config.sample_eta)
+
     def denoise(
         self, conditioning: Conditioning, latents: Tensor, steps: Iterable[int], generators: Sequence[torch.Generator]
     ) -> Tensor:

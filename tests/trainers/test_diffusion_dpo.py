@@ -69,7 +69,7 @@ def metrics_of(trainer):
 @pytest.mark.parametrize("kind", KINDS)
 def test_updates_on_a_batch_lower_its_loss_and_set_its_pictures_apart(trainer_of, kind, full):
     trainer = trainer_of(kind=kind, full_finetuning=full, train_learning_rate=1e-4 if full else 1e-2)
-    batch = trainer._next_batch()
+    batch = trainer.batches.next()
     losses, margins = [], []
     for _ in range(6):
         loss, figures = trainer.loss(batch)
@@ -108,7 +108,7 @@ def test_it_learns_what_is_preferred_on_captions_that_it_was_not_trained_on(trai
 @pytest.mark.parametrize("kind", KINDS)
 def test_before_training_the_model_is_its_own_reference(trainer_of, kind, full, precision):
     trainer = trainer_of(kind=kind, full_finetuning=full, mixed_precision=precision)
-    loss, figures = trainer.loss(trainer._next_batch())
+    loss, figures = trainer.loss(trainer.batches.next())
     assert figures["margin"] == figures["implicit_reward/better"] == 0
     assert loss.item() == pytest.approx(np.log(2))
 
@@ -116,7 +116,7 @@ def test_before_training_the_model_is_its_own_reference(trainer_of, kind, full, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_pictures_of_a_pair_get_the_same_noise_and_other_pairs_another(trainer_of, kind):
     trainer = trainer_of(kind=kind)
-    noise, steps = trainer._noise(trainer._next_batch())
+    noise, steps = trainer._noise(trainer.batches.next())
     assert torch.equal(noise[:2], noise[2:]) and torch.equal(steps[:2], steps[2:])
     assert not torch.equal(noise[0], noise[1])
 
@@ -126,7 +126,7 @@ def test_the_loss_is_that_of_the_definition(trainer_of):
     with torch.no_grad():
         for parameter in trainer.model.parameters:
             parameter.add_(0.05)
-    batch = trainer._next_batch()
+    batch = trainer.batches.next()
     noise, steps = trainer._noise(batch)
     alphas = trainer.model.pipeline.scheduler.alphas_cumprod[trainer.noise_levels.timesteps[steps]].view(-1, 1, 1, 1)
     noisy = alphas.sqrt() * batch.latents + (1 - alphas).sqrt() * noise
@@ -149,7 +149,7 @@ def test_the_loss_is_that_of_the_definition(trainer_of):
 def test_confidence_counts_unless_it_is_turned_off(trainer_of):
     def confidences(rows, **options):
         trainer = trainer_of(rows, **options)
-        return trainer._next_batch().confidences.tolist()
+        return trainer.batches.next().confidences.tolist()
 
     assert confidences(red_over_blue(confidence=0.75)) == [0.75, 0.75]
     assert confidences(red_over_blue(confidence=0.75), use_confidence=False) == [1.0, 1.0]
@@ -229,7 +229,7 @@ def test_half_precision_judges_and_the_card(trainer_of):
 def test_stable_diffusion_xl_is_given_how_each_picture_was_cut(trainer_of):
     trainer = trainer_of(kind=tiny.stable_diffusion_xl)
     # 48 x 64 pixels became 64 x 85, of which 21 columns were cut off.
-    assert trainer._next_batch().conditioning.others["time_ids"].tolist() == [[48, 64, 0, 10, 64, 64]] * 4
+    assert trainer.batches.next().conditioning.others["time_ids"].tolist() == [[48, 64, 0, 10, 64, 64]] * 4
 
 
 @pytest.mark.parametrize("kind", KINDS)
