@@ -80,7 +80,7 @@ def run(
     ]
     if promised and viewers.mapped_from:
         notes.append(f"the promise holds as far as the map from {viewers.mapped_from} does")
-    return Outcome(annotation, rules, excluded, _judged(annotation, kept), notes)
+    return Outcome(annotation, rules, excluded, _agreement(annotation, kept), notes)
 
 
 def on_one_scale(
@@ -103,7 +103,7 @@ def unsteady(table: ReactionTable) -> dict[str, str]:
     return unsteady_participants(table) if table.has_baseline else {}
 
 
-def _judged(annotation: Annotation, viewers: ReactionTable) -> HeldOutResult | None:
+def _agreement(annotation: Annotation, viewers: ReactionTable) -> HeldOutResult | None:
     """How often the annotations are right, where the viewers' ranks are known."""
     if not isinstance(viewers, PreferenceTable):
         return None

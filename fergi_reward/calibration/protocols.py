@@ -17,7 +17,7 @@ from fergi_reward.version import __version__
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A protocol run on a table, judged.
+    """What a protocol gives on a table: weights, and how they do on people that they have not seen.
 
     Attributes:
         calibration: The weights, with their provenance.
@@ -83,7 +83,7 @@ def calibrate(
     calibration = Calibration(
         protocol=protocol,
         au_source=_source(table),
-        fits=tuple(_judged(fit, results) for fit in outcome.fits),
+        fits=tuple(_with_result(fit, results) for fit in outcome.fits),
         dataset=_dataset(outcome.table),
         library_version=__version__,
         command=command,
@@ -123,7 +123,7 @@ def _left_out(table: PreferenceTable, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _judged(fit: Fit, results: dict[str, HeldOutResult]) -> Fit:
+def _with_result(fit: Fit, results: dict[str, HeldOutResult]) -> Fit:
     result = results.get(fit.name)
     if result is None:
         return fit

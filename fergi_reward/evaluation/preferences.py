@@ -125,7 +125,7 @@ def evaluate(
         raise FergiRewardError(f"there is nothing to judge: {' '.join(found.notes) or 'give a scorer'}")
     return PreferenceResult(
         data=found.data,
-        models=tuple(_judged(model, seed) for model in found.models),
+        models=tuple(_result(model, seed) for model in found.models),
         comparisons=tuple(_compared(first, second, seed) for first, second in combinations(found.models, 2)),
         exclusions=tuple(found.exclusions),
         published=tuple(found.published),
@@ -138,7 +138,7 @@ def evaluate(
     )
 
 
-def _judged(model: ModelMargins, seed: int) -> ModelResult:
+def _result(model: ModelMargins, seed: int) -> ModelResult:
     result = evaluate_held_out(model.held_out, seed)
     return ModelResult(model.held_out.model, model.kind, model.seen, result, model.as_published, model.published)
 
