@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fergi_reward.callables.rewards import Reward, evaluate
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.rendering import render
 from fergi_reward.scorers.base import chunks
@@ -197,7 +197,7 @@ def _scored(
     call: Mapping[str, Any],
 ) -> Iterator[_Picture]:
     """Pictures, drawn and scored batch by batch."""
-    with tqdm(total=sum(map(len, batches)), desc="drawing and scoring", unit="picture") as bar:
+    with Progress(total=sum(map(len, batches)), desc="drawing and scoring", unit="picture") as bar:
         for batch in batches:
             prompts = [each.prompt for each in batch]
             with torch.no_grad():

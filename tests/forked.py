@@ -19,10 +19,10 @@ from weakref import finalize
 
 IMPORTED = [
     "fergi_reward.cli.app",
-    "fergi_reward.cli.best_of_program",
+    "fergi_reward.bulk.best_of",
     "fergi_reward.bulk.job",
     "fergi_reward.toy.emoji",
-    "fergi_reward.cli.training_program",
+    "fergi_reward.trainers.program",
     "fergi_reward.trainers.flow_grpo",
     "fergi_reward.trainers.reward_backprop",
     "fergi_reward.trainers.diffusion_dpo",

@@ -16,23 +16,23 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import click
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from click.testing import CliRunner
 from PIL import Image
 
 from fergi_reward import CombinedReward, adapters
-from fergi_reward.cli.app import main
+from fergi_reward.cli.config_file import config_path
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.scorers.hps import HPSv2Scorer
 from fergi_reward.scorers.image_reward import ImageRewardScorer
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import emoji, tiny
+from tests.command_line import commands as known_commands
+from tests.command_line import invoke
 
 ROOT = Path(__file__).parents[1]
 TO_BE_WRITTEN = re.compile(r"NAME|HOST")
@@ -194,29 +194,24 @@ def run_command(words):
         if " ".join(words[1:]).startswith(tuple(PARSED)):
             parse(words[1:])
         else:
-            result = CliRunner().invoke(main, words[1:])
+            result = invoke(words[1:])
             assert result.exit_code == 0, (words, result.output)
 
 
 def parse(words):
-    """Every option exists and takes such a value; places that must exist may be missing here."""
-    command, context = main, click.Context(main)
-    while isinstance(command, click.Group):
-        found, words = command.get_command(context, words[0]), words[1:]
-        assert found is not None, words
-        command, context = found, click.Context(found, parent=context)
-    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
-    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known
+    """The command and every option exist; values must be right where they are used."""
+    every = known_commands()
+    name = next(name for name in (" ".join(words[:2]), words[0]) if name in every)
+    known = {f"--{option.rstrip('_').replace('_', '-')}" for option in every[name].options}
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, words
 
 
 def parse_training(words):
-    """The program and its configuration are there, and every option after it is one of the program's."""
-    from fergi_reward.cli.training_program import ScriptArguments
-    from fergi_reward.trainers.ddpo import DDPOConfig
-
-    assert words[0] == "training/ddpo.py" and (ROOT / words[words.index("--config") + 1]).is_file()
-    known = {"config"} | set(ScriptArguments.__dataclass_fields__) | set(DDPOConfig.__dataclass_fields__)
-    assert {word[2:] for word in words if word.startswith("--")} <= known
+    """The program and its configuration are there, and every option beside it is one of the program's."""
+    assert words[:4] == ["-m", "fergi_reward", "train", "ddpo"]
+    assert config_path(words[words.index("--config") + 1]).is_file()
+    known = known_commands()["train ddpo"].options
+    assert {word[2:].replace("-", "_") for word in words if word.startswith("--")} <= set(known)
 
 
 def test_every_adapter_is_in_the_table_and_has_lines_to_paste():

@@ -3,7 +3,6 @@
 import json
 import math
 import pickle
-import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from fergi_reward.callables.reward_output import RewardOutput
+from fergi_reward.cli.app import run
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.rendering import render
@@ -190,7 +190,7 @@ def test_trl_trains_on_it_and_leaves_none_out(pipeline, rewriter, tmp_path, fres
 
 
 def program(*arguments):
-    runpy.run_path("training/prompt_grpo.py")["main"]([str(argument) for argument in arguments])
+    run(["train", "prompt_grpo", *map(str, arguments)])
 
 
 def test_the_program(rewriter, tmp_path, fresh_accelerator, monkeypatch):

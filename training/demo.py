@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.data.fergi import default_folder, locate
 from fergi_reward.trainers.curve import write_reward_curve
 
@@ -65,5 +65,5 @@ def run(title: str, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main()

@@ -1,19 +1,13 @@
 """Fine-tune a flow-matching model, Stable Diffusion 3 or FLUX, with Flow-GRPO on the calibrated reward.
 
-accelerate launch training/flow_grpo.py --config configs/flow_grpo_sd35.yaml
+accelerate launch training/flow_grpo.py --config flow_grpo_sd35
 
-Options beside `--config` override the file's; `--help` explains them all.
+It is `fergi-reward train flow_grpo`; `--help` explains the options.
 """
 
 import sys
-from functools import partial
 
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
-from fergi_reward.cli.training_program import train_on_reward
-from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
-
-main = partial(train_on_reward, FlowGRPOTrainer, FlowGRPOConfig)
+from fergi_reward.cli.app import main
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
-        main(sys.argv[1:])
+    main(["train", "flow_grpo", *sys.argv[1:]])

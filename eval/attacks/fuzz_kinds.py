@@ -5,21 +5,20 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import torch
-from click.testing import CliRunner
 from fuzz_pictures import pictures
 from safetensors.torch import save
 
 from fergi_reward.bulk.manifest import read_manifest
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.app import main
-from fergi_reward.cli.arguments import parse_arguments
-from fergi_reward.cli.training_program import ScriptArguments
+from fergi_reward.cli.app import run
+from fergi_reward.cli.command import read_options
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.extracted import _read_ratings
 from fergi_reward.data.fergi import read_fergi
@@ -38,6 +37,7 @@ from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.scorers.checkpoints import read_weights
 from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.lora import add_lora, load_lora, save_lora
+from fergi_reward.trainers.options import RewardTrainingOptions
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 
 Files = Mapping[str, bytes]
@@ -152,11 +152,8 @@ def _commands() -> dict[str, Kind]:
 
 def _command(text: str, files: Files, damaged: tuple[str, ...], out: str) -> Kind:
     def opens(folder: Path) -> None:
-        result = CliRunner().invoke(main, text.split())
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        if result.exit_code == 2:
-            raise FergiRewardError(result.output)
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            run(text.split())
 
     return Kind(files, opens, damaged, lambda folder: _whole(folder / out), (out,))
 
@@ -174,7 +171,7 @@ def _whole(path: Path) -> None:
 
 
 def _trainers_options(path: Path) -> object:
-    return parse_arguments([ScriptArguments, RewardBackpropConfig], ["--config", str(path)])
+    return read_options([RewardTrainingOptions, RewardBackpropConfig], ["--config", str(path)])
 
 
 def _state(path: Path) -> object:

@@ -7,11 +7,11 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 IMPORTED = [
-    "fergi_reward.cli.best_of_program",
+    "fergi_reward.bulk.best_of",
     "fergi_reward.bulk.run",
-    "fergi_reward.cli.compare_models_program",
+    "fergi_reward.evaluation.compare_models",
     "fergi_reward.reactions.extract",
-    "fergi_reward.cli.training_program",
+    "fergi_reward.trainers.program",
     "fergi_reward.scorers.image_reward",
     "fergi_reward.scorers.pickscore",
     "av",

@@ -20,7 +20,7 @@ import numpy as np
 from killable import finished, started
 from PIL import Image
 
-from fergi_reward.cli.app import main as cli
+from fergi_reward.cli import app
 from fergi_reward.reactions import backends
 from fergi_reward.reactions.backends.base import FaceFrame
 from fergi_reward.reactions.video import VideoFrame
@@ -100,7 +100,7 @@ def _started(subject: Subject, folder: Path, out: str) -> ForkServerProcess:
 
 def _command(words: list[str]) -> None:
     backends.load_backend = lambda name, model=None: Lightness()
-    cli.main(words, "fergi-reward")
+    app.main(words)
 
 
 def _run(subject: Subject, folder: Path, out: str) -> None:

@@ -17,7 +17,7 @@ from fergi_reward.annotation.pairs import annotate, checked
 from fergi_reward.annotation.rules import guaranteed_rule
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.grid import unsteady_participants
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import locate, read_fergi
 from fergi_reward.data.table import PreferenceTable
@@ -77,5 +77,5 @@ def row(target: float, splits: list[Split]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.data.fergi import locate, read_fergi
 from fergi_reward.reactions.manifest import KINDS, Kind
 from fergi_reward.reactions.source_map_fit import fit_unpaired
@@ -49,5 +49,5 @@ def mapped_sizes(table: ReactionTable, half: list[str], kind: Kind) -> NDArray[n
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

@@ -11,7 +11,7 @@ import click
 from paper_figures import compare, compute
 from paper_report import paper_report
 
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.data.fergi import locate, read_emotions, read_fergi
 from fergi_reward.report.write import write_report
 
@@ -39,5 +39,5 @@ def main(data: Path | None, out: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

@@ -32,7 +32,7 @@ from originals import OF_SCORERS, Original, is_built
 from peak_memory import forget_peak, peak_memory
 from tqdm import tqdm
 
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError
 
 ORIGINAL = "original"
@@ -243,5 +243,5 @@ def ratios(rows: Mapping[str, Row]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main()

@@ -29,9 +29,10 @@ from PIL import Image
 from torch import Tensor
 
 from fergi_reward.bulk.batch_scores import BatchScores
-from fergi_reward.bulk.job import ScoringOptions, score_into
+from fergi_reward.bulk.job import score_into
 from fergi_reward.bulk.manifest import folder_rows
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.bulk.options import ScoringOptions
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.base import TowerScorer
 
@@ -156,7 +157,7 @@ def official_files_row(name: str, count: int, workers: int) -> Row:
 
 def files_row(scorer: TowerScorer, count: int, workers: int) -> Row:
     """What `fergi-reward score` does with a folder of JPEG files, twice: the second run should take no more memory."""
-    options = ScoringOptions(scorer.name, (), BATCH, workers, None, "bfloat16")
+    options = ScoringOptions(scorers=[scorer.name], batch_size=BATCH, workers=workers, dtype="bfloat16")
     seconds, memory = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pictures"
@@ -193,5 +194,5 @@ def write_jpegs(folder: Path, count: int, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main()

@@ -30,7 +30,7 @@ from scorer_speed import COMBINED, ScoringPlan, combined_rows, scorer_rows
 from toy_trainers import ToyRun
 from tqdm import tqdm
 
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 
 STEPS = cost_options.CommaList(cost_options.COUNT, may_be_empty=True)
 
@@ -115,5 +115,5 @@ def ratios(rows: dict[str, Row]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main()

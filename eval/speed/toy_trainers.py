@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from fergi_reward.callables.reward_output import RewardOutput
-from fergi_reward.cli.arguments import parse_arguments
-from fergi_reward.cli.training_program import PairArguments, ScriptArguments, load_reward
+from fergi_reward.cli.command import read_options
 from fergi_reward.diffusion.load import load_pipeline
+from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.images import to_picture
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji.faults import with_faults
 from fergi_reward.toy.emoji.pictures import SEEN, compose_anywhere
+from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.registry import AnyTrainer, find_trainer
 
@@ -92,12 +93,12 @@ class ToyRun:
             options: Further ones, as the training program takes them.
         """
         kind, trainer = KINDS[name], find_trainer(name).target
-        script_type = PairArguments if trainer.learns_from == "pairs" else ScriptArguments
+        script_type = PairTrainingOptions if trainer.learns_from == "pairs" else RewardTrainingOptions
         arguments = ["--config", str(ROOT / "configs" / kind.file), *ALL, *kind.shortened, *options]
         arguments += ["--output_dir", str(folder), "--num_epochs", str(epochs)]
-        script, config = parse_arguments([script_type, trainer.config_class], arguments)
-        pipeline, prompts = load_pipeline(script.model), read_prompts(ROOT / script.prompts)
-        if isinstance(script, PairArguments):
+        script, config = read_options([script_type, trainer.config_class], arguments)
+        pipeline, prompts = load_pipeline(script.model), read_prompts(script.prompts)
+        if isinstance(script, PairTrainingOptions):
             return cls(trainer(config, faulty_pairs(), pipeline, prompts), None)
         reward = TimedReward(load_reward(script))
         return cls(trainer(config, reward, pipeline, prompts), reward)

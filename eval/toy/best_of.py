@@ -14,7 +14,7 @@ from torch import Tensor
 from fergi_reward.best_of import best_of_n
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.callables.reward_output import RewardOutput
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import MissingDependencyError
 from fergi_reward.files.atomic import write_json, write_text, written_whole
 from fergi_reward.reward import CombinedReward
@@ -126,5 +126,5 @@ def plot(results: dict[str, dict[str, list[list[float]]]], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.grids import write_grid
 from fergi_reward.diffusion.load import load_pipeline
@@ -85,5 +85,5 @@ def write_before_after(path: Path, before: Tensor, after: Tensor) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

@@ -17,7 +17,7 @@ from emoji_adapter import compare
 from emoji_finetune import fine_tune, write_comparison
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji import CALIBRATION, load_scorers
@@ -62,5 +62,5 @@ def command(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

@@ -15,7 +15,7 @@ from emoji_adapter import Figures, compare
 from tabulate import tabulate
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import write_json
 from fergi_reward.reward import CombinedReward
@@ -70,5 +70,5 @@ def spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

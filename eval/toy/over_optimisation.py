@@ -17,7 +17,7 @@ import torch
 from emoji_adapter import CAPTIONS
 from tqdm import tqdm
 
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.files.atomic import write_json, written_whole
 from fergi_reward.scorers.registry import load_scorer
@@ -123,5 +123,5 @@ def plot(curves: dict[str, Curve], scorer: str, watcher: str, path: Path) -> Non
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

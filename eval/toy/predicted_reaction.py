@@ -14,7 +14,7 @@ from emoji_finetune import fine_tune, spread
 from tabulate import tabulate
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.arguments import one_sentence_for_mistakes
+from fergi_reward.cli.errors import clean_exit
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.data.shown_pictures import read_pictures
 from fergi_reward.faces.face import AU4
@@ -94,5 +94,5 @@ def table(results: list[dict[str, dict[str, float]]]) -> str:
 
 
 if __name__ == "__main__":
-    with one_sentence_for_mistakes():
+    with clean_exit():
         main(standalone_mode=False)

@@ -1,70 +1,39 @@
 """Rows through scorers into one table, on one process or several: what `score` and `evaluate` share."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.manifest import Row
+from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.bulk.results import Further, Outcome, write_results
 from fergi_reward.bulk.scoring import Engine, Load, RowKeys, Share, in_this_process, score_rows
 from fergi_reward.core.devices import named_device
-from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import MissingDependencyError
 from fergi_reward.files.locks import owned
 from fergi_reward.files.store import Store
 from fergi_reward.scorers.foreign import LoadedScorer
-from fergi_reward.scorers.registry import load_scorer, term_name
+from fergi_reward.scorers.registry import load_scorer
 
 
-@dataclass(frozen=True)
-class ScoringOptions:
-    """Which scorers, and how they are run; see the help of the commands.
+def load_scorers(options: ScoringOptions, share: Share) -> dict[str, LoadedScorer]:
+    """The scorers by name, on this process's device.
 
     Raises:
-        FergiRewardError: Any of them cannot be used; all that is wrong is said at once.
+        FergiRewardError: A checkpoint cannot be loaded, or there is no such device.
     """
+    device, dtype, places = named_device(options.device), getattr(torch, options.dtype), options.checkpoints or {}
+    return {name: load_scorer(name, places.get(name), device=device, dtype=dtype) for name in options.scorer_names}
 
-    scorers: str
-    checkpoints: Sequence[str]
-    batch_size: int
-    workers: int
-    device: str | None
-    dtype: str
 
-    def __post_init__(self) -> None:
-        if problems := self.problems():
-            raise FergiRewardError("; ".join(problems))
-
-    def problems(self) -> list[str]:
-        """What is wrong with them."""
-        terms = Counter(term_name(name) for name in self.scorer_names)
-        unnamed = [text for text in self.checkpoints if not all(text.partition("="))]
-        problems = [f"--checkpoint {text!r} must be NAME=FOLDER" for text in unnamed]
-        return problems + [f"--scorers names {name} twice" for name, count in terms.items() if count > 1]
-
-    @property
-    def scorer_names(self) -> list[str]:
-        """The names between the commas."""
-        return [name.strip() for name in self.scorers.split(",")]
-
-    def load_scorers(self, share: Share) -> dict[str, LoadedScorer]:
-        """The scorers by name, on this process's device.
-
-        Raises:
-            FergiRewardError: A checkpoint is given for no scorer, or cannot be loaded; there is no such device.
-        """
-        device = named_device(self.device)
-        checkpoints = dict(text.split("=", 1) for text in self.checkpoints)
-        if unknown := set(checkpoints) - set(self.scorer_names):
-            raise FergiRewardError(f"--checkpoint names {', '.join(unknown)}, which --scorers does not")
-        dtype = getattr(torch, self.dtype)
-        return {
-            name: load_scorer(name, checkpoints.get(name), device=device, dtype=dtype) for name in self.scorer_names
-        }
+def load_batch_scores(options: ScoringOptions, share: Share) -> BatchScores:
+    """What scores a batch by all scorers."""
+    return BatchScores(load_scorers(options, share), options.batch_size)
 
 
 def score_into(

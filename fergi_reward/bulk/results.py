@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fergi_reward.bulk.manifest import Row
+from fergi_reward.bulk.options import errors_file
 from fergi_reward.bulk.scoring import RowKeys, error_key
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import written_whole
@@ -35,11 +36,6 @@ class Outcome:
     scored: int
     failed: int
     kept: int = 0
-
-
-def errors_file(out: Path) -> Path:
-    """Where the images are listed that could not be scored: next to the table, named after it."""
-    return out.with_suffix(".errors.csv")
 
 
 def write_results(

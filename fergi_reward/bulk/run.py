@@ -1,59 +1,24 @@
 """`fergi-reward score`: from options to a table of scores, on one process or several."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from fergi_reward.bulk.batch_scores import BatchScores
-from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, score_into
+from fergi_reward.bulk.job import load_batch_scores, owned_by_one_run, score_into
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
-from fergi_reward.bulk.results import Further, Outcome, errors_file
-from fergi_reward.bulk.scoring import Engine, Share, in_this_process
+from fergi_reward.bulk.options import ScoreOptions
+from fergi_reward.bulk.results import Further, Outcome
+from fergi_reward.bulk.scoring import Engine, in_this_process
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.options import SHIPPED
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import term_name
 
 
-@dataclass(frozen=True)
-class BulkOptions(ScoringOptions):
-    """What `fergi-reward score` is asked for; see its help."""
-
-    images: Path
-    prompts: Path | None
-    calibration: Path | None
-    out: Path
-    engine: str = "local"
-
-    def problems(self) -> list[str]:
-        """What is wrong with them."""
-        problems = super().problems()
-        if self.out.suffix not in (".parquet", ".csv"):
-            problems.append(f"--out {self.out} must end in .parquet or .csv")
-        if self.images.exists() and (errors := errors_file(self.out)).exists() and errors.samefile(self.images):
-            problems.append(f"--images {self.images} is where --out {self.out} lists what has no scores: rename one")
-        if self.images.is_dir() and self.prompts is None:
-            problems.append(f"--images {self.images} is a folder, which needs --prompts FILE")
-        if not self.images.is_dir() and self.prompts is not None:
-            problems.append(f"--images {self.images} is no folder, and a manifest holds its own prompts")
-        return problems
-
-    def rows(self) -> Iterator[Row]:
-        """The rows, streamed again at every call."""
-        if self.prompts is None:
-            return read_manifest(self.images, [*self.columns(), "error"])
-        return folder_rows(self.images, read_prompts(self.prompts))
-
-    def columns(self) -> list[str]:
-        """The columns of scores in the output: the scorers as they were asked for, and perhaps the reward."""
-        return self.scorer_names + ["reward"] * (self.calibration is not None)
-
-
-def run(options: BulkOptions) -> Outcome | None:
+def run(options: ScoreOptions) -> Outcome | None:
     """Score everything that is left, and write the table when all of it is there.
 
     Returns:
@@ -62,17 +27,19 @@ def run(options: BulkOptions) -> Outcome | None:
     Raises:
         FergiRewardError: An option, the manifest, a checkpoint or the calibration cannot be used.
     """
-    further = _rewards_of(options.calibration, options.scorer_names) if options.calibration is not None else None
+    further = _rewards(options) if options.has_reward else None
+    columns = [*options.scorer_names, *(["reward"] if options.has_reward else [])]
+    rows, load = partial(_rows, options, columns), partial(load_batch_scores, options)
     with owned_by_one_run(options.out):
-        total, engine = sum(1 for _ in options.rows()), _engine(options.engine)
-        load = partial(_load, options)
-        return score_into(
-            options.out, options.rows, total, load, options.columns(), options, further=further, engine=engine
-        )
+        total, engine = sum(1 for _ in rows()), _engine(options.engine)
+        return score_into(options.out, rows, total, load, columns, options, further=further, engine=engine)
 
 
-def _load(options: BulkOptions, share: Share) -> BatchScores:
-    return BatchScores(options.load_scorers(share), options.batch_size)
+def _rows(options: ScoreOptions, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows, streamed anew at every call."""
+    if options.prompts is None:
+        return read_manifest(options.images, [*columns, "error"])
+    return folder_rows(options.images, read_prompts(options.prompts))
 
 
 def _engine(name: str) -> Engine:
@@ -84,10 +51,10 @@ def _engine(name: str) -> Engine:
     return on_ray
 
 
-def _rewards_of(calibration: Path, scorers: Sequence[str]) -> Further:
-    """The function that gives the reward of those scorers that the calibration weighs."""
-    weights = Calibration.named(calibration)
-    columns = {term_name(name): name for name in scorers if term_name(name) in weights.scorers}
+def _rewards(options: ScoreOptions) -> Further:
+    """The function that gives the reward of those scorers that are weighed."""
+    weights = options.weights_by_hand() or Calibration.named(options.calibration or SHIPPED)
+    columns = {term_name(name): name for name in options.scorer_names if term_name(name) in weights.scorers}
     reward = CombinedReward(list(columns), weights)  # a missing fit shows before gigabytes are loaded
 
     def rewards(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

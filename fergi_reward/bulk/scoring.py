@@ -9,11 +9,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from tqdm import tqdm
-
 from fergi_reward.bulk.batch_scores import BatchScores, Prepared, filled
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.files.digests import bytes_digest
 from fergi_reward.files.store import FileDigests, Store, digested, key_of, stamp
 from fergi_reward.images import made_of
@@ -143,7 +142,7 @@ def score_rows(
     known = keys if len(keys.store) else None  # a first run would read every picture once more to find nothing
     kept = sum(known.done(row) for row in rows() if share.has(row)) if known else 0
     mine = len(range(share.rank, total, share.processes))
-    with tqdm(total=mine, initial=kept, desc="scoring", unit="image", disable=share.rank != 0) as bar:
+    with Progress(total=mine, initial=kept, desc="scoring", unit="image", disable=share.rank != 0) as bar:
         for found in running.scored(partial(_left, rows, known, batch_size, share)):
             keys.store.add(found.values)
             bar.update(found.rows)

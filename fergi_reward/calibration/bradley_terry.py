@@ -14,11 +14,11 @@ from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fergi_reward.calibration.calibration import Fit, Term
 from fergi_reward.calibration.outcome import Effect, Outcome
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.reactions.clip import is_action_unit, valence
 from fergi_reward.stats.folds import leave_one_out
@@ -298,7 +298,7 @@ def run(
     models = [Model(name, terms, used, pairs) for name, terms in term_sets(scorers, aus).items()]
     everything = np.ones(len(pairs), dtype=bool)
     fits, held_out = [], []
-    for model in tqdm(models, desc="calibrating", unit="model"):
+    for model in Progress(models, desc="calibrating", unit="model"):
         chosen = choose(model, seed)
         fits.append(fit(model, everything, chosen[-1]))
         held_out.append(held_out_margins(model, chosen))

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.table import Pairs
 
 HIDDEN_UNITS = 16
@@ -85,7 +85,7 @@ def train(
     images = torch.from_numpy(activations).float()
     better, worse = (torch.tensor(side, device="cpu") for side in (pairs.better, pairs.worse))
     shares = torch.from_numpy(training / training.sum(axis=1, keepdims=True)).float()
-    for _ in tqdm(range(EPOCHS), desc=f"training {len(training)} networks", unit="epoch"):
+    for _ in Progress(range(EPOCHS), desc=f"training {len(training)} networks", unit="epoch"):
         outputs = forward(parameters, images)
         # Each order of a pair has the same loss, so one order is enough; no network has a part in another's loss.
         ranknet = (nn.functional.softplus(outputs[:, worse] - outputs[:, better]) * shares).sum()

@@ -12,10 +12,10 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.judgements import SEVERAL, Judgements
 from fergi_reward.stats.held_out import HeldOut, HeldOutResult, evaluate_held_out
 from fergi_reward.stats.intervals import Interval
@@ -117,7 +117,7 @@ def fit_judged_weights(
     scores, pairs = judgements.scores(scorers), _Pairs(judgements, seed)
     folds = NestedFits.of(pairs.units, seed)
     fits, results = [], {}
-    for chosen in tqdm(_sets(len(scorers)), desc="calibrating", unit="set"):
+    for chosen in Progress(_sets(len(scorers)), desc="calibrating", unit="set"):
         names = [scorers[place] for place in chosen]
         model = _Model("+".join(names), names, scores[:, chosen], pairs, folds)
         results[model.name] = evaluate_held_out(model.held_out, seed)

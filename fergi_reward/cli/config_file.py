@@ -1,76 +1,57 @@
-"""`--config FILE.yaml`: a command's options as keys of a YAML file; what the command line gives goes first."""
+"""`--config`: a YAML file with options as keys, or the name of one that is shipped."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.shipped import shipped_folder
 from fergi_reward.files.yaml_files import read_yaml
 
 
-class Names(click.ParamType):
-    """Names with commas between; in a YAML file they may be a list as well."""
+def config_path(name: str) -> Path:
+    """The file that `--config` names.
 
-    name = "text"
-
-
-NAMES = Names()
-
-
-def read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Make the values of a YAML file the defaults of the command's options: a callback of click.
+    Args:
+        name: A file, or a shipped configuration such as `ddpo_sd15`.
 
     Raises:
-        FergiRewardError: It is no YAML mapping, or a key or value cannot be an option.
+        FergiRewardError: There is neither.
     """
-    if path is None:
-        return
+    path, shipped = Path(name), _shipped()
+    if path.exists() or path.suffix or path.parent != Path():
+        return path
+    if name in shipped:
+        return shipped[name]
+    near = difflib.get_close_matches(name, shipped, n=1)
+    advice = f"did you mean {near[0]}? " if near else ""
+    raise FergiRewardError(f"there is no configuration {name!r}: {advice}{known_configs()}")
+
+
+def known_configs() -> str:
+    """What `--config` may name, for errors."""
+    return f"give a file, or one of {', '.join(_shipped())}"
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(shipped_folder("configs").glob("*.yaml"))}
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """The values of a YAML file by option, without those that are null.
+
+    Raises:
+        FergiRewardError: It is no YAML mapping.
+    """
     try:
-        values = read_yaml(path) or {}
+        values = read_yaml(path)
     except (OSError, ValueError) as error:
-        raise FergiRewardError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise FergiRewardError(f"cannot read the configuration: {path}: {why}") from error
     if not isinstance(values, dict):
-        raise FergiRewardError(f"{path} should hold the command's options as `key: value` lines, got {values!r}")
-    options = {_name(option): option for option in ctx.command.params if isinstance(option, click.Option)}
-    del options["config"]
-    settings = {str(key).replace("_", "-"): value for key, value in values.items()}
-    problems = [_problem(name, value, options) for name, value in settings.items()]
-    if found := [problem for problem in problems if problem]:
-        raise FergiRewardError(f"{path}: {'; '.join(found)}")
-    defaults = {
-        str(options[name].name): _as_text(value, options[name]) for name, value in settings.items() if value is not None
-    }
-    ctx.meta["config"] = path
-    ctx.default_map = {**(ctx.default_map or {}), **defaults}
-
-
-def _name(option: click.Option) -> str:
-    """As on the command line, without the dashes."""
-    return option.opts[0].lstrip("-")
-
-
-def _problem(name: str, value: object, options: dict[str, click.Option]) -> str | None:
-    """Why a key or its value cannot be used; None where it can."""
-    if name not in options:
-        near = difflib.get_close_matches(name, options, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"it knows {', '.join(options)}"
-        return f"unknown option {name} ({advice})"
-    if value is None:
-        return None
-    option = options[name]
-    if option.is_flag:
-        return None if isinstance(value, bool) else f"{name} is {value!r}, must be true or false"
-    if option.multiple or (isinstance(option.type, Names) and isinstance(value, list)):
-        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        return None if texts else f"{name} is {value!r}, must be a list of texts"
-    scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
-    return None if scalar else f"{name} is {value!r}, must be one text or number"
-
-
-def _as_text(value: Any, option: click.Option) -> Any:  # noqa: ANN401 - what YAML holds, checked above
-    """As on the command line, where click checks and converts it."""
-    if isinstance(value, list):
-        return value if option.multiple else ",".join(value)
-    return value if isinstance(value, bool) else str(value)
+        raise FergiRewardError(f"{path} must contain a YAML mapping, `option: value` lines, got {values!r}")
+    names = [str(key).replace("-", "_") for key in values]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise FergiRewardError(f"{path} gives the option {twice} twice: keep one")
+    return {name: value for name, value in zip(names, values.values(), strict=True) if value is not None}

@@ -6,7 +6,7 @@ Nothing is imported before its name is asked for, so that a broken package hinde
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -89,6 +89,16 @@ class Registry:
             f"there is no {self.kind} {name!r}: {advice}installed are {', '.join(names)}; one of your own is given as "
             "my_package.my_module:Name"
         )
+
+    def problems(self, names: Iterable[str], also: Sequence[str] = ()) -> list[str]:
+        """A sentence for each of the names that stands for nothing; the arguments are those of `check`."""
+        found = []
+        for name in names:
+            try:
+                self.check(name, also)
+            except FergiRewardError as error:
+                found.append(str(error))
+        return found
 
     def get(self, name: str) -> Found:
         """What a name stands for; it is imported now.

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.table import PreferenceTable
 from fergi_reward.files.csv_files import Column, CsvRow, read_rows
 from fergi_reward.files.csv_numbers import BadRows, read_numbers
@@ -314,7 +314,7 @@ def activations_from_frames(folder: Path, images: pd.DataFrame, bad: BadRows) ->
     Returns:
         Columns `clip` (`reaction` or `baseline`), `user`, `session`, `image` and one per action unit.
     """
-    files = tqdm(clip_files(folder, images), desc="activations", unit="clip")
+    files = Progress(clip_files(folder, images), desc="activations", unit="clip")
     return pd.DataFrame(list(_activation_rows(files, folder, bad)), columns=["clip", *KEY, *ACTION_UNITS])
 
 

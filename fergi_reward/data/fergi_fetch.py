@@ -7,9 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import IO, cast
 
-from tqdm import tqdm
-
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.files.atomic import written_whole
 from fergi_reward.hub.download import download
 
@@ -86,7 +85,7 @@ def _extract(archive: Path, folder: Path, expected: dict[str, str]) -> None:
     missing = dict(expected)
     try:
         with gzip.open(archive) as packed, tarfile.open(fileobj=cast("IO[bytes]", _Bounded(packed)), mode="r:") as tar:
-            for member in tqdm(tar, desc="checking", unit="file"):
+            for member in Progress(tar, desc="checking", unit="file"):
                 path = member.name.partition("/")[2]  # the archive's own top folder
                 source = tar.extractfile(member) if path in missing and member.isfile() else None
                 if source is None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.fergi import ACTION_UNITS, CSV_NAMES, FRAME_COLUMNS, SIMULATED_MARK
 from fergi_reward.files.atomic import write_json, written_whole
 from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
@@ -106,7 +106,7 @@ def write_viewers(
         folder / "preparation" / "invalid_images.json",
         {user: {str(number): [] for number in listed} for user, listed in numbers.items()},
     )
-    for user, sessions in tqdm(users.items(), desc="simulating", unit="participant"):
+    for user, sessions in Progress(users.items(), desc="simulating", unit="participant"):
         _write_participant(folder, user, sessions, rng)
 
 

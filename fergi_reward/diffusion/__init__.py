@@ -5,6 +5,8 @@
 - `schedule.py`, `ddim.py`, `flow.py`: the steps from noise to image; `scheduler_settings.py`: which settings of
   diffusers' schedulers they follow.
 - `trajectory.py`: denoising, with or without a record of each step; `encoded_prompts.py`: each prompt encoded once.
+- `registry.py`: models and toys by name; `options.py`, `rewards.py`: the reward of what a model draws, from options;
+  `trained_weights.py`: an adapter or a network put on a pipeline.
 - `load.py`: pipelines by name; `published.py`: their sizes without weights; `content.py`: what they are by content.
 - `rendering.py`: pictures from any pipeline, by its public call; `grids.py`: pictures with captions.
 """

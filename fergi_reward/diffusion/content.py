@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from fergi_reward.diffusion.family import Pipeline
-from fergi_reward.diffusion.load import is_registered
+from fergi_reward.diffusion.registry import is_registered
 from fergi_reward.files.digests import record_digest, tensors_digest
 from fergi_reward.files.store import FileDigests
 

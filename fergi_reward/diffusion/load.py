@@ -5,29 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.core.registry import Registry, blaming, is_path
+from fergi_reward.core.registry import blaming
 from fergi_reward.diffusion.family import Pipeline
+from fergi_reward.diffusion.registry import MODELS, is_registered
 
 if TYPE_CHECKING:
     import torch
-
-# Functions that return a pipeline. The toys are named here and not imported: their room is above this one.
-MODELS = Registry(
-    "model",
-    {
-        "emoji": "fergi_reward.toy.emoji:load_pipeline",
-        "emoji_flow": "fergi_reward.toy.emoji:load_flow_pipeline",
-        "tiny": "fergi_reward.toy.tiny:stable_diffusion",
-        "tiny_xl": "fergi_reward.toy.tiny:stable_diffusion_xl",
-        "tiny_3": "fergi_reward.toy.tiny:stable_diffusion_3",
-        "tiny_flux": "fergi_reward.toy.tiny:flux",
-    },
-)
-
-
-def is_registered(model: str) -> bool:
-    """Whether a name is a function's that returns the pipeline, and not a folder's or a repository's."""
-    return is_path(model) or model in MODELS.names()
 
 
 def load_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.bulk.job import ScoringOptions
+from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, exclusion

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.scoring import Share
+from fergi_reward.core.progress import Progress
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.rendering import render
 from fergi_reward.files.drawn_files import drawn_file, forget_files, write_files
@@ -114,7 +114,7 @@ class ModelPictures:
         if not left:
             return
         pipeline = load()
-        with tqdm(total=sum(map(len, left)), desc=f"drawing {self.folder.name}", unit="picture") as bar:
+        with Progress(total=sum(map(len, left)), desc=f"drawing {self.folder.name}", unit="picture") as bar:
             for batch in left:
                 shots = list(batch.values())
                 with torch.no_grad():

@@ -1,20 +1,9 @@
 """Calibrations by the names that reports give them: their places, without folders that may name a person."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.report.provenance import place_without_folders
-
-
-def name_problems(places: Sequence[str]) -> list[str]:
-    """What is wrong with them, in sentences."""
-    counts = Counter(map(place_without_folders, places))
-    return [
-        f"{count} times --calibration {name}: a report could not tell them apart"
-        for name, count in counts.items()
-        if count > 1
-    ]
 
 
 def named_calibrations(places: Sequence[str]) -> dict[str, Calibration]:

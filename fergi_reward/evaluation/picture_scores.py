@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from fergi_reward.bulk.batch_scores import BatchScores
-from fergi_reward.bulk.job import ScoringOptions, score_into
+from fergi_reward.bulk.job import load_batch_scores, score_into
 from fergi_reward.bulk.manifest import Row
-from fergi_reward.bulk.scoring import Load, Share
+from fergi_reward.bulk.options import ScoringOptions
+from fergi_reward.bulk.scoring import Load
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.scorers.registry import REGISTRY, scorer_table
@@ -31,7 +31,7 @@ def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> 
         FergiRewardError: A scorer cannot be loaded.
     """
     columns, total = options.scorer_names, len(benchmark.numbers)
-    table = kept_scores(out, benchmark.rows, total, partial(_load, options), columns, options)
+    table = kept_scores(out, benchmark.rows, total, partial(load_batch_scores, options), columns, options)
     if table is None:
         return None
     numbers = [benchmark.numbers[key] for key in zip(table["image"], table["prompt"], strict=True)]
@@ -69,13 +69,9 @@ def kept_scores(
     return pd.read_parquet(path).astype(dict.fromkeys(columns, float))
 
 
-def _load(options: ScoringOptions, share: Share) -> BatchScores:
-    return BatchScores(options.load_scorers(share), options.batch_size)
-
-
 def checkpoints_of(options: ScoringOptions) -> dict[str, str]:
     """The checkpoint of each scorer, for a report: of the hub at its revision, the given folder, or who brings it."""
     pinned = {row["name"]: f"{row['checkpoint']} at {row['revision']}" for row in scorer_table()}
-    given = {name: place_without_folders(place) for name, place in (text.split("=", 1) for text in options.checkpoints)}
+    given = {name: place_without_folders(place) for name, place in (options.checkpoints or {}).items()}
     known = pinned | given
     return {name: known[name] if name in known else f"of {REGISTRY.get(name).origin}" for name in options.scorer_names}

@@ -1,11 +1,9 @@
 """`fergi-reward evaluate preferences`: how often scorers and calibrations agree with people, and who is better."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import combinations
-from pathlib import Path
 
-from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
+from fergi_reward.bulk.job import owned_by_one_run, this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import locate
@@ -15,7 +13,8 @@ from fergi_reward.evaluation.benchmark_margins import benchmark_margins
 from fergi_reward.evaluation.benchmarks import read_benchmark
 from fergi_reward.evaluation.fergi_margins import fergi_margins
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
-from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
+from fergi_reward.evaluation.named_calibrations import named_calibrations
+from fergi_reward.evaluation.options import FERGI, PreferenceOptions
 from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
 from fergi_reward.evaluation.sentences import too_few
@@ -25,51 +24,23 @@ from fergi_reward.stats.held_out import evaluate_held_out
 from fergi_reward.stats.intervals import interval
 from fergi_reward.stats.mcnemar import mcnemar, only_one_right
 
-FERGI = "fergi"
 
+def viewed_by_people(options: PreferenceOptions) -> PreferenceTable | None:
+    """What viewers ranked and what their faces did; None of a benchmark, whose pictures are scored anew.
 
-@dataclass(frozen=True)
-class PreferenceOptions(ScoringOptions):
-    """What `fergi-reward evaluate preferences` is asked for; see its help."""
-
-    dataset: str
-    data: str | None
-    ratings: Path | None
-    au_source: str | None
-    source_map: Path | None
-    from_frames: bool
-    calibrations: Sequence[str]
-    out: Path
-    seed: int
-    skip_bad: bool
-
-    def problems(self) -> list[str]:
-        """What is wrong with them."""
-        problems = [*super().problems(), *name_problems(self.calibrations)]
-        if self.dataset == FERGI and self.checkpoints:
-            problems.append(f"--checkpoint {self.checkpoints[0]} has no use: FERGI's scores are recorded")
-        if self.dataset != FERGI:
-            of_viewers = ("ratings", "au_source", "source_map", "from_frames", "skip_bad")
-            given = [f"--{name.replace('_', '-')}" for name in of_viewers if getattr(self, name)]
-            problems += [f"{name} is for --dataset fergi" for name in given]
-        return problems
-
-    def viewed(self) -> PreferenceTable | None:
-        """What viewers ranked and what their faces did; None of a benchmark, whose pictures are scored anew.
-
-        Raises:
-            FergiRewardError: As `read_preferences`.
-        """
-        if self.dataset != FERGI:
-            return None
-        return read_preferences(
-            self.data,
-            self.ratings,
-            au_source=self.au_source,
-            source_map=self.source_map,
-            from_frames=self.from_frames,
-            bad=BadRows(self.skip_bad),
-        )
+    Raises:
+        FergiRewardError: As `read_preferences`.
+    """
+    if options.dataset != FERGI:
+        return None
+    return read_preferences(
+        options.data,
+        options.ratings,
+        au_source=options.au_source,
+        source_map=options.source_map,
+        from_frames=options.from_frames,
+        bad=BadRows(options.skip_bad),
+    )
 
 
 def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str = "") -> PreferenceResult | None:
@@ -77,7 +48,7 @@ def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str
 
     Args:
         options: What to evaluate.
-        viewed: As `options.viewed()` gives it.
+        viewed: As `viewed_by_people` gives it.
         command: Noted in the result.
 
     Returns:
@@ -86,7 +57,7 @@ def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str
     Raises:
         FergiRewardError: The data, a scorer or a calibration cannot be used, or no pair is left.
     """
-    calibrations = named_calibrations(options.calibrations)
+    calibrations = named_calibrations(options.calibration)
     if viewed is not None:
         if this_process()[0].rank:
             return None

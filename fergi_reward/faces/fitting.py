@@ -1,14 +1,12 @@
 """Fitting the heads to faces, which are mostly noise: differences within a session, many halves, early stopping."""
 
-from typing import NoReturn
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.faces.heads import Heads, HeadSizes, principal_components
 from fergi_reward.faces.viewings import Viewings
 
@@ -44,7 +42,7 @@ def reaction_loss(residuals: Tensor, sessions: Tensor, rows: Tensor) -> Tensor:
     return differences + LEVEL * squares.sum(dim=1) / number.sum(dim=1)
 
 
-def fit_heads(viewings: Viewings, seed: int, bar: "tqdm[NoReturn]") -> Heads:
+def fit_heads(viewings: Viewings, seed: int, bar: Progress) -> Heads:
     """Fit every head on a random half of the viewers, up to where the other half is predicted best.
 
     All heads start at the mean valence of their half, so that where the faces say nothing, stopping early leaves them
@@ -89,7 +87,7 @@ def viewer_halves(users: NDArray[np.str_], members: int, draws: torch.Generator)
     return torch.stack(halves).float()
 
 
-def _descend(heads: Heads, viewings: Viewings, sessions: Tensor, halves: Tensor, bar: "tqdm[NoReturn]") -> None:
+def _descend(heads: Heads, viewings: Viewings, sessions: Tensor, halves: Tensor, bar: Progress) -> None:
     """Adam on all heads at once; each keeps the weights with which it did best on the viewers of the other half."""
     weights = [heads.into, heads.out]
     groups = [

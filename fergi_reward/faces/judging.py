@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.faces.fitting import FEWEST_VIEWERS, fit_heads
 from fergi_reward.faces.viewings import Viewings
 from fergi_reward.stats.held_out import HeldOut, evaluate_held_out
@@ -87,7 +86,7 @@ class CrossPredicted:
     folds: NDArray[np.int64]
 
 
-def cross_predict(viewings: Viewings, seed: int, bar: "tqdm[NoReturn]") -> CrossPredicted:
+def cross_predict(viewings: Viewings, seed: int, bar: Progress) -> CrossPredicted:
     """Predict the held-out part of each fold by heads that were fitted on its other part."""
     parts = []
     for fold, (training, held_out) in enumerate(folds(viewings, seed)):

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from tqdm import tqdm
-
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.shown_pictures import Key, Picture
 from fergi_reward.faces.fitting import STEPS, fit_heads
 from fergi_reward.faces.judging import FOLDS, LEVELS, HeldOutFigures, Residuals, cross_predict, figures
@@ -47,7 +46,7 @@ def fit_predictor(
         raise FergiRewardError("the reactions do not say what measured the action units: name it with --au-source")
     dataset = dataset_of(table, pictures)
     viewings = embed_viewings(table, pictures, tower, decay, batch_size)
-    with tqdm(total=(FOLDS + 1) * STEPS, desc="fitting", unit="step") as bar:
+    with Progress(total=(FOLDS + 1) * STEPS, desc="fitting", unit="step") as bar:
         held_out = cross_predict(viewings, seed, bar)
         heads = fit_heads(viewings, seed, bar)
     record = PredictorRecord(

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.shown_pictures import Key, Picture, picture_bytes, picture_of
 from fergi_reward.reactions.clip import valence
 from fergi_reward.reactions.table import KEY, ReactionTable
@@ -68,7 +68,7 @@ def embed_viewings(
         raise FergiRewardError("no picture has a valid reaction clip: there is nothing to predict")
     shown = [picture_of(pictures, key) for key in _keys(table)]
     embedded = []
-    with tqdm(total=len(shown), desc="embedding", unit="image") as bar:
+    with Progress(total=len(shown), desc="embedding", unit="image") as bar:
         for start in range(0, len(shown), batch_size):
             part = shown[start : start + batch_size]
             paths, prompts = [picture.path for picture in part], [picture.prompt for picture in part]

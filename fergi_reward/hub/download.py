@@ -8,9 +8,8 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
-from tqdm import tqdm
-
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.files.digests import published_digest
 from fergi_reward.files.locks import owned
 
@@ -98,7 +97,7 @@ def _copy(read: Callable[[int], bytes], part: Path, start: int, total: int | Non
     """Append to `part` from `start` on, with a progress bar; an answer that ends early is an error."""
     with (
         part.open("r+b" if start else "wb") as file,
-        tqdm(total=total, initial=start, desc=what, unit="B", unit_scale=True) as bar,
+        Progress(total=total, initial=start, desc=what, unit="B", unit_scale=True) as bar,
     ):
         file.seek(start)
         while chunk := read(CHUNK):

@@ -125,7 +125,7 @@ def fetch(names: Sequence[str], to: Path | None, say: Callable[[str], None]) -> 
     if missing > free:
         raise FergiRewardError(
             f"{shown_bytes(missing)} must be downloaded and {shown_bytes(free)} are free in {place}: make room, or "
-            "choose another disk with --to"
+            "choose another disk with --out"
         )
     for file in files:
         file.get()
@@ -178,7 +178,7 @@ def _listed(repository: Repository) -> dict[str, tuple[int, str | None]]:
     except hub_errors() as error:
         raise FergiRewardError(
             f"cannot ask the hub for {repository.name} ({why_no_hub(error)}): run this on a machine with a network, "
-            "with --to DIR, and copy the folder"
+            "with --out DIR, and copy the folder"
         ) from error
     there = {file.rfilename: file for file in about.siblings or ()}
     needed = repository.needed(there)

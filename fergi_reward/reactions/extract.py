@@ -10,9 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.files.atomic import written_whole
 from fergi_reward.files.digests import file_digest
 from fergi_reward.files.locks import owned
@@ -62,7 +61,7 @@ def extract(
             for user in agreed_again:
                 stones.lift(user)
         run = _Run(backend, folder, {row.key for row in recordings}, corrected)
-        with tqdm(total=len(recordings), desc="extracting", unit="clip") as progress:
+        with Progress(total=len(recordings), desc="extracting", unit="clip") as progress:
             for rows in by_video(recordings):
                 run.measure(rows, keep_video)
                 progress.update(len(rows))

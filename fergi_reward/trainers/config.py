@@ -1,45 +1,21 @@
 """The options of every trainer, checked at construction: all that is wrong in one message."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from types import UnionType
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.options import Options, option
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from fergi_reward.diffusion.family import Pipeline
 
-
-T = TypeVar("T")
 # What a run learns from, by the names that `allow_changes` takes; see `identity`.
 PARTS = ("model", "reward", "calibration", "predictor", "prompts", "pairs", "judges")
 
 
-def option(default: T, help: str) -> T:
-    """A dataclass field with a default and the sentence that `--help` prints."""
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True)
-class CheckedOptions:
-    """A dataclass of options that checks itself.
-
-    Raises:
-        FergiRewardError: At construction, naming every value that is wrong.
-    """
-
-    def __post_init__(self) -> None:
-        problems = type_problems(self) or self.problems()
-        if problems:
-            raise FergiRewardError(f"{type(self).__name__}: {'; '.join(problems)}")
-
-    def problems(self) -> list[str]:
-        """One clause for each value that is out of range or contradicts another; types are right by now."""
-        return []
+class CheckedOptions(Options):
+    """Options with the ranges of several fields at once."""
 
     def below(self, least: float, names: list[str]) -> list[str]:
         """A clause for each of the named options that is smaller than `least`."""
@@ -191,34 +167,3 @@ class TrainerConfig(CheckedOptions):
         if self.allow_changes and self.resume_from is None:
             found.append(f"allow_changes is {self.allow_changes!r} without resume_from: nothing is resumed")
         return found
-
-
-def type_problems(config: "DataclassInstance") -> list[str]:
-    """One clause for each field of a dataclass whose value is not of the annotated type.
-
-    Python does not check, and neither does argparse where a value comes from YAML.
-    """
-    hints = get_type_hints(type(config))
-    values = [(item.name, getattr(config, item.name), hints[item.name]) for item in fields(config)]
-    return [_clause(name, value, hint) for name, value, hint in values if not _fits(value, hint)]
-
-
-def _fits(value: object, hint: object) -> bool:
-    if get_origin(hint) is UnionType:
-        return any(_fits(value, part) for part in get_args(hint))
-    if get_origin(hint) is Literal:
-        return isinstance(value, str) and value in get_args(hint)
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if isinstance(value, bool):
-        return hint is bool
-    if hint is float:
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(hint, type) and isinstance(value, hint)
-
-
-def _clause(name: str, value: object, hint: object) -> str:
-    if get_origin(hint) is Literal:
-        quote = " (YAML reads a bare no as false: quote it)" if value is False and "no" in get_args(hint) else ""
-        return f"{name} is {value!r}, must be one of {', '.join(get_args(hint))}{quote}"
-    return f"{name} is {value!r}, must be {hint.__name__ if isinstance(hint, type) else hint}"

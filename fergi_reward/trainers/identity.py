@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from tqdm import tqdm
 
 from fergi_reward.callables.code_digests import code_digest
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.diffusion.content import pipeline_digest
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.files.digests import bytes_digest, file_digest, record_digest, tensors_digest
@@ -92,7 +92,9 @@ def pairs_part(table: PairTable) -> Part:
     rows, streamed = table.rows, not hasattr(table.rows, "__len__")
     digest = sha256(b"streamed" if streamed else b"")  # in another order
     # A large table takes minutes, as a pass of training would.
-    with tqdm(_beginning(rows) if streamed else rows, "reading the pairs", delay=5, leave=False, unit="pair") as read:
+    with Progress(
+        _beginning(rows) if streamed else rows, "reading the pairs", delay=5, leave=False, unit="pair"
+    ) as read:
         for row in read:
             digest.update(_row_digest(row).encode())
     return Part(f"{table.name}, {'streamed' if streamed else f'{len(rows)} rows'}", digest.hexdigest())

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
-from tqdm import tqdm
 
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import deferred, raised
+from fergi_reward.core.progress import Progress
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.files.atomic import folder_written_whole
 from fergi_reward.files.digests import record_digest, tensors_digest
@@ -170,9 +170,9 @@ class Loop(Generic[Config]):
         """The mean of the updates' figures, over all processes."""
         return means(self.accelerator, updates)
 
-    def progress(self, phase: str, total: int, unit: str) -> tqdm:
+    def progress(self, phase: str, total: int, unit: str) -> Progress:
         """A bar, on the main process only."""
-        return tqdm(total=total, desc=phase, unit=unit, leave=False, disable=not self.accelerator.is_main_process)
+        return Progress(total=total, desc=phase, unit=unit, leave=False, disable=not self.accelerator.is_main_process)
 
     @cached_property
     def identity(self) -> Identity:

@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 from fergi_reward.annotation.pairs import annotate, checked
 from fergi_reward.annotation.rules import Rule, guaranteed_rule
 from fergi_reward.annotation.run import Promised, run
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.grid import unsteady_participants
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import read_fergi
+from tests.command_line import invoke
 
 FIT = Fit("au4", (Term("au4", mean=-0.2, std=0.5, weight=2.0, decay=1.0),))
 
@@ -101,7 +100,7 @@ def test_the_command_writes_pairs_and_a_dataset(simulated: Path, tmp_path: Path)
     listed.assign(prompt="a cat").to_csv(tmp_path / "images.csv", index=False)
     options = ["--data", str(simulated), "--calibration", str(calibration), "--out", str(tmp_path / "pairs.jsonl")]
     options += ["--images", str(tmp_path / "images.csv"), "--dataset", str(tmp_path / "dataset")]
-    result = CliRunner().invoke(main, ["annotate", *options])
+    result = invoke(["annotate", *options])
     assert result.exit_code == 0, result.output
     pairs = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
     assert f"{len(pairs)} of " in result.output
@@ -118,11 +117,11 @@ def test_the_command_writes_pairs_and_a_dataset(simulated: Path, tmp_path: Path)
     [
         (["--dataset", "out"], "--images and --dataset go together"),
         (["--images", "nowhere.csv", "--dataset", "out"], "nowhere.csv cannot be read"),
-        (["--target-accuracy", "0.5"], "0.5<x<1"),
+        (["--target-accuracy", "0.5"], "target_accuracy is 0.5, must be above 0.5 and below 1"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(simulated: Path, options: list[str], message: str) -> None:
-    result = CliRunner().invoke(main, ["annotate", "--data", str(simulated), *options])
+    result = invoke(["annotate", "--data", str(simulated), *options])
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
@@ -134,7 +133,7 @@ def test_a_table_of_pictures_that_lacks_one(tmp_path: Path, simulated: Path) -> 
     listed.write_text("user,session,image,file,prompt\nnobody,1,1,a.png,a cat\n")
     options = ["--data", str(simulated), "--calibration", str(calibration), "--out", str(tmp_path / "pairs.jsonl")]
     options += ["--images", str(listed), "--dataset", str(tmp_path / "dataset")]
-    result = CliRunner().invoke(main, ["annotate", *options])
+    result = invoke(["annotate", *options])
     assert result.exit_code == 2
     assert "no picture is listed for user" in result.output
     assert (tmp_path / "pairs.jsonl").exists()  # what was found is kept

@@ -7,17 +7,16 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.digests import file_digest
 from fergi_reward.files.locks import owned
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import emoji
+from tests.command_line import invoke
 
 ROWS, STOPPED_AFTER = 20, 8
 
@@ -58,7 +57,7 @@ def manifest(folder):
 
 def score(out="scores.csv", *options, scorers="pickscore,hps_v2"):
     arguments = ["score", "--images", "manifest.csv", "--scorers", scorers, "--batch-size", "4", "--out", out]
-    return CliRunner().invoke(main, [*arguments, "--calibration", "weights.json", *options])
+    return invoke([*arguments, "--calibration", "weights.json", *options])
 
 
 @pytest.fixture

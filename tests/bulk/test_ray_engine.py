@@ -15,14 +15,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 from fergi_reward.bulk.ray_engine import on_ray, sigterm_as_before
 from fergi_reward.bulk.scoring import Share
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.toy import emoji
+from tests.command_line import invoke
 
 ray = pytest.importorskip("ray", reason="Ray comes with the extra ray")
 
@@ -59,7 +58,7 @@ def folder(tmp_path_factory, one_thread):
     with (folder / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "prompt"), *rows])
     with chdir(folder):
-        assert CliRunner().invoke(main, arguments("local.csv", "local")).exit_code == 3
+        assert invoke(arguments("local.csv", "local")).exit_code == 3
     return folder
 
 
@@ -144,7 +143,7 @@ def test_a_cluster_that_is_not_there(within, monkeypatch):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("RAY_ADDRESS", address)
-    result = CliRunner().invoke(main, arguments("nowhere.csv", "ray"))
+    result = invoke(arguments("nowhere.csv", "ray"))
     assert result.exit_code == 2
     assert f"no Ray cluster answers at RAY_ADDRESS={address}" in result.stderr
 
@@ -161,7 +160,7 @@ def test_a_port_of_something_else_is_refused_at_once(within, monkeypatch):
 
         thread = Thread(target=answer)
         thread.start()
-        result = CliRunner().invoke(main, arguments("dashboard.csv", "ray"))
+        result = invoke(arguments("dashboard.csv", "ray"))
         thread.join()
     assert result.exit_code == 2
     assert f"what answers at RAY_ADDRESS={address} is no Ray cluster: give the port of its head" in result.stderr
@@ -169,7 +168,7 @@ def test_a_port_of_something_else_is_refused_at_once(within, monkeypatch):
 
 def test_rays_client_is_refused(within, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
-    result = CliRunner().invoke(main, arguments("client.csv", "ray"))
+    result = invoke(arguments("client.csv", "ray"))
     assert result.exit_code == 2
     assert "RAY_ADDRESS is ray://head:10001: give HOST:PORT" in result.stderr
 
@@ -182,14 +181,14 @@ def test_one_process_resumes_for_ray(cluster, within, start):
     assert "stopped by SIGTERM: run the same command again, it resumes" in run.stderr
     before = journaled(within, "one.csv")
     assert before < ROWS
-    result = CliRunner().invoke(main, arguments("one.csv", "local"))
+    result = invoke(arguments("one.csv", "local"))
     assert f"{before}/{ROWS}" in result.stderr
     assert (within / "one.csv").read_bytes() == (within / "local.csv").read_bytes()
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(cluster, within):
     (within / "empty").mkdir()
-    result = CliRunner().invoke(main, [*arguments("broken.csv", "ray"), "--checkpoint=pickscore=empty"])
+    result = invoke([*arguments("broken.csv", "ray"), "--checkpoint=pickscore=empty"])
     assert result.exit_code == 2, result.output
     assert "Error: the checkpoint folder empty has no" in result.stderr
     assert "Traceback" not in result.stderr
@@ -197,7 +196,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(cluster, within):
 
 def test_more_threads_than_any_node_has_cpus(cluster, within):
     torch.set_num_threads(3)
-    result = CliRunner().invoke(main, arguments("threads.csv", "ray"))
+    result = invoke(arguments("threads.csv", "ray"))
     torch.set_num_threads(1)
     assert result.exit_code == 2, result.output
     assert "computes with 3 threads and the largest node of the Ray cluster has 1 CPUs" in result.stderr

@@ -5,13 +5,12 @@ from math import prod
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from fergi_reward.cli.app import main
 from fergi_reward.images import open_picture
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
+from tests.command_line import invoke
 
 PROMPTS = ["a red cat", 'a "dog", sitting', "é 北京"]
 
@@ -44,7 +43,7 @@ def options(checkpoints):
 
 
 def score(*arguments):
-    return CliRunner().invoke(main, ["score", *map(str, arguments)])
+    return invoke(["score", *map(str, arguments)])
 
 
 def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
@@ -123,7 +122,7 @@ def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(manifest, op
     ("change", "message"),
     [
         (["--out", "scores.txt"], "must end in .parquet or .csv"),
-        (["--checkpoint", "pickscore"], "must be NAME=FOLDER"),
+        (["--checkpoint", "pickscore"], "must be NAME=VALUE"),
         (["--checkpoint", "clip=x"], "names clip, which --scorers does not"),
         (["--scorers", "pickscore,hps_v2,hps_v2.0"], "--scorers names hps_v2 twice"),
         (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),

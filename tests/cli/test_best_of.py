@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
 from fergi_reward.best_of import best_of_n
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.rendering import render
 from fergi_reward.files.locks import owned
@@ -19,6 +17,7 @@ from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.lora import add_lora, save_lora
+from tests.command_line import invoke
 
 PROMPTS = ["a apple on a green background", "a cat on a red background", "a house on a white background"]
 QUICK = {"num_inference_steps": 2, "guidance_scale": 1.0}
@@ -83,7 +82,7 @@ def prompts(tmp_path):
 
 
 def best_of(*arguments):
-    return CliRunner().invoke(main, ["best-of", *map(str, arguments)])
+    return invoke(["best-of", *map(str, arguments)])
 
 
 def rows_of(folder):
@@ -148,7 +147,7 @@ def test_a_picture_that_was_written_right_before_a_kill_does_not_outlive_its_pro
 
 def contents(folder):
     """All that is to be seen in a folder of results."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0][0] != "."]
+    files = [path for path in folder.rglob("*") if path.is_file() and "/." not in f"/{path.relative_to(folder)}"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -233,7 +232,7 @@ def test_results_that_were_deleted_or_altered_are_written_again(inputs, tmp_path
 
 def test_nothing_is_drawn_twice(inputs, tmp_path, monkeypatch):
     world = shutil.copytree(inputs, tmp_path / "world")
-    monkeypatch.setattr("fergi_reward.cli.best_of_program._draw", None)
+    monkeypatch.setattr("fergi_reward.bulk.best_of._draw", None)
     assert draw(world, world / "out").exit_code == 0
 
 
@@ -262,7 +261,7 @@ MISTAKES = {
     "nowhere.txt cannot be read": ["--prompts", "nowhere.txt"],
     "the adapter nowhere does not exist": ["--lora", "nowhere"],
     "--device nonsense cannot be used": ["--device", "nonsense"],
-    "checkpoints holds 'clip', must be NAME=FOLDER": ["--checkpoint", "clip"],
+    "checkpoints is 'clip', must be NAME=VALUE": ["--checkpoint", "clip"],
     "the calibration has no weights for the terms clip": ["--scorers", "clip"],
     "nowhere.json cannot be read": ["--calibration", "nowhere.json"],
 }

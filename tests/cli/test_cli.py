@@ -5,19 +5,17 @@ import runpy
 import shutil
 from pathlib import Path
 
-import click
 import pandas as pd
 import pytest
 import yaml
-from click.testing import CliRunner
 
 import fergi_reward
-from fergi_reward.cli.app import main
-from fergi_reward.cli.training_program import TOYS
+from fergi_reward.diffusion.registry import TOYS
+from tests.command_line import commands, invoke
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return invoke(arguments)
 
 
 def mistake(result):
@@ -55,29 +53,21 @@ def test_names_in_messages_cannot_drive_the_terminal(tmp_path):
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", result.stdout + result.stderr)
 
 
-def commands(group=main, prefix=""):
-    """All commands by name, those of groups as well."""
-    found = {}
-    for name, command in group.commands.items():
-        inner = isinstance(command, click.Group)
-        found |= commands(command, f"{prefix}{name} ") if inner else {prefix + name: command}
-    return found
+def help_of(option):
+    return option.metadata.get("help", "")
 
 
 def test_one_thing_has_one_name_and_one_default_in_all_commands():
-    every = {
-        name: {option.opts[0]: option for option in command.params if isinstance(option, click.Option)}
-        for name, command in commands().items()
-    }
-    assert not [name for name, options in every.items() if {"--base", "--pipeline"} & set(options)]
-    for name in ("best-of", "evaluate models"):
-        assert every[name]["--model"].name == "model"
-        assert sorted(re.findall(r"emoji\w*|tiny\w*", every[name]["--model"].help)) == sorted(TOYS)
-    helps = {options["--device"].help for options in every.values() if "--device" in options}
-    assert helps == {"Such as cuda.  [default: this process's GPU, else the CPU]"}
-    named = [name for name, options in every.items() if "--calibration" in options]
-    assert sorted(named) == ["annotate", "best-of", "evaluate models", "evaluate preferences", "score"]
-    assert not [name for name in named if "the word shipped" not in every[name]["--calibration"].help]
+    every = {name: command.options for name, command in commands().items()}
+    assert not [name for name, options in every.items() if {"base", "pipeline", "checkpoint"} & set(options)]
+    for name in ("best-of", "evaluate models", "train ddpo"):
+        assert sorted(re.findall(r"emoji\w*|tiny\w*", help_of(every[name]["model"]))) == sorted(TOYS.builtin)
+    helps = {help_of(options["device"]) for options in every.values() if "device" in options}
+    assert helps == {"Such as cuda. [default: this process's GPU, else the CPU]"}
+    named = [name for name, options in every.items() if "calibration" in options]
+    training = [f"train {name}" for name in ("ddpo", "flow_grpo", "prompt_grpo", "reward_backprop")]
+    assert set(named) >= {"annotate", "best-of", "evaluate models", "evaluate preferences", "score", *training}
+    assert not [name for name in named if "`shipped` is the one" not in help_of(every[name]["calibration"])]
 
 
 @pytest.mark.parametrize(
@@ -177,18 +167,18 @@ def test_the_command_line_goes_before_the_config(simulated, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("protocl: paper-v1", "unknown option protocl (did you mean protocol?)"),
-        ("out: [a]", "out is ['a'], must be one text or number"),
-        ("report: false", "report is False, must be one text or number"),
-        ("skip_bad: 2", "skip-bad is 2, must be true or false"),
-        ("seed: 1.5", "'1.5' is not a valid integer"),
-        ("seed: -1", "-1 is not in the range"),
+        ("protocl: paper-v1", "unknown option 'protocl': did you mean 'protocol'?"),
+        ("out: [a]", "out is ['a'], must be Path"),
+        ("report: false", "report is False, must be Path | None"),
+        ("skip_bad: 2", "skip_bad is 2, must be bool"),
+        ("seed: 1.5", "seed is 1.5, must be int"),
+        ("seed: -1", "seed is -1, must be at least 0"),
         ("protocol: paper-v1\nscorers: clip", "paper-v1 chooses itself what it weighs: leave scorers out, got clip"),
         ("protocol: paper-v9", "no protocol 'paper-v9': did you mean"),
-        ("seed: soon", "'soon' is not a valid integer"),
-        ("- a\n- b", "should hold the command's options"),
-        ("a: [", "cannot be read as YAML"),
-        (None, "cannot be read as YAML"),
+        ("seed: soon", "seed is 'soon', must be int"),
+        ("- a\n- b", "must contain a YAML mapping"),
+        ("a: [", "cannot read the configuration"),
+        (None, "cannot read the configuration"),
     ],
 )
 def test_a_config_that_cannot_be_used(simulated, tmp_path, text, message):

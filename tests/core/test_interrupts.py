@@ -3,11 +3,11 @@ import signal
 import threading
 
 import pytest
-from click.testing import CliRunner
 
-from fergi_reward.cli import app as cli
+from fergi_reward.cli.command import Command
 from fergi_reward.core import interrupts
 from fergi_reward.core.interrupts import SIGNALS, Interrupted, deferred, raised
+from tests.command_line import invoke
 
 
 def send(number):
@@ -92,8 +92,7 @@ def test_in_a_thread_nothing_changes():
 
 @pytest.mark.parametrize(("command", "resumes"), [("extract", ", it resumes"), ("annotate", "")])
 def test_a_command_that_a_signal_stops_says_so_in_one_sentence(command, resumes, monkeypatch):
-    monkeypatch.setattr(cli.main.commands[command], "invoke", lambda ctx: send(signal.SIGTERM))
-    monkeypatch.setattr(cli.main.commands[command], "params", [])
-    result = CliRunner().invoke(cli.main, [command])
+    monkeypatch.setattr(Command, "answer", lambda *_: send(signal.SIGTERM))
+    result = invoke([command])
     assert result.exit_code == 143
-    assert result.output == f"Error: stopped by SIGTERM: run the same command again{resumes}\n"
+    assert result.output == f"stopped by SIGTERM: run the same command again{resumes}\n"

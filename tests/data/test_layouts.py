@@ -6,25 +6,24 @@ from functools import cache
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.extracted import read_extracted, read_rated
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.data.layouts import read_preferences, read_reactions
+from tests.command_line import invoke
 
 SCORES = ["image_reward", "pickscore", "hps_v2"]
 
 
 def run(*arguments):
-    result = CliRunner().invoke(main, list(map(str, arguments)))
+    result = invoke(list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def mistake(*arguments):
-    result = CliRunner().invoke(main, list(map(str, arguments)))
+    result = invoke(list(map(str, arguments)))
     assert result.exit_code == 2, result.output
     return result.stderr.strip().splitlines()[-1]
 

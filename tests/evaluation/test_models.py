@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.app import main
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.rendering import render
@@ -23,6 +21,7 @@ from fergi_reward.toy.emoji.pictures import HELD_OUT
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.lora import add_lora, save_lora
 from fergi_reward.trainers.model_card import write_model_card
+from tests.command_line import invoke
 
 CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]
 QUICK = ["--model", "emoji", "--samples", "2", "--steps", "2", "--guidance-scale", "1", "--batch-size", "3"]
@@ -54,7 +53,7 @@ def folder(tmp_path_factory):
 
 
 def evaluate(*arguments):
-    return CliRunner().invoke(main, ["evaluate", "models", *map(str, arguments)])
+    return invoke(["evaluate", "models", *map(str, arguments)])
 
 
 def results(*arguments, out):

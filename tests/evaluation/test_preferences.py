@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
 
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.protocols import calibrate
-from fergi_reward.cli.app import main
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.evaluation.fergi_margins import fergi_margins
 from fergi_reward.faces.recorded import Recorded
@@ -22,6 +20,7 @@ from fergi_reward.files.locks import owned
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy.emoji import CALIBRATION, checkpoints
+from tests.command_line import invoke
 
 TOY = [f"--checkpoint={name}={folder}" for name, folder in checkpoints().items()]
 ONE = ["--scorers", "pickscore", f"--checkpoint=pickscore={checkpoints()['pickscore']}"]
@@ -29,7 +28,7 @@ without_plots = pytest.mark.usefixtures("no_plots")
 
 
 def evaluate(*arguments):
-    return CliRunner().invoke(main, ["evaluate", "preferences", *map(str, arguments)])
+    return invoke(["evaluate", "preferences", *map(str, arguments)])
 
 
 def results(*arguments, out):
@@ -205,7 +204,7 @@ def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_
     assert run.wait() == 0 and run.stdout.count("# Preferences on Pick-a-Pic v2") == 1, run.stderr
     assert len(files) > 2  # of the run that was killed, and of each process
     options[-1] = str(tmp_path / "one")
-    assert CliRunner().invoke(main, options).exit_code == 0
+    assert invoke(options).exit_code == 0
     one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two"))
     known = {"command": "", "provenance": {}}
     assert one | known == two | known

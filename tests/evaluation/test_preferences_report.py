@@ -2,9 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 
-from fergi_reward.cli.app import main
 from fergi_reward.evaluation.preferences_report import preferences_report
 from fergi_reward.evaluation.preferences_result import (
     Comparison,
@@ -18,6 +16,7 @@ from fergi_reward.report.markdown import markdown
 from fergi_reward.stats.coverage import Coverage
 from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.reliability import Reliability, ReliabilityBin
+from tests.command_line import invoke
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
 from fergi_reward.report.page import page
@@ -102,7 +101,7 @@ def test_no_folder_of_anybodys_is_told(result):
 
 
 def test_the_command_prints_and_writes_it(simulated, tmp_path):
-    run = CliRunner().invoke(main, ["evaluate", "preferences", "--data", str(simulated), "--out", str(tmp_path)])
+    run = invoke(["evaluate", "preferences", "--data", str(simulated), "--out", str(tmp_path)])
     assert run.exit_code == 0, run.output
     record = json.loads((tmp_path / "report.json").read_text())
     shown = [(row[0], row[1][0], row[3]) for row in record["page"]["sections"][0]["items"][0]["rows"]]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
-from fergi_reward.cli.training_program import ScriptArguments, load_reward
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.faces.predicted import Predicted
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.foreign import as_scorer
@@ -18,6 +18,7 @@ from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import emoji, tiny
 from fergi_reward.toy.emoji.pictures import SEEN
 from fergi_reward.trainers.identity import described
+from fergi_reward.trainers.options import RewardTrainingOptions
 
 FACE = Term("au4", -0.2, 0.1, 0.3, 0.4)
 PICK, HPS = Term("pickscore", 3.0, 4.0, 0.6), Term("hps_v2", 0.2, 0.1, 0.5)
@@ -173,10 +174,10 @@ def test_a_training_program_takes_a_predictor(predictor_for, tmp_path):
     tower = load_scorer("pickscore", emoji.checkpoints()["pickscore"])
     decay = Calibration.load(emoji.CALIBRATION).fit_for([*emoji.SCORERS, "au4"]).decay
     predictor_for(tower, au_source="simulated", decay=decay).save(tmp_path)
-    script = ScriptArguments(model="emoji", predictor=str(tmp_path), reaction_pessimism=0.0)
+    script = RewardTrainingOptions(model="emoji", predictor=str(tmp_path), reaction_pessimism=0.0)
     captions = [scene.caption for scene in SEEN[:2]]
     output = load_reward(script)(torch.rand(2, 3, 32, 32), captions)
     assert output.contributions["au4_uncertainty"].abs().sum() == 0
     assert math.isfinite(output.total.sum())
-    alone = load_reward(ScriptArguments(model="emoji", scorers=["hps_v2"], predictor=str(tmp_path)))
+    alone = load_reward(RewardTrainingOptions(model="emoji", scorers=["hps_v2"], predictor=str(tmp_path)))
     assert "au4" in alone(torch.rand(2, 3, 32, 32), captions).terms

@@ -3,15 +3,14 @@
 import csv
 
 import pytest
-from click.testing import CliRunner
 
-from fergi_reward.cli.app import main
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.data.shown_pictures import read_pictures
 from fergi_reward.faces.predictor import ReactionPredictor
 from fergi_reward.faces.run import verdict
 from fergi_reward.toy import emoji
 from fergi_reward.toy.emoji.viewers import write_emoji_fergi
+from tests.command_line import invoke
 
 TOWER = f"pickscore={emoji.checkpoints()['pickscore']}"
 
@@ -24,7 +23,7 @@ def viewers(tmp_path_factory):
 
 
 def fit(*options):
-    return CliRunner().invoke(main, ["fit-predictor", *map(str, options)])
+    return invoke(["fit-predictor", *map(str, options)])
 
 
 def test_either_layout_of_reactions_and_of_pictures_will_do(viewers, write_extracted, tmp_path):
@@ -53,7 +52,7 @@ def test_mistakes_are_one_sentence(viewers, tmp_path):
     pictures.write_text("user,session,image,file,prompt\nnobody,1,1,1.png,a cat\n")
     for options, message in (
         (["--images", pictures, "--checkpoint", TOWER], "no picture is listed for user 001, session 1, image"),
-        (["--images", viewers, "--checkpoint", "hps_v2=x"], "'hps_v2=x' must be pickscore=FOLDER"),
+        (["--images", viewers, "--checkpoint", "hps_v2=x"], "checkpoints names hps_v2, must be pickscore=FOLDER"),
         (["--images", viewers, "--checkpoint", f"pickscore={tmp_path}"], "has no config.json"),
     ):
         result = fit("--reactions", viewers, "--out", tmp_path / "out", *options)

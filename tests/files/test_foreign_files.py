@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from safetensors.torch import save_file
 
 import fergi_reward
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import read_card
 from fergi_reward.faces.predictor import ReactionPredictor
@@ -23,6 +21,7 @@ from fergi_reward.files.tensor_files import read_state
 from fergi_reward.files.yaml_files import parse_yaml
 from fergi_reward.scorers.checkpoints import read_weights
 from fergi_reward.scorers.registry import load_scorer
+from tests.command_line import invoke
 
 PACKAGE = Path(fergi_reward.__file__).parent
 BOMB = "a: &a [x, x]\n" + "\n".join(f"{new}: &{new} [{f'*{old}, ' * 9}]" for old, new in zip("abcdefgh", "bcdefghi"))  # noqa: B905
@@ -73,7 +72,7 @@ def test_yaml_that_is_not_plain_values_is_refused(text: str, message: str) -> No
 
 def test_a_bomb_of_aliases_hangs_neither_a_command_nor_a_card(tmp_path: Path) -> None:
     (tmp_path / "bomb.yaml").write_text(f"{BOMB}\nscorers: *i\n")  # what is printed or joined unfolds
-    result = CliRunner().invoke(main, ["score", "--config", str(tmp_path / "bomb.yaml")])
+    result = invoke(["score", "--config", str(tmp_path / "bomb.yaml")])
     assert (result.exit_code, "alias" in result.stderr) == (2, True)
     (tmp_path / "README.md").write_text(f"---\n{BOMB}\ntags: [fergi-reward]\nbase_model: *i\n---\n```json\n{{}}\n```\n")
     assert read_card(tmp_path) is None

@@ -5,15 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
 
-from fergi_reward.cli.app import main
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.files.locks import owned
 from fergi_reward.hub import landmarker_model
 from fergi_reward.hub.published import SCORERS
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import emoji
+from tests.command_line import invoke
 from tests.hub_server import contents
 
 SD = "stable-diffusion-v1-5"
@@ -22,7 +21,7 @@ WEIGHTS = "model.safetensors"
 
 
 def download(*arguments):
-    return CliRunner().invoke(main, ["download", *map(str, arguments)])
+    return invoke(["download", *map(str, arguments)])
 
 
 def complete(*arguments):
@@ -51,7 +50,7 @@ def nobody_answers(hub, monkeypatch):
 
 def test_folders_are_taken_as_they_are_and_nobody_is_asked_any_more(hub, tmp_path, monkeypatch):
     hub.files[f"{SD}/{SD}"] |= {f"unet/{name}": b"{}" for name in ("model.fp16.safetensors", "model.onnx")}
-    complete("all-scorers", SD, "--to", tmp_path)
+    complete("all-scorers", SD, "--out", tmp_path)
     assert sorted(contents(tmp_path / "pickscore")) == ["config.json", WEIGHTS]
     assert sorted(contents(tmp_path / SD / "unet")) == ["config.json", "diffusion_pytorch_model.safetensors"]
     nobody_answers(hub, monkeypatch)
@@ -77,7 +76,7 @@ def test_without_a_folder_the_hubs_cache_is_filled_and_nobody_is_asked_any_more(
 def test_what_is_to_come_is_printed_first(hub, tmp_path):
     hub.files[PICKSCORE][WEIGHTS] = bytes(1_230_000)
     repositories = [PICKSCORE, "trl-lib/ddpo-aesthetic-predictor", "openai/clip-vit-large-patch14"]
-    printed = complete("pickscore", "aesthetic", "--to", tmp_path)
+    printed = complete("pickscore", "aesthetic", "--out", tmp_path)
     weights = next(line for line in printed.splitlines() if WEIGHTS in line)
     assert [cell.strip() for cell in weights.split("|")[1:-1]] == [
         "pickscore", WEIGHTS, "1.23 MB", "none stated (its code: MIT)", PICKSCORE
@@ -92,31 +91,31 @@ def test_what_is_to_come_is_printed_first(hub, tmp_path):
 @pytest.mark.parametrize("stopped_after", [0, 100_000])
 def test_a_broken_connection_resumes_in_a_folder(hub, tmp_path, stopped_after):
     hub.stop_after = stopped_after
-    assert "run this again" in mistake(download("pickscore", "--to", tmp_path))
+    assert "run this again" in mistake(download("pickscore", "--out", tmp_path))
     assert not (tmp_path / "pickscore" / WEIGHTS).exists()
-    complete("pickscore", "--to", tmp_path)
+    complete("pickscore", "--out", tmp_path)
     assert ranges_asked(hub) == [None, f"bytes={stopped_after}-" if stopped_after else None]
     assert (tmp_path / "pickscore" / WEIGHTS).read_bytes() == hub.files[PICKSCORE][WEIGHTS]
 
 
 def test_a_page_in_place_of_the_rest_of_a_file_leaves_what_is_there(hub, tmp_path):
     hub.stop_after = 100_000
-    mistake(download("pickscore", "--to", tmp_path))
+    mistake(download("pickscore", "--out", tmp_path))
     hub.sent[WEIGHTS] = b"<html>log in first</html>" * 5000  # of the WLAN of a hotel, say
-    assert "25000 bytes are there and 466818 must be" in mistake(download("pickscore", "--to", tmp_path))
+    assert "25000 bytes are there and 466818 must be" in mistake(download("pickscore", "--out", tmp_path))
     hub.sent.clear()
-    complete("pickscore", "--to", tmp_path)
+    complete("pickscore", "--out", tmp_path)
     assert ranges_asked(hub)[-1] == "bytes=100000-"
 
 
 def test_what_is_right_stays_and_what_is_damaged_is_repaired(hub, tmp_path):
-    complete("pickscore", "--to", tmp_path)
+    complete("pickscore", "--out", tmp_path)
     hub.asked.clear()
-    assert "to download 0 B" in complete("pickscore", "--to", tmp_path)
+    assert "to download 0 B" in complete("pickscore", "--out", tmp_path)
     assert not ranges_asked(hub)
     weights = tmp_path / "pickscore" / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    complete("pickscore", "--to", tmp_path)
+    complete("pickscore", "--out", tmp_path)
     assert weights.read_bytes() == hub.files[PICKSCORE][WEIGHTS]
 
 
@@ -135,7 +134,7 @@ def test_what_is_damaged_in_the_hubs_cache_is_repaired(hub, tmp_path):
 def test_a_file_that_is_not_what_the_hub_states_gets_no_name(hub, tmp_path, monkeypatch, content, place):
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the tries of the hub's library
     hub.sent[WEIGHTS] = content(hub.files[PICKSCORE][WEIGHTS])
-    to = ["--to", tmp_path / "to"] if place == "folder" else []
+    to = ["--out", tmp_path / "to"] if place == "folder" else []
     assert WEIGHTS in mistake(download("pickscore", *to))
     assert not list(tmp_path.rglob(WEIGHTS))
     hub.sent.clear()
@@ -146,13 +145,13 @@ def test_too_little_room_is_refused_before_it_starts(hub, tmp_path, monkeypatch)
     size = sum(len(hub.files[PICKSCORE][name]) for name in ("config.json", WEIGHTS))
     free = size - 100_001
     monkeypatch.setattr("fergi_reward.hub.published_fetch.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    assert "468 kB must be downloaded and 368 kB are free" in mistake(download("pickscore", "--to", tmp_path))
+    assert "468 kB must be downloaded and 368 kB are free" in mistake(download("pickscore", "--out", tmp_path))
     assert not ranges_asked(hub)
     # What is there of a file that broke off needs no room.
     hub.stop_after = 0
     (tmp_path / "pickscore").mkdir(exist_ok=True)
     (tmp_path / "pickscore" / f"{WEIGHTS}.part").write_bytes(hub.files[PICKSCORE][WEIGHTS][:100_001])
-    assert "run this again" in mistake(download("pickscore", "--to", tmp_path))
+    assert "run this again" in mistake(download("pickscore", "--out", tmp_path))
 
 
 def test_a_disk_that_fills_is_one_sentence(hub, tmp_path, monkeypatch):
@@ -160,18 +159,18 @@ def test_a_disk_that_fills_is_one_sentence(hub, tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("fergi_reward.hub.download.os.fsync", full)
-    assert "No space left on device): make room" in mistake(download("pickscore", "--to", tmp_path))
+    assert "No space left on device): make room" in mistake(download("pickscore", "--out", tmp_path))
 
 
 def test_a_name_that_nobody_published(hub, tmp_path):
-    said = mistake(download("hpsv4", "pickscore", "--to", tmp_path))
+    said = mistake(download("hpsv4", "pickscore", "--out", tmp_path))
     assert "there is no 'hpsv4': choose from image_reward, pickscore" in said
     assert not hub.asked
 
 
 def test_without_a_network_the_sizes_that_are_known_are_printed_and_it_ends(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    result = download("hps_v2", "pickscore", "--to", tmp_path)
+    result = download("hps_v2", "pickscore", "--out", tmp_path)
     assert "cannot ask the hub for xswu/HPSv2" in mistake(result)
     assert result.stdout.count("about 3.94 GB") == 2 and "total about 7.89 GB" in result.stdout
 
@@ -184,22 +183,22 @@ def test_what_is_in_the_way_is_named(hub, tmp_path, in_the_way):
         (tmp_path / "pickscore").write_text("no folder")
     else:
         (tmp_path / in_the_way).mkdir()
-    assert f"cannot write {tmp_path / 'pickscore'}" in mistake(download("pickscore", "--to", tmp_path))
+    assert f"cannot write {tmp_path / 'pickscore'}" in mistake(download("pickscore", "--out", tmp_path))
 
 
 def test_a_second_run_on_a_file_is_refused(hub, tmp_path):
     with owned(tmp_path / "pickscore" / WEIGHTS):
-        assert "another run (process" in mistake(download("pickscore", "--to", tmp_path))
-    complete("pickscore", "--to", tmp_path)
+        assert "another run (process" in mistake(download("pickscore", "--out", tmp_path))
+    complete("pickscore", "--out", tmp_path)
 
 
 def test_the_token_goes_to_the_hub_and_not_to_whom_it_sends_on_to(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    complete("pickscore", "--to", tmp_path)
+    complete("pickscore", "--out", tmp_path)
     assert hub.tokens["yuvalkirstain"] == {"Bearer hf_secret"} and hub.tokens["cdn"] == {None}
     hub.refused.add(PICKSCORE)
     shutil.rmtree(tmp_path / "pickscore")
-    assert "accept its license" in mistake(download("pickscore", "--to", tmp_path))
+    assert "accept its license" in mistake(download("pickscore", "--out", tmp_path))
 
 
 def test_the_face_landmarker_lies_where_extract_looks_for_it(hub, tmp_path, monkeypatch):
@@ -213,10 +212,10 @@ def test_the_face_landmarker_lies_where_extract_looks_for_it(hub, tmp_path, monk
     hub.files.clear()
     assert landmarker_model.landmarker_model().read_bytes() == model
     hub.files["media/pipe"] = {landmarker_model.FILE: b"a model of paces"}
-    assert "must have" in mistake(download("face_landmarker", "--to", tmp_path / "to"))
+    assert "must have" in mistake(download("face_landmarker", "--out", tmp_path / "to"))
     assert not list(Path(tmp_path / "to").rglob("*.task*"))
 
 
 def test_a_repository_that_lost_a_file_is_named(hub, tmp_path):
     del hub.files[PICKSCORE]["config.json"]
-    assert f"{PICKSCORE} has no config.json any more" in mistake(download("pickscore", "--to", tmp_path))
+    assert f"{PICKSCORE} has no config.json any more" in mistake(download("pickscore", "--out", tmp_path))

@@ -4,19 +4,18 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from fergi_reward import calibrate, read_fergi
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reactions.backends import load_backend
 from fergi_reward.reactions.video import VideoFrame
+from tests.command_line import invoke
 
 
 def test_a_protocol_calibrates_from_the_command_line(simulated, tmp_path):
     command = ["calibrate", "--data", str(simulated), "--protocol", "doubled", "--scorers", "pickscore"]
-    result = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "out.json")])
+    result = invoke([*command, "--out", str(tmp_path / "out.json")])
     assert result.exit_code == 0, result.output
     ours = calibrate(read_fergi(simulated), scorers=["pickscore"]).calibration
     theirs = Calibration.load(tmp_path / "out.json")
@@ -41,7 +40,7 @@ def test_a_protocol_that_gives_nothing_or_does_not_take_an_option_is_refused(sim
 
 def test_a_benchmark_judges_scorers_from_the_command_line(tmp_path, no_plots):
     command = ["evaluate", "preferences", "--dataset", "greys", "--data", "here", "--scorers", "brightness,darkness"]
-    result = CliRunner().invoke(main, [*command, "--device", "cpu", "--out", str(tmp_path)])
+    result = invoke([*command, "--device", "cpu", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "report.json").read_text())
     assert {model["name"]: model["accuracy"] for model in record["models"]} == {"brightness": 1.0, "darkness": 0.0}
@@ -69,6 +68,6 @@ def test_a_backend_measures_frames_and_takes_its_model():
     ],
 )
 def test_a_name_that_nobody_brings_is_one_sentence(command, sentence):
-    result = CliRunner().invoke(main, command)
+    result = invoke(command)
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert sentence in result.output

@@ -4,14 +4,13 @@ import sys
 
 import pytest
 import torch
-from click.testing import CliRunner
 
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.registry import Registry
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.registry import REGISTRY, load_scorer, register_scorer, term_name
 from fergi_reward.toy import emoji
+from tests.command_line import invoke
 
 PIXELS = torch.stack([torch.full((3, 4, 4), value) for value in (0.25, 0.75)])
 PATH = "somebodys_rewards:contrast"
@@ -93,7 +92,7 @@ def test_the_names_of_a_registry_are_those_of_its_group():
 
 
 def test_the_command_lists_them_without_importing_them():
-    shown = CliRunner().invoke(main, ["scorers"]).output
+    shown = invoke(["scorers"]).output
     assert "| darkness   | somebodys-rewards 1.2 | somebodys_rewards:load_darkness |" in shown
     assert shown.count("somebodys_rewards:Brightness") == 1  # not under the built-in name that it took, too
     assert "somebodys_rewards.broken" not in sys.modules

@@ -5,15 +5,12 @@ import json
 import pandas as pd
 import pytest
 from accelerate.state import AcceleratorState
-from click.testing import CliRunner
 from PIL import Image
 
 from fergi_reward import CombinedReward, by_hand
-from fergi_reward.cli.app import main
-from fergi_reward.cli.training_program import train_on_reward
+from fergi_reward.cli.app import run
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
-from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
+from tests.command_line import invoke
 
 GREYS = {"one.png": (51, (8, 8)), "two.png": (102, (8, 6)), "three.png": (153, (8, 8))}
 PATH = "somebodys_rewards:contrast"
@@ -42,7 +39,7 @@ def test_the_command_scores_with_them_as_a_yaml_file_says(folder):
         f"images: manifest.csv\nscorers: [brightness, darkness, words, '{PATH}']\n"
         "calibration: hand.json\nout: scores.csv\n"
     )
-    result = CliRunner().invoke(main, ["score", "--config", "score.yaml", "--batch-size", "2", "--device", "cpu"])
+    result = invoke(["score", "--config", "score.yaml", "--batch-size", "2", "--device", "cpu"])
     assert result.exit_code == 0, result.output
     table = pd.read_csv("scores.csv").set_index("image")
     # The reward is 2 x brightness - 1 x loss, and the loss is the brightness.
@@ -54,7 +51,7 @@ def test_the_command_scores_with_them_as_a_yaml_file_says(folder):
 
 def test_a_picture_that_a_scorer_fails_on_is_listed_and_the_others_are_scored(folder):
     command = ["score", "--images", "manifest.csv", "--scorers", "somebodys_rewards:picky", "--out", "scores.csv"]
-    result = CliRunner().invoke(main, [*command, "--device", "cpu"])
+    result = invoke([*command, "--device", "cpu"])
     assert result.exit_code == 3, result.output
     assert pd.read_csv("scores.csv")["image"].tolist() == ["one.png", "three.png"]
     errors = pd.read_csv("scores.errors.csv")
@@ -65,7 +62,7 @@ def test_a_picture_that_a_scorer_fails_on_is_listed_and_the_others_are_scored(fo
 def test_a_mistake_on_the_command_line_is_one_sentence(folder):
     for name, sentence in (("brightnes", "did you mean brightness?"), ("broken", "its licence has expired")):
         command = ["score", "--images", "manifest.csv", "--scorers", name, "--out", "scores.csv", "--device", "cpu"]
-        result = CliRunner().invoke(main, command)
+        result = invoke(command)
         assert (result.exit_code, result.output.count("\n")) == (2, 1)
         assert sentence in result.output
 
@@ -88,7 +85,7 @@ def test_a_trainer_follows_one_and_asks_another_and_its_card_says_who_brought_th
         "--train_gradient_accumulation_steps",
         "1",
     ]
-    train_on_reward(DDPOTrainer, DDPOConfig, options)
+    run(["train", "ddpo", *options])
     metrics = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
     last = next(line for line in reversed(metrics) if "reward_mean" in line)
     # By hand: half of PickScore, twice the brightness, and the loss with its sign turned.
@@ -103,11 +100,11 @@ def test_a_trainer_follows_one_and_asks_another_and_its_card_says_who_brought_th
 @pytest.mark.parametrize("more", [[], ["--dry_run"]])
 def test_one_without_a_gradient_is_refused_by_name_where_one_is_needed(folder, more):
     with pytest.raises(FergiRewardError, match="no gradient goes through words"):
-        train_on_reward(RewardBackpropTrainer, RewardBackpropConfig, [*TINY, "--calibration", "words.json", *more])
+        run(["train", "reward_backprop", *TINY, "--calibration", "words.json", *more])
 
 
 def test_the_dry_run_counts_who_says_its_size_and_names_who_does_not(folder, capsys):
-    train_on_reward(RewardBackpropTrainer, RewardBackpropConfig, [*TINY, "--calibration", "hand.json", "--dry_run"])
+    run(["train", "reward_backprop", *TINY, "--calibration", "hand.json", "--dry_run"])
     printed = capsys.readouterr().out
     assert "scorers 4.0" in printed
     assert "nor the weights of brightness, which do not say their parameter_count" in printed

@@ -7,12 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 from fergi_reward.annotation.dataset import COLUMNS
 from fergi_reward.annotation.pairs import COLUMNS as PAIRS
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
-from fergi_reward.cli.app import main
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.layouts import check_still_there, read_reactions
 from fergi_reward.reactions.clip import DEGREES, ReactionClip
@@ -20,6 +18,7 @@ from fergi_reward.reactions.clip_file import Origin, StoredClip, write_clip
 from fergi_reward.reactions.folder import CLIP_KEY, MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.toy import tiny
+from tests.command_line import invoke
 
 
 def stored_clip(user, source="camera"):
@@ -59,7 +58,7 @@ def calibration(path, users, source="camera", **more):
 
 
 def forget(*arguments):
-    return CliRunner().invoke(main, ["forget", *map(str, arguments)])
+    return invoke(["forget", *map(str, arguments)])
 
 
 def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path):

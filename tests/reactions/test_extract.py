@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from fergi_reward.cli.app import main
 from fergi_reward.data.extracted import read_extracted
 from fergi_reward.files.digests import file_digest
 from fergi_reward.reactions.clip_file import read_clip_file, write_clip
+from tests.command_line import invoke
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV comes with the extra reactions")
 pytest.importorskip("av", reason="PyAV comes with the extra reactions")
@@ -21,7 +20,7 @@ HEADER = ("video", "user", "session", "image", "consent")
 
 
 def extract(*arguments):
-    return CliRunner().invoke(main, ["extract", *map(str, arguments)])
+    return invoke(["extract", *map(str, arguments)])
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """The page in a real browser."""
 
 import pytest
-from click.testing import CliRunner
 
-from fergi_reward.cli.app import main
 from fergi_reward.report.write import write_report
 from fergi_reward.toy import emoji
+from tests.command_line import invoke
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
 from fergi_reward.report.page import page
@@ -185,7 +184,7 @@ def test_the_pages_of_evaluate_are_such_pages(browser, simulated, tmp_path):
     models += [f"--prompts={tmp_path / 'prompts.txt'}", "--samples=1", "--steps=1", "--trained-on=pickscore"]
     for options in (models, ["preferences", f"--data={simulated}"]):
         out = tmp_path / f"report of {options[0]}"
-        run = CliRunner().invoke(main, ["evaluate", *options, f"--out={out}"])
+        run = invoke(["evaluate", *options, f"--out={out}"])
         assert run.exit_code == 0, run.output
         browser.open(out / "report.html", *SCREENS["phone"])
         assert browser.complaints() == []

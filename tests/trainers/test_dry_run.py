@@ -1,14 +1,14 @@
-import runpy
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from fergi_reward.cli.arguments import parse_arguments
-from fergi_reward.cli.training_program import PairArguments, ScriptArguments, rehearse
+from fergi_reward.cli.app import run
+from fergi_reward.cli.command import read_options
 from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.published import PUBLISHED, on_meta
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.scorers.registry import parameter_count, scorer_table
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig
@@ -17,15 +17,17 @@ from fergi_reward.trainers.dry_run import META, dry_run, peak_memory
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
 from fergi_reward.trainers.nft import NFTConfig
+from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
+from fergi_reward.trainers.program import rehearse
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
-    "ddpo": [ScriptArguments, DDPOConfig],
-    "diffusion_dpo": [PairArguments, DiffusionDPOConfig],
-    "flow_grpo": [ScriptArguments, FlowGRPOConfig],
-    "nft": [ScriptArguments, NFTConfig],
-    "reward_backprop": [ScriptArguments, RewardBackpropConfig],
+    "ddpo": [RewardTrainingOptions, DDPOConfig],
+    "diffusion_dpo": [PairTrainingOptions, DiffusionDPOConfig],
+    "flow_grpo": [RewardTrainingOptions, FlowGRPOConfig],
+    "nft": [RewardTrainingOptions, NFTConfig],
+    "reward_backprop": [RewardTrainingOptions, RewardBackpropConfig],
 }
 BY_NAME = {"ddpo": "ddpo", "diffusion": "diffusion_dpo", "flow": "flow_grpo", "nft": "nft"}
 TRAINED = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "by --dry-run" in path.read_text()]
@@ -89,9 +91,9 @@ def test_published_networks_have_the_published_sizes():
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_every_configuration_can_be_built_and_fits_what_it_says(path):
     program = BY_NAME.get(path.stem.split("_")[0], "reward_backprop")
-    script, config = parse_arguments(PROGRAMS[program], ["--config", str(path)])
+    script, config = read_options(PROGRAMS[program], ["--config", str(path)])
     assert path.read_text().startswith(f"# accelerate launch training/{program}.py --config configs/{path.name}\n")
-    assert (ROOT / script.prompts).exists()
+    assert read_prompts(script.prompts)
     assert config.output_dir == f"runs/{path.stem}"
     result = rehearse(script, config)
     assert result.images == config.num_epochs * config.samples_per_epoch
@@ -164,7 +166,7 @@ def test_the_program_prints_it_and_writes_nothing(capsys, monkeypatch, tmp_path)
     monkeypatch.chdir(ROOT)
     folder = tmp_path / "run"
     arguments = ["--config", "configs/reward_backprop_tiny.yaml", "--output_dir", str(folder), "--dry-run"]
-    runpy.run_path("training/reward_backprop.py")["main"](arguments)
+    run(["train", "reward_backprop", *arguments])
     printed = capsys.readouterr().out
     assert "optimiser steps       24\nimages to generate    192 on each process" in printed
     assert not folder.exists()
@@ -175,7 +177,7 @@ def test_scorers_count_in_their_dtype_and_one_at_a_time_where_they_wait_on_the_c
     tiny.stable_diffusion().save_pretrained(tmp_path)
 
     def scorers(config=config, **options):
-        script = ScriptArguments(model=str(tmp_path), scorers=names, judges=["clip", "aesthetic"], **options)
+        script = RewardTrainingOptions(model=str(tmp_path), scorers=names, judges=["clip", "aesthetic"], **options)
         return rehearse(script, config).scorers
 
     assert scorers() == (447 + 986 + 428 + 304) * 4_000_000
@@ -183,5 +185,5 @@ def test_scorers_count_in_their_dtype_and_one_at_a_time_where_they_wait_on_the_c
     assert scorers(scorer_dtype="float16", offload_scorers=True) == 986 * 2_000_000
     # A gradient goes through those of the reward: only the judges wait.
     assert scorers(RewardBackpropConfig(), offload_scorers=True) == (447 + 986 + 428) * 4_000_000
-    pairs = PairArguments(model=str(tmp_path), judges=["clip", "aesthetic"], offload_scorers=True)
+    pairs = PairTrainingOptions(model=str(tmp_path), judges=["clip", "aesthetic"], offload_scorers=True)
     assert rehearse(pairs, DiffusionDPOConfig()).scorers == 428 * 4_000_000

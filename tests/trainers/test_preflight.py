@@ -1,17 +1,19 @@
 """A run that would go another way than its options say is refused before anything is loaded."""
 
-import runpy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from fergi_reward.cli.training_program import ScriptArguments, load_judges, load_reward
+from fergi_reward.cli.app import run
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.trainers import preflight
 from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.options import RewardTrainingOptions
 from fergi_reward.trainers.preflight import check_can_start
+from fergi_reward.trainers.program import load_judges
 from fergi_reward.trainers.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +62,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_model_is_loaded(
     (tmp_path / "no-such-tracker").mkdir()  # as wandb leaves a folder of its name
     arguments = ["--model", "no/such-model", "--log_with", "wandb", "--prompts", f"{ROOT}/configs/prompts/everyday.txt"]
     with pytest.raises(FergiRewardError, match="log_with is wandb, but the package no-such-tracker is not installed"):
-        runpy.run_path(str(ROOT / "training" / f"{program}.py"))["main"](arguments)
+        run(["train", program, *arguments])
     assert [path.name for path in tmp_path.iterdir()] == ["no-such-tracker"]
 
 
@@ -82,11 +84,11 @@ def test_a_tracker_gets_the_model_the_reward_the_prompts_and_the_pictures(backpr
 def test_scorers_cannot_wait_on_the_cpu_where_there_are_none_but_those_of_a_gradient(monkeypatch, program):
     monkeypatch.chdir(ROOT)
     with pytest.raises(FergiRewardError, match="offload_scorers is on, but there is no scorer to park"):
-        runpy.run_path(f"training/{program}.py")["main"](["--model", "no/such", "--offload_scorers", "True"])
+        run(["train", program, "--model", "no/such", "--offload-scorers"])
 
 
 def test_a_parked_judge_is_known_and_scores_as_one_that_is_not():
-    plain = ScriptArguments(model="tiny", judges=["clip"], scorer_dtype="bfloat16")
+    plain = RewardTrainingOptions(model="tiny", judges=["clip"], scorer_dtype="bfloat16")
     judge, parked = (load_judges(script, None)["clip"] for script in (plain, replace(plain, offload_scorers=True)))
     pixels, prompts = torch.rand(2, 3, 32, 32).requires_grad_(), ["a cat", "a dog"]
     scores = parked(pixels, prompts)
@@ -97,7 +99,7 @@ def test_a_parked_judge_is_known_and_scores_as_one_that_is_not():
 
 
 def test_reward_and_judges_are_loaded_in_the_dtype_of_scorers():
-    script = ScriptArguments(model="tiny", scorers=["pickscore"], judges=["clip"], scorer_dtype="bfloat16")
+    script = RewardTrainingOptions(model="tiny", scorers=["pickscore"], judges=["clip"], scorer_dtype="bfloat16")
     reward = load_reward(script)
     for scorer in (*reward.scorers, *load_judges(script, reward).values()):
         assert next(scorer.towers()[0].parameters()).dtype == torch.bfloat16

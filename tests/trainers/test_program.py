@@ -2,13 +2,14 @@
 
 import io
 import json
-import runpy
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from accelerate.state import AcceleratorState
 from PIL import Image
+
+from fergi_reward.cli import app
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -48,7 +49,7 @@ def finished(request, tmp_path_factory):
     # In this process, which has imported everything already.
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        runpy.run_path(arguments[0])["main"](arguments[1:])
+        app.run(["train", request.param, *arguments[1:]])
     AcceleratorState._reset_state(reset_partial_state=True)
     return request.param, folder
 
@@ -86,7 +87,7 @@ def test_diffusion_dpo_in_two_processes_does_what_one_does(pairs, forked, tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         one = [*program[1:], *options, "--train_batch_size", "4", "--output_dir", str(tmp_path / "one")]
-        runpy.run_path(program[0])["main"](one)
+        app.run(["train", "diffusion_dpo", *one])
     ours, theirs = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("one", "two")
@@ -120,9 +121,9 @@ def test_two_processes_do_what_one_does(finished, forked, tmp_path):
     ("program", "arguments", "message"),
     [
         ("ddpo", ["--num_epoch", "3"], "error: unknown option 'num_epoch': did you mean 'num_epochs'?"),
-        ("ddpo", ["--judges", "clip", "pickscore"], "error: pickscore cannot judge what it rewards"),
+        ("ddpo", ["--judges", "clip,pickscore"], "error: pickscore cannot judge what it rewards"),
         ("reward_backprop", ["--prompts", "nowhere.txt"], "error: nowhere.txt cannot be read"),
-        ("diffusion_dpo", ["--beta", "0"], "error: DiffusionDPOConfig: beta is 0.0, must be above 0"),
+        ("diffusion_dpo", ["--beta", "0"], "error: beta is 0.0, must be above 0"),
         ("diffusion_dpo", ["--calibration", "mine.json"], "error: unknown option 'calibration'"),
     ],
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from fergi_reward.core.progress import Progress
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.grids import write_grid
@@ -31,7 +31,7 @@ def draw(pipeline: Pipeline, captions: Sequence[str], seed: int) -> Tensor:
     """
     drawn = []
     sampling = SAMPLING if family_of(pipeline).network_name == "unet" else SAMPLING_FLOW
-    for start in tqdm(range(0, len(captions), BATCH), desc="drawing a toy's pictures", unit="batch", leave=False):
+    for start in Progress(range(0, len(captions), BATCH), desc="drawing a toy's pictures", unit="batch", leave=False):
         batch = list(captions[start : start + BATCH])
         seeds = [seed_of(seed, "drawing", start + row) for row in range(len(batch))]
         drawn.append(render(pipeline, batch, seeds, **sampling).cpu())

@@ -2,10 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.app import main
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import TowerScorer
@@ -13,6 +11,7 @@ from fergi_reward.scorers.checkpoints import read_weights
 from fergi_reward.toy import emoji
 from fergi_reward.toy.emoji.faults import FAULTS, with_faults
 from fergi_reward.toy.emoji.pictures import HELD_OUT, compose_anywhere
+from tests.command_line import invoke
 
 CAPTIONS = [scene.caption for scene in HELD_OUT]
 SEES = {"pickscore": ["faded", "garish", "blotched", "tinted"], "hps_v2": ["blurred", "torn"]}
@@ -66,7 +65,7 @@ def test_checkpoints_have_the_official_names_and_are_small() -> None:
 
 def test_the_command_line_lets_viewers_look_at_emoji(tmp_path: Path) -> None:
     options = ["--emoji", "--out", str(tmp_path), "--participants", "3", "--sessions", "2"]
-    result = CliRunner().invoke(main, ["data", "simulate", *options])
+    result = invoke(["data", "simulate", *options])
     assert result.exit_code == 0, result.output
     images = read_fergi(tmp_path).images
     assert len(images) == 30

@@ -5,24 +5,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from fergi_reward.cli.training_program import ScriptArguments, load_reward
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.load import load_pipeline
+from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.toy.emoji import SCORERS
 from fergi_reward.toy.emoji.pictures import OBJECT_NAMES, scene_of
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
+from fergi_reward.trainers.options import RewardTrainingOptions
 
 PROMPTS = "configs/prompts/emoji.txt"
 
 
 def test_the_model_emoji_brings_its_scorers_and_calibration(pytestconfig: pytest.Config) -> None:
     prompts = read_prompts(pytestconfig.rootpath / PROMPTS)
-    output = load_reward(ScriptArguments(model="emoji"))(torch.rand(len(prompts), 3, 32, 32), prompts)
+    output = load_reward(RewardTrainingOptions(model="emoji"))(torch.rand(len(prompts), 3, 32, 32), prompts)
     assert set(output.terms) == set(SCORERS)
     assert output.total.shape == (32,)
     with pytest.raises(FergiRewardError, match=r"the toy emoji has no scorer 'hps_v2\.1'"):
-        load_reward(ScriptArguments(model="emoji", scorers=["hps_v2.1"]))
+        load_reward(RewardTrainingOptions(model="emoji", scorers=["hps_v2.1"]))
 
 
 def test_it_trains_on_every_object_and_on_nothing_held_out(pytestconfig: pytest.Config) -> None:
@@ -44,7 +45,9 @@ def test_a_short_run_leaves_an_adapter_that_plain_diffusers_loads(tmp_path: Path
         log_with="none",
     )
     prompts = ["a cat on a red background", "a dog on a blue background"]
-    adapter = DDPOTrainer(config, load_reward(ScriptArguments(model="emoji")), load_pipeline("emoji"), prompts).train()
+    adapter = DDPOTrainer(
+        config, load_reward(RewardTrainingOptions(model="emoji")), load_pipeline("emoji"), prompts
+    ).train()
     pipeline = load_pipeline("emoji")
     pipeline.load_lora_weights(adapter)
     assert pipeline.get_active_adapters()

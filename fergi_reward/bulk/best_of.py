@@ -1,23 +1,23 @@
-"""`fergi-reward best-of`: from options to a folder of chosen pictures; goes on where it was killed."""
+"""Draws candidates of many prompts, and keeps the best and the worst in a folder; resumes where it was stopped."""
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from fergi_reward.best_of import Candidates, Wanted, draw_candidates, wanted_candidates
 from fergi_reward.bulk.batch_scores import machine
-from fergi_reward.cli.training_program import RewardArguments, load_reward
+from fergi_reward.bulk.options import BestOfOptions
 from fergi_reward.core.devices import named_device
-from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.content import model_content, weights_content
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.grids import write_grid
 from fergi_reward.diffusion.load import load_pipeline
+from fergi_reward.diffusion.rewards import load_reward
+from fergi_reward.diffusion.trained_weights import load_adapter
 from fergi_reward.files.atomic import written_whole
 from fergi_reward.files.csv_files import csv_line
 from fergi_reward.files.drawn_files import drawn_file, forget_files, write_files
@@ -31,42 +31,6 @@ from fergi_reward.reward import CombinedReward
 GRID_PROMPTS = 16
 LONGEST_NAME = 50
 BEST, WORST = "best", "worst"
-
-
-@dataclass(frozen=True)
-class BestOfOptions:
-    """What `fergi-reward best-of` is asked for; see its help."""
-
-    prompts: Path
-    model: str
-    n: int
-    out: Path
-    seed: int
-    scorers: str | None
-    checkpoints: Sequence[str]
-    calibration: str | None
-    lora: Path | None
-    steps: int | None
-    guidance_scale: float | None
-    batch_size: int
-    device: str | None
-    dtype: Literal["float32", "bfloat16", "float16"]
-
-    def reward_arguments(self) -> RewardArguments:
-        """What names the reward."""
-        names = [name.strip() for name in self.scorers.split(",")] if self.scorers else None
-        return RewardArguments(
-            model=self.model,
-            scorers=names,
-            checkpoints=list(self.checkpoints),
-            scorer_dtype=self.dtype,
-            calibration=self.calibration,
-        )
-
-    def call(self) -> dict[str, Any]:
-        """Arguments of the pipeline's call; what was not asked for is left to the pipeline."""
-        given = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
-        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -93,7 +57,7 @@ def run(options: BestOfOptions) -> Outcome:
     with owned(options.out):
         prompts = read_prompts(options.prompts)
         batches = wanted_candidates(prompts, options.n, options.seed, options.batch_size)
-        reward = load_reward(options.reward_arguments(), on=named_device(options.device))
+        reward = load_reward(options.reward_options, on=named_device(options.device))
         store = Store(options.out / ".journal")
         keys = _keys(options, batches, reward.fingerprints(), FileDigests(store))
         left = {number: key for number, key in keys.items() if not _is_there(options.out, store, key)}
@@ -126,7 +90,7 @@ def _keys(
 
     weights = [model_content(options.model, digests, load)]
     weights += [weights_content(options.lora, digests)] if options.lora else []
-    context = key_of(weights, dict(fingerprints), options.dtype, options.call(), machine(place))
+    context = key_of(weights, dict(fingerprints), options.dtype, options.call, machine(place))
     drawn_in: dict[int, list[str]] = {}
     for batch in batches:
         content = key_of([[wanted.prompt, wanted.seed] for wanted in batch])
@@ -153,36 +117,11 @@ def _draw(
     pipeline = load_pipeline(options.model, getattr(torch, options.dtype)).to(named_device(options.device))
     if options.lora:
         load_adapter(pipeline, options.lora)
-    for candidates in draw_candidates(pipeline, batches, reward, left, **options.call()):
+    for candidates in draw_candidates(pipeline, batches, reward, left, **options.call):
         files = _pictures(options.out, candidates)
         drawn = [drawn_file(options.out, path, content) for path, content in files.items()]
         store.add({left[candidates.number]: _entry(candidates) | {"files": drawn}})
         write_files(files)
-
-
-def load_adapter(pipeline: Pipeline, folder: Path) -> None:
-    """Put a LoRA adapter on the pipeline, as `save_lora_weights` of diffusers writes it.
-
-    Raises:
-        FergiRewardError: There is none in the folder, or it is another model's.
-    """
-    from diffusers.utils import logging
-
-    if not folder.exists():
-        raise FergiRewardError(f"the adapter {folder} does not exist: give its folder")
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)  # that an adapter leaves the text encoder alone is no news
-    try:
-        with warnings.catch_warnings():  # peft lists every layer that does not fit; the error says it once
-            warnings.simplefilter("ignore", RuntimeWarning)
-            pipeline.load_lora_weights(folder)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FergiRewardError(f"{folder} holds no adapter of this pipeline ({reason})") from error
-    finally:
-        logging.set_verbosity(verbosity)
-    if not pipeline.get_active_adapters():  # diffusers only warns
-        raise FergiRewardError(f"{folder} holds no adapter of this pipeline: it changes none of its layers")
 
 
 def picture_name(number: int, prompt: str) -> str:

@@ -1,137 +1,48 @@
-"""`fergi-reward evaluate models`: from options to pictures, scores and a comparison; goes on where it was killed."""
+"""Draws with a model and its tuned versions, scores all pictures and compares them; resumes where it was stopped."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from tqdm import tqdm
 
 from fergi_reward.bulk.batch_scores import BatchScores, machine
-from fergi_reward.bulk.job import ScoringOptions, owned_by_one_run, this_process
+from fergi_reward.bulk.job import load_scorers, owned_by_one_run, this_process
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.cli.best_of_program import load_adapter
-from fergi_reward.cli.training_program import TOYS, is_toys_own, load_toy
+from fergi_reward.calibration.options import SHIPPED
 from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.progress import Progress
 from fergi_reward.diffusion.content import model_content, weights_content
-from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.load import load_pipeline
+from fergi_reward.diffusion.registry import Toy, is_toys_own, toy_of
+from fergi_reward.diffusion.rewards import load_toy_scorer
+from fergi_reward.diffusion.trained_weights import load_adapter, load_network
 from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tuned_model
 from fergi_reward.evaluation.model_pictures import ModelPictures, Shot, shots_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
-from fergi_reward.evaluation.named_calibrations import name_problems, named_calibrations
+from fergi_reward.evaluation.named_calibrations import named_calibrations
+from fergi_reward.evaluation.options import CompareModelsOptions
 from fergi_reward.evaluation.picture_diversity import EMBEDDERS, distance_within
 from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.files.store import FileDigests, Store, key_of
-from fergi_reward.images import to_pixels
 from fergi_reward.report.record import PICTURES
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import chunks
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import load_scorer, term_name
-from fergi_reward.toy import emoji
-from fergi_reward.toy.emoji.judge import judge
-from fergi_reward.toy.emoji.pictures import SCENES
 
 BASE = "base"
 NO_SCORER = "none"
-# The last two are in no calibration that comes with the package: they can judge what was trained on its default reward.
-SCORERS = ("image_reward", "pickscore", "hps_v2", "clip", "aesthetic")
-# The emoji world's own judge: how close the nearest real picture is, in dB, and whether it shows what was asked for.
-EMOJI_JUDGES = ("judge_psnr", "judge_right_scene")
-
-
-def scorers_for(model: str) -> str:
-    """The scorers that are asked by default, with commas between: of a toy, all that it has.
-
-    >>> scorers_for("emoji"), scorers_for("org/model")
-    ('image_reward,pickscore,hps_v2', 'image_reward,pickscore,hps_v2,clip,aesthetic')
-    """
-    return ",".join(TOYS.get(model, SCORERS))
-
-
-@dataclass(frozen=True)
-class CompareModelsOptions(ScoringOptions):
-    """What `fergi-reward evaluate models` is asked for; see its help."""
-
-    model: str
-    tuned: Sequence[str]
-    prompts: Path
-    samples: int
-    calibrations: Sequence[str]
-    trained_on: str | None
-    steps: int | None
-    guidance_scale: float | None
-    seed: int
-    out: Path
-
-    def problems(self) -> list[str]:
-        """What is wrong with them."""
-        problems = [*super().problems(), *name_problems(self.calibrations)]
-        if self.model in TOYS and self.checkpoints:
-            problems.append(f"--checkpoint {self.checkpoints[0]} has no use: the toy {self.model} has its own scorers")
-        return problems
-
-    def models(self) -> list[ComparedModel]:
-        """The base model, then the tuned ones.
-
-        Raises:
-            FergiRewardError: One is not there, or two have one name.
-        """
-        trained_on = self._trained_on()
-        models = [
-            ComparedModel(BASE, self.model, "pipeline"),
-            *(tuned_model(text, trained_on) for text in self.tuned),
-        ]
-        for folder, count in Counter([PICTURES, *(model.folder for model in models)]).items():
-            if count > 1:
-                raise FergiRewardError(
-                    f"{count} models are called {folder!r}: name them, as in --tuned mine={self.tuned[-1]}"
-                )
-        return models
-
-    def _trained_on(self) -> tuple[str, ...] | None:
-        if self.trained_on is None:
-            return None
-        names = [name.strip() for name in self.trained_on.split(",")]
-        return () if names == [NO_SCORER] else tuple(term_name(name) for name in names)
-
-    def call(self) -> dict[str, Any]:
-        """Arguments of the pipelines' calls; what was not asked for is left to them."""
-        given = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
-        return {name: value for name, value in given.items() if value is not None}
-
-    def load_scorers(self, share: Share) -> dict[str, LoadedScorer]:
-        """Those of a toy where the base model is one."""
-        if self.model not in TOYS:
-            return super().load_scorers(share)
-        device = named_device(self.device)
-        return {
-            name: load_toy(self.model, name) if is_toys_own(self.model, name) else load_scorer(name, device=device)
-            for name in self.scorer_names
-        }
-
-    def checkpoints_by_name(self) -> dict[str, str]:
-        """That of each scorer; a toy's own where the base model is one."""
-        toy = {name: f"of the toy {self.model}" for name in self.scorer_names if is_toys_own(self.model, name)}
-        return checkpoints_of(self) | toy
-
-    def calibrations_by_name(self) -> dict[str, Calibration]:
-        """Those asked for; by default the shipped one, or the emoji world's."""
-        if self.calibrations or self.model not in emoji.MODELS:
-            return named_calibrations(self.calibrations or ("shipped",))
-        return {"toy": Calibration.load(emoji.CALIBRATION)}
 
 
 def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None:
@@ -151,20 +62,72 @@ def run(options: CompareModelsOptions, command: str = "") -> ModelsResult | None
         return _compared(options, command)
 
 
+def models_of(options: CompareModelsOptions) -> list[ComparedModel]:
+    """The base model, then the tuned ones.
+
+    Raises:
+        FergiRewardError: One is not there, or two have one name.
+    """
+    trained_on = None if options.trained_on is None else tuple(map(term_name, _but_none(options.trained_on)))
+    models = [
+        ComparedModel(BASE, options.model, "pipeline"),
+        *(tuned_model(text, trained_on) for text in options.tuned),
+    ]
+    for folder, count in Counter([PICTURES, *(model.folder for model in models)]).items():
+        if count > 1:
+            raise FergiRewardError(
+                f"{count} models are called {folder!r}: name them, as in --tuned mine={options.tuned[-1]}"
+            )
+    return models
+
+
+def _but_none(names: Sequence[str]) -> Sequence[str]:
+    return () if list(names) == [NO_SCORER] else names
+
+
+def _load_scorers(options: CompareModelsOptions, share: Share) -> dict[str, LoadedScorer]:
+    """Those of a toy where the base model is one."""
+    model = options.model
+    if toy_of(model) is None:
+        return load_scorers(options, share)
+    device = named_device(options.device)
+    return {
+        name: load_toy_scorer(model, name) if is_toys_own(model, name) else load_scorer(name, device=device)
+        for name in options.scorer_names
+    }
+
+
+def _checkpoints(options: CompareModelsOptions) -> dict[str, str]:
+    """That of each scorer; a toy's own where the base model is one."""
+    toy = {name: f"of the toy {options.model}" for name in options.scorer_names if is_toys_own(options.model, name)}
+    return checkpoints_of(options) | toy
+
+
+def _calibrations(options: CompareModelsOptions) -> dict[str, Calibration]:
+    """Those asked for, or the weights by hand; by default the shipped one, or the toy's."""
+    if by_hand := options.weights_by_hand():
+        return {"by hand": by_hand}
+    toy = toy_of(options.model)
+    if options.calibration is None and toy and toy.calibration:
+        return {"toy": Calibration.load(toy.calibration)}
+    return named_calibrations(options.calibration or (SHIPPED,))
+
+
 def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | None:
     prompts = read_prompts(options.prompts)
-    models = options.models()
+    models = models_of(options)
     terms = [term_name(name) for name in options.scorer_names]
-    calibrations = options.calibrations_by_name()
+    calibrations = _calibrations(options)
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before anything is drawn
-    judged = options.model in emoji.MODELS and set(prompts) <= {scene.caption for scene in SCENES}
+    toy = toy_of(options.model)
+    judge = toy if toy and toy.judge and set(prompts) <= toy.captions else None
     shots = shots_of(prompts, options.samples, options.seed)
     notes = _doubts(options, models)  # before anything is loaded
     pictures = [_pictures(options, model, shots) for model in models]
     _draw(options, models, pictures)
 
-    load = cache(options.load_scorers)
-    scoring = cache(partial(_scoring, load, options.batch_size, judged))
+    load = cache(partial(_load_scorers, options))
+    scoring = cache(partial(_scoring, load, options.batch_size, judge))
     measured = [
         _measured(options, model, of_model, scoring, load) for model, of_model in zip(models, pictures, strict=True)
     ]
@@ -175,29 +138,30 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
         prompts,
         shots,
         options.samples,
-        options.call(),
+        options.call,
         _embedder(options),
         options.seed,
         {name: calibrations[name].fingerprint() for name in rewards},
-        options.checkpoints_by_name(),
+        _checkpoints(options),
         command,
         tuple(notes),
     )
-    result = compare(with_totals[0], with_totals[1:], _signals(options, rewards, judged), setting)
+    result = compare(with_totals[0], with_totals[1:], _signals(options, rewards, judge), setting)
     _write_examples(result, options.out)
     return result
 
 
-def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward], judged: bool) -> list[Signal]:
+def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward], judge: Toy | None) -> list[Signal]:
     """In the order of the columns of scores: what is asked of every picture."""
     signals = [Signal(name, "scorer", (term_name(name),)) for name in options.scorer_names]
-    signals += [Signal(name, "judge", ()) for name in EMOJI_JUDGES if judged]
+    signals += [Signal(name, "judge", ()) for name in (judge.judge_names if judge else ())]
     return signals + [Signal(name, "calibration", tuple(reward.names)) for name, reward in rewards.items()]
 
 
 def _doubts(options: CompareModelsOptions, models: Sequence[ComparedModel]) -> list[str]:
     """What speaks against a base model, in sentences."""
-    called = str(emoji.DATA / "pipeline") if options.model == "emoji" else options.model  # as its cards call it
+    toy = toy_of(options.model)
+    called = str(toy.folders.get(options.model, options.model)) if toy else options.model  # as its cards call it
     return [doubt for model in models if (doubt := base_doubt(model, called))]
 
 
@@ -208,7 +172,7 @@ def _draw(options: CompareModelsOptions, models: Sequence[ComparedModel], pictur
         if of_model.left(share):
             load_model(options, model)  # what cannot be loaded shows before hours of drawing
     for model, of_model in zip(models, pictures, strict=True):
-        of_model.draw(partial(load_model, options, model), options.call(), share)
+        of_model.draw(partial(load_model, options, model), options.call, share)
     wait()
     for of_model in pictures:
         of_model.store.read()
@@ -224,7 +188,7 @@ def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequen
     else:
         load = partial(load_pipeline, options.model, getattr(torch, options.dtype))
         weights, base = weights_content(Path(model.place), digests), model_content(options.model, digests, load)
-    context = key_of(model.kind, weights, base, options.dtype, options.call(), machine(named_device(options.device)))
+    context = key_of(model.kind, weights, base, options.dtype, options.call, machine(named_device(options.device)))
     return ModelPictures(folder, shots, store, context, options.batch_size)
 
 
@@ -241,20 +205,6 @@ def load_model(options: CompareModelsOptions, model: ComparedModel) -> Pipeline:
     elif model.kind == "network":
         load_network(pipeline, Path(model.place))
     return pipeline.to(named_device(options.device))
-
-
-def load_network(pipeline: Pipeline, folder: Path) -> None:
-    """Give the pipeline the weights of the network in a folder, as full fine-tuning leaves it.
-
-    Raises:
-        FergiRewardError: It is damaged, or another model's.
-    """
-    network = family_of(pipeline).network
-    try:
-        network.load_state_dict(type(network).from_pretrained(folder).state_dict())
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FergiRewardError(f"{folder} holds no {type(network).__name__} of this pipeline ({reason})") from error
 
 
 def _measured(
@@ -278,16 +228,12 @@ def _measured(
 
 
 def _scoring(
-    load: Callable[[Share], Mapping[str, LoadedScorer]], batch_size: int, judged: bool, share: Share
+    load: Callable[[Share], Mapping[str, LoadedScorer]], batch_size: int, judge: Toy | None, share: Share
 ) -> BatchScores:
-    """What scores, with the emoji world's judge where that was asked."""
-    return BatchScores(load(share), batch_size, _judged, EMOJI_JUDGES if judged else ())
-
-
-def _judged(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, list[float]]:
-    found = judge(torch.stack([to_pixels(picture.convert("RGB")) for picture in pictures]), prompts)
-    right = (found.right_object & found.right_colour).float()
-    return dict(zip(EMOJI_JUDGES, (found.psnr.tolist(), right.tolist()), strict=True))
+    """What scores, with a toy's judge where it knows the prompts."""
+    if judge is None:
+        return BatchScores(load(share), batch_size)
+    return BatchScores(load(share), batch_size, judge.judge, judge.judge_names)
 
 
 def _embedder(options: CompareModelsOptions) -> str | None:
@@ -306,7 +252,7 @@ def _distances(
     found: dict[str, float | None] = {}
     if name is None:
         return found
-    for shots in tqdm(list(chunks(pictures.shots, options.samples)), desc="embedding", unit="prompt"):
+    for shots in Progress(list(chunks(pictures.shots, options.samples)), desc="embedding", unit="prompt"):
         paths = [pictures.path(shot) for shot in shots]
         key = key_of("distance", context, name, shots[0].number, [pictures.digest(path) for path in paths])
         found[key] = pictures.store.get(key)

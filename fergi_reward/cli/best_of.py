@@ -1,0 +1,20 @@
+"""`fergi-reward best-of`."""
+
+from fergi_reward.bulk.options import BestOfOptions
+from fergi_reward.cli.command import Answer, command
+
+
+@command(resumes=True)
+def best_of(options: BestOfOptions) -> Answer:
+    """Draw several pictures of each prompt, keep the one with the highest reward; resumes where it was stopped."""
+    from fergi_reward.bulk.best_of import run
+
+    done, out = run(options), options.out
+    means = f"{done.single:.3f} of one picture, {done.best:.3f} of the best of {options.n}"
+    places = {"pictures": out / "best", "scores": out / "scores.csv", "overview": out / "best_and_worst.png"}
+    text = (
+        f"mean reward over {done.prompts} prompts: {means}\n"
+        f"pictures: {places['pictures']}; all scores: {places['scores']}; look at {places['overview']}"
+    )
+    values = {"prompts": done.prompts, "mean_reward": done.single, "mean_reward_of_best": done.best}
+    return Answer(text, values | {name: str(place) for name, place in places.items()})

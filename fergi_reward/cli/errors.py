@@ -1,0 +1,28 @@
+"""How a program ends: a user's mistake and a signal are one sentence and an exit status, without a traceback."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.interrupts import Interrupted, raised
+from fergi_reward.core.terminal import one_line
+
+
+@contextmanager
+def clean_exit() -> Iterator[None]:
+    """End with status 2 after a user's mistake, 128 + n after signal n, and 1 where nobody reads the output."""
+    try:
+        with raised():
+            yield
+            sys.stdout.flush()
+    except FergiRewardError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as interrupted:
+        print(": ".join([str(interrupted), *getattr(interrupted, "__notes__", [])]), file=sys.stderr)
+        sys.exit(interrupted.exit_status)
+    except BrokenPipeError:  # as of `fergi-reward scorers | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,23 @@
+"""`fergi-reward score`."""
+
+from fergi_reward.bulk.options import ScoreOptions, errors_file
+from fergi_reward.cli.command import Answer, command
+
+
+@command(resumes=True)
+def score(options: ScoreOptions) -> Answer | None:
+    """Score images; resumes where it was stopped. Under `accelerate launch` the processes share the work."""
+    from fergi_reward.bulk.run import run
+
+    done = run(options)
+    if done is None:  # another process writes the table
+        return None
+    text = f"scores of {done.scored} images: {options.out}"
+    if done.kept:
+        text += f"\n{done.kept} of its rows were kept from a run that did not end, the others were scored now"
+    values = {"scored": done.scored, "kept": done.kept, "failed": done.failed, "out": str(options.out)}
+    if not done.failed:
+        return Answer(text, values)
+    failed = errors_file(options.out)
+    notes = [f"{done.failed} images could not be scored: {failed}"]
+    return Answer(text, values | {"errors": str(failed)}, notes, status=3)

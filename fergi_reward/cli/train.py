@@ -1,0 +1,63 @@
+"""`fergi-reward train NAME`: a command for each trainer of the registry."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from cyclopts import App
+
+from fergi_reward.cli.command import Answer, Command, as_function
+from fergi_reward.core.registry import is_path
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
+from fergi_reward.trainers.registry import TRAINERS
+
+# One line each: to print them, no trainer is imported.
+HELP = {
+    "ddpo": "DDPO: policy gradient on the reward.",
+    "flow_grpo": "Flow-GRPO, for flow-matching models.",
+    "nft": "DiffusionNFT, for flow-matching models.",
+    "reward_backprop": "The reward's gradient through the last steps: DRaFT, AlignProp, ReFL.",
+    "diffusion_dpo": "Diffusion-DPO, on preference pairs.",
+    "prompt_grpo": "GRPO of TRL for a language model that rewrites prompts.",
+}
+OPTIONS = {"reward": RewardTrainingOptions, "pairs": PairTrainingOptions}
+
+app = App(
+    name="train", help="Fine-tune a model; start it by `accelerate launch -m fergi_reward train` on several GPUs."
+)
+app.command("fergi_reward.cli.prompt_grpo:prompt_grpo", name="prompt_grpo", help=HELP["prompt_grpo"])
+
+
+def add_trainers(words: Sequence[str]) -> None:
+    """Add a command for each trainer that the registry knows now.
+
+    Args:
+        words: What was typed after `train`: it may be the path of a trainer.
+    """
+    for name in [name for name in app if name not in ("prompt_grpo", *app.help_flags, *app.version_flags)]:
+        del app[name]
+    for name in TRAINERS.names():
+        app.command(f"{__name__}:{name}", name=name, help=HELP.get(name, "A trainer of another package."))
+    for path in filter(is_path, words):
+        app.command(__getattr__(path), name=path)
+
+
+def __getattr__(name: str) -> Callable[..., None]:
+    """The command of a trainer, which is imported now."""
+    if name not in TRAINERS.names() and not is_path(name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fergi_reward.trainers.registry import find_trainer
+
+    trainer = find_trainer(name).target
+
+    def run(options: RewardTrainingOptions | PairTrainingOptions, config: TrainerConfig) -> Answer | None:
+        from fergi_reward.trainers.program import train
+
+        done = train(trainer, options, config)
+        if not isinstance(done, Path):
+            return Answer(str(done), asdict(done))
+        return Answer(f"trained weights: {done}", {"weights": str(done)})
+
+    made = Command(run, (OPTIONS[trainer.learns_from], trainer.config_class), resumes=False)
+    return as_function(made, trainer.__doc__ or "", name)

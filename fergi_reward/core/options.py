@@ -1,0 +1,270 @@
+"""Options: each is one field of a frozen dataclass, with its type, default, help and range.
+
+The command line, a YAML file and Python build the same record. It checks itself and reports all its mistakes at once.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.registry import Registry
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+class OptionsError(FergiRewardError):
+    """Options that cannot be used.
+
+    Args:
+        record: The name of their dataclass.
+        problems: One clause for each mistake.
+    """
+
+    def __init__(self, record: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{record}: {'; '.join(problems)}")
+
+
+def option(
+    default: T,
+    help: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    shown: str | None = None,
+    metavar: str | None = None,
+    names: Registry | None = None,
+    also: Sequence[str] = (),
+    positional: bool = False,
+    old: Sequence[str] = (),
+    repeated: bool = False,
+) -> T:
+    """A field of a record of options.
+
+    Args:
+        default: Its value where none is given.
+        help: The sentence that `--help` prints.
+        at_least: The smallest value.
+        above: Values must be larger than this.
+        at_most: The largest value.
+        below: Values must be smaller than this.
+        shown: What `--help` prints as the default where it is not the value.
+        metavar: What `--help` prints for the value.
+        names: The registry that the value, or each of its values, is a name of.
+        also: Further names that are right.
+        positional: Whether the command line takes it without its name.
+        old: Former names; they work with a warning.
+        repeated: Whether a list was once given as several options, which works with a warning.
+    """
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    metadata = {
+        "help": help + (f" {_names_help(names, also)}" if names else ""),
+        "limits": {name: limit for name, limit in limits.items() if limit is not None},
+        "shown": shown,
+        "metavar": metavar,
+        "names": (names, also) if names else None,
+        "positional": positional,
+        "old": tuple(old),
+        "repeated": repeated,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def required(help: str, **more: Any) -> Any:  # noqa: ANN401 - as `dataclasses.field`
+    """A field that must be given; otherwise as `option`."""
+    return option(MISSING, help, **more)
+
+
+def _names_help(names: Registry, also: Sequence[str]) -> str:
+    known = ", ".join([*also, *names.builtin])
+    return f"One of {known}, a name from another package, or my_package.my_module:Name."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A record of options that checks itself.
+
+    Raises:
+        OptionsError: At construction; it names every value that is wrong.
+    """
+
+    def __post_init__(self) -> None:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        problems = type_problems(values, get_type_hints(type(self)))
+        problems = problems or [*range_problems(self), *(name_problems(self) or self.problems())]
+        if problems:
+            raise OptionsError(type(self).__name__, problems)
+
+    def problems(self) -> list[str]:
+        """One clause for each value that contradicts another, or cannot be used; types are right by now."""
+        return []
+
+
+def type_problems(values: Mapping[str, Any], hints: Mapping[str, Any]) -> list[str]:
+    """One clause for each value that is not of its annotated type, which Python does not check."""
+    wrong = [(name, value) for name, value in values.items() if not _fits(value, hints[name])]
+    return [_type_clause(name, value, hints[name]) for name, value in wrong]
+
+
+def range_problems(record: "DataclassInstance") -> list[str]:
+    """One clause for each field whose value is out of its range."""
+    found = []
+    for item in fields(record):
+        value, limits = getattr(record, item.name), item.metadata.get("limits", {})
+        if value is not None and not all(_within(value, kind, limit) for kind, limit in limits.items()):
+            words = " and ".join(f"{kind.replace('_', ' ')} {limit}" for kind, limit in limits.items())
+            found.append(f"{item.name} is {value}, must be {words}")
+    return found
+
+
+def _within(value: float, kind: str, limit: float) -> bool:
+    inside = {"at_least": value >= limit, "above": value > limit, "at_most": value <= limit, "below": value < limit}
+    return inside[kind]
+
+
+def name_problems(record: "DataclassInstance") -> list[str]:
+    """One clause for each name that is in no registry."""
+    found = []
+    for item in fields(record):
+        if known := item.metadata.get("names"):
+            registry, also = known
+            value = getattr(record, item.name)
+            found += registry.problems([value] if isinstance(value, str) else value or [], also)
+    return found
+
+
+def is_required(item: "Field[Any]") -> bool:
+    """Whether a field has no default."""
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def parsed(value: Any, hint: Any) -> Any:  # noqa: ANN401 - what YAML or a command line holds, and any type
+    """A value as the type wants it: texts are read, as numbers, lists or pairs; what cannot be read stays as it is.
+
+    Args:
+        value: A text of the command line, or what a YAML file holds.
+        hint: The annotated type of its field.
+
+    >>> parsed("3", int), parsed("3", float | None), parsed("a, b", Sequence[str]), parsed("soon", int)
+    (3, 3.0, ['a', 'b'], 'soon')
+    >>> parsed("pickscore=0.7,clip=0.3", Mapping[str, float])
+    {'pickscore': 0.7, 'clip': 0.3}
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (UnionType, Union):
+        return _parsed_union(value, parts)
+    if is_list(hint):
+        texts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return [parsed(text, parts[0]) for text in texts] if isinstance(texts, Iterable) else value
+    if is_mapping(hint):
+        return _parsed_pairs(value, parts[1])
+    if not isinstance(value, str):
+        return value
+    if hint is bool:
+        return _WORDS.get(value.lower(), value)
+    if hint in (int, float, Path):
+        with suppress(ValueError):
+            return hint(value)
+    return value
+
+
+def _parsed_union(value: Any, parts: Sequence[Any]) -> Any:  # noqa: ANN401
+    """By the first type that can read it; a text is one only where no other can."""
+    for part in sorted(parts, key=lambda part: part is str):
+        found = value if part is NoneType else parsed(value, part)
+        if _fits(found, part):
+            return found
+    return value
+
+
+def _parsed_pairs(value: Any, hint: Any) -> Any:  # noqa: ANN401
+    """NAME=VALUE pairs as a mapping."""
+    if isinstance(value, Mapping):
+        return {name: parsed(each, hint) for name, each in value.items()}
+    texts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) and all(text.partition("=")) for text in texts):
+        return value
+    pairs = [text.split("=", 1) for text in texts]
+    twice = len({name for name, _ in pairs}) < len(pairs)
+    return value if twice else {name: parsed(each, hint) for name, each in pairs}
+
+
+def is_list(hint: Any) -> bool:  # noqa: ANN401
+    """Whether a type takes several values."""
+    return get_origin(hint) in (list, Sequence)
+
+
+def is_mapping(hint: Any) -> bool:  # noqa: ANN401
+    """Whether a type takes values by name."""
+    return get_origin(hint) in (dict, Mapping)
+
+
+def without_none(hint: Any) -> Any:  # noqa: ANN401
+    """The type that is not None in `type | None`; another one as it is."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    return parts[0] if get_origin(hint) in (UnionType, Union) and len(parts) == 1 else hint
+
+
+def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401
+    if get_origin(hint) in (UnionType, Union):
+        return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if is_list(hint):
+        kind = Sequence if get_origin(hint) is Sequence else list
+        within = isinstance(value, kind) and not isinstance(value, str)
+        return within and all(_fits(item, get_args(hint)[0]) for item in value)  # type: ignore[attr-defined]
+    if is_mapping(hint):
+        return isinstance(value, Mapping) and all(
+            _fits(each, kind) for pair in value.items() for each, kind in zip(pair, get_args(hint), strict=True)
+        )
+    if hint is Any:
+        return True
+    if isinstance(value, bool):
+        return hint is bool
+    if hint is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(hint, type) and isinstance(value, hint)
+
+
+def _type_clause(name: str, value: object, hint: Any) -> str:  # noqa: ANN401
+    if get_origin(hint) is Literal:
+        quote = " (YAML reads a bare no as false: quote it)" if value is False and "no" in get_args(hint) else ""
+        return f"{name} is {value!r}, must be one of {', '.join(get_args(hint))}{quote}"
+    plain = without_none(hint)
+    if is_list(plain):
+        return f"{name} is {value!r}, must be a list of {_type_name(get_args(plain)[0])}s"
+    if is_mapping(plain):
+        return f"{name} is {value!r}, must be NAME={_type_name(get_args(plain)[1]).upper()} pairs with different names"
+    return f"{name} is {value!r}, must be {hint.__name__ if isinstance(hint, type) else hint}".replace(
+        "pathlib.Path", "Path"
+    )
+
+
+def _type_name(hint: Any) -> str:  # noqa: ANN401
+    return str({str: "value", float: "number"}.get(hint, getattr(hint, "__name__", hint)))
+
+
+def as_text(value: object) -> str:
+    """A value as one gives it on the command line.
+
+    >>> as_text(["a", "b"]), as_text({"clip": 0.3})
+    ('a,b', 'clip=0.3')
+    """
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={each}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return json.dumps(value) if isinstance(value, bool) else str(value)

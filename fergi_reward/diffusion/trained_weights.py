@@ -1,0 +1,46 @@
+"""Puts trained weights on a pipeline: a LoRA adapter, or the network as full fine-tuning leaves it."""
+
+import warnings
+from pathlib import Path
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.family import Pipeline, family_of
+
+
+def load_adapter(pipeline: Pipeline, folder: Path) -> None:
+    """Put a LoRA adapter on the pipeline, as `save_lora_weights` of diffusers writes it.
+
+    Raises:
+        FergiRewardError: There is none in the folder, or it is another model's.
+    """
+    from diffusers.utils import logging
+
+    if not folder.exists():
+        raise FergiRewardError(f"the adapter {folder} does not exist: give its folder")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)  # that an adapter leaves the text encoder alone is no news
+    try:
+        with warnings.catch_warnings():  # peft lists every layer that does not fit; the error says it once
+            warnings.simplefilter("ignore", RuntimeWarning)
+            pipeline.load_lora_weights(folder)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FergiRewardError(f"{folder} holds no adapter of this pipeline ({reason})") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if not pipeline.get_active_adapters():  # diffusers only warns
+        raise FergiRewardError(f"{folder} holds no adapter of this pipeline: it changes none of its layers")
+
+
+def load_network(pipeline: Pipeline, folder: Path) -> None:
+    """Give the pipeline the weights of the network in a folder, as full fine-tuning leaves it.
+
+    Raises:
+        FergiRewardError: It is damaged, or another model's.
+    """
+    network = family_of(pipeline).network
+    try:
+        network.load_state_dict(type(network).from_pretrained(folder).state_dict())
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FergiRewardError(f"{folder} holds no {type(network).__name__} of this pipeline ({reason})") from error

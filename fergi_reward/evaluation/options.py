@@ -1,0 +1,114 @@
+"""The options of `fergi-reward evaluate`; nothing heavy is imported."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fergi_reward.bulk.options import ScoringOptions
+from fergi_reward.calibration.options import SHIPPED, SHIPPED_HELP, WeightOptions
+from fergi_reward.core.options import option, required
+from fergi_reward.data.options import PreferenceDataOptions
+from fergi_reward.diffusion.options import MODEL_HELP, STABLE_DIFFUSION, call_options
+from fergi_reward.diffusion.registry import TOYS, toy_of
+from fergi_reward.evaluation.benchmarks import BENCHMARKS
+from fergi_reward.report.provenance import place_without_folders
+from fergi_reward.scorers.options import SCORERS
+from fergi_reward.scorers.registry import REGISTRY
+
+FERGI = "fergi"
+# The last two are in no calibration that comes with the package: they can judge what was trained on its default reward.
+JUDGES = (*SCORERS, "clip", "aesthetic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceOptions(ScoringOptions, PreferenceDataOptions):
+    """The options of `fergi-reward evaluate preferences`."""
+
+    dataset: str = option(FERGI, "Whose preferences.", names=BENCHMARKS, also=(FERGI,))
+    data: str | None = option(
+        None,
+        "A folder in its layout, with --ratings one that extract wrote, or a hub id. [default: FERGI's, the hub's]",
+        metavar="PLACE",
+    )
+    calibration: Sequence[str] = option(
+        (SHIPPED,), f"Weights to judge; {SHIPPED_HELP}.", metavar="FILE,...", repeated=True
+    )
+    out: Path = option(Path("preferences"), "A folder for the report and for scores.")
+    seed: int = option(0, "Seed of the bootstrap.", at_least=0)
+
+    def problems(self) -> list[str]:
+        """What contradicts itself."""
+        found = [*super().problems(), *_same_names(self.calibration)]
+        if self.dataset == FERGI and self.checkpoints:
+            found.append(f"--checkpoints {next(iter(self.checkpoints))} has no use: FERGI's scores are recorded")
+        if self.dataset != FERGI:
+            of_viewers = ("ratings", "au_source", "source_map", "from_frames", "skip_bad")
+            given = [f"--{name.replace('_', '-')}" for name in of_viewers if getattr(self, name)]
+            found += [f"{name} is for --dataset fergi" for name in given]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareModelsOptions(ScoringOptions, WeightOptions):
+    """The options of `fergi-reward evaluate models`."""
+
+    tuned: Sequence[str] = required(
+        "Tuned models: folders of adapters or networks as the trainers write them, pipelines or hub ids, each with a "
+        "name for reports if you like: mine=runs/ddpo/lora.",
+        metavar="[NAME=]PLACE,...",
+        repeated=True,
+    )
+    prompts: Path = required("A text file with one prompt per line; not those trained on.")
+    model: str = option(STABLE_DIFFUSION, f"The model before tuning: {MODEL_HELP}")
+    samples: int = option(4, "Pictures of each prompt by each model.", at_least=1)
+    steps: int | None = option(None, "Denoising steps. [default: the pipeline's]", at_least=1)
+    guidance_scale: float | None = option(None, "Classifier-free guidance. [default: the pipeline's]")
+    scorers: Sequence[str] | None = option(
+        None,
+        "Scorers; some must not be in the reward.",
+        shown=f"{','.join(JUDGES)}, or all that the toy has",
+        names=REGISTRY,
+    )
+    calibration: Sequence[str] | None = option(
+        None,
+        f"Weights to evaluate by, too; {SHIPPED_HELP}. [default: shipped, or the toy's]",
+        metavar="FILE,...",
+        repeated=True,
+    )
+    trained_on: Sequence[str] | None = option(
+        None, "Scorers in the reward of models whose card does not say; or none.", metavar="NAME,..."
+    )
+    seed: int = option(0, "Seed of the pictures and the bootstrap.", at_least=0)
+    out: Path = option(Path("models"), "A folder for the report, for pictures and scores.")
+
+    @property
+    def scorer_names(self) -> list[str]:
+        """The scorers; by default all that a toy has, or those of the paper and two that no reward of it has."""
+        if self.scorers is not None:
+            return list(self.scorers)
+        toy = toy_of(self.model)
+        return list(toy.scorers if toy else dict.fromkeys([*JUDGES, *self.weighed]))
+
+    @property
+    def call(self) -> dict[str, float]:
+        """Arguments of the pipelines' calls."""
+        return call_options(self.steps, self.guidance_scale)
+
+    def problems(self) -> list[str]:
+        """What contradicts itself."""
+        found = [*ScoringOptions.problems(self), *WeightOptions.problems(self), *_same_names(self.calibration or ())]
+        if self.model in TOYS.names() and self.checkpoints:
+            first = next(iter(self.checkpoints))
+            found.append(f"--checkpoints {first} has no use: the toy {self.model} has its own scorers")
+        return found
+
+
+def _same_names(places: Sequence[str]) -> list[str]:
+    """A sentence for each two calibrations that a report would call the same."""
+    counts = Counter(map(place_without_folders, places))
+    return [
+        f"{count} times --calibration {name}: a report could not tell them apart"
+        for name, count in counts.items()
+        if count > 1
+    ]

@@ -1,0 +1,45 @@
+"""The options of a training run that are not the trainer's: model, reward or pairs, prompts, judges."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fergi_reward.core.options import option
+from fergi_reward.diffusion.options import ModelOptions, RewardOptions
+from fergi_reward.scorers.registry import REGISTRY
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ModelOptions):
+    """What is trained, and which judges watch it."""
+
+    prompts: str = option(
+        "everyday",
+        "Prompts of grids, judges and online training: a text file with one prompt per line, or a shipped list: "
+        "everyday, emoji, emoji_held_out, tiny.",
+        metavar="FILE|NAME",
+    )
+    judges: Sequence[str] | None = option(
+        None, "Scorers that are not trained on and only say whether it helps.", names=REGISTRY
+    )
+    dry_run: bool = option(False, "Load and train nothing: print what the run would take.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardTrainingOptions(TrainingOptions, RewardOptions):
+    """The same, for a trainer that learns from a reward."""
+
+    @property
+    def reward_checkpoints(self) -> dict[str, str]:
+        """All but those of the judges."""
+        return {name: place for name, place in (self.checkpoints or {}).items() if name not in (self.judges or [])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairTrainingOptions(TrainingOptions):
+    """The same, for a trainer that learns from pairs."""
+
+    pairs: str = option("yuvalkirstain/pickapic_v2", "Pairs to learn from: a folder, a Parquet file or a hub id.")
+    pairs_split: str = option("train", "Split of the pairs.")
+    streaming: bool = option(False, "Read the pairs while training, in place of downloading them all first.")
+    held_out: str | None = option(None, "Pairs that are not trained on: how many does the model rank right?")
+    held_out_split: str = option("validation", "Split of the held-out pairs.")

@@ -1,0 +1,123 @@
+"""A training run from its options: the pipeline, the reward or the pairs, the judges, the trainer."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from fergi_reward.callables.rewards import Reward, check_gradients
+from fergi_reward.core.devices import training_device
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.parking import CPU
+from fergi_reward.diffusion.load import load_pipeline
+from fergi_reward.diffusion.published import PUBLISHED, on_meta
+from fergi_reward.diffusion.registry import is_toys_own
+from fergi_reward.diffusion.rewards import load_reward, load_toy_scorer, reward_scorers
+from fergi_reward.files.prompts import read_prompts
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.foreign import LoadedScorer
+from fergi_reward.scorers.registry import is_differentiable, load_scorer, parameter_count, term_name
+from fergi_reward.scorers.scorer_set import ParkedScorer
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.dry_run import DryRun, dry_run
+from fergi_reward.trainers.guards import check_held_out
+from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions, TrainingOptions
+from fergi_reward.trainers.pairs import load_table
+from fergi_reward.trainers.preflight import check_can_start
+from fergi_reward.trainers.run import check_output
+
+if TYPE_CHECKING:
+    from fergi_reward.trainers.registry import AnyTrainer, TrainerClass
+
+
+def train(trainer: "TrainerClass", options: TrainingOptions, config: TrainerConfig) -> Path | DryRun:
+    """Train, or with `dry_run` only say what that would take.
+
+    Args:
+        trainer: What learns from a reward or from pairs.
+        options: `RewardTrainingOptions` or `PairTrainingOptions`, as it learns from.
+        config: The trainer's own options.
+
+    Returns:
+        The folder of the finished weights, or what the run would take.
+
+    Raises:
+        FergiRewardError: An option, or what it names, cannot be used.
+    """
+    check_offload(options, config)
+    prompts = read_prompts(options.prompts)
+    if options.dry_run:
+        return rehearse(options, config)
+    check_can_start(config)
+    check_output(config)
+    if isinstance(options, PairTrainingOptions):
+        pairs = load_table(options.pairs, split=options.pairs_split, streaming=options.streaming)
+        held = options.held_out
+        held_out = load_table(held, split=options.held_out_split, streaming=True) if held else None
+        judges = load_judges(options, None)
+        make: Callable[..., AnyTrainer] = trainer
+        return make(config, pairs, load_pipeline(options.model), prompts, judges, held_out).train()
+    assert isinstance(options, RewardTrainingOptions)
+    reward = load_reward(options, offload=_parks_reward(options, config))
+    judges = load_judges(options, reward)
+    return trainer(config, reward, load_pipeline(options.model), prompts, judges).train()
+
+
+def rehearse(options: TrainingOptions, config: TrainerConfig) -> DryRun:
+    """What the run would take; a model that is not among the published ones is loaded for it."""
+    is_published = options.model in PUBLISHED.names()
+    pipeline = on_meta(options.model) if is_published else load_pipeline(options.model)
+    asked = reward_scorers(options) if isinstance(options, RewardTrainingOptions) else []
+    judges = options.judges or []
+    if config.needs_gradient:
+        check_gradients(name for name in asked if not is_differentiable(name))
+    parked = [*(asked if _parks_reward(options, config) else []), *(judges if options.offload_scorers else [])]
+    counted = [name for name in (*asked, *judges) if not is_toys_own(options.model, name)]  # a toy's own are tiny
+    return dry_run(
+        config,
+        pipeline,
+        {name: parameter_count(name) for name in counted if name not in parked},
+        offloaded={name: parameter_count(name) for name in counted if name in parked},
+        scorer_dtype=getattr(torch, options.scorer_dtype),
+    )
+
+
+def check_offload(options: TrainingOptions, config: TrainerConfig) -> None:
+    """Refuse to park scorers where there are none to park.
+
+    Raises:
+        FergiRewardError: The only scorers are those that a gradient goes through, or there are none.
+    """
+    if options.offload_scorers and not (options.judges or _parks_reward(options, config)):
+        raise FergiRewardError(
+            "offload_scorers is on, but there is no scorer to park: a gradient needs the reward's where they are, and "
+            "no judges are named; leave it out"
+        )
+
+
+def _parks_reward(options: TrainingOptions, config: TrainerConfig) -> bool:
+    """Whether the reward's scorers wait on the CPU: not where a gradient goes through them."""
+    return options.offload_scorers and isinstance(options, RewardTrainingOptions) and not config.needs_gradient
+
+
+def load_judges(options: TrainingOptions, reward: CombinedReward | None) -> dict[str, Reward]:
+    """The held-out judges by the names of their terms, on this process's device, or parked on the CPU.
+
+    Raises:
+        FergiRewardError: The reward weighs one of them.
+    """
+    names = {term_name(name): name for name in options.judges or []}
+    check_held_out(names, reward)
+    judges = {term: _load_judge(options, name) for term, name in names.items()}
+    if options.offload_scorers:
+        return {term: ParkedScorer(judge, training_device()) for term, judge in judges.items()}
+    return dict(judges)
+
+
+def _load_judge(options: TrainingOptions, name: str) -> LoadedScorer:
+    dtype = getattr(torch, options.scorer_dtype)
+    if is_toys_own(options.model, name):
+        return load_toy_scorer(options.model, name, dtype)
+    device = CPU if options.offload_scorers else training_device()
+    return load_scorer(name, (options.checkpoints or {}).get(name), device=device, dtype=dtype)
