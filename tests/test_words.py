@@ -35,7 +35,7 @@ NOT_YET: tuple[str, ...] = (
     *("CONTRIBUTING.md", "Makefile", "configs/", "training/"),
     *("eval/attacks/kill", "eval/fergi/annotation_guarantee.py", "eval/paper/fergi_paper.py", "eval/toy/"),
     *("eval/speed/footprint.py", "eval/speed/gpu", "eval/speed/throughput.py", "eval/speed/toy_trainers.py"),
-    *("fergi_reward/cli/", "fergi_reward/diffusion/content.py", "fergi_reward/diffusion/load.py"),
+    *("fergi_reward/cli/",),
     *("fergi_reward/evaluation/model_pictures.py", "fergi_reward/evaluation/p"),
     *("tests/cli/", "tests/eval/test_throughput.py", "tests/evaluation/test_preferences.py"),
 )

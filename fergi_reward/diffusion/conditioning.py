@@ -7,6 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from fergi_reward.core.errors import FergiRewardError
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -20,6 +22,13 @@ class Conditioning:
 
     prompt_embeds: Tensor
     others: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows = len(self.prompt_embeds)
+        if wrong := [f"{name} has {len(tensor)}" for name, tensor in self.others.items() if len(tensor) != rows]:
+            raise FergiRewardError(
+                f"a conditioning of {rows} images must have as many rows in all, but {', '.join(wrong)}"
+            )
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same function of every tensor."""

@@ -16,7 +16,7 @@ def model_content(model: str, digests: FileDigests, load: Callable[[], Pipeline]
 
     Args:
         model: As `load_pipeline` takes it.
-        digests: Of files.
+        digests: Digests of files.
         load: Loads it, where only that tells what it is.
 
     Raises:
@@ -55,7 +55,7 @@ def pipeline_digest(pipeline: Pipeline) -> str:
 
 
 def _commit(repository: str) -> str | None:
-    """Of the copy in the hub's cache, None where there is none."""
+    """The commit of the copy in the hub's cache, None where there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(repository, "model_index.json")

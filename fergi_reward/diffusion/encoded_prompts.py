@@ -37,7 +37,7 @@ class EncodedPrompts:
         rows = Conditioning.cat([encoded[prompt] for prompt in prompts])
         return rows.map(lambda tensor: sent(tensor, self._device))
 
-    def awake(self) -> AbstractContextManager[None]:
+    def encoders_on_device(self) -> AbstractContextManager[None]:
         """The text encoders on the device, inside the block."""
         return visiting(self._device, *self._family.text_encoders)
 
@@ -46,7 +46,7 @@ class EncodedPrompts:
         wanted = dict.fromkeys(prompts)
         known = {prompt: encoded for kept in self._kept.values() for prompt, encoded in kept.items()}
         if missing := [prompt for prompt in wanted if prompt not in known]:
-            with self.awake():
+            with self.encoders_on_device():
                 known |= {prompt: self._encode(prompt) for prompt in missing}
         return {prompt: known[prompt] for prompt in wanted}
 

@@ -6,7 +6,6 @@ file per family; other packages add theirs as entry points of the group `fergi_r
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -89,8 +88,22 @@ class Family(ABC):
         """
 
     def denoiser(self, guidance_scale: float) -> Network:
-        """The network as `trajectory` calls it: `predict` with this guidance."""
-        return partial(self.predict, guidance_scale=guidance_scale)
+        """The network as samplers and trainers call it: `predict` with this guidance.
+
+        Raises:
+            FergiRewardError: When it is called and `predict` gives another shape, which would spread unnoticed.
+        """
+
+        def network(latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+            prediction = self.predict(latents, timesteps, conditioning, guidance_scale)
+            if prediction.shape != latents.shape:
+                raise FergiRewardError(
+                    f"{type(self).__name__}.predict gave {tuple(prediction.shape)} for latents of "
+                    f"{tuple(latents.shape)}: both must have one shape"
+                )
+            return prediction
+
+        return network
 
     @abstractmethod
     def schedule(self, num_steps: int, device: torch.device) -> Schedule:
@@ -147,8 +160,18 @@ class Family(ABC):
 
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """The conditioning of B prompts."""
-        return self.encode(list(prompts), negative=False)
+        """The conditioning of B prompts.
+
+        Raises:
+            FergiRewardError: `encode` gives another number of rows.
+        """
+        encoded = self.encode(list(prompts), negative=False)
+        if len(encoded.prompt_embeds) != len(prompts):
+            raise FergiRewardError(
+                f"{type(self).__name__}.encode gave {len(encoded.prompt_embeds)} rows for {len(prompts)} prompts: "
+                "it must give one per prompt"
+            )
+        return encoded
 
     def cropped(
         self, conditioning: Conditioning, sizes: Sequence[tuple[int, int]], corners: Sequence[tuple[int, int]]

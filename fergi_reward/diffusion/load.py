@@ -18,7 +18,7 @@ def load_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:
 
     Args:
         model: A registered model, a path such as `my_package.my_module:load`, a folder or a hub id.
-        dtype: Of its weights; by default as they are loaded.
+        dtype: Data type of its weights; by default as they are loaded.
 
     Raises:
         FergiRewardError: There is none of that name.

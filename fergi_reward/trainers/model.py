@@ -53,7 +53,7 @@ class TrainedModel:
         if config.gradient_checkpointing:
             self.family.checkpoint_gradients()
         self.encoded = EncodedPrompts(self.family, device, encoders_home(config, device))
-        with self.encoded.awake():
+        with self.encoded.encoders_on_device():
             self.guidance = self.family.guidance(config.sample_guidance_scale)
 
     @property
@@ -64,7 +64,7 @@ class TrainedModel:
     def network(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """What the UNet or transformer predicts (B, C, H, W), in the mixed precision."""
         with self._accelerator.autocast():
-            return self.family.predict(latents, timesteps, conditioning, self.config.sample_guidance_scale)
+            return self.family.denoiser(self.config.sample_guidance_scale)(latents, timesteps, conditioning)
 
     def predict(self, latents: Tensor, steps: Tensor, conditioning: Conditioning, *, guided: bool = True) -> Tensor:
         """The network's prediction (B, C, H, W) for latents of that shape at steps (B,) of the schedule."""

@@ -89,7 +89,7 @@ class PairBatches:
         """The batches; those of an update are made together where text encoders wait on the CPU, to move them once."""
         together = self._config.train_gradient_accumulation_steps if self._config.offload_encoders else 1
         for start in range(0, len(batches), together):
-            with self._model.encoded.awake():
+            with self._model.encoded.encoders_on_device():
                 made = [make() for make in batches[start : start + together]]
             yield from made
 

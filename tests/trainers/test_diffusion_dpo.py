@@ -193,13 +193,13 @@ def test_text_encoders_that_wait_wake_once_for_an_update_and_change_nothing(trai
     plain = trainer_of(**options, output_dir=str(tmp_path / "plain"))
     plain.train()
     trainer = trainer_of(**options, offload_encoders=True)
-    awake, woken = trainer.model.encoded.awake, []
-    monkeypatch.setattr(trainer.model.encoded, "awake", lambda: woken.append(1) or awake())
+    on_device, moved = trainer.model.encoded.encoders_on_device, []
+    monkeypatch.setattr(trainer.model.encoded, "encoders_on_device", lambda: moved.append(1) or on_device())
     encode = trainer.model.encoded._encode
-    monkeypatch.setattr(trainer.model.encoded, "_encode", lambda prompt: woken.pop() and encode(prompt))
+    monkeypatch.setattr(trainer.model.encoded, "_encode", lambda prompt: moved.pop() and encode(prompt))
     trainer.train()
     # What is left is a block around each update's batches and around each three of the four that are held out.
-    assert len(woken) == 2 + 2
+    assert len(moved) == 2 + 2
     assert metrics_of(trainer) == metrics_of(plain)
 
 

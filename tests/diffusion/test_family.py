@@ -1,0 +1,58 @@
+"""What families must agree on with their pipelines, and what is refused of one that does not."""
+
+import pytest
+import torch
+from torch import nn
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion import Conditioning, StableDiffusion, family_of
+from fergi_reward.diffusion.family import FAMILIES
+from fergi_reward.diffusion.published import PUBLISHED, on_meta
+from fergi_reward.toy import tiny
+
+KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_dry_run_is_given_prompts_of_the_sizes_that_are_encoded(kind):
+    family = family_of(kind())
+    encoded, empty = family.encode_prompts(["a cat", "a dog"]), family.empty_conditioning(2)
+    assert empty.prompt_embeds.shape == encoded.prompt_embeds.shape
+    assert {name: value.shape for name, value in empty.others.items()} == {
+        name: value.shape for name, value in encoded.others.items()
+    }
+    assert empty.nbytes == encoded.nbytes
+
+
+@pytest.mark.parametrize("name", PUBLISHED.builtin)
+def test_each_published_model_is_of_another_family_with_layers_to_adapt(name):
+    pipeline = on_meta(name)
+    family = family_of(pipeline)
+    assert FAMILIES.builtin[type(pipeline).__name__].endswith(f":{type(family).__name__}")
+    layers = [layer for layer, module in family.network.named_modules() if isinstance(module, nn.Linear)]
+    assert all(any(layer.endswith(f".{end}") for layer in layers) for end in ("to_q", "to_k", "to_v", "to_out.0"))
+
+
+class OneChannel(StableDiffusion):
+    """Predicts one channel, which PyTorch would spread over all."""
+
+    def predict(self, latents, timesteps, conditioning, guidance_scale):
+        return super().predict(latents, timesteps, conditioning, guidance_scale)[:, :1]
+
+
+class OneRow(StableDiffusion):
+    """Encodes the first prompt alone."""
+
+    def encode(self, prompts, *, negative):
+        return super().encode(prompts[:1], negative=negative)
+
+
+def test_a_family_that_gives_other_shapes_is_refused():
+    pipeline = tiny.stable_diffusion()
+    latents, conditioning = torch.zeros(2, 4, 8, 8), family_of(pipeline).encode_prompts(["a cat", "a dog"])
+    with pytest.raises(FergiRewardError, match=r"OneChannel.predict gave \(2, 1, 8, 8\) for latents of \(2, 4, 8, 8\)"):
+        OneChannel(pipeline).denoiser(1.0)(latents, torch.zeros(2), conditioning)
+    with pytest.raises(FergiRewardError, match=r"OneRow.encode gave 1 rows for 2 prompts: it must give one per"):
+        OneRow(pipeline).encode_prompts(["a cat", "a dog"])
+    with pytest.raises(FergiRewardError, match="of 2 images must have as many rows in all, but size has 1, mask has 3"):
+        Conditioning(torch.zeros(2, 77, 8), {"size": torch.zeros(1, 6), "all": torch.zeros(2), "mask": torch.zeros(3)})
