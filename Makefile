@@ -40,10 +40,10 @@ parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
 	$(BIN)/python eval/parity/parity.py
 	$(BIN)/python eval/parity/host_parity.py
 
-# TRL's former trainers beside this package, as who uses both has them.
+# TRL's former trainers alongside this package, as users of both have them.
 .parity/trl_adapters/.installed: tests/parity/trl_adapters.txt $(INSTALLED)
 	$(PYTHON) -m venv .parity/trl_adapters
-	realpath . $(VENV)/lib/python3*/site-packages > $$(echo .parity/trl_adapters/lib/python3*/site-packages)/beside.pth
+	realpath . $(VENV)/lib/python3*/site-packages > $$(echo .parity/trl_adapters/lib/python3*/site-packages)/this_one.pth
 	.parity/trl_adapters/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
@@ -58,10 +58,10 @@ parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
 	.parity/$*/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
-# Wheels for a machine without a network (docs/OFFLINE.md): what one with torch, transformers, accelerate, peft and the like
+# Wheels for a machine without a network (docs/OFFLINE.md): what one with torch, transformers, accelerate, peft and similar packages
 # lacks. tensorboardX stands for tensorboard, which with grpcio is 13 MB. FULL=1 has everything, torch included.
 PYTHON_VERSION ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-# Of one platform pip takes that one's wheels alone: torch asks for glibc 2.28 or newer, other wheels for older ones.
+# For one platform pip takes the wheels of that one alone: torch asks for glibc 2.28 or newer, other wheels for older ones.
 PLATFORMS = $(foreach glibc,$(shell seq 28 -1 5),--platform manylinux_2_$(glibc)_x86_64) \
 	$(addprefix --platform ,manylinux2014_x86_64 manylinux2010_x86_64 manylinux1_x86_64)
 LACKING := attrs certifi charset-normalizer cyclopts datasets diffusers dill docstring-parser execnet ftfy importlib-metadata lazy-importer multiprocess \

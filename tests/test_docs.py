@@ -207,7 +207,7 @@ def parse(words):
 
 
 def parse_training(words):
-    """The program and its configuration are there, and every option beside it is one of the program's."""
+    """The program and its configuration are there, and every option after it is one of the program's."""
     assert words[:4] == ["-m", "fergi_reward", "train", "ddpo"]
     assert config_path(words[words.index("--config") + 1]).is_file()
     known = known_commands()["train ddpo"].options

@@ -48,7 +48,7 @@ Next: `training/ddpo.py --config configs/ddpo_sd15.yaml` fine-tunes Stable Diffu
 
 
 def calibrate(what: str, protocol: str, data: Path, report: Path) -> Path:
-    """Fit the reward's weights on preferences; returns the calibration file, which lies beside its report."""
+    """Fit the reward's weights on preferences; returns the calibration file, which lies next to its report."""
     calibration = report.with_suffix(".json")
     options = ["--data", str(data), "--out", str(calibration), "--report", str(report)]
     run(f"Calibrate on {what}", [COMMAND, "calibrate", "--config", f"configs/calibrate_{protocol}.yaml", *options])

@@ -1,4 +1,4 @@
-"""Train a language model to rewrite prompts with GRPO, on the calibrated reward of the pictures that come of them.
+"""Train a language model to rewrite prompts with GRPO, on the calibrated reward of the pictures that they lead to.
 
 accelerate launch training/prompt_grpo.py --config prompt_grpo_qwen_sd15
 

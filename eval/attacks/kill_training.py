@@ -43,7 +43,7 @@ CHANGES = {
     "judge/HPS_v2_compressed.pt": "judges",
     "model/unet/diffusion_pytorch_model.safetensors": "model",
 }
-# Of the seconds that an unbroken run takes after its first epoch: it is killed so long at most after one of its own.
+# A share of the seconds that an unbroken run takes after its first epoch: the longest wait after an epoch.
 SHARE = 0.25
 
 
@@ -148,7 +148,7 @@ def _epochs(place: Path) -> int:
 
 
 def _results(place: Path) -> dict[str, object]:
-    """Weights and grids in bytes, and each line of metrics but for its time; cards tell the options, which differ."""
+    """Weights and grids in bytes, and each line of metrics without its time; cards name the options, which differ."""
     files = [*place.glob("lora/*.safetensors"), *place.glob("best/*.safetensors"), *place.glob("grids/*")]
     lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
     metrics = {

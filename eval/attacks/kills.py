@@ -41,7 +41,7 @@ class Subject:
         out: What the output is called.
         kept: What a run writes with the first result that it keeps: a pattern with `OUT` for the output.
         make: Makes the inputs in a folder.
-        changes: Of the inputs.
+        changes: Changes of the inputs.
     """
 
     command: str

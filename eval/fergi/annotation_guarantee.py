@@ -27,7 +27,7 @@ FIT = Calibration.shipped().fit_for(["au4"])
 
 @dataclass(frozen=True)
 class Split:
-    """What came of one split: the accuracy on the annotated pairs and their share; None where it was refused."""
+    """The outcome of one split: the accuracy on the annotated pairs and their share; None where it was refused."""
 
     accuracy: float | None
     coverage: float = 0.0

@@ -1,4 +1,4 @@
-"""The tables and figures of the FERGI paper (arXiv 2312.03187) that its public data allow, beside the published ones.
+"""The tables and figures of the FERGI paper (arXiv 2312.03187) that its public data allow, next to the published ones.
 
 python eval/paper/fergi_paper.py --out runs/fergi_paper
 """

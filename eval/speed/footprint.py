@@ -47,7 +47,7 @@ class Stage:
         done: What was done.
         seconds: Since the process was started.
         peak: The most memory since the stage before, in GB.
-        weights: Of the scorers, in GB, where they had just been loaded.
+        weights: Weights of the scorers, in GB, where they had just been loaded.
     """
 
     done: str
@@ -98,7 +98,7 @@ class Subject:
     Attributes:
         name: What its rows are called.
         scorers: Their names.
-        checkpoints: Of scorers; one that nobody asks for is not written.
+        checkpoints: Checkpoints of scorers; one that nobody asks for is not written.
         variants: The precisions of the towers, and perhaps the original.
     """
 
@@ -108,7 +108,7 @@ class Subject:
     variants: Sequence[str]
 
     def keys(self, kind: str) -> list[str]:
-        """Of its rows of a kind, one for each variant."""
+        """Its rows of one kind, one for each variant."""
         return [f"{kind} {self.name} {variant}" for variant in self.variants]
 
     def run(self, variant: str, pictures: Sequence[Path], batches: Sequence[int] = (), images: int = 0) -> list[Stage]:
@@ -140,7 +140,7 @@ class Subject:
 @cost_options.checkpoints
 @cost_options.dtypes
 @cost_options.originals
-@click.option("--rounds", type=cost_options.COUNT, default=2, show_default=True, help="Of starting each.")
+@click.option("--rounds", type=cost_options.COUNT, default=2, show_default=True, help="Rounds of starting each.")
 @click.option("--batches", type=cost_options.COUNTS, default="1,2,4,8", show_default=True, help="Batch sizes to score.")
 @click.option("--images", type=cost_options.COUNT, default=24, show_default=True, help="Pictures scored in one call.")
 @cost_options.trainers
@@ -158,7 +158,7 @@ def main(
     threads: int,
     out: Path,
 ) -> None:
-    """Measure what the file lacks; print tables, and write the ratios and a plot beside it."""
+    """Measure what the file lacks; print tables, and write the ratios and a plot next to it."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     settings = {"rounds": rounds, "threads": threads, "batches": batches, "images": images}
     measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))

@@ -44,7 +44,7 @@ GOALS = {
     "scorer image_reward bfloat16": ("images/s", 1200.0),
     "scorer pickscore compiled": ("of the card", 0.5),
     "files pickscore": ("images/s", 500.0),
-    "epoch ddpo": ("beside", 0.03),
+    "epoch ddpo": ("elsewhere", 0.03),
 }
 
 
@@ -81,7 +81,7 @@ def _announced(key: str, work: Callable[[], Row]) -> dict[str, Row]:
 
 
 def goals(rows: Mapping[str, Row]) -> str:
-    """What was to be reached, and what was."""
+    """The goal, and what was reached."""
     lines = ["goal | asked | measured", "--- | --- | ---"]
     for key, (figure, asked) in GOALS.items():
         found = f"{rows[key][figure]:.3g}" if key in rows else "not measured"
@@ -175,7 +175,7 @@ def files_row(scorer: TowerScorer, count: int, workers: int) -> Row:
             seconds.append(time.perf_counter() - started)
             memory.append(peak_memory())
     if outcome is None or outcome.scored != count:
-        raise FergiRewardError(f"{count} pictures were to be scored, and the run gave {outcome}")
+        raise FergiRewardError(f"{count} pictures must be scored, and the run gave {outcome}")
     rates = {"images/s": count / seconds[-1], "first run": count / seconds[0]}
     return {"images": count, **rates, "peak GB": memory[-1], "of it by the second run": memory[-1] - memory[0]}
 

@@ -35,7 +35,7 @@ def epoch_row(rounds: int) -> Row:
         tasks = {name: timed(work, _clock) for name, work in works.items()}
         seconds, models = (median(found[1:]) for found in by_turns(tasks, rounds + 1, "epochs").values())
         peak = torch.cuda.max_memory_allocated() / 1e9
-    return {"images/s": IMAGES / seconds, "s": seconds, "models s": models, "beside": 1 - models / seconds} | {
+    return {"images/s": IMAGES / seconds, "s": seconds, "models s": models, "elsewhere": 1 - models / seconds} | {
         "peak GB": peak
     }
 

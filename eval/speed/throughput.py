@@ -62,7 +62,7 @@ def main(
     out: Path,
     **plan: Sequence,
 ) -> None:
-    """Measure what the file lacks; print tables, and write the ratios and a plot beside it."""
+    """Measure what the file lacks; print tables, and write the ratios and a plot next to it."""
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of the originals
     settings = {"rounds": rounds, "threads": threads, "images": plan["images"], "curves": plan["dtypes"][-1]}
@@ -94,7 +94,7 @@ def trainer_rows(key: str, name: str, rounds: int, options: Sequence[str]) -> di
     row |= {"updates": run.updates, "updates/s": run.updates * row["images/s"] / run.images}
     if run.reward:
         row |= {"reward, forward": run.reward.total / sum(seconds)}
-        row |= {"reward beside its scorers": (run.reward.total - run.reward.in_scorers) / sum(seconds)}
+        row |= {"reward without its scorers": (run.reward.total - run.reward.in_scorers) / sum(seconds)}
     return {key: row}
 
 

@@ -88,7 +88,7 @@ class ToyRun:
 
         Args:
             name: One of `KINDS`.
-            folder: Of the run.
+            folder: Folder of the run.
             epochs: To train.
             options: Further ones, as the training program takes them.
         """

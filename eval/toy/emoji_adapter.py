@@ -34,7 +34,7 @@ Figures = dict[str, float]
 @click.option("--model", type=click.Choice(MODELS), default="emoji", show_default=True, help="What it adapts.")
 @click.option("--adapter", type=PATH, required=True, help="Folder of a LoRA adapter.")
 @click.option("--calibration", type=PATH, default=CALIBRATION, help="Weighs the reward; by default the toy's own.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise of the pictures.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise of the pictures.")
 @click.option("--out", type=PATH, required=True, help="Folder for before_after.png and judged.json.")
 def main(model: str, adapter: Path, calibration: Path, seed: int, out: Path) -> None:
     """Draw every scene with the same noise before and after; print a table and write a grid."""

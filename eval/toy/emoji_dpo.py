@@ -27,11 +27,11 @@ PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--config", type=PATH, default=Path("configs/diffusion_dpo_emoji.yaml"), show_default=True)
-@click.option("--participants", type=click.IntRange(min=3), default=30, show_default=True, help="Viewers a seed.")
-@click.option("--sessions", type=click.IntRange(min=1), default=18, show_default=True, help="Of each, of 5 pictures.")
+@click.option("--participants", type=click.IntRange(min=3), default=30, show_default=True, help="Viewers per seed.")
+@click.option("--sessions", type=click.IntRange(min=1), default=18, show_default=True, help="5 pictures each.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many seeds to try.")
 @click.option("--first-seed", type=int, default=0, show_default=True, help="The first of them.")
-@click.option("--out", type=PATH, default=Path("runs/emoji_dpo"), show_default=True, help="A folder a seed.")
+@click.option("--out", type=PATH, default=Path("runs/emoji_dpo"), show_default=True, help="A folder per seed.")
 def main(config: Path, participants: int, sessions: int, seeds: int, first_seed: int, out: Path) -> None:
     """Annotate, train and judge from each seed; print and write a table."""
     reward = CombinedReward(load_scorers(), Calibration.load(CALIBRATION))

@@ -28,7 +28,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--program", type=PATH, default=Path("training/ddpo.py"), show_default=True, help="What trains.")
 @click.option("--config", type=PATH, default=Path("configs/ddpo_emoji.yaml"), show_default=True, help="Its options.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Seeds 0, 1, ... to try.")
-@click.option("--out", type=PATH, default=Path("runs/emoji_finetune"), show_default=True, help="A folder a seed.")
+@click.option("--out", type=PATH, default=Path("runs/emoji_finetune"), show_default=True, help="A folder per seed.")
 def main(program: Path, config: Path, seeds: int, out: Path) -> None:
     """Fine-tune from each seed; judge the same captions and noise before and after; print and write a table."""
     model = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]

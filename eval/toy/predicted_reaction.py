@@ -36,11 +36,11 @@ FIGURES = ("held_out/psnr", "held_out/right_object", "held_out/right_colour", "s
 @click.option("--program", type=PATH, default=Path("training/ddpo.py"), show_default=True, help="What trains.")
 @click.option("--config", type=PATH, default=Path("configs/ddpo_emoji.yaml"), show_default=True, help="Its options.")
 @click.option("--participants", type=click.IntRange(min=5), default=60, show_default=True, help="Viewers to fit on.")
-@click.option("--sessions", type=click.IntRange(min=1), default=30, show_default=True, help="Of each, five pictures.")
+@click.option("--sessions", type=click.IntRange(min=1), default=30, show_default=True, help="5 pictures each.")
 @click.option("--first_seed", type=int, default=0, show_default=True, help="The first seed to try.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many, one after another.")
 @click.option("--pessimism", type=float, default=1.0, show_default=True, help="Uncertainties to subtract.")
-@click.option("--out", type=PATH, default=Path("runs/predicted_reaction"), show_default=True, help="A folder a seed.")
+@click.option("--out", type=PATH, default=Path("runs/predicted_reaction"), show_default=True, help="A folder per seed.")
 def main(
     program: Path,
     config: Path,

@@ -145,7 +145,7 @@ def _entry(candidates: Candidates) -> dict[str, Any]:
 
 
 def _write_table(path: Path, prompts: Sequence[str], entries: Sequence[dict[str, Any]]) -> None:
-    """A row a candidate."""
+    """A row per candidate."""
     terms = list(entries[0]["terms"])
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(csv_line(["picture", "prompt", "candidate", "seed", "chosen", "reward", *terms]))

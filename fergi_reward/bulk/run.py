@@ -36,7 +36,7 @@ def run(options: ScoreOptions) -> Outcome | None:
 
 
 def _rows(options: ScoreOptions, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows, streamed anew at every call."""
+    """The rows, streamed again at every call."""
     if options.prompts is None:
         return read_manifest(options.images, [*columns, "error"])
     return folder_rows(options.images, read_prompts(options.prompts))

@@ -27,7 +27,7 @@ class RewriterOptions(RewardOptions):
     instruction: str = option(
         "Rewrite the prompt for a text-to-image model so that the picture is beautiful and shows what was asked for. "
         "Answer with the new prompt only.",
-        "What the language model is told before each prompt.",
+        "The instruction to the language model before each prompt.",
     )
     rewriter_lora_rank: int = option(
         16, "Rank of the LoRA adapter of the language model; 0: train all its weights.", at_least=0

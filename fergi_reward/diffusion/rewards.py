@@ -80,8 +80,8 @@ def load_toy_scorer(model: str, name: str, dtype: torch.dtype | None = None) -> 
 
     Args:
         model: The toy.
-        name: Of the scorer.
-        dtype: Of its towers; by default float32.
+        name: Name of the scorer.
+        dtype: Data type of its towers; by default float32.
 
     Raises:
         FergiRewardError: The toy has no such scorer.

@@ -269,7 +269,7 @@ def _with_totals(measured: Measured, names: Sequence[str], rewards: Mapping[str,
 
 
 def _write_examples(result: ModelsResult, out: Path) -> None:
-    """Base and tuned side by side, a file a pair; those of earlier runs are deleted where they are examples no more."""
+    """Base and tuned side by side, a file per pair; files of earlier runs that are no longer examples are deleted."""
     examples = {out / one.side_by_side: one for model in result.models for one in (*model.best, *model.worst)}
     for path, one in examples.items():
         write_side_by_side(path, out / one.base, out / one.tuned)

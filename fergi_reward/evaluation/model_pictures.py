@@ -23,7 +23,7 @@ class Shot:
     """One picture to draw, by every model alike.
 
     Attributes:
-        number: Of the shot, prompt by prompt.
+        number: Number of the request, prompt by prompt.
         prompt: What to draw.
         seed: Depends on the run's seed, the prompt's place and the sample's place alone.
         file: Its name in the folder of a model's pictures.
@@ -58,7 +58,7 @@ class ModelPictures:
     """Where the pictures of a model are.
 
     Attributes:
-        folder: Of all that belongs to the model.
+        folder: Folder of all that belongs to the model.
         shots: The same for every model.
         store: What is in the pictures' files, by what they were drawn with.
         context: Digest of all that pictures depend on but their batch: weights, call, precision and machine.
@@ -96,7 +96,7 @@ class ModelPictures:
         return all(found and path.is_file() and self.digest(path) == found["digest"] for found, path in drawn)
 
     def digest(self, path: Path) -> str:
-        """Of a picture's file."""
+        """The digest of a picture's file."""
         return FileDigests(self.store)(path)
 
     def draw(self, load: Callable[[], Any], call: Mapping[str, Any], share: Share) -> None:
@@ -130,7 +130,7 @@ class ModelPictures:
         """Forget what is no part of this comparison, pictures of other prompts included.
 
         Args:
-            further: Keys of what else is to stay in the store.
+            further: Keys of what else stays in the store.
         """
         keys = [key for batch in self.batches() for key in batch]
         forget_files(self.store, self.folder, [*keys, *further], map(self.path, self.shots))

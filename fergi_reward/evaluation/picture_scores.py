@@ -24,8 +24,8 @@ def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> 
         out: As in `kept_scores`.
 
     Returns:
-        A column a scorer, a row of the benchmark each, NaN where the picture cannot be read; None on all processes but
-        the first.
+        A column per scorer, a row per row of the benchmark, NaN where the picture cannot be read; None on all processes
+        except the first.
 
     Raises:
         FergiRewardError: A scorer cannot be loaded.
@@ -50,7 +50,7 @@ def kept_scores(
 
     Args:
         out: A folder for `scores.parquet`, what could not be scored (`scores.errors.csv`), and the store of both.
-        rows: Streams the rows anew at every call.
+        rows: Streams the rows again at every call.
         total: How many rows there are.
         load: Loads what scores, for a process.
         columns: Names of the scores.

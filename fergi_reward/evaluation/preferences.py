@@ -26,7 +26,7 @@ from fergi_reward.stats.mcnemar import mcnemar, only_one_right
 
 
 def viewed_by_people(options: PreferenceOptions) -> PreferenceTable | None:
-    """What viewers ranked and what their faces did; None of a benchmark, whose pictures are scored anew.
+    """What viewers ranked and what their faces did; None of a benchmark, whose pictures are scored again.
 
     Raises:
         FergiRewardError: As `read_preferences`.
@@ -86,7 +86,7 @@ def evaluate(
         found: Their margins on the same pairs.
         calibrations: Whose fingerprints are noted, by name.
         checkpoints: Noted in the result.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         command: Noted in the result.
 
     Raises:

@@ -52,7 +52,7 @@ def judge_pictures(
         judges: By name.
         reward: Scores the same pictures, so that both can be compared.
         batches: Pixels (B, 3, H, W), batch by batch.
-        prompts: One a picture of all batches.
+        prompts: One per picture of all batches.
     """
     asked = ({REWARD: reward} if reward else {}) | dict(judges)
     scores: dict[str, list[float]] = {name: [] for name in asked}

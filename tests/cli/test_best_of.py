@@ -112,7 +112,7 @@ def test_the_command_writes_pictures_scores_and_an_overview(prompts, reward, tmp
         assert picture.width == 4 * 224
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(prompts, forked, tmp_path):
+def test_a_killed_run_resumes_and_ends_as_if_it_had_not_been(prompts, forked, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     begun = forked(["-m", "fergi_reward", "best-of", "--prompts", prompts, *OPTIONS, "--out", killed])
     begun.kill_once(lambda: any(path.stat().st_size for path in killed.glob(".journal/*.lines")))
@@ -146,7 +146,7 @@ def test_a_picture_that_was_written_right_before_a_kill_does_not_outlive_its_pro
 
 
 def contents(folder):
-    """All that is to be seen in a folder of results."""
+    """All that is visible in a folder of results."""
     files = [path for path in folder.rglob("*") if path.is_file() and "/." not in f"/{path.relative_to(folder)}"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 

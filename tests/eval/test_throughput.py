@@ -65,7 +65,7 @@ def test_every_row_is_there_and_agrees_with_its_seconds(measured):
 
 def test_the_reward_is_part_of_an_epoch_and_its_scorers_are_part_of_the_reward(measured):
     row = measured["rows"]["trainer reward_backprop"]
-    assert 0 < row["reward beside its scorers"] < row["reward, forward"] < 1
+    assert 0 < row["reward without its scorers"] < row["reward, forward"] < 1
     assert (row["images"], row["updates"]) == (64, 1)
     assert row["updates/s"] == pytest.approx(row["images/s"] / 64)
 

@@ -76,7 +76,7 @@ def _choice(number: int, caption: str, jpgs: tuple[bytes | None, bytes | None], 
 
 
 def _write_pickapic(folder: Path, test: list[dict], validation: list[dict]) -> Path:
-    """The folder, with the card and a Parquet file a split."""
+    """The folder, with the card and a Parquet file per split."""
     (folder / "data").mkdir(parents=True)
     features = "\n".join(f"  - name: {name}\n    dtype: {kind}" for name, kind in TYPES.items())
     card = CARD.format(features=features, test=len(test), validation=len(validation))

@@ -155,7 +155,7 @@ def test_by_default_some_scorers_are_not_in_the_default_reward(tmp_path):
     assert "from 1 prompt nothing follows" in model["verdict"]  # more prompts are all that it lacks
 
 
-def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(folder, forked, tmp_path):
+def test_killed_and_resumed_by_two_processes_gives_what_one_gives(folder, forked, tmp_path):
     options = ["evaluate", "models", *QUICK, "--prompts", folder / "prompts.txt", "--tuned", folder / "moved" / "lora"]
     command = ["-m", "fergi_reward", *options, "--scorers", "pickscore", "--out"]
     forked([*command, tmp_path / "two"]).kill_once(lambda: list((tmp_path / "two").glob("base/pictures/0*.png")))

@@ -90,7 +90,7 @@ def test_a_calibration_that_saw_the_participants_is_marked(simulated, everyone, 
     assert "THESE PAIRS" in (tmp_path / "out" / "report.md").read_text()
     assert record["calibrations"]["some.json"] == Calibration.load(tmp_path / "some.json").fingerprint()
     assert record["provenance"]["fingerprints"]["calibration some.json"] == record["calibrations"]["some.json"]
-    assert str(tmp_path) not in (tmp_path / "out" / "report.json").read_text()  # calibrations are told by their names
+    assert str(tmp_path) not in (tmp_path / "out" / "report.json").read_text()  # calibrations are named without folders
     # In sample means the reward as it is: the totals that CombinedReward gives to the recorded scores.
     used = table.with_reactions()
     scores = {name: torch.tensor(used.images[name].tolist()) for name in ("image_reward", "pickscore", "hps_v2")}
@@ -189,7 +189,7 @@ def test_a_picture_that_is_put_back_counts_and_the_others_scores_are_used_again(
     assert (tmp_path / "out" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
 
 
-def test_killed_and_gone_on_with_by_two_processes_gives_what_one_gives(pickapic_folder, forked, tmp_path):
+def test_killed_and_resumed_by_two_processes_gives_what_one_gives(pickapic_folder, forked, tmp_path):
     options = ["evaluate", "preferences", "--dataset", "pickapic", "--data", str(pickapic_folder), *ONE]
     options += ["--batch-size", "4", "--out", str(tmp_path / "two")]
     journal = tmp_path / "two" / ".scores.parquet.journal"

@@ -94,7 +94,7 @@ def test_everything_of_the_record_is_shown(result):
         assert part in text, part
 
 
-def test_no_folder_of_anybodys_is_told(result):
+def test_no_private_folder_is_printed(result):
     report = preferences_report(result)
     assert "ann " not in page(report) + markdown(report) + json.dumps(report.record())
     assert (report.data["data"]["place"], report.data["command"]) == ("fergi", f"{PROGRAM} --data fergi")
