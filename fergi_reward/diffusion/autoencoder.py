@@ -6,20 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.transfers import sent
-
-
-def check_is_kl(vae: Any) -> None:  # noqa: ANN401  # a model of diffusers
-    """Refuse another kind of VAE.
-
-    Raises:
-        FergiRewardError: It is none of diffusers' AutoencoderKL.
-    """
-    if not any(kind.__name__ == "AutoencoderKL" for kind in type(vae).__mro__):
-        raise FergiRewardError(
-            f"the pipeline's VAE is a {type(vae).__name__}, which cannot be used: give AutoencoderKL"
-        )
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401

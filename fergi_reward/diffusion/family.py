@@ -47,6 +47,7 @@ class Family(ABC):
         network_name: The component that denoises, as the pipeline calls it.
         lora_targets: Ends of the names of the layers that an adapter changes: the projections of attention, what
             diffusers' own LoRA programs train; the second line is a transformer's text stream.
+        vae_class: The class of diffusers that `decode` and `encode_pictures` are written for; a subclass will do.
         upcasts_vae: Whether a VAE whose config says `force_upcast` stays in float32 where all else is float16.
     """
 
@@ -55,6 +56,7 @@ class Family(ABC):
         *("to_q", "to_k", "to_v", "to_out.0"),
         *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
     )
+    vae_class: ClassVar[str] = "AutoencoderKL"
     upcasts_vae: ClassVar[bool] = True
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -199,7 +201,9 @@ class Family(ABC):
         Raises:
             FergiRewardError: It has another kind of VAE, or such a setting.
         """
-        autoencoder.check_is_kl(self.pipeline.vae)
+        kinds = [kind.__name__ for kind in type(self.pipeline.vae).__mro__]
+        if self.vae_class not in kinds:
+            raise FergiRewardError(f"the pipeline's VAE is a {kinds[0]}, which cannot be used: give {self.vae_class}")
         if found := self.unread_settings():
             raise FergiRewardError(f"the pipeline's {' and its '.join(found)}: such a pipeline cannot be trained")
 

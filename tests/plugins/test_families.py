@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
 from fergi_reward.core.errors import FergiRewardError
@@ -20,8 +19,10 @@ from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.dry_run import dry_run
 from fergi_reward.trainers.lora import WEIGHTS_FILE
+from tests.command_line import invoke
 
 CPU = torch.device("cpu")
+KANDINSKY = "somebodys_rewards.models:KandinskyPipeline"
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
@@ -80,8 +81,19 @@ def test_a_trainer_trains_its_layers_and_the_dry_run_counts_them(config):
     assert counted == dry_run(config, load_pipeline("pastel"), {})
 
 
-class KandinskyPipeline(DiffusionPipeline):
-    """No family's, and no subclass of one that is."""
+def test_the_command_line_names_its_model_and_refuses_a_pipeline_without_a_family(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.txt").write_text("a cat\n")
+    command = ["train", "ddpo", "--prompts", "prompts.txt", "--scorers", "brightness", "--weights", "brightness=1"]
+    command += ["--sample-num-steps", "2", "--dry-run", "--output-dir", "run", "--model"]
+    counted = [
+        invoke([*command, model]) for model in ("pastel", "somebody/pastel", "somebodys_rewards.models:load_pastel")
+    ]
+    assert [result.exit_code for result in counted] == [0, 0, 0], counted[0].output
+    assert len({result.stdout for result in counted}) == 1 and "trainable parameters" in counted[0].stdout
+    refused = invoke([*command, KANDINSKY])
+    assert refused.exit_code == 2 and refused.stderr.count("\n") == 1
+    assert "cannot train a KandinskyPipeline: families are StableDiffusionPipeline, " in refused.stderr
 
 
 def test_a_pipeline_without_a_family_is_one_sentence():
@@ -91,7 +103,7 @@ def test_a_pipeline_without_a_family_is_one_sentence():
         "is an entry point of fergi_reward.families"
     )
     with pytest.raises(FergiRewardError) as caught:
-        family_of(KandinskyPipeline())
+        family_of(load_pipeline(KANDINSKY))
     assert str(caught.value) == sentence
 
 
@@ -111,7 +123,7 @@ def test_a_family_or_model_that_is_none_names_its_package():
 def test_a_family_is_registered_in_python(monkeypatch):
     monkeypatch.setattr(FAMILIES, "_registered", {})
     FAMILIES.register("KandinskyPipeline", lambda pipeline: family_of(load_pipeline("pastel")))
-    assert type(family_of(KandinskyPipeline())).__name__ == "Pastel"
+    assert type(family_of(load_pipeline(KANDINSKY))).__name__ == "Pastel"
     with pytest.raises(FergiRewardError, match="'FluxPipeline' cannot be registered as a family, it is taken"):
         FAMILIES.register("FluxPipeline", object)
 

@@ -1,5 +1,6 @@
 """Somebody's text-to-image model: Stable Diffusion that was tuned with a trigger word, and a family that says so."""
 
+from diffusers import DiffusionPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from fergi_reward.diffusion.families.stable_diffusion import StableDiffusion
@@ -50,6 +51,10 @@ def load_pastel():
 
 def load_nothing():
     """Forgets to return it."""
+
+
+class KandinskyPipeline(DiffusionPipeline):
+    """No family's, and no subclass of one that is."""
 
 
 class NoFamilyPipeline(PastelPipeline):
