@@ -1,12 +1,15 @@
 """Fine-tuning of diffusion models: one file per trainer, and what they share.
 
-To a trainer a reward is only a callable; it knows nothing of scorers or calibrations.
+To a trainer a reward is only a callable; only `program.py` knows of scorers and calibrations.
 
 - `ddpo.py`, `flow_grpo.py`, `nft.py`, `reward_backprop.py`, `diffusion_dpo.py`: the trainers; `registry.py`: by name.
-- `loop.py`: what each calls to run, on `run.py`, `optimisation.py`, `ema.py`, `judging.py`, `fixed_pictures.py`.
+- `program.py`: a run from its options (`options.py`, `config.py`); `preflight.py`, `dry_run.py` with
+  `meta_autocast.py`: what is checked and counted before it.
+- `loop.py`: what each trainer calls to run, on `run.py`, `checkpoints.py`, `optimisation.py`, `ema.py`, `judging.py`,
+  `fixed_pictures.py` and `grids.py`; `curve.py`: the reward over a run.
 - `model.py`, `weights.py`, `lora.py`: what is trained; `model_card.py`, `history.py`, `identity.py`: its record.
 - `rollout.py`, `shares.py`, `processes.py`, `advantages.py`, `losses.py`, `guards.py`: parts of the algorithms.
-- `pairs.py`, `row_order.py`: preference pairs; `config.py`: options; `preflight.py`, `dry_run.py`: before a run.
+- `pairs.py`, `pair_batches.py`, `row_order.py`: preference pairs.
 """
 
 from typing import TYPE_CHECKING
