@@ -45,7 +45,7 @@ class AnnotateOptions(Options):
 
 @command
 def annotate(options: AnnotateOptions) -> Answer:
-    """Say which of two pictures per viewer prefers, from the face alone, where it says enough."""
+    """Say which of two pictures a viewer prefers, from the face alone, where it says enough."""
     from fergi_reward.annotation.dataset import write_dataset
     from fergi_reward.annotation.run import Promised, on_one_scale, run, summary, write_pairs
     from fergi_reward.calibration.calibration import Calibration
