@@ -25,7 +25,7 @@ from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import write_json, written_whole
+from fergi_reward.files.atomic import atomic_path, write_json
 from fergi_reward.toy.emoji.evaluation import evaluate_pipeline, write_scenes
 from fergi_reward.toy.emoji.faults import with_faults
 from fergi_reward.toy.emoji.pictures import HELD_OUT, OBJECT_SIDE, OBJECTS, SEEN, SIDE, compose_anywhere, draw_scenes
@@ -113,7 +113,7 @@ def write_objects(package: Path, path: Path) -> None:
             sheet.paste(small, (number * OBJECT_SIDE, 0))
     except OSError as error:
         raise FergiRewardError(f"{package} is not the unpacked emoji-datasource-google 16.0.0 ({error})") from error
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         sheet.save(temporary)
 
 

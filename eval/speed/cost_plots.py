@@ -13,7 +13,7 @@ from measure import Row, rows_of
 from toy_trainers import KINDS
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.report.plots import GRID, INK, MUTED, PAPER, SERIES
 
 TITLES = {"image_reward": "ImageReward", "pickscore": "PickScore", "hps_v2": "HPS v2", "combined": "combined reward"}
@@ -127,7 +127,7 @@ def write_panels(shown: Iterator[Panel], path: Path) -> None:
         axes.remove()
     for axes, panel in zip(places, panels, strict=False):
         panel(axes)
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=144)
 
 

@@ -16,7 +16,7 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import MissingDependencyError
-from fergi_reward.files.atomic import write_json, write_text, written_whole
+from fergi_reward.files.atomic import atomic_path, write_json, write_text
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji import CALIBRATION, LABEL, SCORERS, load_pipeline, load_scorers
 from fergi_reward.toy.emoji.evaluation import BATCH, SAMPLING
@@ -121,7 +121,7 @@ def plot(results: dict[str, dict[str, list[list[float]]]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", lw=0.8)
     axes.legend(frameon=False, fontsize=9, title="chosen by", title_fontsize=9)
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=144)
 
 

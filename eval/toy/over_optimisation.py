@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.files.atomic import write_json, written_whole
+from fergi_reward.files.atomic import atomic_path, write_json
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy.emoji import LABEL, SCORERS, checkpoints, load_pipeline
 from fergi_reward.toy.emoji.evaluation import draw
@@ -118,7 +118,7 @@ def plot(curves: dict[str, Curve], scorer: str, watcher: str, path: Path) -> Non
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", lw=0.8)
     axes.legend(frameon=False, fontsize=9)
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=144)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fergi_reward.data.shown_pictures import Key, Picture, picture_bytes, picture_of
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 
 COLUMNS = ["caption", "jpg_0", "jpg_1", "label_0", "confidence", "user", "au_source"]
 FILE = Path("data") / "train-00000.parquet"
@@ -41,5 +41,5 @@ def write_dataset(pairs: pd.DataFrame, pictures: Mapping[Key, Picture], folder: 
             [better.prompt, *map(picture_bytes, sides), float(first), pair.confidence, pair.user, pair.au_source]
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
-    with written_whole(Path(folder) / FILE, private=True) as temporary:
+    with atomic_path(Path(folder) / FILE, private=True) as temporary:
         table.to_parquet(temporary, index=False)

@@ -18,7 +18,7 @@ from fergi_reward.diffusion.grids import write_grid
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.diffusion.trained_weights import load_adapter
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.csv_files import csv_line
 from fergi_reward.files.drawn_files import drawn_file, forget_files, write_files
 from fergi_reward.files.locks import owned
@@ -147,7 +147,7 @@ def _entry(candidates: Candidates) -> dict[str, Any]:
 def _write_table(path: Path, prompts: Sequence[str], entries: Sequence[dict[str, Any]]) -> None:
     """A row per candidate."""
     terms = list(entries[0]["terms"])
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(csv_line(["picture", "prompt", "candidate", "seed", "chosen", "reward", *terms]))
         for number, (prompt, entry) in enumerate(zip(prompts, entries, strict=True)):
             best = max(entry["scores"])

@@ -14,7 +14,7 @@ from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.options import errors_file
 from fergi_reward.bulk.scoring import RowKeys, error_key
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.csv_files import csv_line
 
 HELD_ROWS = 10_000
@@ -62,8 +62,8 @@ def write_results(
     stream = chain(first, stream)
     scored = failed = 0
     with (
-        written_whole(out) as table,
-        written_whole(errors) as file,
+        atomic_path(out) as table,
+        atomic_path(errors) as file,
         table_writer(table, texts, columns) as write,
         file.open("w", encoding="utf-8", newline="") as lines,
     ):

@@ -73,14 +73,14 @@ class ActivationsOptions(Options):
 def activations(options: ActivationsOptions) -> Answer:
     """Compute the activation of every action unit of every valid clip from the frames."""
     from fergi_reward.data.fergi import activations_from_frames, locate, read_images
-    from fergi_reward.files.atomic import written_whole
+    from fergi_reward.files.atomic import atomic_path
     from fergi_reward.files.csv_files import disarmed
     from fergi_reward.files.csv_numbers import BadRows
 
     bad = BadRows(options.skip_bad)
     folder = locate(options.data)
     table = activations_from_frames(folder, read_images(folder, bad), bad)
-    with written_whole(options.out) as path:
+    with atomic_path(options.out) as path:
         table.assign(user=table["user"].map(disarmed)).to_csv(path, index=False)
     notes = [f"left out: {row}" for row in bad.found]
     values = {"clips": len(table), "out": str(options.out)}

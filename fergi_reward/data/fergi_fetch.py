@@ -9,7 +9,7 @@ from typing import IO, cast
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.hub.download import download
 
 COMMIT = "de2e7fe9a73d6c249de569cea09d4d5999e2e264"
@@ -100,7 +100,7 @@ def _extract(archive: Path, folder: Path, expected: dict[str, str]) -> None:
                     raise FergiRewardError(
                         f"{archive}: {path} has sha256 {found}, expected {missing[path]}: delete it, try again"
                     )
-                with written_whole(folder / path) as temporary:
+                with atomic_path(folder / path) as temporary:
                     temporary.write_bytes(content)
                 del missing[path]
     except FergiRewardError:

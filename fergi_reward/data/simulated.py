@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
 from fergi_reward.data.fergi import ACTION_UNITS, CSV_NAMES, FRAME_COLUMNS, SIMULATED_MARK
-from fergi_reward.files.atomic import write_json, written_whole
+from fergi_reward.files.atomic import atomic_path, write_json
 from fergi_reward.reactions.clip import LANDMARK_RATIOS, ReactionClip
 from fergi_reward.reactions.sources import SIMULATED
 
@@ -221,5 +221,5 @@ def _frames(clip: ReactionClip) -> pd.DataFrame:
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.images import to_picture
 
 # Wide enough for a prompt to be read under it, whatever the size of the pictures.
@@ -25,7 +25,7 @@ def write_grid(path: Path | str, pixels: Tensor, captions: Sequence[str], column
     grid = Image.new("RGB", (columns * width, math.ceil(len(cells) / columns) * height), "white")
     for index, cell in enumerate(cells):
         grid.paste(cell, (index % columns * width, index // columns * height))
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         grid.save(temporary)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.images import open_picture
 
 HEIGHT = 512  # pixels: enough to judge by, little enough for a page that holds dozens
@@ -23,7 +23,7 @@ def write_side_by_side(path: Path, left: Path, right: Path) -> None:
     joined = Image.new("RGB", (sum(picture.width for picture in pictures) + GAP, HEIGHT), "gray")
     joined.paste(pictures[0])
     joined.paste(pictures[1], (pictures[0].width + GAP, 0))
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         joined.save(temporary, quality=90)
 
 

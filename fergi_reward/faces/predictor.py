@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.faces.heads import Heads, HeadSizes, Prediction
 from fergi_reward.faces.judging import LEVELS, HeldOutFigures, Residuals
-from fergi_reward.files.atomic import write_json, written_whole
+from fergi_reward.files.atomic import atomic_path, write_json
 from fergi_reward.files.json_records import checked, read_record
 from fergi_reward.scorers.base import Towers
 from fergi_reward.scorers.checkpoints import load_weights
@@ -137,7 +137,7 @@ class ReactionPredictor(nn.Module):
         from safetensors.torch import save_file
 
         weights = {name: value.detach().cpu().float().contiguous() for name, value in self.heads.state_dict().items()}
-        with written_whole(Path(folder) / WEIGHTS) as temporary:
+        with atomic_path(Path(folder) / WEIGHTS) as temporary:
             save_file(weights, temporary)
         made = {"schema": SCHEMA, "fingerprint": self.fingerprint}
         write_json(Path(folder) / RECORD, made | asdict(self.record))

@@ -1,4 +1,4 @@
-"""Files and folders written whole: into a temporary neighbour first, then renamed, so that no reader meets half of one.
+"""Atomic writes: into a temporary neighbour first, then renamed, so that no reader meets half of a file or folder.
 
 A temporary neighbour is called `.partial-...`. Its writer holds a lock on it, which the kernel releases however the
 writer ends: `sweep` deletes those that nobody holds any more.
@@ -26,7 +26,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
-def written_whole(path: Path | str, *, private: bool = False) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, private: bool = False) -> Iterator[Path]:
     """A temporary path in the same folder that takes the name `path` when the block ends well.
 
     The temporary file keeps the ending of `path`, since image and table writers choose the format by it.
@@ -56,7 +56,7 @@ def written_whole(path: Path | str, *, private: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(path: Path | str, *, private: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path | str, *, private: bool = False) -> Iterator[Path]:
     """A temporary folder that takes the name `path` when the block ends well; an older one there is exchanged for it.
 
     Args:
@@ -87,7 +87,7 @@ def folder_written_whole(path: Path | str, *, private: bool = False) -> Iterator
 
 def write_text(path: Path | str, text: str, *, private: bool = False) -> None:
     """Write `text` to `path`, whole or not at all."""
-    with written_whole(path, private=private) as temporary:
+    with atomic_path(path, private=private) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ The store knows a file before it is there: after a kill between both it is drawn
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fergi_reward.files.atomic import sweep, written_whole
+from fergi_reward.files.atomic import atomic_path, sweep
 from fergi_reward.files.digests import bytes_digest, file_digest
 from fergi_reward.files.store import FileDigests, Store
 
@@ -19,7 +19,7 @@ def drawn_file(folder: Path, path: Path, content: bytes) -> dict[str, str]:
 def write_files(contents: Mapping[Path, bytes]) -> None:
     """Write each file atomically; the store knows them already."""
     for path, content in contents.items():
-        with written_whole(path) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_bytes(content)
 
 

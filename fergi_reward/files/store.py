@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from weakref import finalize
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import sweep, written_whole
+from fergi_reward.files.atomic import atomic_path, sweep
 from fergi_reward.files.digests import file_digest, record_digest
 
 FILES = "*.lines"
@@ -100,7 +100,7 @@ class Store:
         kept = {key: self._values[key] for key in keys if key in self._values}
         old = self._files()
         if len(kept) < len(self._values) or len(old) > 1:
-            with written_whole(self._new_path()) as temporary, temporary.open("wb") as file:
+            with atomic_path(self._new_path()) as temporary, temporary.open("wb") as file:
                 file.writelines(_line(key, text) for key, text in kept.items())
             self._close()
             for path in old:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from fergi_reward.annotation.dataset import COLUMNS as DATASET_COLUMNS
 from fergi_reward.annotation.pairs import COLUMNS as PAIR_COLUMNS
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.files.atomic import write_text, written_whole
+from fergi_reward.files.atomic import atomic_path, write_text
 from fergi_reward.files.csv_files import read_rows
 from fergi_reward.files.json_files import MAX_BYTES, parse_json
 from fergi_reward.files.ordinary_files import read_bytes
@@ -221,6 +221,6 @@ def _look_at_table(path: Path, user: str, sources: Sequence[str], found: PeopleF
         found.others.append(path)
         return
     table = parquet.read_table(path, partitioning=None).filter(pa.array([not gone for gone in theirs]))
-    with written_whole(path, private=True) as temporary:
+    with atomic_path(path, private=True) as temporary:
         parquet.write_table(table, temporary)
     found.pairs[path] = sum(theirs)

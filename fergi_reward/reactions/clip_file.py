@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.digests import record_digest
 from fergi_reward.files.json_files import parse_json
 from fergi_reward.files.json_records import checked
@@ -105,7 +105,7 @@ def write_clip(path: Path, stored: StoredClip) -> None:
     arrays = [clip.timestamps, clip.face_confidence, clip.pitch, clip.yaw, stored.faces, *clip.intensities.T]
     made = {"schema": SCHEMA, **asdict(stored.origin)}
     table = pa.table(dict(zip([*COLUMNS, *clip.action_units], arrays, strict=True)))
-    with written_whole(path, private=True) as temporary:
+    with atomic_path(path, private=True) as temporary:
         parquet.write_table(table.replace_schema_metadata({KEY: json.dumps(made)}), temporary)
 
 

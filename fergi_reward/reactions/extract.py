@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.digests import file_digest
 from fergi_reward.files.locks import owned
 from fergi_reward.reactions.backends.base import Backend
@@ -186,7 +186,7 @@ class _Run:
         with self._folder.changing() as stones:
             if not stones.of(user) and not copy.exists():
                 self._folder.videos.mkdir(mode=0o700, exist_ok=True)
-                with written_whole(copy, private=True) as temporary:
+                with atomic_path(copy, private=True) as temporary:
                     shutil.copyfile(video, temporary)
 
 

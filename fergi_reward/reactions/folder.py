@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import sweep, written_whole
+from fergi_reward.files.atomic import atomic_path, sweep
 from fergi_reward.files.csv_files import read_rows, write_rows
 from fergi_reward.reactions.clip_file import Origin, read_origin
 from fergi_reward.reactions.tombstones import Tombstones
@@ -267,5 +267,5 @@ def _noted(faults: list[str]) -> Iterator[None]:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    with written_whole(path, private=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(path, private=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         write_rows(file, columns, rows)

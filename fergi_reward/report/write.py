@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fergi_reward.core.errors import MissingDependencyError
-from fergi_reward.files.atomic import folder_written_whole, write_json, write_text, written_whole
+from fergi_reward.files.atomic import atomic_folder, atomic_path, write_json, write_text
 from fergi_reward.report.markdown import markdown
 from fergi_reward.report.pictures import read_picture
 from fergi_reward.report.record import PICTURES, Report
@@ -22,7 +22,7 @@ def write_report(report: Report, folder: Path | str) -> str:
     """
     folder = Path(folder)
     if report.pictures:
-        with folder_written_whole(folder / PICTURES) as temporary:
+        with atomic_folder(folder / PICTURES) as temporary:
             for picture in report.pictures:
                 _, content = read_picture(picture)
                 (temporary / Path(report.file_name(picture)).name).write_bytes(content)
@@ -35,7 +35,7 @@ def write_report(report: Report, folder: Path | str) -> str:
         missing = MissingDependencyError(str(error.name), "drawing and laying out a report", "report")
         return f"report: {folder}/report.md, report.json; no page and no plots, since {missing}"
     for plot in report.plots:
-        with written_whole(folder / f"{plot.name}.png") as path:
+        with atomic_path(folder / f"{plot.name}.png") as path:
             draw(plot).savefig(path, dpi=144)
     write_text(folder / "report.html", page(report))
     return f"report: {folder}/report.html, also as report.md, report.json and PNG plots"

@@ -10,7 +10,7 @@ import torch
 
 from fergi_reward.core import interrupts
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import folder_written_whole
+from fergi_reward.files.atomic import atomic_folder
 from fergi_reward.files.tensor_files import read_state
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.identity import Identity, changes, check_changes
@@ -85,7 +85,7 @@ class Checkpoints:
             save_weights: Writes what is trained into the folder it is given.
         """
         with interrupts.deferred():
-            with folder_written_whole(self.folder / f"epoch_{epoch:04d}") as folder:
+            with atomic_folder(self.folder / f"epoch_{epoch:04d}") as folder:
                 save_weights(folder)
                 whole = {"format": FORMAT, "epoch": epoch, "config": asdict(self.config), **state}
                 torch.save(whole, folder / STATE_FILE)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.json_files import MAX_BYTES, parse_json
 from fergi_reward.files.ordinary_files import read_bytes
 
@@ -40,7 +40,7 @@ def write_reward_curve(metrics: Path, path: Path) -> None:
         axes.grid(color="#e6e6e6", lw=0.8)
     grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     grid[-1, 0].set_xlabel("epoch (line: mean over its images, band: their standard deviation)")
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=144)
 
 

@@ -18,7 +18,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import deferred, raised
 from fergi_reward.core.progress import Progress
 from fergi_reward.diffusion.family import Pipeline
-from fergi_reward.files.atomic import folder_written_whole
+from fergi_reward.files.atomic import atomic_folder
 from fergi_reward.files.digests import record_digest, tensors_digest
 from fergi_reward.trainers.checkpoints import LAYOUT, STATE_FILE
 from fergi_reward.trainers.config import TrainerConfig
@@ -299,7 +299,7 @@ class Loop(Generic[Config]):
 
     def _save_weights(self, path: Path, finished: int) -> None:
         if self.accelerator.is_main_process:
-            with folder_written_whole(path) as folder:
+            with atomic_folder(path) as folder:
                 self.model.weights.save(folder)
                 seen = self.history.until(finished)
                 write_model_card(folder, self.trainer, self.config, seen, self.model.pipeline)

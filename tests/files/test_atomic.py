@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.atomic import folder_written_whole, sweep, write_json, write_text, written_whole
+from fergi_reward.files.atomic import atomic_folder, atomic_path, sweep, write_json, write_text
 from fergi_reward.files.locks import owned
 
 
@@ -19,7 +19,7 @@ def _names(folder):
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "result.txt"
     write_text(path, "old")
-    with pytest.raises(KeyboardInterrupt), written_whole(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
@@ -37,7 +37,7 @@ def test_folders_are_made_and_results_are_readable_by_others(tmp_path):
 def test_the_umask_that_all_threads_share_is_not_set_even_for_a_moment(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"the umask was set to {mask:o}"))
     write_text(tmp_path / "a.txt", "text")
-    with folder_written_whole(tmp_path / "folder") as folder:
+    with atomic_folder(tmp_path / "folder") as folder:
         (folder / "b.txt").write_text("text")
 
 
@@ -65,7 +65,7 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_files_about_people_are_for_their_owner(tmp_path):
     write_text(tmp_path / "rows.csv", "text", private=True)
-    with folder_written_whole(tmp_path / "folder", private=True) as folder:
+    with atomic_folder(tmp_path / "folder", private=True) as folder:
         (folder / "a.txt").write_text("text")
     assert stat.S_IMODE((tmp_path / "rows.csv").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
@@ -75,7 +75,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path):
     path = tmp_path / "result.txt"
     write_text(path, "old")
     full = r"cannot write .*result.txt \(No space left on device\): make room"
-    with pytest.raises(FergiRewardError, match=full), written_whole(path) as temporary:
+    with pytest.raises(FergiRewardError, match=full), atomic_path(path) as temporary:
         temporary.write_text("half")
         Path("/dev/full").write_text("text")
     assert path.read_text() == "old"
@@ -83,14 +83,14 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path):
 
 
 def test_what_a_block_cannot_read_is_not_taken_for_a_full_disk(tmp_path):
-    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "result.txt"):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "result.txt"):
         (tmp_path / "missing").read_text()
 
 
 def test_a_folder_is_exchanged_and_is_never_absent(tmp_path):
     path = tmp_path / "best"
     for text in ("old", "new"):
-        with folder_written_whole(path) as folder:
+        with atomic_folder(path) as folder:
             (folder / text).write_text(text)
             if text == "new":
                 assert _names(path) == ["old"]
@@ -101,12 +101,12 @@ def test_a_folder_is_exchanged_and_is_never_absent(tmp_path):
 def test_where_names_cannot_be_exchanged_a_kill_between_loses_nothing(tmp_path, monkeypatch):
     path = tmp_path / "best"
     monkeypatch.setattr("fergi_reward.files.atomic._exchanged", lambda first, second: False)
-    with folder_written_whole(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "old").write_text("old")
     (tmp_path / "best").rename(tmp_path / ".partial-0123.aside-best")  # what a kill between the two renames leaves
     sweep(tmp_path)
     assert _names(path) == ["old"]
-    with folder_written_whole(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "new").write_text("new")
     assert _names(path) == ["new"]
     assert _names(tmp_path) == ["best"]
@@ -115,15 +115,15 @@ def test_where_names_cannot_be_exchanged_a_kill_between_loses_nothing(tmp_path, 
 def test_leftovers_of_a_kill_are_swept_and_what_is_being_written_stays(tmp_path):
     code = f"""
 import os, signal, pathlib
-from fergi_reward.files.atomic import folder_written_whole, written_whole
-with folder_written_whole(pathlib.Path({str(tmp_path)!r}) / "lora") as folder:
+from fergi_reward.files.atomic import atomic_folder, atomic_path
+with atomic_folder(pathlib.Path({str(tmp_path)!r}) / "lora") as folder:
     (folder / "a").write_text("a")
-    with written_whole(pathlib.Path({str(tmp_path)!r}) / "s.parquet"):
+    with atomic_path(pathlib.Path({str(tmp_path)!r}) / "s.parquet"):
         os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     assert len(_names(tmp_path)) == 2
-    with written_whole(tmp_path / "mine.txt") as temporary, folder_written_whole(tmp_path / "mine") as folder:
+    with atomic_path(tmp_path / "mine.txt") as temporary, atomic_folder(tmp_path / "mine") as folder:
         sweep(tmp_path)
         assert set(tmp_path.iterdir()) == {temporary, folder}
 

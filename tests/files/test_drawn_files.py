@@ -1,4 +1,4 @@
-from fergi_reward.files.atomic import written_whole
+from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.drawn_files import drawn_file, forget_files, write_files
 from fergi_reward.files.store import Store
 
@@ -8,7 +8,7 @@ def test_what_a_killed_run_left_half_written_is_deleted_and_what_is_being_writte
     store.add({"key": drawn_file(tmp_path, path, b"a cat")})
     write_files({path: b"a cat"})
     (path.parent / ".partial-killed.png").write_bytes(b"half a c")
-    with written_whole(path.parent / "dog.png") as temporary:
+    with atomic_path(path.parent / "dog.png") as temporary:
         temporary.write_bytes(b"half a d")
         forget_files(store, tmp_path, ["key"], [path])
         assert sorted(path.parent.iterdir()) == sorted([path, temporary])

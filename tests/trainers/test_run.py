@@ -9,7 +9,7 @@ import torch
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import Interrupted, raised
-from fergi_reward.files.atomic import folder_written_whole
+from fergi_reward.files.atomic import atomic_folder
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
@@ -109,7 +109,7 @@ def test_what_a_killed_run_of_full_fine_tuning_left_is_swept_by_the_next(trainer
 
 def test_a_folder_is_replaced_whole(tmp_path):
     for name in ("old", "new"):
-        with folder_written_whole(tmp_path / "lora") as folder:
+        with atomic_folder(tmp_path / "lora") as folder:
             (folder / name).touch()
     assert [path.name for path in (tmp_path / "lora").iterdir()] == ["new"]
 
