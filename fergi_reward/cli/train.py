@@ -49,12 +49,13 @@ def __getattr__(name: str) -> Callable[..., None]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from fergi_reward.trainers.registry import find_trainer
 
-    trainer = find_trainer(name).target
+    found = find_trainer(name)
+    trainer = found.target
 
     def run(options: RewardTrainingOptions | PairTrainingOptions, config: TrainerConfig) -> Answer | None:
         from fergi_reward.trainers.program import train
 
-        done = train(trainer, options, config)
+        done = train(found, options, config)
         if not isinstance(done, Path):
             return Answer(str(done), asdict(done))
         return Answer(f"trained weights: {done}", {"weights": str(done)})

@@ -1,8 +1,6 @@
 """A training run from its options: the pipeline, the reward or the pairs, the judges, the trainer."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +8,7 @@ from fergi_reward.callables.rewards import Reward, check_gradients
 from fergi_reward.core.devices import training_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.parking import CPU
+from fergi_reward.core.registry import Found, blaming
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.published import PUBLISHED, on_meta
 from fergi_reward.diffusion.registry import is_toys_own
@@ -27,15 +26,12 @@ from fergi_reward.trainers.pairs import load_table
 from fergi_reward.trainers.preflight import check_can_start
 from fergi_reward.trainers.run import check_output
 
-if TYPE_CHECKING:
-    from fergi_reward.trainers.registry import AnyTrainer, TrainerClass
 
-
-def train(trainer: "TrainerClass", options: TrainingOptions, config: TrainerConfig) -> Path | DryRun:
+def train(trainer: Found, options: TrainingOptions, config: TrainerConfig) -> Path | DryRun:
     """Train, or with `dry_run` only say what that would take.
 
     Args:
-        trainer: What learns from a reward or from pairs.
+        trainer: A `TrainerClass`, with who brings it: whatever else it raises is one sentence that names it.
         options: `RewardTrainingOptions` or `PairTrainingOptions`, as it learns from.
         config: The trainer's own options.
 
@@ -47,8 +43,10 @@ def train(trainer: "TrainerClass", options: TrainingOptions, config: TrainerConf
     """
     check_offload(options, config)
     prompts = read_prompts(options.prompts)
+    blamed = blaming(f"the trainer {trainer.target.__name__}", trainer.origin)
     if options.dry_run:
-        return rehearse(options, config)
+        with blamed:
+            return rehearse(options, config)
     check_can_start(config)
     check_output(config)
     if isinstance(options, PairTrainingOptions):
@@ -56,12 +54,15 @@ def train(trainer: "TrainerClass", options: TrainingOptions, config: TrainerConf
         held = options.held_out
         held_out = load_table(held, split=options.held_out_split, streaming=True) if held else None
         judges = load_judges(options, None)
-        make: Callable[..., AnyTrainer] = trainer
-        return make(config, pairs, load_pipeline(options.model), prompts, judges, held_out).train()
-    assert isinstance(options, RewardTrainingOptions)
-    reward = load_reward(options, offload=_parks_reward(options, config))
-    judges = load_judges(options, reward)
-    return trainer(config, reward, load_pipeline(options.model), prompts, judges).train()
+        learned: tuple[object, ...] = (config, pairs, load_pipeline(options.model), prompts, judges, held_out)
+    else:
+        assert isinstance(options, RewardTrainingOptions)
+        reward = load_reward(options, offload=_parks_reward(options, config))
+        judges = load_judges(options, reward)
+        learned = (config, reward, load_pipeline(options.model), prompts, judges)
+    with blamed:
+        finished: Path = trainer.target(*learned).train()
+    return finished
 
 
 def rehearse(options: TrainingOptions, config: TrainerConfig) -> DryRun:

@@ -101,7 +101,7 @@ class GroupConfig(RolloutConfig):
     """The same where each prompt is drawn several times, and images are drawn in more steps than in training."""
 
     retired: ClassVar[Mapping[str, str]] = {
-        "train_objective": "leave it out; Flow-GRPO is training/flow_grpo.py, DiffusionNFT is training/nft.py"
+        "train_objective": "leave it out; training/flow_grpo.py is Flow-GRPO, training/nft.py DiffusionNFT"
     }
 
     sample_num_steps: int = option(10, "Denoising steps of an image that is trained on.")

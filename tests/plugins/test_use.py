@@ -103,6 +103,26 @@ def test_one_without_a_gradient_is_refused_by_name_where_one_is_needed(folder, m
         run(["train", "reward_backprop", *TINY, "--calibration", "words.json", *more])
 
 
+def test_somebodys_trainer_is_a_command(folder):
+    result = invoke(["train", "best_kept", *TINY, "--calibration", "hand.json", "--noises", "3", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "optimiser steps       1\nimages to generate    2 on each process" in result.output
+    (folder / "kept.yaml").write_text("noises: 3\ncalibration: hand.json\nlog_with: none\n")
+    result = invoke(["train", "best_kept", "--config", "kept.yaml", *TINY])
+    assert result.exit_code == 0, result.output
+    assert "noises: 3\n" in (folder / "run/lora/README.md").read_text()
+    result = invoke(["train", "best_kept", "--config", "kept.yaml", *TINY, "--noises", "0"])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "noises is 0, must be at least 1" in result.output
+
+
+def test_a_trainer_that_breaks_is_one_sentence_that_names_it(folder):
+    result = invoke(["train", "clumsy", *TINY, "--calibration", "hand.json", "--log_with", "none"])
+    assert result.exit_code == 2, result.output
+    sentence = "error: the trainer ClumsyTrainer (somebodys-rewards 1.2) failed: ZeroDivisionError: division by zero"
+    assert sentence in result.stderr.splitlines()
+
+
 def test_the_dry_run_counts_who_says_its_size_and_names_who_does_not(folder, capsys):
     run(["train", "reward_backprop", *TINY, "--calibration", "hand.json", "--dry_run"])
     printed = capsys.readouterr().out

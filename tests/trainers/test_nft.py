@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
 from fergi_reward.trainers.weights import copied, swapped_in
+from tests.command_line import invoke
 
 
 @pytest.fixture
@@ -72,3 +73,16 @@ def test_a_pipeline_that_is_not_of_flow_matching_is_refused(nft_trainer_of, pipe
 def test_options_out_of_their_ranges(options, message):
     with pytest.raises(FergiRewardError, match=message):
         NFTConfig(**{"sample_batch_size": 8, "sample_num_batches_per_epoch": 2, **options})
+
+
+@pytest.mark.parametrize("in_a_file", [False, True])
+@pytest.mark.parametrize("trainer", ["flow_grpo", "nft"])
+def test_the_option_that_chose_the_objective_is_refused_with_the_names_of_both_programs(tmp_path, trainer, in_a_file):
+    (tmp_path / "old.yaml").write_text("train_objective: nft\n")
+    words = ["--config", tmp_path / "old.yaml"] if in_a_file else ["--train_objective", "nft"]
+    result = invoke(["train", trainer, *words])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    sentence = (
+        "train_objective is no option any more: leave it out; training/flow_grpo.py is Flow-GRPO, training/nft.py "
+    )
+    assert sentence in result.output

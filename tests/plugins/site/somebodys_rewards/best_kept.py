@@ -72,3 +72,10 @@ class BestKeptTrainer:
         noised, target = levels.noised(latents, noise, steps), levels.target(latents, noise, steps)
         prediction = model.network(noised, levels.timesteps[steps], model.encoded([prompt] * count))
         return ((prediction - target) ** 2).mean()
+
+
+class ClumsyTrainer(BestKeptTrainer):
+    """Breaks in its first epoch."""
+
+    def epoch(self, epoch):
+        return {"reward_mean": 1 / epoch}
