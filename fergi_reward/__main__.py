@@ -1,5 +1,5 @@
 """`python -m fergi_reward`, which is also what `accelerate launch -m` needs."""
 
-from fergi_reward.cli.app import main
+from fergi_reward.cli import main
 
 main()

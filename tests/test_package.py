@@ -74,6 +74,8 @@ def test_package_data_is_in_the_wheel(wheel):
         "py.typed",
         "data/fergi_manifest.sha256",
         "calibration/shipped/fergi-ir50-bradley-terry.json",
+        "configs/ddpo_tiny.yaml",
+        "configs/prompts/everyday.txt",
         *templates,
     ):
         assert f"fergi_reward/{name}" in names

@@ -10,38 +10,20 @@ from cyclopts import App
 from fergi_reward.cli.command import Command, read_words
 from fergi_reward.cli.errors import clean_exit
 from fergi_reward.cli.old_spellings import as_spelled_now
+from fergi_reward.cli.overview import ABOUT, COMMANDS, VERSION, answer_at_once
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import Interrupted
-from fergi_reward.version import __version__
-
-# By name, where it is: a function, or a group of commands. Nothing is imported before it is needed.
-COMMANDS = {
-    "score": "fergi_reward.cli.score:score",
-    "best-of": "fergi_reward.cli.best_of:best_of",
-    "train": "fergi_reward.cli.train:app",
-    "evaluate": "fergi_reward.cli.evaluate:app",
-    "calibrate": "fergi_reward.cli.calibrate:calibrate",
-    "annotate": "fergi_reward.cli.annotate:annotate",
-    "fit-predictor": "fergi_reward.cli.predictor:fit_predictor",
-    "extract": "fergi_reward.cli.react:extract",
-    "map-source": "fergi_reward.cli.react:map_source",
-    "forget": "fergi_reward.cli.react:forget",
-    "activations": "fergi_reward.cli.data:activations",
-    "data": "fergi_reward.cli.data:app",
-    "scorers": "fergi_reward.cli.scorers:scorers",
-    "download": "fergi_reward.cli.scorers:download",
-}
 
 
 def make_app() -> App:
     """The commands, not imported yet."""
     app = App(
         name="fergi-reward",
-        version=f"fergi-reward, version {__version__}",
-        help="Rewards for text-to-image models: scorers, the viewer's face, and weights fitted to preferences.",
+        version=VERSION,
+        help=ABOUT,
         help_format="plaintext",
     )
-    for name, place in COMMANDS.items():
+    for name, (place, _) in COMMANDS.items():
         app.command(place, name=name)
     return app
 
@@ -72,6 +54,9 @@ def run(words: Sequence[str]) -> int:
     # Pillow's, of half its limit: which pictures are too large is said of each.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     app, words = make_app(), list(words)
+    if text := answer_at_once(words):
+        print(text)
+        return 0
     if words[:1] == ["train"]:
         from fergi_reward.cli.train import add_trainers
 

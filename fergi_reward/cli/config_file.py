@@ -7,7 +7,6 @@ from typing import Any
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.shipped import shipped_folder
-from fergi_reward.files.yaml_files import read_yaml
 
 
 def config_path(name: str) -> Path:
@@ -44,6 +43,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
     Raises:
         FergiRewardError: It is no YAML mapping.
     """
+    from fergi_reward.files.yaml_files import read_yaml
+
     try:
         values = read_yaml(path)
     except (OSError, ValueError) as error:

@@ -1,5 +1,6 @@
 """`fergi-reward train NAME`: a command for each trainer of the registry."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,6 +57,8 @@ def __getattr__(name: str) -> Callable[..., None]:
         from fergi_reward.trainers.program import train
 
         done = train(found, options, config)
+        if int(os.environ.get("RANK", "0")):  # the first process prints it
+            return None
         if not isinstance(done, Path):
             return Answer(str(done), asdict(done))
         return Answer(f"trained weights: {done}", {"weights": str(done)})

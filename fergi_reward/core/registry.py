@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fergi_reward.core.errors import FergiRewardError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 LIBRARY = "fergi_reward"
 
@@ -57,8 +59,10 @@ class Registry:
             raise FergiRewardError(f"{name!r} cannot be registered as a {self.kind}, it is taken: choose another name")
         self._registered[name] = target
 
-    def installed(self) -> dict[str, list[EntryPoint]]:
+    def installed(self) -> "dict[str, list[EntryPoint]]":
         """The entry points of other packages by their names, those of built-in ones left out; nothing is imported."""
+        from importlib.metadata import entry_points
+
         found: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group):
             if point.name not in self.builtin and point not in found.setdefault(point.name, []):
@@ -106,6 +110,8 @@ class Registry:
         Raises:
             FergiRewardError: There is none of that name, several packages have one, or it cannot be imported.
         """
+        from importlib.metadata import EntryPoint
+
         self.check(name)
         if name in self.builtin:
             return Found(EntryPoint(name, self.builtin[name], self.group).load(), LIBRARY)
@@ -122,7 +128,7 @@ class Registry:
             )
         return self._loaded(points[0], origins[0])
 
-    def _loaded(self, point: EntryPoint, origin: str) -> Found:
+    def _loaded(self, point: "EntryPoint", origin: str) -> Found:
         try:
             return Found(point.load(), origin)
         except (Exception, SystemExit) as error:  # a stranger's module may raise anything while it is imported
@@ -143,7 +149,7 @@ def is_path(name: str) -> bool:
     return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
 
 
-def package(point: EntryPoint) -> str:
+def package(point: "EntryPoint") -> str:
     """The package that installs an entry point, with its version."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.registry import LIBRARY, blaming
 from fergi_reward.reactions.backends.base import Backend, assemble
 from fergi_reward.reactions.clip import MIN_VALID_SHARE, ReactionClip, window_lengths
 from fergi_reward.reactions.manifest import Recording
@@ -29,7 +30,8 @@ def measured(rows: Sequence[Recording], backend: Backend) -> Iterator[tuple[Reco
     """
     for row, pictures in zip(rows, read_windows(rows[0].path, [row.window for row in rows]), strict=True):
         try:
-            frames = list(backend.measure(pictures))
+            with blaming(f"the backend {backend.source!r}", _origin(backend)):
+                frames = list(backend.measure(pictures))
             clip, faces = assemble(frames, backend), np.array([frame.faces for frame in frames])
             if problem := fault(clip, faces):
                 raise FergiRewardError(f"{row.video}: {problem}")
@@ -39,6 +41,12 @@ def measured(rows: Sequence[Recording], backend: Backend) -> Iterator[tuple[Reco
             yield row, error
         else:
             yield row, (clip, faces)
+
+
+def _origin(backend: Backend) -> str:
+    """Who wrote a backend, by the module of its class."""
+    module = type(backend).__module__
+    return LIBRARY if module.partition(".")[0] == LIBRARY else module
 
 
 def fault(clip: ReactionClip, faces: NDArray[np.int64]) -> str | None:

@@ -335,3 +335,17 @@ def _kill_after(child, seconds):
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def test_what_a_strangers_backend_raises_is_one_sentence_per_video(videos, lightness, tmp_path):
+    class Broken(lightness):
+        def measure(self, frames):
+            frames = list(frames)
+            if not frames[0].pixels.any():
+                raise ZeroDivisionError("no light")
+            return super().measure(frames)
+
+    rows = [("dark.mp4", "ann", "1"), ("3.mp4", "bob", "2")]
+    done = extract(manifest(videos, rows), Broken(), tmp_path / "out")
+    assert (done.clips, len(done.failures)) == (1, 1)
+    assert "failed: ZeroDivisionError: no light" in (tmp_path / "out" / "errors.csv").read_text()
