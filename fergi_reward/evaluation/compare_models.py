@@ -24,7 +24,7 @@ from fergi_reward.diffusion.registry import Toy, is_toys_own, toy_of
 from fergi_reward.diffusion.rewards import load_toy_scorer
 from fergi_reward.diffusion.trained_weights import load_adapter, load_network
 from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tuned_model
-from fergi_reward.evaluation.model_pictures import ModelPictures, Shot, shots_of
+from fergi_reward.evaluation.model_pictures import ModelPictures, Request, requests_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
 from fergi_reward.evaluation.named_calibrations import named_calibrations
@@ -121,9 +121,9 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before anything is drawn
     toy = toy_of(options.model)
     judge = toy if toy and toy.judge and set(prompts) <= toy.captions else None
-    shots = shots_of(prompts, options.samples, options.seed)
+    requests = requests_of(prompts, options.samples, options.seed)
     notes = _doubts(options, models)  # before anything is loaded
-    pictures = [_pictures(options, model, shots) for model in models]
+    pictures = [_pictures(options, model, requests) for model in models]
     _draw(options, models, pictures)
 
     load = cache(partial(_load_scorers, options))
@@ -136,7 +136,7 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
     with_totals = [_with_totals(each, options.scorer_names, rewards) for each in measured if each]
     setting = Setting(
         prompts,
-        shots,
+        requests,
         options.samples,
         options.call,
         _embedder(options),
@@ -178,7 +178,7 @@ def _draw(options: CompareModelsOptions, models: Sequence[ComparedModel], pictur
         of_model.store.read()
 
 
-def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequence[Shot]) -> ModelPictures:
+def _pictures(options: CompareModelsOptions, model: ComparedModel, requests: Sequence[Request]) -> ModelPictures:
     """Where a model's pictures are, with what they depend on by content; not on how many there are."""
     folder = options.out / model.folder
     store = Store(folder / ".drawn")
@@ -189,7 +189,7 @@ def _pictures(options: CompareModelsOptions, model: ComparedModel, shots: Sequen
         load = partial(load_pipeline, options.model, getattr(torch, options.dtype))
         weights, base = weights_content(Path(model.place), digests), model_content(options.model, digests, load)
     context = key_of(model.kind, weights, base, options.dtype, options.call, machine(named_device(options.device)))
-    return ModelPictures(folder, shots, store, context, options.batch_size)
+    return ModelPictures(folder, requests, store, context, options.batch_size)
 
 
 def load_model(options: CompareModelsOptions, model: ComparedModel) -> Pipeline:
@@ -217,10 +217,10 @@ def _measured(
     """Scores and distances of a model's pictures; None on all processes but the first."""
     share = this_process()[0]
     columns = scoring(share).names
-    table = kept_scores(pictures.folder, pictures.rows, len(pictures.shots), scoring, columns, options)
+    table = kept_scores(pictures.folder, pictures.rows, len(pictures.requests), scoring, columns, options)
     if table is None:
         return None
-    scores = table.set_index("image")[columns].reindex([shot.file for shot in pictures.shots])
+    scores = table.set_index("image")[columns].reindex([request.file for request in pictures.requests])
     distances = _distances(options, pictures, scoring(share).context, load(share))
     pictures.keep([*distances])
     known = np.array(list(distances.values()), dtype=np.float64) if distances else None
@@ -252,9 +252,9 @@ def _distances(
     found: dict[str, float | None] = {}
     if name is None:
         return found
-    for shots in Progress(list(chunks(pictures.shots, options.samples)), desc="embedding", unit="prompt"):
-        paths = [pictures.path(shot) for shot in shots]
-        key = key_of("distance", context, name, shots[0].number, [pictures.digest(path) for path in paths])
+    for requests in Progress(list(chunks(pictures.requests, options.samples)), desc="embedding", unit="prompt"):
+        paths = [pictures.path(request) for request in requests]
+        key = key_of("distance", context, name, requests[0].number, [pictures.digest(path) for path in paths])
         found[key] = pictures.store.get(key)
         if found[key] is None and (distance := distance_within(scorers[name], paths)) is not None:
             pictures.store.add({key: distance})

@@ -57,9 +57,9 @@ def fergi_margins(
     terms = list(dict.fromkeys(map(term_name, scorers)))
     models, notes = [viewed.scorer(term) for term in terms], []
     for name, calibration in calibrations.items():
-        judged, said = viewed.calibration(name, calibration, terms)
+        judged, remarks = viewed.calibration(name, calibration, terms)
         models += judged
-        notes += said
+        notes += remarks
     return AllMargins(
         _data(viewed, place),
         models,
@@ -99,26 +99,26 @@ class _Viewed:
     def calibration(
         self, name: str, calibration: Calibration, scorers: Collection[str]
     ) -> tuple[list[ModelMargins], list[str]]:
-        """The margins of a calibration, without and with the face, and what must be said of them."""
+        """The margins of a calibration, without and with the face, and a remark on them."""
         terms = [term for term in calibration.scorers if term in scorers]
         if not terms:
             return [], [f"{name} weighs none of {', '.join(scorers)}: it is not judged."]
-        seen, said = self._seen(name, calibration)
+        seen, remark = self._seen(name, calibration)
         sets = {name: terms}
         if calibration.au_source != self.table.au_source:
-            said += f" Its action units are of {calibration.au_source}, these of {self.table.au_source}: no face."
+            remark += f" Its action units are of {calibration.au_source}, these of {self.table.au_source}: no face."
         else:
             weighed = [fit.units for fit in calibration.fits if {*fit.term_names} == {*terms, *fit.units} and fit.units]
             known = self._known_units()
             if lacking := sorted({unit for units in weighed for unit in units} - known):
-                said += f" It also weighs {', '.join(lacking)}, which some of these images lack: not judged."
+                remark += f" It also weighs {', '.join(lacking)}, which some of these images lack: not judged."
             sets |= {f"{name}+{reaction_name(units)}": [*terms, *units] for units in weighed if known >= {*units}}
         margins = self._left_out if seen == "left out" else self._totals
         log_odds = calibration.protocol == "bradley-terry"
         return [
             self._model(model, "calibration", seen, margins(calibration, chosen), log_odds)
             for model, chosen in sets.items()
-        ], [said]
+        ], [remark]
 
     def _known_units(self) -> set[str]:
         """The action units that every image has."""

@@ -19,7 +19,7 @@ from fergi_reward.scorers.base import chunks
 
 
 @dataclass(frozen=True)
-class Shot:
+class Request:
     """One picture to draw, by every model alike.
 
     Attributes:
@@ -35,14 +35,14 @@ class Shot:
     file: str
 
 
-def shots_of(prompts: Sequence[str], samples: int, seed: int) -> list[Shot]:
+def requests_of(prompts: Sequence[str], samples: int, seed: int) -> list[Request]:
     """Every sample of every prompt.
 
-    >>> [shot.file for shot in shots_of(["a cat", "a dog"], 2, seed=0)]
+    >>> [request.file for request in requests_of(["a cat", "a dog"], 2, seed=0)]
     ['0001_01.png', '0001_02.png', '0002_01.png', '0002_02.png']
     """
     return [
-        Shot(
+        Request(
             line * samples + place,
             prompt,
             seed_of(seed, "picture", line, place),
@@ -59,40 +59,40 @@ class ModelPictures:
 
     Attributes:
         folder: Folder of all that belongs to the model.
-        shots: The same for every model.
+        requests: The same for every model.
         store: What is in the pictures' files, by what they were drawn with.
         context: Digest of all that pictures depend on but their batch: weights, call, precision and machine.
         batch_size: Pictures at a time.
     """
 
     folder: Path
-    shots: Sequence[Shot]
+    requests: Sequence[Request]
     store: Store
     context: str
     batch_size: int
 
-    def path(self, shot: Shot) -> Path:
+    def path(self, request: Request) -> Path:
         """Its file."""
-        return self.folder / "pictures" / shot.file
+        return self.folder / "pictures" / request.file
 
     def rows(self) -> Iterator[Row]:
         """The rows to score."""
-        return (Row(shot.number, shot.file, self.path(shot), shot.prompt) for shot in self.shots)
+        return (Row(request.number, request.file, self.path(request), request.prompt) for request in self.requests)
 
-    def batches(self) -> list[dict[str, Shot]]:
-        """All batches, each shot by its key; a picture's last bits depend on the batch that it is drawn in."""
+    def batches(self) -> list[dict[str, Request]]:
+        """All batches, each request by its key; a picture's last bits depend on the batch that it is drawn in."""
         found = []
-        for batch in chunks(self.shots, self.batch_size):
-            content = key_of("batch", self.context, [[shot.prompt, shot.seed] for shot in batch])
-            found.append({key_of("picture", content, place): shot for place, shot in enumerate(batch)})
+        for batch in chunks(self.requests, self.batch_size):
+            content = key_of("batch", self.context, [[request.prompt, request.seed] for request in batch])
+            found.append({key_of("picture", content, place): request for place, request in enumerate(batch)})
         return found
 
-    def left(self, share: Share) -> list[dict[str, Shot]]:
+    def left(self, share: Share) -> list[dict[str, Request]]:
         """Batches of this process that are not there as they were drawn."""
         return [batch for batch in self.batches()[share.rank :: share.processes] if not self._is_there(batch)]
 
-    def _is_there(self, batch: Mapping[str, Shot]) -> bool:
-        drawn = ((self.store.get(key), self.path(shot)) for key, shot in batch.items())
+    def _is_there(self, batch: Mapping[str, Request]) -> bool:
+        drawn = ((self.store.get(key), self.path(request)) for key, request in batch.items())
         return all(found and path.is_file() and self.digest(path) == found["digest"] for found, path in drawn)
 
     def digest(self, path: Path) -> str:
@@ -116,11 +116,16 @@ class ModelPictures:
         pipeline = load()
         with Progress(total=sum(map(len, left)), desc=f"drawing {self.folder.name}", unit="picture") as bar:
             for batch in left:
-                shots = list(batch.values())
+                requests = list(batch.values())
                 with torch.no_grad():
-                    pixels = render(pipeline, [shot.prompt for shot in shots], [shot.seed for shot in shots], **call)
+                    pixels = render(
+                        pipeline,
+                        [request.prompt for request in requests],
+                        [request.seed for request in requests],
+                        **call,
+                    )
                 pixels = checked_pixels(pixels)
-                files = {self.path(shot): as_png(one) for shot, one in zip(shots, pixels.cpu(), strict=True)}
+                files = {self.path(request): as_png(one) for request, one in zip(requests, pixels.cpu(), strict=True)}
                 drawn = (drawn_file(self.folder, path, content) for path, content in files.items())
                 self.store.add(dict(zip(batch, drawn, strict=True)))
                 write_files(files)
@@ -133,4 +138,4 @@ class ModelPictures:
             further: Keys of what else stays in the store.
         """
         keys = [key for batch in self.batches() for key in batch]
-        forget_files(self.store, self.folder, [*keys, *further], map(self.path, self.shots))
+        forget_files(self.store, self.folder, [*keys, *further], map(self.path, self.requests))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import ComparedModel
-from fergi_reward.evaluation.model_pictures import Shot
+from fergi_reward.evaluation.model_pictures import Request
 from fergi_reward.evaluation.models_result import (
     Diversity,
     Example,
@@ -55,7 +55,7 @@ class Measured:
 
     Attributes:
         model: The model.
-        scores: A row a shot, a column a signal; NaN where the picture could not be read.
+        scores: A row a request, a column a signal; NaN where the picture could not be read.
         distances: Mean pairwise distance within each prompt; NaN where there is none. None where none was measured.
     """
 
@@ -70,7 +70,7 @@ class Setting:
 
     Attributes:
         prompts: What was drawn.
-        shots: Every picture that each was asked for.
+        requests: Every picture that each was asked for.
         samples: Pictures per prompt.
         drawing: Arguments of the pipelines' calls.
         embedder: Whose embedding the distances are of.
@@ -82,7 +82,7 @@ class Setting:
     """
 
     prompts: Sequence[str]
-    shots: Sequence[Shot]
+    requests: Sequence[Request]
     samples: int
     drawing: Mapping[str, float]
     embedder: str | None
@@ -111,7 +111,9 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
         samples=setting.samples,
         drawing=setting.drawing,
         models=tuple(_compared(base, each, signals, setting) for each in tuned),
-        exclusions=tuple(_unread(each, setting.shots) for each in (base, *tuned) if each.scores.isna().any(axis=None)),
+        exclusions=tuple(
+            _unread(each, setting.requests) for each in (base, *tuned) if each.scores.isna().any(axis=None)
+        ),
         notes=tuple(notes),
         command=setting.command,
         seed=setting.seed,
@@ -120,9 +122,9 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
     )
 
 
-def _unread(measured: Measured, shots: Sequence[Shot]) -> Exclusion:
+def _unread(measured: Measured, requests: Sequence[Request]) -> Exclusion:
     missing = measured.scores.isna().any(axis=1).to_numpy()
-    names = [f"{shots[row].file} ({shots[row].prompt})" for row in np.flatnonzero(missing).tolist()]
+    names = [f"{requests[row].file} ({requests[row].prompt})" for row in np.flatnonzero(missing).tolist()]
     reason = f"not scored, see {measured.model.folder}/scores.errors.csv"
     return Exclusion(len(names), f"pictures of {measured.model.name}", reason, tuple(names[:3]))
 
@@ -131,9 +133,9 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
     kept = (base.scores.notna().all(axis=1) & tuned.scores.notna().all(axis=1)).to_numpy()
     if not kept.any():
         raise FergiRewardError(f"no pair of pictures of {base.model.name} and {tuned.model.name} could be scored")
-    shots = [shot for shot, used in zip(setting.shots, kept, strict=True) if used]
+    requests = [request for request, used in zip(setting.requests, kept, strict=True) if used]
     before, after = base.scores[kept], tuned.scores[kept]
-    prompts = np.array([shot.prompt for shot in shots])
+    prompts = np.array([request.prompt for request in requests])
     trained_on = tuned.model.trained_on
     compared = tuple(
         compare_signal(
@@ -148,7 +150,7 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
     )
     gains_by = gain_signals(compared)
     order = np.argsort(-(gains := _gains(before, after, gains_by)), kind="stable")
-    examples = [_example(shots[row], base, tuned, gains[row]) for row in order]
+    examples = [_example(requests[row], base, tuned, gains[row]) for row in order]
     diversity = _diversity(base, tuned, setting)
     return ModelComparison(
         name=tuned.model.name,
@@ -216,10 +218,10 @@ def _gains(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str]) -> N
     return np.asarray(((after[columns] - before[columns]) / spread).mean(axis=1), dtype=np.float64)
 
 
-def _example(shot: Shot, base: Measured, tuned: Measured, gain: float) -> Example:
-    before, after = (f"{each.model.folder}/pictures/{shot.file}" for each in (base, tuned))
-    side_by_side = f"{tuned.model.folder}/examples/{Path(shot.file).stem}.jpg"
-    return Example(shot.prompt, shot.seed, before, after, side_by_side, float(gain))
+def _example(request: Request, base: Measured, tuned: Measured, gain: float) -> Example:
+    before, after = (f"{each.model.folder}/pictures/{request.file}" for each in (base, tuned))
+    side_by_side = f"{tuned.model.folder}/examples/{Path(request.file).stem}.jpg"
+    return Example(request.prompt, request.seed, before, after, side_by_side, float(gain))
 
 
 def _diversity(base: Measured, tuned: Measured, setting: Setting) -> Diversity | None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.compared_model import Card, ComparedModel, base_doubt, read_card
-from fergi_reward.evaluation.model_pictures import shots_of
+from fergi_reward.evaluation.model_pictures import requests_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare, compare_signal
 from fergi_reward.evaluation.models_report import models_report
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
@@ -34,7 +34,13 @@ def measured(name, columns, distances=None, trained_on=("pickscore",)):
 
 
 def setting(**changes):
-    options = {"prompts": PROMPTS, "shots": shots_of(PROMPTS, 2, 0), "samples": 2, "drawing": {}, "embedder": "clip"}
+    options = {
+        "prompts": PROMPTS,
+        "requests": requests_of(PROMPTS, 2, 0),
+        "samples": 2,
+        "drawing": {},
+        "embedder": "clip",
+    }
     return Setting(**(options | {"seed": 0} | changes))
 
 
