@@ -228,7 +228,11 @@ def _parameter(item: "Field[Any]", hint: Any) -> inspect.Parameter:  # noqa: ANN
     """An option as cyclopts describes one: it takes texts, which the record reads."""
     plain, name = without_none(hint), item.name
     is_positional = item.metadata.get("positional", False)
-    kind = bool if plain is bool else list[str] if is_positional and is_list(plain) else str
+    kind: Any
+    unused: Any
+    kind, unused = (bool, False) if plain is bool else (str, "")
+    if is_positional and is_list(plain):
+        kind, unused = list[str], []
     help = str(item.metadata.get("help", ""))
     if is_required(item):
         help += " [required]"
@@ -244,7 +248,8 @@ def _parameter(item: "Field[Any]", hint: Any) -> inspect.Parameter:  # noqa: ANN
         negative_iterable=(),
     )
     place = inspect.Parameter.POSITIONAL_OR_KEYWORD if is_positional else inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, place, default=None, annotation=Annotated[kind, described])
+    # The default is never used, but must be of the type: where pydantic is imported, cyclopts has it checked.
+    return inspect.Parameter(name, place, default=unused, annotation=Annotated[kind, described])
 
 
 def _flag(item: "Field[Any]") -> str:

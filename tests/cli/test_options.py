@@ -184,3 +184,12 @@ def test_mistakes_are_one_sentence(words, sentence):
     result = invoke(words)
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert sentence in result.output
+
+
+def test_pydantic_that_somebody_imported_changes_nothing(tmp_path):
+    pytest.importorskip("pydantic")
+    result = invoke(["data", "simulate", "--out", tmp_path / "a", "--participants", 3, "--sessions", 1])
+    assert result.exit_code == 0, result.output
+    with pytest.raises(FergiRewardError, match="--images is missing"):
+        read("--names", "none")
+    assert read("--images", "none", "--names", "null").names == ["null"]
