@@ -25,7 +25,7 @@ class ExtractOptions(Options):
     out: Path = option(Path("reactions"), "The folder of reactions; earlier ones in it stay.")
     keep_video: bool = option(False, "Copy the videos into it, too; else only action units are written.")
     prune: bool = option(False, "Delete what the folder has of videos that the manifest does not name.")
-    corrected: bool = option(False, "Rows of deleted videos have new names: their clips take them.")
+    corrected: bool = option(False, "Rename the clips of deleted videos to match corrected rows of the manifest.")
     agreed_again: Sequence[str] = option(
         (), "Users who were forgotten and agreed again.", metavar="USER,...", repeated=True
     )

@@ -43,7 +43,7 @@ class RewardOptions(ModelOptions, WeightOptions):
         None, f"Weighs the scorers; {SHIPPED_HELP}. [default: the shipped one, or the toy's]", metavar="FILE"
     )
     uncertainty_penalty: float = option(
-        0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree."
+        0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree.", at_least=0
     )
     predictor: str | None = option(
         None, "Folder of a reaction predictor: the reward weighs the AU4 valence that it expects.", metavar="PATH"

@@ -199,11 +199,11 @@ def activation(timestamps: Floats, intensities: Floats, valid: NDArray[np.bool_]
 
 
 def valence(activation: Floats, decay: float | Floats) -> Floats:
-    """What an activation of the brow lowerer says about the image: -(1 - exp(-decay * activation)), in (-1, 0].
+    """What the activation of an action unit says about the image: -(1 - exp(-decay * activation)), in (-1, 0].
 
     Args:
-        activation: AU4 activations, any shape, at least 0.
-        decay: The decay coefficient, above 0, one for all or one each: how soon a stronger frown says no more.
+        activation: Activations of an action unit such as AU4, the brow lowerer, any shape, at least 0.
+        decay: The decay coefficient, above 0, one for all or one each: how soon a stronger activation says no more.
 
     >>> valence(np.array([0.0]), decay=0.4).tolist()
     [0.0]

@@ -39,7 +39,7 @@ class DiffusionDPOConfig(TrainerConfig):
     train_batch_size: int = option(1, "Pairs in one forward and backward pass, on each process.")
     train_learning_rate: float = option(1e-4, "Learning rate of AdamW; for full fine-tuning about 1e-6.")
     train_updates_per_epoch: int = option(10, "Optimiser steps in an epoch.")
-    beta: float = option(5000.0, "The larger, the nearer to the model without training the trained one stays.")
+    beta: float = option(5000.0, "Larger values keep the model closer to what it was before training.")
     use_confidence: bool = option(True, "Let a pair count by its confidence; off: as if no pair stated one.")
     label_smoothing: float = option(0.0, "Share of wrong pairs among those that state no confidence.")
     shuffle_buffer: int = option(1000, "For a stream: rows at a time that are put into a random order.")
