@@ -55,7 +55,7 @@ def test_mistakes():
         group_normalized({"a": A}, PROMPTS, {"au4": 1.0})
     with pytest.raises(FergiRewardError, match="weights for nothing"):
         group_normalized({"a": A}, PROMPTS, {})
-    with pytest.raises(FergiRewardError, match=r"term a has shape \(4,\) for 3 groups"):
+    with pytest.raises(FergiRewardError, match=r"term a has shape \(4,\) and its mask \(3,\) for 3 groups"):
         group_normalized({"a": A}, PROMPTS[:3], {"a": 1.0})
     with pytest.raises(FergiRewardError, match="term a is not finite: name the images"):
         group_normalized({"a": A / 0}, PROMPTS, {"a": 1.0})
