@@ -68,14 +68,12 @@ class JudgedWeights:
         calibration: The weights, as a reward takes them.
         results: How each set of scorers did on raters or prompts it was not fitted on, by name.
         weights: Weights of all scorers together.
-        judgements: What it was fitted on.
         units: Groups, or bundles of groups, that were left out in turn.
     """
 
     calibration: Calibration
     results: dict[str, HeldOutResult]
     weights: tuple[Weight, ...]
-    judgements: Judgements
     units: int
 
 
@@ -133,12 +131,13 @@ def fit_judged_weights(
             "images": len(judgements.pictures),
             "pairs": len(pairs.better),
             "ties": judgements.ties,
+            "unrated": judgements.unrated,
         },
         library_version=__version__,
         command=command,
         seed=seed,
     )
-    return JudgedWeights(calibration, results, model.weights(seed), judgements, pairs.units)
+    return JudgedWeights(calibration, results, model.weights(seed), pairs.units)
 
 
 def _sums(values: Floats, unit: NDArray[np.int64]) -> Floats:
@@ -181,10 +180,9 @@ class _Model:
         """The penalty chosen for each unit left out, and last for all of them, (U + 1,)."""
         if len(self._differences) > MANY:
             return np.full(self._pairs.units + 1, PENALTIES[-1])
-        start, losses = None, []
+        stds, start, losses = self._stds(self._folds.fitted), None, []
         for penalty in PENALTIES:
             penalties = np.full(len(self.scorers), penalty)
-            stds = self._stds(self._folds.fitted)
             loss, start = self._folds.losses(
                 self._differences, self._pairs.unit, penalties, stds, start, self._pairs.counts
             )

@@ -1,7 +1,7 @@
 """What people preferred, of any kind: ratings, ranks, pairs or rankings of pictures of one prompt -> pairs and ties."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,6 @@ from fergi_reward.files.digests import record_digest
 # With fewer raters than this, prompts are left out in turn.
 SEVERAL = 3
 MOST_PAIRS = 2e7
-PAIR_COLUMNS = ["better", "worse", "tied", "weight", "group"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Judgements:
             says nothing), the `weight` of the judgement above 0, and the `group` of which it is: its rater, or its
             prompt.
         unit: What a group is: `rater` or `prompt`.
-        left_out: What could not be used, and how often.
+        varying: Columns that say different things of one picture, such as a rater's remarks: no scores of it.
+        unrated: Rows without a rating, which are left out.
 
     Raises:
         FergiRewardError: There are no pairs.
@@ -37,7 +37,8 @@ class Judgements:
     pictures: pd.DataFrame
     pairs: pd.DataFrame
     unit: str
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    varying: frozenset[str] = frozenset()
+    unrated: int = 0
 
     def __post_init__(self) -> None:
         if self.pairs["tied"].all():
@@ -66,6 +67,9 @@ class Judgements:
         for name in names:
             if name not in self.pictures:
                 wrong.append(f"there is no column {name}, there are {', '.join(map(str, self.pictures.columns))}")
+                continue
+            if name in self.varying:
+                wrong.append(f"{name} differs between rows of one image: give each image one score")
                 continue
             column = pd.to_numeric(self.pictures[name], errors="coerce").to_numpy(dtype=float)
             usable = np.abs(column) <= LARGEST
@@ -116,6 +120,9 @@ def from_ratings(
         )
     given = pd.DataFrame({name: table[column].to_numpy() for name, column in columns.items()})
     ratings = pd.to_numeric(given["rating"], errors="coerce").astype(float)
+    for name, column in columns.items():
+        if name != "rating" and (empty := given[name].isna() | (given[name].astype(str).str.strip() == "")).any():
+            raise FergiRewardError(f"row {int(empty.argmax())} has no {column}: give it, or delete the row")
     rated = given.assign(rating=ratings if higher_is_better else -ratings, row=np.arange(len(given)))
     if (wrong := ~np.isfinite(ratings)).any():
         rated = _without(rated, wrong, given, rating)
@@ -124,8 +131,9 @@ def from_ratings(
         first = twice.iloc[0]
         by = f" by {first['rater']}" if rater else "; if several people rated it, name their column as rater"
         raise FergiRewardError(f"image {first['image']} of prompt {first['prompt']!r:.60} is rated twice{by}")
-    pictures, number = _pictures(table, given)
-    return _joined(pictures, rated.assign(picture=number[rated["row"]]), keys, rater)
+    pictures, number, varying = _pictures(table, given)
+    pairs, unit = _pairs(rated.assign(picture=number[rated["row"]]), keys, rater)
+    return Judgements(pictures, pairs, unit, varying, unrated=len(given) - len(rated))
 
 
 def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating: str) -> pd.DataFrame:
@@ -137,16 +145,20 @@ def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating:
     return rated[~wrong]
 
 
-def _pictures(table: pd.DataFrame, given: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Each picture of a prompt once with what is known of it, and the number of the one of each row."""
-    known = pd.concat([given[["prompt", "image"]], table.drop(columns=["prompt", "image"], errors="ignore")], axis=1)
-    number = given.groupby(["prompt", "image"], sort=False, dropna=False).ngroup().to_numpy()
+def _pictures(table: pd.DataFrame, given: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64], frozenset[str]]:
+    """Each picture of a prompt once, the number of the one of each row, and the columns in which its rows differ."""
+    others = table.drop(columns=["prompt", "image"], errors="ignore").reset_index(drop=True)
+    known = pd.concat([given[["prompt", "image"]], others], axis=1)
+    number = given.groupby(["prompt", "image"], sort=False).ngroup().to_numpy()
     _, first = np.unique(number, return_index=True)
-    return known.iloc[first].reset_index(drop=True), number
+    pictures = known.iloc[first].reset_index(drop=True)
+    expected = pictures.iloc[number].reset_index(drop=True)
+    differs = [name for name in others if not others[name].equals(expected[name])]
+    return pictures, number, frozenset(differs)
 
 
-def _joined(pictures: pd.DataFrame, rated: pd.DataFrame, keys: list[str], rater: str | None) -> Judgements:
-    """All pairs within the keys, the better picture first."""
+def _pairs(rated: pd.DataFrame, keys: list[str], rater: str | None) -> tuple[pd.DataFrame, str]:
+    """All pairs within the keys, the better picture first; and what a group of them is."""
     sizes = rated.groupby(keys, sort=False).size().to_numpy(dtype=float)
     if (count := float((sizes * (sizes - 1) / 2).sum())) > MOST_PAIRS:
         raise FergiRewardError(
@@ -169,4 +181,4 @@ def _joined(pictures: pd.DataFrame, rated: pd.DataFrame, keys: list[str], rater:
             "group": both[unit].astype(str).to_numpy(),
         }
     )
-    return Judgements(pictures, pairs, unit)
+    return pairs, unit

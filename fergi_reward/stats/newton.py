@@ -123,11 +123,12 @@ class RepeatedFits:
         """
         totals = (counts @ self._pairs)[:, None]
         gradients, curvatures = self._at_start
-        return self.start - _steps(self.start, counts @ gradients / totals, counts @ curvatures / totals, penalties)
+        step = _steps(self.start, counts @ gradients / totals, counts @ curvatures / totals, penalties)
+        return self.start - self._shortened(step)
 
     def _solve(self, counts: Floats, penalties: Floats, tolerance: float) -> Floats:
         totals = (counts @ self._pairs)[:, None]
-        weights = self.start - self._shortened(self.start - self.after_one_step(counts, penalties))
+        weights = self.after_one_step(counts, penalties)
         shares, going = counts[:, self.person] / totals, np.arange(len(counts))
         if self._counts is not None:
             shares *= self._counts

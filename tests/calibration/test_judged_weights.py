@@ -139,6 +139,8 @@ def test_separable_pairs_have_finite_weights():
         ({"a": ["good", *range(1, 40)]}, "a is 'good' for image 0"),
         ({"rating": 3}, "of 60 pairs people preferred a picture in none"),
         ({"rating": ["bad", *range(1, 40)]}, "rating of image 0 is 'bad', must be a finite number"),
+        ({"prompt": [None, *range(1, 40)]}, "row 0 has no prompt"),
+        ({"image": ["x", " ", *range(2, 40)]}, "row 1 has no image"),
         ({"image": 0}, "is rated twice; if several people rated it, name their column as rater"),
         ({"prompt": [0] * 20 + [1] * 20}, "the pairs are of 2 prompts"),
     ],
@@ -148,3 +150,25 @@ def test_what_cannot_be_fitted_is_said_in_one_sentence(change, says):
         fit_judged_weights(judged(drawn([1.0], prompts=10).assign(**change)), ["a"])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_keep_their_scores_whatever_the_table_is_indexed_by():
+    table = drawn([1.0], prompts=20)
+    shuffled = table.set_index(np.random.default_rng(0).permutation(len(table)))
+    assert judged(shuffled).pictures["a"].tolist() == table["a"].tolist()
+
+
+def test_a_score_that_differs_between_raters_is_refused_and_a_remark_is_not():
+    table = drawn([1.0], prompts=5, raters=3)
+    seen = table.assign(b=table["a"] + (table["rater"] == "r1"), remark=table["rater"])
+    found = judged(seen, rater="rater")
+    assert found.varying == {"b", "rater", "remark", "rating"}
+    fit_judged_weights(found, ["a"])
+    with pytest.raises(FergiRewardError, match="b differs between rows of one image"):
+        fit_judged_weights(found, ["a", "b"])
+
+
+def test_rows_without_a_rating_are_counted():
+    table = drawn([1.0], prompts=10)
+    table.loc[3, "rating"] = np.nan
+    assert (judged(table).unrated, len(judged(table).pairs)) == (1, 57)
