@@ -16,7 +16,7 @@ from fergi_reward.calibration.weighed import Askable, weighed
 from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.callables.rewards import check_gradients
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.faces.face import Face, TowerReader, fit_with
+from fergi_reward.faces.face import Face, FaceTerms, TowerReader, fits_with
 from fergi_reward.faces.old_arguments import face_of
 from fergi_reward.images import Picture, checked_once, decoded_once, paths_of, picture_list
 from fergi_reward.scorers.base import Towers, prompt_list
@@ -50,7 +50,7 @@ class CombinedReward:
         scorers: Scorers (anything that `as_scorer` takes), or names of scorers that are loaded at first use. Or, in
             place of a calibration, by name the weight of each, or a scorer and its weight.
         calibration: The weights; it must have a fit for just these scorers, and with a face one for these and action
-            units that the face knows. Of several, the one with the most action units is used.
+            units that the face knows. Of several, each image takes the one with the most units that its face has.
         face: Where the viewer's reaction comes from: `Recorded`, `Predicted` or another `Face`. None: weights that were
             fitted without it.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
@@ -90,7 +90,8 @@ class CombinedReward:
         self._face = face = face_of(face, old)
         self._reader = reader = face.reader if face else None
         self._without = self.calibration.fit_for(self._names)
-        self._fit = fit_with(face, self.calibration, self._names) if face else self._without
+        self._with_face = [(face, fit) for fit in fits_with(face, self.calibration, self._names)] if face else []
+        self._fit = self._with_face[-1][1] if face else self._without
         self._uncertainty_penalty = uncertainty_penalty
         _check_penalty(uncertainty_penalty, self._names, self.calibration)
         self._scorers = ScorerSet(
@@ -293,7 +294,7 @@ class CombinedReward:
     def combine(
         self, scores: Mapping[str, Tensor], prompts: Sequence[str], image_ids: Sequence[str] | None = None
     ) -> RewardOutput:
-        """Standardise, weight and add scores; rows without a reaction take the weights fitted without it.
+        """Standardise, weight and add scores; rows that lack action units take the weights fitted without these.
 
         Args:
             scores: (B,) from each scorer, by name; on whatever device each lives. With predicted reactions also `au4`,
@@ -313,15 +314,14 @@ class CombinedReward:
         device = scores[names[0]].device
         terms = {name: scores[name].to(device, torch.float32) for name in names}
         _check_finite(terms, prompts)
-        parts, missing = self._contributions(self._fit, terms), dict[str, Tensor]()
-        if self._face:
-            seen = self._face.terms(self._fit, terms, image_ids, len(prompts), device)
-            if seen.missing is not None:
-                without = self._contributions(self._without, terms)
-                parts = {name: torch.where(seen.missing, without[name], parts[name]) for name in without}
-                missing = dict.fromkeys(self._fit.units, seen.missing)
-            terms, parts = terms | dict(seen.terms), parts | dict(seen.contributions)
-        return self._output(terms, parts, missing)
+        parts, reactions, missing = self._contributions(self._without, terms), dict[str, Tensor](), dict[str, Tensor]()
+        for face, fit in self._with_face:  # an image that has the units of the next, fuller one takes that instead
+            seen = face.terms(fit, terms, image_ids, len(prompts), device)
+            lacking = {} if seen.missing is None else dict.fromkeys(fit.units, torch.zeros_like(seen.missing))
+            parts = _where_seen(seen, self._contributions(fit, terms) | dict(seen.contributions), parts, 0.0)
+            reactions = _where_seen(seen, seen.terms, reactions, math.nan)
+            missing = _where_seen(seen, lacking, missing, True)
+        return self._output(terms | reactions, parts, missing)
 
     def _contributions(self, fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each scorer adds to the total by the weights of a fit."""
@@ -336,6 +336,16 @@ class CombinedReward:
             terms = terms | {DISAGREEMENT: disagreement}
             parts = parts | {DISAGREEMENT: -self._uncertainty_penalty * disagreement}
         return RewardOutput(torch.stack(list(parts.values())).sum(dim=0), terms, parts, missing)
+
+
+def _where_seen(
+    seen: FaceTerms, values: Mapping[str, Tensor], others: Mapping[str, Tensor], absent: float
+) -> dict[str, Tensor]:
+    """The values of the images whose face was seen, and the other values of those whose face was not."""
+    if seen.missing is None:
+        return dict(values)
+    names = dict.fromkeys([*values, *others])
+    return {name: torch.where(seen.missing, others.get(name, absent), values.get(name, absent)) for name in names}
 
 
 def _check_tower(reader: TowerReader, scorer: LoadedScorer) -> None:

@@ -1,9 +1,13 @@
+import math
+from itertools import product
+
 import pytest
 import torch
 from PIL import Image
 
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.fergi import ACTION_UNITS
 from fergi_reward.faces.recorded import Recorded
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
@@ -62,33 +66,39 @@ BOTH = Fit("pickscore+2", (*WITH.terms, Term("au12", -0.1, 0.2, -0.7, 0.4), Term
 
 def test_every_action_unit_that_is_weighed_and_recorded_counts_under_its_own_name(scorer, pixels):
     reactions = {"one": {"au4": 1.0, "au12": 0.5}, "two": {"au4": 0.2}, "three": {"au12": 2.0, "au4": 0.0}}
-    reward = CombinedReward([scorer], calibration(WITHOUT, WITH, BOTH), face=Recorded(reactions, "test"))
-    output = reward(pixels, PROMPTS, image_ids=["one", "two", "three"])
-    raw = scorer(pixels, PROMPTS)
+    reactions["four"] = {"au12": 1.0}
+    reward = CombinedReward([scorer], calibration(WITHOUT, BOTH, WITH), face=Recorded(reactions, "test"))
+    pixels, prompts = torch.cat([pixels, pixels[:1]]), [*PROMPTS, PROMPTS[0]]
+    output = reward(pixels, prompts, image_ids=list(reactions))
+    raw = scorer(pixels, prompts)
 
     def valence(activation, decay):
         return torch.exp(-decay * torch.tensor(activation)) - 1
 
-    au4 = 0.3 * (valence([1.0, 0.2, 0.0], 0.4) + 0.2) / 0.1 + 0.5 * (valence([1.0, 0.2, 0.0], 1.6) + 0.3) / 0.4
-    au12 = -0.7 * (valence([0.5, 0.0, 2.0], 0.4) + 0.1) / 0.2
-    known = torch.tensor([True, False, True])  # the second one lacks AU12, so it takes the weights without a face
-    torch.testing.assert_close(output.contributions["au4"], au4.where(known, 0.0))
+    activations = [1.0, 0.2, 0.0, 0.0]
+    au4 = 0.3 * (valence(activations, 0.4) + 0.2) / 0.1 + 0.5 * (valence(activations, 1.6) + 0.3) / 0.4
+    au12 = -0.7 * (valence([0.5, 0.0, 2.0, 1.0], 0.4) + 0.1) / 0.2
+    by_au4 = [0.0, 0.3 * (math.exp(-0.08) - 1 + 0.2) / 0.1, 0.0, 0.0]
+    known = torch.tensor([True, False, True, False])
+    # The second image lacks AU12: it takes the weights fitted with AU4 alone. The last one has no AU4: no face counts.
+    torch.testing.assert_close(output.contributions["au4"], torch.where(known, au4, torch.tensor(by_au4)))
     torch.testing.assert_close(output.contributions["au12"], au12.where(known, 0.0))
-    total = torch.where(known, 0.6 * (raw - 3.0) / 4.0 + au4 + au12, 0.5 * (raw - 1.0) / 2.0)
+    total = 0.6 * (raw - 3.0) / 4.0 + output.contributions["au4"] + output.contributions["au12"]
+    total[3] = 0.5 * (raw[3] - 1.0) / 2.0
     torch.testing.assert_close(output.total, total)
     torch.testing.assert_close(sum(output.contributions.values()), output.total)
-    assert output.terms["au12"].isnan().tolist() == output.missing["au12"].tolist() == [False, True, False]
-    torch.testing.assert_close(output.terms["au4"][::2], valence([1.0, 0.0], 0.4))  # at the smallest decay
+    assert output.terms["au12"].isnan().tolist() == output.missing["au12"].tolist() == [False, True, False, True]
+    assert output.missing["au4"].tolist() == [False, False, False, True]
+    torch.testing.assert_close(output.terms["au4"][:3], valence([1.0, 0.2, 0.0], 0.4))  # at the smallest decay
+    alone = reward(pixels[1:2], PROMPTS[1:2], image_ids=["two"])
+    torch.testing.assert_close(alone.total[0], output.total[1])
     assert set(reward.describe()["terms"]) == {"pickscore", "au4 (decay 0.4)", "au4 (decay 1.6)", "au12"}
 
 
-def test_units_that_are_weighed_and_not_recorded_are_left_out_and_said(scorer):
+def test_units_that_are_weighed_and_not_recorded_are_left_out(scorer):
     twice = Fit("pickscore+au4", (*WITH.terms, Term("au4", -0.2, 0.1, 0.3, 1.6)))
     for au4_alone in (WITH, twice):
-        with pytest.warns(
-            UserWarning, match=r"weighs au12 .*, and recorded reactions have au4: .* without au12 are used"
-        ):
-            reward = CombinedReward([scorer], calibration(WITHOUT, au4_alone, BOTH), face=recorded(one=1.0))
+        reward = CombinedReward([scorer], calibration(WITHOUT, au4_alone, BOTH), face=recorded(one=1.0))
         assert "au12" not in reward.describe()["terms"]
     with pytest.raises(
         FergiRewardError, match=r"weighs au12 .*, and recorded reactions have au4: calibrate with --aus"
@@ -130,8 +140,12 @@ def test_named_scorers_are_loaded_at_first_use_from_their_checkpoint(tmp_path):
 
 
 def test_the_shipped_calibration_serves_every_set_of_scorers():
-    for names in (["pickscore"], ["pickscore", "hps_v2"], ["hps_v2.0"]):
-        CombinedReward.from_pretrained(scorers=names)
+    faces = (["au4"], ["au4", "au12"], ACTION_UNITS)
+    for names, known in product((["pickscore"], ["pickscore", "hps_v2"], ["hps_v2.0"]), faces):
+        face = Recorded({"one": dict.fromkeys(known, 0.5)}, "fergi-ir50")
+        reward = CombinedReward.from_pretrained(scorers=names, face=face)
+        units = {label.split()[0] for label in reward.describe()["terms"]} - set(reward.names)
+        assert units == set(known)
     with pytest.raises(FergiRewardError, match=r"no weights for the terms hps_v2\.1"):
         CombinedReward.from_pretrained(scorers=["hps_v2.1"])
 

@@ -34,6 +34,9 @@ PENALTIES = (1e-2, 1e-3, 1e-4)
 SEVERAL_DECAYS = (0.4, 1.6)
 SCORER_PENALTIES = (0.03, 0.01, 0.003, 0.001)
 FACE_PENALTIES = (0.3, 0.1, 0.03, 0.01)
+# Where there are more action units, these are fitted, too: a predictor of reactions knows AU4 alone, and most of what
+# measures faces knows the brow and the smile.
+SMALLER_FACES = (("au4",), ("au4", "au12"))
 EFFECT_RESAMPLES = 500
 
 Floats = NDArray[np.float64]
@@ -247,23 +250,22 @@ def reaction_name(aus: Sequence[str]) -> str:
 
 
 def term_sets(scorers: Sequence[str] = SCORERS, aus: Sequence[str] = ("au4",)) -> dict[str, tuple[str, ...]]:
-    """Every set of scorers, without and with the reaction, by the name that reports give it.
+    """Every set of scorers, without a face and with each, by the name that reports give it; the largest is last.
 
-    A reward that lacks a scorer or a reaction finds weights that were fitted without it. Several action units are
-    fitted with all scorers only, in addition to AU4 alone, which is what a predictor of reactions knows.
+    A reward that lacks a scorer or an action unit finds weights that were fitted without it.
 
     >>> list(term_sets(["pickscore"]))
     ['pickscore', 'au4', 'pickscore+au4']
-    >>> list(term_sets(["pickscore"], ["au4", "au12"]))
-    ['pickscore', 'au4+au12', 'pickscore+au4', 'pickscore+au4+au12']
+    >>> list(term_sets(["pickscore"], ["au4", "au5"]))
+    ['pickscore', 'au4', 'pickscore+au4', 'au4+au5', 'pickscore+au4+au5']
     """
     sets = [chosen for size in range(1, len(scorers) + 1) for chosen in combinations(scorers, size)]
-    bases = {"weighted_sum" if len(chosen) == len(scorers) > 1 else "+".join(chosen): chosen for chosen in sets}
-    reaction = reaction_name(aus)
-    faces = ({"au4": ("au4",)} if "au4" in aus else {}) | {reaction: tuple(aus)}
-    joined = list(bases.items())[0 if len(aus) == 1 else -1 :]
-    with_faces = {f"{name}+{face}": (*terms, *units) for face, units in faces.items() for name, terms in joined}
-    return {**bases, reaction: tuple(aus), **with_faces}
+    found = {"weighted_sum" if len(chosen) == len(scorers) > 1 else "+".join(chosen): chosen for chosen in sets}
+    bases = dict(found)
+    for face in [face for face in SMALLER_FACES if set(face) < set(aus)] + [tuple(aus)]:
+        found[reaction_name(face)] = face
+        found |= {f"{name}+{reaction_name(face)}": (*terms, *face) for name, terms in bases.items()}
+    return found
 
 
 def _action_units(table: PreferenceTable, aus: Sequence[str]) -> list[str]:

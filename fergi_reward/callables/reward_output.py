@@ -18,7 +18,7 @@ class RewardOutput:
         contributions: What each term adds to the total, (B,); 0 where it is missing. With an uncertainty penalty,
             `disagreement` is a term like the others, and with predicted reactions `au4_uncertainty`.
         missing: Which images lack a term, (B,) bool, for terms that can be missing. Their total comes from weights that
-            were fitted without the face.
+            were fitted without it.
     """
 
     total: Tensor

@@ -162,7 +162,7 @@ def left_out_accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> In
     """Accuracy on left-out participants with its interval, a row per model."""
     estimates = []
     for model, result in evaluation.results.items():
-        with_face = evaluation.reaction in model or model.endswith("+au4")
+        with_face = evaluation.reaction in model or "+au4" in f"+{model}"
         group = "with the viewer's face" if with_face else "scorers alone"
         published = evaluation.published.get(model)
         bounds = (100 * result.ci95[0], 100 * result.ci95[1])

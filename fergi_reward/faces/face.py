@@ -1,6 +1,5 @@
 """Where the viewer's reaction comes from: what a reward needs to know of a face."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -103,8 +102,8 @@ class Face(Protocol):
         """Digests of its content, by name."""
 
 
-def fit_with(face: Face, calibration: Calibration, scorers: Sequence[str]) -> Fit:
-    """The weights for these scorers and as many action units as the face knows; says which units are left out.
+def fits_with(face: Face, calibration: Calibration, scorers: Sequence[str]) -> list[Fit]:
+    """The weights for these scorers and action units that the face knows, those of the fewest units first.
 
     Raises:
         FergiRewardError: Reactions on another scale, units that the face does not know, or no weights for these terms.
@@ -113,14 +112,15 @@ def fit_with(face: Face, calibration: Calibration, scorers: Sequence[str]) -> Fi
     check_source("the calibration was fitted on", calibration.au_source, what, face.source)
     seeing = [fit for fit in calibration.fits if fit.units and {*fit.term_names} == {*scorers, *fit.units}]
     if not seeing:
-        return calibration.fit_for([*scorers, *sorted(face.units)])
-    known = [fit for fit in seeing if face.units.issuperset(fit.units)]
-    unknown = ", ".join(dict.fromkeys(unit for fit in seeing for unit in fit.units if unit not in face.units))
-    has = f"the calibration weighs {unknown} with these scorers, and {what} have {', '.join(sorted(face.units))}"
+        return [calibration.fit_for([*scorers, *sorted(face.units)])]
+    known = sorted((fit for fit in seeing if face.units.issuperset(fit.units)), key=lambda fit: len(fit.units))
     if not known:
-        raise FergiRewardError(f"{has}: calibrate with --aus {','.join(sorted(face.units))}, or give the others")
-    if unknown:
-        warnings.warn(f"{has}: the weights that were fitted without {unknown} are used", stacklevel=3)
-    fit = max(known, key=lambda fit: len(fit.units))
-    face.check(fit)
-    return fit
+        unknown = ", ".join(dict.fromkeys(unit for fit in seeing for unit in fit.units if unit not in face.units))
+        has = ", ".join(sorted(face.units))
+        raise FergiRewardError(
+            f"the calibration weighs {unknown} with these scorers, and {what} have {has}: calibrate with --aus "
+            f"{','.join(sorted(face.units))}, or give the others"
+        )
+    for fit in known:
+        face.check(fit)
+    return known

@@ -30,8 +30,8 @@ class Recorded:
 
         Recorded({"cat_1.png": {"au4": 0.8}, "cat_2.png": {"au4": 0.0}}, source="fergi-ir50")
 
-    An image that lacks one of the action units that are weighed has no reaction: it takes the weights that were fitted
-    without the face.
+    An image takes the weights with the most action units that it has, as far as the calibration holds such weights; an
+    image that has none of these sets of units takes the weights that were fitted without the face.
 
     Attributes:
         activations: By image id (a path as it is given to the reward, or any name of a picture) and action unit, finite

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from fergi_reward.calibration import bradley_terry, grid
+from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import ACTION_UNITS, read_fergi
 from fergi_reward.data.table import PreferenceTable
@@ -98,16 +99,39 @@ def test_shuffled_ranks_leave_every_model_at_chance(protocol):
 )
 def test_what_fergi_gives(fergi, terms, accuracy, loss):
     chosen = model(read_fergi(fergi), (*bradley_terry.SCORERS, *terms))
-    result = evaluate_held_out(left_out(chosen), seed=0)
+    by = bradley_terry.choose(chosen, seed=0)
+    result = evaluate_held_out(bradley_terry.held_out_margins(chosen, by), seed=0)
     assert result.pairs == 3734
     assert result.accuracy >= accuracy
     assert result.log_loss <= loss
+    shipped = Calibration.shipped().fit_for(chosen.terms)
+    assert (shipped.accuracy, shipped.ci95) == (result.accuracy, result.ci95)
+    assert shipped.log_loss == pytest.approx(result.log_loss, rel=1e-12)
+    fitted = bradley_terry.fit(chosen, np.ones(result.pairs, dtype=bool), by[-1])
+    for term, again in zip(shipped.terms, fitted.terms, strict=True):  # except for the last bits of the machine
+        assert (term.name, term.decay) == (again.name, again.decay)
+        assert (term.mean, term.std, term.weight) == pytest.approx((again.mean, again.std, again.weight), rel=1e-12)
 
 
 def test_every_set_of_scorers_has_weights_with_and_without_the_reaction():
     names = bradley_terry.term_sets()
     assert len(set(map(frozenset, names.values()))) == 15
     assert names["weighted_sum+au4"] == TERMS
+    several = bradley_terry.term_sets(aus=ACTION_UNITS)
+    assert list(several)[: len(names)] == list(names)
+    assert [set(several[f"pickscore+{face}"][1:]) for face in ("au4", "au4+au12", "12_aus")] == [
+        {"au4"},
+        {"au4", "au12"},
+        {*ACTION_UNITS},
+    ]
+    assert list(several)[-1] == "weighted_sum+12_aus" and len(several) == 31
+    without_au4 = bradley_terry.term_sets(["a", "b"], ["au1", "au12"])
+    assert [name for name in without_au4 if "au" in name] == [
+        "au1+au12",
+        "a+au1+au12",
+        "b+au1+au12",
+        "weighted_sum+au1+au12",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,11 @@ def test_fits_are_found_by_their_terms():
         calibration().fit_for(["hps_v2"])
 
 
-def test_the_shipped_calibration_is_the_one_its_command_makes(fergi):
+def test_the_shipped_calibration_names_its_command_and_its_data(fergi):
+    """That its fits are those of this command: `test_what_fergi_gives`, with every face."""
     shipped = Calibration.shipped()
-    assert shipped.command.startswith("fergi-reward calibrate --config configs/calibrate_bradley_terry.yaml")
+    assert shipped.command.startswith("fergi-reward calibrate --config configs/calibrate_all_aus.yaml")
+    assert len(shipped.fits) == 7 * 4 + 3  # each set of scorers without and with each of three faces, and these alone
     table = read_fergi(fergi).with_reactions()
     assert shipped.dataset == {
         "fingerprint": table.fingerprint(),
