@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from accelerate.state import AcceleratorState
 from PIL import Image
 
@@ -107,6 +108,7 @@ def replaced(rewriter, tmp_path_factory):
     names = {'"stable-diffusion-v1-5/stable-diffusion-v1-5"': repr(str(pipeline)), '"cuda"': '"cpu"'}
     names |= {"sample_num_steps=5": "sample_num_steps=2"}
     names |= {" stable-diffusion-v1-5/stable-diffusion-v1-5 ": " tiny --steps 4 "}
+    names |= {"args = GRPOConfig(": "args = GRPOConfig(use_cpu=True, bf16=False, "}
     on_cpu = "reward_funcs=reward, args=__import__('trl').GRPOConfig('grpo', use_cpu=True, bf16=False), "
     names |= {"reward_funcs=reward, ": on_cpu}
     return names | {'"Qwen/Qwen2.5-0.5B-Instruct"': repr(str(rewriter))}
@@ -118,13 +120,14 @@ def host_names():
     pixels, prompts = torch.rand(2, 3, 32, 32), ["a cat", "a dog"]
     accelerator = SimpleNamespace(device=device)
     names = {"device": device, "accelerator": accelerator, "self": SimpleNamespace(accelerator=accelerator)}
-    names |= {"DDPOTrainer": lambda *_: None, "config": None, "prompt_function": None, "pipeline": None}
+    names |= {"DDPOTrainer": lambda *_: None, "config": SimpleNamespace(), "prompt_function": None, "pipeline": None}
     return names | {"images": pixels, "prompts": prompts, "reward_losses": [], "CombinedReward": CombinedReward}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeypatch):
-    namespace = {"__name__": "__main__"} | (host_names() if page.name == "ADAPTERS.md" else {})
+    pasted = page.name in ("ADAPTERS.md", "EXPORT.md")
+    namespace = {"__name__": "__main__"} | (host_names() if pasted else {})
     flow_factory = ModuleType("flow_factory.rewards")
     flow_factory.PointwiseRewardModel = type("PointwiseRewardModel", (), {})
     monkeypatch.setitem(sys.modules, "flow_factory.rewards", flow_factory)
@@ -134,6 +137,8 @@ def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeyp
         if language == "python":
             write_module(text, monkeypatch)
             run_python(text, namespace)
+        elif language == "yaml":
+            assert yaml.safe_load(text)
         elif language == "toml":
             install(tomllib.loads(text)["project"])
         elif text.startswith(SHELL):

@@ -11,6 +11,7 @@ COMMANDS = {
     "train": ("fergi_reward.cli.train:app", "Fine-tune a model."),
     "evaluate": ("fergi_reward.cli.evaluate:app", "Evaluate rewards and tuned models, with intervals."),
     "calibrate": ("fergi_reward.cli.calibrate:calibrate", "Fit the weights of the reward to preferences."),
+    "export": ("fergi_reward.cli.export:export", "Write the weights as another training program reads them."),
     "annotate": ("fergi_reward.cli.annotate:annotate", "Say from faces which of two pictures is preferred."),
     "fit-predictor": ("fergi_reward.cli.predictor:fit_predictor", "Fit what predicts the reaction to a picture."),
     "extract": ("fergi_reward.cli.react:extract", "Measure action units in videos of viewers who agreed."),

@@ -115,7 +115,7 @@ class Options:
 def type_problems(values: Mapping[str, Any], hints: Mapping[str, Any]) -> list[str]:
     """One clause for each value that is not of its annotated type, which Python does not check."""
     wrong = [(name, value) for name, value in values.items() if not _fits(value, hints[name])]
-    return [_type_clause(name, value, hints[name]) for name, value in wrong]
+    return [_type_clause(name.rstrip("_"), value, hints[name]) for name, value in wrong]
 
 
 def range_problems(record: "DataclassInstance") -> list[str]:
