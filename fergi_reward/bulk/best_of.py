@@ -90,7 +90,8 @@ def _keys(
 
     weights = [model_content(options.model, digests, load)]
     weights += [weights_content(options.lora, digests)] if options.lora else []
-    context = key_of(weights, dict(fingerprints), options.dtype, options.call, machine(place))
+    reward = [dict(fingerprints), options.uncertainty_penalty]
+    context = key_of(weights, reward, options.dtype, options.call, machine(place))
     drawn_in: dict[int, list[str]] = {}
     for batch in batches:
         content = key_of([[wanted.prompt, wanted.seed] for wanted in batch])

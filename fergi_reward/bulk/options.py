@@ -8,7 +8,7 @@ from typing import Literal
 
 from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.options import Options, option, required
-from fergi_reward.diffusion.options import MODEL_HELP, STABLE_DIFFUSION, RewardOptions, call_options
+from fergi_reward.diffusion.options import MODEL_HELP, PENALTY_HELP, STABLE_DIFFUSION, RewardOptions, call_options
 from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, SCORERS, Dtype
 from fergi_reward.scorers.registry import REGISTRY, term_name
 
@@ -118,6 +118,7 @@ class BestOfOptions(WeightOptions):
     calibration: str | None = option(
         None, f"Weighs the scorers; {SHIPPED_HELP}. [default: the shipped one, or the toy's]", metavar="FILE"
     )
+    uncertainty_penalty: float = option(0.0, PENALTY_HELP, at_least=0)
     lora: Path | None = option(None, "The folder of a LoRA adapter to draw with.")
     steps: int | None = option(None, "Denoising steps. [default: the pipeline's]", at_least=1)
     guidance_scale: float | None = option(None, "Classifier-free guidance. [default: the pipeline's]")
@@ -136,6 +137,7 @@ class BestOfOptions(WeightOptions):
             calibration=self.calibration,
             weights=self.weights,
             standardise=self.standardise,
+            uncertainty_penalty=self.uncertainty_penalty,
         )
 
     @property

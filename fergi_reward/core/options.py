@@ -5,6 +5,7 @@ The command line, a YAML file and Python build the same record. It checks itself
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
+# One value of a type in words, and several.
+_TYPE_WORDS = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("text", "texts"),
+    Path: ("a path", "paths"),
+}
 
 
 class OptionsError(FergiRewardError):
@@ -103,12 +112,15 @@ class Options:
     def __post_init__(self) -> None:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         problems = type_problems(values, get_type_hints(type(self)))
-        problems = problems or [*range_problems(self), *(name_problems(self) or self.problems())]
+        problems = problems or _value_problems(self)
         if problems:
             raise OptionsError(type(self).__name__, problems)
 
     def problems(self) -> list[str]:
-        """One clause for each value that contradicts another, or cannot be used; types are right by now."""
+        """One clause for each contradiction between values; types are right by now, ranges may not be.
+
+        A clause about an option that is out of its range is left out: that option is named already.
+        """
         return []
 
 
@@ -118,14 +130,21 @@ def type_problems(values: Mapping[str, Any], hints: Mapping[str, Any]) -> list[s
     return [_type_clause(name.rstrip("_"), value, hints[name]) for name, value in wrong]
 
 
-def range_problems(record: "DataclassInstance") -> list[str]:
-    """One clause for each field whose value is out of its range."""
-    found = []
+def _value_problems(record: Options) -> list[str]:
+    """One clause for each mistake of a record whose types are right."""
+    ranges = range_problems(record)
+    others = name_problems(record) or record.problems()
+    return [*ranges.values(), *(clause for clause in others if not ranges.keys() & set(re.findall(r"\w+", clause)))]
+
+
+def range_problems(record: "DataclassInstance") -> dict[str, str]:
+    """A clause for each field whose value is out of its range, by its name."""
+    found = {}
     for item in fields(record):
         value, limits = getattr(record, item.name), item.metadata.get("limits", {})
         if value is not None and not all(_within(value, kind, limit) for kind, limit in limits.items()):
             words = " and ".join(f"{kind.replace('_', ' ')} {limit}" for kind, limit in limits.items())
-            found.append(f"{item.name} is {value}, must be {words}")
+            found[item.name] = f"{item.name} is {value}, must be {words}"
     return found
 
 
@@ -243,18 +262,20 @@ def _type_clause(name: str, value: object, hint: Any) -> str:  # noqa: ANN401
     if get_origin(hint) is Literal:
         quote = " (YAML reads a bare no as false: quote it)" if value is False and "no" in get_args(hint) else ""
         return f"{name} is {value!r}, must be one of {', '.join(get_args(hint))}{quote}"
-    plain = without_none(hint)
-    if is_list(plain):
-        return f"{name} is {value!r}, must be a list of {_type_name(get_args(plain)[0])}s"
-    if is_mapping(plain):
-        return f"{name} is {value!r}, must be NAME={_type_name(get_args(plain)[1]).upper()} pairs with different names"
-    return f"{name} is {value!r}, must be {hint.__name__ if isinstance(hint, type) else hint}".replace(
-        "pathlib.Path", "Path"
-    )
+    return f"{name} is {value!r}, must be {_type_words(hint, value)}"
 
 
-def _type_name(hint: Any) -> str:  # noqa: ANN401
-    return str({str: "value", float: "number"}.get(hint, getattr(hint, "__name__", hint)))
+def _type_words(hint: Any, value: object = None) -> str:  # noqa: ANN401
+    """What a value of a type is, for people; `value` is one that is not."""
+    if get_origin(hint) in (UnionType, Union):
+        return " or ".join(_type_words(part, value) for part in get_args(hint) if part is not NoneType)
+    if is_list(hint):
+        return f"a list of {_TYPE_WORDS.get(get_args(hint)[0], ('', 'values'))[1]}"
+    if is_mapping(hint):
+        return f"NAME={'NUMBER' if get_args(hint)[1] is float else 'VALUE'} pairs with different names"
+    if hint is float and isinstance(value, float):
+        return "a finite number"
+    return _TYPE_WORDS[hint][0] if hint in _TYPE_WORDS else str(getattr(hint, "__name__", hint))
 
 
 def as_text(value: object) -> str:

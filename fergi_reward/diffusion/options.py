@@ -14,6 +14,7 @@ MODEL_HELP = (
     "a hub id, a folder, a function my_package.my_module:name that returns a pipeline, or a toy with its own scorers: "
     f"{', '.join(TOYS.builtin)}."
 )
+PENALTY_HELP = "Subtracted from the reward for each standard deviation by which the scorers disagree."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +43,14 @@ class RewardOptions(ModelOptions, WeightOptions):
     calibration: str | None = option(
         None, f"Weighs the scorers; {SHIPPED_HELP}. [default: the shipped one, or the toy's]", metavar="FILE"
     )
-    uncertainty_penalty: float = option(
-        0.0, "Subtracted from the reward for each standard deviation by which the scorers disagree.", at_least=0
-    )
+    uncertainty_penalty: float = option(0.0, PENALTY_HELP, at_least=0)
     predictor: str | None = option(
         None, "Folder of a reaction predictor: the reward weighs the AU4 valence that it expects.", metavar="PATH"
     )
     reaction_pessimism: float = option(
-        1.0, "How many times the predictor's uncertainty is subtracted from the valence that it expects."
+        1.0,
+        "How many times the predictor's uncertainty is subtracted from the valence that it expects.",
+        at_least=0,
     )
     accept_chance: bool = option(False, "Take a predictor that was no better than chance on viewers it had not seen.")
 

@@ -14,27 +14,7 @@ PARTS = ("model", "reward", "calibration", "predictor", "prompts", "pairs", "jud
 
 
 @dataclass(frozen=True)
-class CheckedOptions(Options):
-    """Options with the ranges of several fields at once."""
-
-    def below(self, least: float, names: list[str]) -> list[str]:
-        """A clause for each of the named options that is smaller than `least`."""
-        values = {name: getattr(self, name) for name in names}
-        return [f"{name} is {value}, must be at least {least}" for name, value in values.items() if value < least]
-
-    def above(self, most: float, names: list[str]) -> list[str]:
-        """A clause for each of the named options that is larger than `most`."""
-        values = {name: getattr(self, name) for name in names}
-        return [f"{name} is {value}, must be at most {most}" for name, value in values.items() if value > most]
-
-    def not_positive(self, names: list[str]) -> list[str]:
-        """A clause for each of the named options that is not above 0."""
-        values = {name: getattr(self, name) for name in names}
-        return [f"{name} is {value}, must be above 0" for name, value in values.items() if value <= 0]
-
-
-@dataclass(frozen=True)
-class TrainerConfig(CheckedOptions):
+class TrainerConfig(Options):
     """The options that all trainers share: length, place, precision, what is trained, pictures."""
 
     # Whether a gradient goes through the reward, which must then be differentiable.
@@ -43,7 +23,7 @@ class TrainerConfig(CheckedOptions):
     retired: ClassVar[Mapping[str, str]] = {}
 
     output_dir: str = option("runs/run", "Folder of the run: lora/, checkpoints/, grids/, logs/ and metrics.jsonl.")
-    num_epochs: int = option(100, "Epochs to train.")
+    num_epochs: int = option(100, "Epochs to train.", at_least=1)
     seed: int = option(42, "Seed of everything that is drawn; two runs with one seed on one machine are equal.")
     mixed_precision: Literal["no", "fp16", "bf16"] = option(
         "no", "Precision of all frozen weights and of the forward passes; what is trained stays in float32."
@@ -52,8 +32,8 @@ class TrainerConfig(CheckedOptions):
         False, "Keep the text encoders on the CPU, and move them to the GPU only while they encode prompts."
     )
     allow_tf32: bool = option(True, "Let NVIDIA GPUs multiply and convolve float32 numbers in TF32.")
-    save_freq: int = option(10, "Write a checkpoint every this many epochs, and one at the end.")
-    num_checkpoint_limit: int = option(5, "Checkpoints to keep; the oldest are deleted.")
+    save_freq: int = option(10, "Write a checkpoint every this many epochs, and one at the end.", at_least=1)
+    num_checkpoint_limit: int = option(5, "Checkpoints to keep; the oldest are deleted.", at_least=1)
     resume_from: str | None = option(
         None, "A checkpoint to resume from (…/checkpoints/epoch_0010), or a run's folder for its newest one."
     )
@@ -62,34 +42,45 @@ class TrainerConfig(CheckedOptions):
     )
     log_with: Literal["tensorboard", "wandb", "none"] = option("tensorboard", "Where metrics are logged to.")
     tracker_project_name: str = option("fergi_reward", "Name of the project in the tracker.")
-    grid_freq: int = option(10, "Draw the fixed prompts every this many epochs; 0: only before and after training.")
-    grid_num_images: int = option(8, "Pictures in a grid, of the first prompts of the file; 0: draw no grids.")
-    judge_freq: int = option(10, "Let the held-out judges see the fixed pictures every this many epochs.")
-    judge_num_images: int = option(16, "Pictures that they see, of the first prompts of the file.")
+    grid_freq: int = option(
+        10, "Draw the fixed prompts every this many epochs; 0: only before and after training.", at_least=0
+    )
+    grid_num_images: int = option(
+        8, "Pictures in a grid, of the first prompts of the file; 0: draw no grids.", at_least=0
+    )
+    judge_freq: int = option(10, "Let the held-out judges see the fixed pictures every this many epochs.", at_least=1)
+    judge_num_images: int = option(16, "Pictures that they see, of the first prompts of the file.", at_least=2)
     stop_when_judge_falls: bool = option(
         False, "End the run when the judges have fallen from their best, and finish with the weights of that time."
     )
-    judge_patience: int = option(2, "Evaluations in a row by which they must have fallen.")
-    judge_tolerance: float = option(2.0, "Standard errors by which they must have fallen.")
+    judge_patience: int = option(2, "Evaluations in a row by which they must have fallen.", at_least=1)
+    judge_tolerance: float = option(2.0, "Standard errors by which they must have fallen.", at_least=0)
     full_finetuning: bool = option(
         False,
         "Train all weights of the UNet or transformer, not an adapter: more memory, and far smaller learning rates.",
     )
-    lora_rank: int = option(4, "Rank of the LoRA adapter.")
-    lora_alpha: int = option(4, "The adapter's update is scaled by lora_alpha / lora_rank; files hold it so scaled.")
-    sample_num_steps: int = option(50, "Denoising steps of an image.")
-    sample_eta: float = option(0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's, 0.7 Flow-GRPO's.")
-    sample_guidance_scale: float = option(5.0, "Classifier-free guidance of the sampling; 1 turns it off.")
-    train_batch_size: int = option(1, "Images in one forward and backward pass, on each process.")
-    train_gradient_accumulation_steps: int = option(1, "Training batches in an optimiser step.")
-    train_learning_rate: float = option(3e-4, "Learning rate of AdamW.")
-    train_adam_beta1: float = option(0.9, "Decay of AdamW's first moment.")
-    train_adam_beta2: float = option(0.999, "Decay of AdamW's second moment.")
-    train_adam_weight_decay: float = option(1e-4, "Weight decay of AdamW.")
-    train_adam_epsilon: float = option(1e-8, "Epsilon of AdamW.")
-    train_max_grad_norm: float = option(1.0, "Gradients longer than this are shortened to it.")
+    lora_rank: int = option(4, "Rank of the LoRA adapter.", at_least=1)
+    lora_alpha: int = option(
+        4, "The adapter's update is scaled by lora_alpha / lora_rank; files hold it so scaled.", at_least=1
+    )
+    sample_num_steps: int = option(50, "Denoising steps of an image.", at_least=1)
+    sample_eta: float = option(
+        0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's, 0.7 Flow-GRPO's.", at_least=0, at_most=1
+    )
+    sample_guidance_scale: float = option(5.0, "Classifier-free guidance of the sampling; 1 turns it off.", at_least=1)
+    train_batch_size: int = option(1, "Images in one forward and backward pass, on each process.", at_least=1)
+    train_gradient_accumulation_steps: int = option(1, "Training batches in an optimiser step.", at_least=1)
+    train_learning_rate: float = option(3e-4, "Learning rate of AdamW.", above=0)
+    train_adam_beta1: float = option(0.9, "Decay of AdamW's first moment.", at_least=0, below=1)
+    train_adam_beta2: float = option(0.999, "Decay of AdamW's second moment.", at_least=0, below=1)
+    train_adam_weight_decay: float = option(1e-4, "Weight decay of AdamW.", at_least=0)
+    train_adam_epsilon: float = option(1e-8, "Epsilon of AdamW.", above=0)
+    train_max_grad_norm: float = option(1.0, "Gradients longer than this are shortened to it.", above=0)
     ema_decay: float = option(
-        0.0, "Average what is trained with this decay, and use the average for pictures, judges and lora/; 0: none."
+        0.0,
+        "Average what is trained with this decay, and use the average for pictures, judges and lora/; 0: none.",
+        at_least=0,
+        below=1,
     )
     gradient_checkpointing: bool = option(
         False, "Compute activations again in the backward pass: far less memory, about a third more work."
@@ -144,24 +135,8 @@ class TrainerConfig(CheckedOptions):
         return 0
 
     def problems(self) -> list[str]:
-        """Values out of their ranges."""
-        counts = [
-            *("num_epochs", "save_freq", "num_checkpoint_limit", "lora_rank", "lora_alpha", "sample_num_steps"),
-            *(
-                "judge_freq",
-                "judge_patience",
-                "sample_guidance_scale",
-                "train_batch_size",
-                "train_gradient_accumulation_steps",
-            ),
-        ]
-        nonnegative = ["grid_freq", "grid_num_images", "judge_tolerance", "sample_eta", "train_adam_weight_decay"]
-        found = [*self.below(1, counts), *self.below(0, nonnegative), *self.above(1, ["sample_eta"])]
-        found += self.below(2, ["judge_num_images"])
-        found += self.not_positive(["train_learning_rate", "train_adam_epsilon", "train_max_grad_norm"])
-        for name in ("train_adam_beta1", "train_adam_beta2", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                found.append(f"{name} is {getattr(self, name)}, must be at least 0 and below 1")
+        """Changes that cannot be allowed."""
+        found = []
         if unknown := [name for name in self.allowed_changes if name not in PARTS]:
             found.append(f"allow_changes names {', '.join(unknown)}, must be of {', '.join(PARTS)}")
         if self.allow_changes and self.resume_from is None:

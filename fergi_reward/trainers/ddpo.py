@@ -29,20 +29,22 @@ from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 class DDPOConfig(RolloutConfig):
     """Options of DDPO."""
 
-    train_clip_range: float = option(1e-4, "How far an importance ratio may leave 1 before its gradient stops.")
+    sample_eta: float = option(
+        1.0,
+        "Noise of a step: 1 is DDPM's. At 0 nothing is random, and nothing can be trained.",
+        above=0,
+        at_most=1,
+    )
+    train_clip_range: float = option(
+        1e-4, "How far an importance ratio may leave 1 before its gradient stops.", above=0
+    )
     per_prompt_stat_tracking: bool = option(
         True, "Judge an image by the rewards of its own prompt; off: by all rewards of the epoch."
     )
-    per_prompt_stat_tracking_buffer_size: int = option(16, "Rewards of a prompt that are remembered.")
+    per_prompt_stat_tracking_buffer_size: int = option(16, "Rewards of a prompt that are remembered.", at_least=1)
     per_prompt_stat_tracking_min_count: int = option(
-        16, "A prompt with fewer remembered rewards is judged by all rewards of the epoch."
+        16, "A prompt with fewer remembered rewards is judged by all rewards of the epoch.", at_least=1
     )
-
-    def problems(self) -> list[str]:
-        """Ranges."""
-        counts = ["per_prompt_stat_tracking_buffer_size", "per_prompt_stat_tracking_min_count"]
-        positive = ["sample_eta", "train_clip_range"]
-        return [*super().problems(), *self.below(1, counts), *self.not_positive(positive)]
 
 
 class DDPOTrainer:

@@ -36,15 +36,17 @@ from fergi_reward.trainers.processes import in_order, mean_of
 class DiffusionDPOConfig(TrainerConfig):
     """Options of Diffusion-DPO. Batch sizes are those of one process."""
 
-    train_batch_size: int = option(1, "Pairs in one forward and backward pass, on each process.")
-    train_learning_rate: float = option(1e-4, "Learning rate of AdamW; for full fine-tuning about 1e-6.")
-    train_updates_per_epoch: int = option(10, "Optimiser steps in an epoch.")
-    beta: float = option(5000.0, "Larger values keep the model closer to what it was before training.")
+    train_batch_size: int = option(1, "Pairs in one forward and backward pass, on each process.", at_least=1)
+    train_learning_rate: float = option(1e-4, "Learning rate of AdamW; for full fine-tuning about 1e-6.", above=0)
+    train_updates_per_epoch: int = option(10, "Optimiser steps in an epoch.", at_least=1)
+    beta: float = option(5000.0, "Larger values keep the model closer to what it was before training.", above=0)
     use_confidence: bool = option(True, "Let a pair count by its confidence; off: as if no pair stated one.")
-    label_smoothing: float = option(0.0, "Share of wrong pairs among those that state no confidence.")
-    shuffle_buffer: int = option(1000, "For a stream: rows at a time that are put into a random order.")
-    held_out_freq: int = option(10, "Measure the held-out pairs every this many epochs.")
-    held_out_num_pairs: int = option(256, "Held-out pairs that are measured, the first of a random order.")
+    label_smoothing: float = option(
+        0.0, "Share of wrong pairs among those that state no confidence.", at_least=0, below=0.5
+    )
+    shuffle_buffer: int = option(1000, "For a stream: rows at a time that are put into a random order.", at_least=1)
+    held_out_freq: int = option(10, "Measure the held-out pairs every this many epochs.", at_least=1)
+    held_out_num_pairs: int = option(256, "Held-out pairs that are measured, the first of a random order.", at_least=1)
 
     @property
     def picture_batch_size(self) -> int:
@@ -77,14 +79,6 @@ class DiffusionDPOConfig(TrainerConfig):
             return 0
         pictures = 2 * self.train_batch_size * self.train_gradient_accumulation_steps
         return pictures * (latents_bytes(pipeline) + conditioning_bytes(pipeline))
-
-    def problems(self) -> list[str]:
-        """Values out of their ranges."""
-        counts = ["train_updates_per_epoch", "shuffle_buffer", "held_out_freq", "held_out_num_pairs"]
-        found = [*super().problems(), *self.below(1, counts), *self.not_positive(["beta"])]
-        if not 0 <= self.label_smoothing < 0.5:
-            found.append(f"label_smoothing is {self.label_smoothing}, must be at least 0 and below 0.5")
-        return found
 
 
 class DiffusionDPOTrainer:

@@ -32,18 +32,17 @@ from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 class FlowGRPOConfig(GroupConfig):
     """Options of Flow-GRPO and MixGRPO."""
 
-    train_clip_range: float = option(1e-4, "How far an importance ratio may leave 1 before its gradient stops.")
-    sde_window_size: int = option(0, "MixGRPO: steps at a time that draw noise and are trained; 0: all that can.")
-    sde_window_stride: int = option(1, "MixGRPO: how many steps the window moves towards the picture.")
-    sde_window_epochs: int = option(1, "MixGRPO: epochs after which it moves.")
-
-    def problems(self) -> list[str]:
-        """Ranges."""
-        found = [*super().problems(), *self.below(1, ["sde_window_stride", "sde_window_epochs"])]
-        found += [*self.below(0, ["sde_window_size"]), *self.not_positive(["train_clip_range"])]
-        if self.sample_eta == 0:
-            found.append("sample_eta is 0, which leaves no probability to train: give Flow-GRPO's 0.7")
-        return found
+    sample_eta: float = option(
+        0.7, "Noise of a step, Flow-GRPO's a; without any there is no probability to train.", above=0, at_most=1
+    )
+    train_clip_range: float = option(
+        1e-4, "How far an importance ratio may leave 1 before its gradient stops.", above=0
+    )
+    sde_window_size: int = option(
+        0, "MixGRPO: steps at a time that draw noise and are trained; 0: all that can.", at_least=0
+    )
+    sde_window_stride: int = option(1, "MixGRPO: how many steps the window moves towards the picture.", at_least=1)
+    sde_window_epochs: int = option(1, "MixGRPO: epochs after which it moves.", at_least=1)
 
 
 class FlowGRPOTrainer:

@@ -32,17 +32,13 @@ from fergi_reward.trainers.weights import copied, swapped_in
 class NFTConfig(GroupConfig):
     """Options of DiffusionNFT."""
 
-    nft_beta: float = option(1.0, "How far the implicit positive and negative policies are from the old one.")
+    nft_beta: float = option(1.0, "How far the implicit positive and negative policies are from the old one.", above=0)
     nft_old_decay: float = option(
-        0.0, "How much of itself the old policy, which samples, keeps after an epoch; 0: it is always the latest."
+        0.0,
+        "How much of itself the old policy, which samples, keeps after an epoch; 0: it is always the latest.",
+        at_least=0,
+        below=1,
     )
-
-    def problems(self) -> list[str]:
-        """Ranges."""
-        found = [*super().problems(), *self.not_positive(["nft_beta"])]
-        if not 0 <= self.nft_old_decay < 1:
-            found.append(f"nft_old_decay is {self.nft_old_decay}, must be at least 0 and below 1")
-        return found
 
 
 class OldPolicy:

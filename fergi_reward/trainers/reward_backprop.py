@@ -42,12 +42,14 @@ class RewardBackpropConfig(TrainerConfig):
 
     needs_gradient = True
 
-    backprop_steps_min: int = option(1, "Fewest last denoising steps that the gradient goes through.")
-    backprop_steps_max: int = option(1, "Most of them; each optimiser step draws a number between the two.")
+    backprop_steps_min: int = option(1, "Fewest last denoising steps that the gradient goes through.", at_least=1)
+    backprop_steps_max: int = option(1, "Most of them; each optimiser step draws a number between the two.", at_least=1)
     one_step_prediction: bool = option(
         False, "ReFL: the first of these steps leaps to the clean picture, and the others are not taken."
     )
-    last_step_noises: int = option(1, "DRaFT-LV: pictures for which the last step is taken from one denoising.")
+    last_step_noises: int = option(
+        1, "DRaFT-LV: pictures for which the last step is taken from one denoising.", at_least=1
+    )
     reward_margin: float | None = option(None, "ReFL: images whose reward has reached this pull no further.")
 
     def training_memory(self, pipeline: Pipeline) -> int:
@@ -66,8 +68,8 @@ class RewardBackpropConfig(TrainerConfig):
         backward(family_of(pipeline).decode(latents.repeat(self.last_step_noises, 1, 1, 1)))
 
     def problems(self) -> list[str]:
-        """Ranges, and options that exclude each other."""
-        found = [*super().problems(), *self.below(1, ["backprop_steps_min", "last_step_noises"])]
+        """Options that exclude each other."""
+        found = super().problems()
         if not self.backprop_steps_min <= self.backprop_steps_max <= self.sample_num_steps:
             found.append(
                 f"backprop_steps_min {self.backprop_steps_min}, backprop_steps_max {self.backprop_steps_max} and "

@@ -29,20 +29,21 @@ from fergi_reward.trainers.shares import batches, share
 class RolloutConfig(TrainerConfig):
     """Options of sampling and of going through the samples. Batch sizes are those of one process."""
 
-    sample_eta: float = option(1.0, "Noise of a step: 1 is DDPM's. At 0 nothing is random, and nothing can be trained.")
-    sample_batch_size: int = option(1, "Images sampled and rewarded at a time.")
-    sample_num_batches_per_epoch: int = option(2, "Batches sampled in an epoch.")
+    sample_batch_size: int = option(1, "Images sampled and rewarded at a time.", at_least=1)
+    sample_num_batches_per_epoch: int = option(2, "Batches sampled in an epoch.", at_least=1)
     train_gradient_accumulation_steps: int = option(
-        1, "Training batches in an optimiser step; each already accumulates all of its timesteps."
+        1, "Training batches in an optimiser step; each already accumulates all of its timesteps.", at_least=1
     )
-    train_num_inner_epochs: int = option(1, "Passes over the samples of an epoch.")
-    train_timestep_fraction: float = option(1.0, "Share of an image's steps, drawn again in each pass, to train on.")
+    train_num_inner_epochs: int = option(1, "Passes over the samples of an epoch.", at_least=1)
+    train_timestep_fraction: float = option(
+        1.0, "Share of an image's steps, drawn again in each pass, to train on.", above=0, at_most=1
+    )
     train_cfg: bool = option(
         True, "Train the guided prediction; off: the conditional one, at half the work, while sampling stays guided."
     )
-    train_adv_clip_max: float = option(5.0, "Advantages are clipped to plus and minus this.")
+    train_adv_clip_max: float = option(5.0, "Advantages are clipped to plus and minus this.", above=0)
     train_kl_beta: float = option(
-        0.0, "Weight of the distance from the model before training; above 0 it costs a third more work."
+        0.0, "Weight of the distance from the model before training; above 0 it costs a third more work.", at_least=0
     )
     async_reward_computation: bool = option(
         False, "Score a batch in a thread of its own while the next one is sampled. TF32 is then off."
@@ -83,11 +84,8 @@ class RolloutConfig(TrainerConfig):
         return self.samples_per_epoch * (trajectory + conditioning_bytes(pipeline))
 
     def problems(self) -> list[str]:
-        """Ranges, and batches that do not divide each other."""
-        counts = ["sample_batch_size", "sample_num_batches_per_epoch", "train_num_inner_epochs"]
-        positive = ["train_timestep_fraction", "train_adv_clip_max"]
-        found = [*super().problems(), *self.below(1, counts), *self.not_positive(positive)]
-        found += [*self.below(0, ["train_kl_beta"]), *self.above(1, ["train_timestep_fraction"])]
+        """Batches that do not divide each other."""
+        found = super().problems()
         if self.images_per_update >= 1 and self.samples_per_epoch % self.images_per_update:
             found.append(
                 f"an epoch has {self.samples_per_epoch} samples (sample_batch_size x sample_num_batches_per_epoch), "
@@ -104,12 +102,14 @@ class GroupConfig(RolloutConfig):
         "train_objective": "leave it out; training/flow_grpo.py is Flow-GRPO, training/nft.py DiffusionNFT"
     }
 
-    sample_num_steps: int = option(10, "Denoising steps of an image that is trained on.")
-    sample_eta: float = option(0.7, "Noise of a step, Flow-GRPO's a; 0 for none.")
+    sample_num_steps: int = option(10, "Denoising steps of an image that is trained on.", at_least=1)
+    sample_eta: float = option(0.7, "Noise of a step, Flow-GRPO's a; 0 for none.", at_least=0, at_most=1)
     sample_group_size: int = option(
-        8, "Images of a prompt in an epoch, at least 2, which are compared with each other."
+        8, "Images of a prompt in an epoch, at least 2, which are compared with each other.", at_least=2
     )
-    picture_num_steps: int = option(40, "Denoising steps, without noise, of the pictures in grids and for judges.")
+    picture_num_steps: int = option(
+        40, "Denoising steps, without noise, of the pictures in grids and for judges.", at_least=1
+    )
 
     @property
     def picture_eta(self) -> float:
@@ -117,8 +117,8 @@ class GroupConfig(RolloutConfig):
         return 0.0
 
     def problems(self) -> list[str]:
-        """Ranges, and groups that do not fill an epoch."""
-        found = [*super().problems(), *self.below(1, ["picture_num_steps"]), *self.below(2, ["sample_group_size"])]
+        """Groups that do not fill an epoch."""
+        found = super().problems()
         if self.sample_group_size >= 1 and self.samples_per_epoch % self.sample_group_size:
             found.append(
                 f"an epoch has {self.samples_per_epoch} samples (sample_batch_size x sample_num_batches_per_epoch), "

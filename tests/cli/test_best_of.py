@@ -257,6 +257,16 @@ def test_an_adapter_changes_the_pictures_and_one_of_another_model_is_refused(pro
     assert "holds no adapter of this pipeline" in refused.stderr
 
 
+def test_disagreement_costs_what_the_penalty_says_also_where_the_pictures_are_there(prompts, tmp_path):
+    options = ["--prompts", prompts, *OPTIONS, "--out", tmp_path / "out"]
+    assert best_of(*options).exit_code == 0
+    plain = rows_of(tmp_path / "out")
+    assert best_of(*options, "--uncertainty-penalty", "2").exit_code == 0
+    for before, now in zip(plain, rows_of(tmp_path / "out"), strict=True):
+        expected = float(before["reward"]) - 2 * float(now["disagreement"])
+        assert float(now["reward"]) == pytest.approx(expected, abs=1e-4)
+
+
 MISTAKES = {
     "nowhere.txt cannot be read": ["--prompts", "nowhere.txt"],
     "the adapter nowhere does not exist": ["--lora", "nowhere"],

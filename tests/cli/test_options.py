@@ -88,6 +88,37 @@ def test_all_mistakes_are_in_one_message(tmp_path):
         read("--images", "x", "--weights", "a", "--batch-size", "soon", "--kind", "c")
 
 
+@dataclass(frozen=True)
+class Kinds(Options):
+    whole: int | None = None
+    number: float = 0.0
+    switch: bool = False
+    place: Path | None = None
+    names: Sequence[str] | None = None
+    numbers: Sequence[float] | None = None
+    either: int | str | None = None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("whole", "abc", "a whole number"),
+        ("whole", 1.5, "a whole number"),
+        ("number", "abc", "a number"),
+        ("number", float("inf"), "a finite number"),
+        ("switch", "perhaps", "true or false"),
+        ("place", 3, "a path"),
+        ("names", 3, "a list of texts"),
+        ("numbers", ["a"], "a list of numbers"),
+        ("either", 1.5, "a whole number or text"),
+    ],
+)
+def test_a_wrong_type_is_named_in_words(name, value, words):
+    with pytest.raises(OptionsError) as caught:
+        Kinds(**{name: value})
+    assert caught.value.problems == (f"{name} is {value!r}, must be {words}",)
+
+
 @pytest.mark.parametrize("value", ["a=1,a=2", "a=", "=1", "a=nan", "a=x", ","])
 def test_pairs_that_are_none_are_refused(value):
     with pytest.raises(FergiRewardError, match=r"weights is .*NAME="):

@@ -1,7 +1,13 @@
+from dataclasses import fields
+
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
+from fergi_reward.trainers.nft import NFTConfig
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 
 
@@ -21,15 +27,39 @@ def test_every_problem_is_in_the_one_message():
 
 
 @pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        (DDPOConfig, {"sample_eta": -1.0}),
+        (DDPOConfig, {"train_batch_size": -3}),
+        (DDPOConfig, {"train_gradient_accumulation_steps": 0}),
+        (FlowGRPOConfig, {"sample_group_size": -3, "sample_batch_size": 8}),
+        (RewardBackpropConfig, {"backprop_steps_max": 0}),
+    ],
+)
+def test_an_option_that_is_out_of_its_range_is_named_once(config, options):
+    with pytest.raises(FergiRewardError) as caught:
+        config(**options)
+    assert str(caught.value).count(next(iter(options))) == 1
+
+
+def test_a_default_of_its_own_keeps_the_range_of_an_option():
+    for config in (DDPOConfig, FlowGRPOConfig, NFTConfig, RewardBackpropConfig, DiffusionDPOConfig):
+        of_all = {item.name: item.metadata["limits"] for item in fields(TrainerConfig) if item.metadata["limits"]}
+        limits = {item.name: item.metadata["limits"] for item in fields(config)}
+        assert {name: limits[name] for name in of_all} | {"sample_eta": None} == of_all | {"sample_eta": None}
+        assert limits["sample_eta"]["at_most"] == 1
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_epochs": 2.5}, "num_epochs is 2.5, must be int"),
-        ({"num_epochs": True}, "num_epochs is True, must be int"),
-        ({"seed": None}, "seed is None, must be int"),
-        ({"resume_from": 3}, r"resume_from is 3, must be str \| None"),
-        ({"train_cfg": "perhaps"}, "train_cfg is 'perhaps', must be bool"),
-        ({"train_learning_rate": float("nan")}, "train_learning_rate is nan, must be float"),
-        ({"train_clip_range": [0.1]}, r"train_clip_range is \[0.1\], must be float"),
+        ({"num_epochs": 2.5}, "num_epochs is 2.5, must be a whole number"),
+        ({"num_epochs": True}, "num_epochs is True, must be a whole number"),
+        ({"seed": None}, "seed is None, must be a whole number"),
+        ({"resume_from": 3}, r"resume_from is 3, must be text"),
+        ({"train_cfg": "perhaps"}, "train_cfg is 'perhaps', must be true or false"),
+        ({"train_learning_rate": float("nan")}, "train_learning_rate is nan, must be a finite number"),
+        ({"train_clip_range": [0.1]}, r"train_clip_range is \[0.1\], must be a number"),
         ({"mixed_precision": False}, "one of no, fp16, bf16 .*quote it"),
         ({"log_with": "paper"}, "log_with is 'paper', must be one of tensorboard, wandb, none"),
         ({"train_timestep_fraction": 1.5}, "at most 1"),
@@ -48,8 +78,8 @@ def test_values_that_cannot_be(options, message):
         ({"sample_num_steps": 5, "backprop_steps_max": 6}, "sample_num_steps 5 must not decrease"),
         ({"last_step_noises": 2, "one_step_prediction": True}, "last_step_noises is 2, which needs"),
         ({"last_step_noises": 2, "backprop_steps_max": 2}, "last_step_noises is 2, which needs"),
-        ({"reward_margin": "two"}, r"reward_margin is 'two', must be float \| None"),
-        ({"sample_eta": 2.0}, "sample_eta is 2.0, must be at most 1"),
+        ({"reward_margin": "two"}, r"reward_margin is 'two', must be a number"),
+        ({"sample_eta": 2.0}, "sample_eta is 2.0, must be at least 0 and at most 1"),
     ],
 )
 def test_contradictions_of_reward_backpropagation(options, message):

@@ -118,7 +118,7 @@ def test_pipelines_and_windows_that_do_not_fit(flow_trainer_of, pipeline):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sample_eta": 0.0}, "sample_eta is 0, which leaves no probability"),
+        ({"sample_eta": 0.0}, "sample_eta is 0.0, must be above 0 and at most 1"),
         ({"sample_group_size": 1}, "sample_group_size is 1, must be at least 2"),
         ({"sample_group_size": 3}, "sample_group_size 3 does not divide"),
         ({"sde_window_stride": 0}, "sde_window_stride is 0, must be at least 1"),

@@ -17,10 +17,7 @@ from fergi_reward.trainers.shares import batches, epoch_prompts, reward_summary
 class BestKeptConfig(TrainerConfig):
     """Its options."""
 
-    noises: int = option(2, "Noises for the image that is kept.")
-
-    def problems(self):
-        return [*super().problems(), *self.below(1, ["noises"])]
+    noises: int = option(2, "Noises for the image that is kept.", at_least=1)
 
 
 class Kept:
