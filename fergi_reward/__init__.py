@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fergi_reward.best_of import best_of_n as best_of_n
     from fergi_reward.calibration.by_hand import by_hand as by_hand
     from fergi_reward.calibration.calibration import Calibration as Calibration
+    from fergi_reward.calibration.from_arrays import fit_weights as fit_weights
     from fergi_reward.calibration.protocols import calibrate as calibrate
     from fergi_reward.callables.reward_output import RewardOutput as RewardOutput
     from fergi_reward.core.errors import FergiRewardError as FergiRewardError
@@ -53,6 +54,7 @@ _exported, __dir__, __all__ = exports(
         "best_of_n": "best_of",
         "by_hand": "calibration.by_hand",
         "calibrate": "calibration.protocols",
+        "fit_weights": "calibration.from_arrays",
         "load_scorer": "scorers.registry",
         "read_fergi": "data.fergi",
         "read_reactions": "data.layouts",

@@ -9,13 +9,14 @@ coefficients and a penalty of their own.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations, groupby, product
+from itertools import combinations, groupby
 from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.calibration.calibration import Fit, Term
+from fergi_reward.calibration.hyperparameters import Hyperparameters, candidates, feature, layout
 from fergi_reward.calibration.outcome import Effect, Outcome
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
@@ -23,17 +24,11 @@ from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.reactions.clip import is_action_unit, valence
 from fergi_reward.stats.folds import leave_one_out
 from fergi_reward.stats.held_out import HeldOut
+from fergi_reward.stats.nested import TOLERANCE as NESTED_TOLERANCE
 from fergi_reward.stats.nested import NestedFits
-from fergi_reward.stats.newton import TOLERANCE, RepeatedFits, fit_weights
+from fergi_reward.stats.newton import TOLERANCE, Logistic, RepeatedFits, logistic_weights
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
-DECAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-PENALTIES = (1e-2, 1e-3, 1e-4)
-# Several action units enter twice each, with the paper's decay coefficient and with four times it: no one coefficient
-# suits them all, and a sum of two valences bends as the pairs ask. Many weak terms need a penalty of their own.
-SEVERAL_DECAYS = (0.4, 1.6)
-SCORER_PENALTIES = (0.03, 0.01, 0.003, 0.001)
-FACE_PENALTIES = (0.3, 0.1, 0.03, 0.01)
 # Where there are more action units, these are fitted, too: a predictor of reactions knows AU4 alone, and most of what
 # measures faces knows the brow and the smile.
 SMALLER_FACES = (("au4",), ("au4", "au12"))
@@ -41,21 +36,6 @@ EFFECT_RESAMPLES = 500
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What is chosen by cross-validation among the training participants.
-
-    Attributes:
-        decays: Every action unit enters once with each of these decay coefficients.
-        penalty: Penalty of the scorers' weights.
-        face_penalty: Penalty of the action units' weights.
-    """
-
-    decays: tuple[float, ...]
-    penalty: float
-    face_penalty: float
 
 
 @dataclass(frozen=True)
@@ -93,33 +73,13 @@ class Model:
         """Which rows are of these participants."""
         return np.isin(self._row_users, users)
 
-    @property
-    def candidates(self) -> list[Hyperparameters]:
-        """What to choose from: the decay coefficient for one action unit, for several a penalty of their own."""
-        count = sum(map(is_action_unit, self.terms))
-        if count > 1:
-            pairs = product(SCORER_PENALTIES, FACE_PENALTIES)
-            return [Hyperparameters(SEVERAL_DECAYS, *penalties) for penalties in pairs]
-        choices = [(decay,) for decay in DECAYS] if count else [()]
-        return [Hyperparameters(decays, penalty, penalty) for decays, penalty in product(choices, PENALTIES)]
-
-    def layout(self, decays: tuple[float, ...]) -> list[tuple[str, float | None]]:
-        """The column and the decay coefficient of every feature."""
-        return [(name, decay) for name in self.terms for decay in (decays if is_action_unit(name) else (None,))]
-
-    def penalties(self, chosen: Hyperparameters) -> Floats:
-        """The penalty of the weight of every feature."""
-        layout = self.layout(chosen.decays)
-        return np.array([chosen.penalty if decay is None else chosen.face_penalty for _, decay in layout])
-
     def features(self, decays: tuple[float, ...]) -> Floats:
         """What is weighed of every row, not standardised, (rows, features)."""
         if decays not in self._features:
             columns = dict(zip(self.terms, self.table.columns(self.terms).T, strict=True))
-            values = [
-                columns[name] if decay is None else valence(columns[name], decay) for name, decay in self.layout(decays)
-            ]
-            self._features[decays] = np.stack(values, axis=1)
+            self._features[decays] = np.stack(
+                [feature(columns[name], decay) for name, decay in layout(self.terms, decays)], axis=1
+            )
         return self._features[decays]
 
     def scale(self, decays: tuple[float, ...], of: Mask) -> tuple[Floats, Floats]:
@@ -127,7 +87,7 @@ class Model:
         rows = self.features(decays)[of]
         std = rows.std(axis=0, ddof=1)
         if not (std > 1e-9 * np.abs(rows).max(axis=0)).all():
-            constant, _ = self.layout(decays)[int(np.argmin(std))]
+            constant, _ = layout(self.terms, decays)[int(np.argmin(std))]
             raise FergiRewardError(f"{constant} has the same value for every image of a training set: leave it out")
         return rows.mean(axis=0), std
 
@@ -184,23 +144,25 @@ def _inner_losses(model: Model, seed: int) -> dict[Hyperparameters, Floats]:
     """For each candidate the log-losses of `NestedFits.losses`."""
     fits = NestedFits.of(len(model.users), seed)
     losses = {}
-    for decays, candidates in groupby(model.candidates, key=attrgetter("decays")):
+    for decays, same in groupby(candidates(model.terms), key=attrgetter("decays")):
         _, scale = model.scale(decays, model.rows_of(model.users))
         stds = model.scales(decays, fits.fitted) / scale
         differences, start = model.differences(decays, scale), None
-        for candidate in candidates:
-            penalties = model.penalties(candidate)
-            losses[candidate], start = fits.losses(differences, model.pair_units, penalties, stds, start)
+        likelihood = Logistic(differences)
+        for candidate in same:
+            penalties = candidate.penalties(model.terms)
+            start = logistic_weights(differences, penalties, start, tolerance=NESTED_TOLERANCE)
+            losses[candidate] = fits.losses(RepeatedFits(likelihood, model.pair_units, start), penalties, stds)
     return losses
 
 
 def fit(model: Model, training: Mask, chosen: Hyperparameters) -> Fit:
     """Standardise and fit on the training pairs."""
     mean, std = model.scale(chosen.decays, model.rows_of(model.pairs.users[training]))
-    weights = fit_weights(model.differences(chosen.decays, std)[training], model.penalties(chosen))
+    weights = logistic_weights(model.differences(chosen.decays, std)[training], chosen.penalties(model.terms))
     numbers = zip(mean.tolist(), std.tolist(), weights.tolist(), strict=True)
-    layout = model.layout(chosen.decays)
-    terms = (Term(name, *values, decay) for (name, decay), values in zip(layout, numbers, strict=True))
+    features = layout(model.terms, chosen.decays)
+    terms = (Term(name, *values, decay) for (name, decay), values in zip(features, numbers, strict=True))
     return Fit(model.name, tuple(terms))
 
 
@@ -220,19 +182,19 @@ def effects(model: Model, chosen: Hyperparameters, seed: int) -> dict[str, Effec
     The interval is a bootstrap over participants at the decay coefficients and penalties that all of them chose.
     """
     _, std = model.scale(chosen.decays, model.rows_of(model.users))
-    differences, penalties = model.differences(chosen.decays, std), model.penalties(chosen)
-    weights = fit_weights(differences, penalties)
+    differences, penalties = model.differences(chosen.decays, std), chosen.penalties(model.terms)
+    weights = logistic_weights(differences, penalties)
 
-    layout = model.layout(chosen.decays)
-    units = list(dict.fromkeys(name for name, decay in layout if decay is not None))
-    moved = np.zeros((len(layout), len(units)))  # how far the rise moves each feature, in standard deviations
-    for row, (name, decay) in enumerate(layout):
+    features = layout(model.terms, chosen.decays)
+    units = list(dict.fromkeys(name for name, decay in features if decay is not None))
+    moved = np.zeros((len(features), len(units)))  # how far the rise moves each feature, in standard deviations
+    for row, (name, decay) in enumerate(features):
         if decay is not None:
             moved[row, units.index(name)] = (valence(np.ones(1), decay) / std[row]).item()
     draws = np.random.default_rng(seed).integers(len(model.users), size=(EFFECT_RESAMPLES, len(model.users)))
     counts = np.stack([np.bincount(draw, minlength=len(model.users)) for draw in draws]).astype(float)
     many = np.broadcast_to(penalties, (len(counts), len(penalties)))
-    added = RepeatedFits(differences, model.pair_units, weights).solve(counts, many, TOLERANCE) @ moved
+    added = RepeatedFits(Logistic(differences), model.pair_units, weights).solve(counts, many, TOLERANCE) @ moved
     bounds = np.quantile(added, [0.025, 0.975], axis=0).T.tolist()
     return {
         unit: Effect(log_odds, (low, high))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.csv_files import LARGEST
 from fergi_reward.files.digests import record_digest
+from fergi_reward.reactions.clip import is_action_unit
 
 # With fewer raters than this, prompts are left out in turn.
 SEVERAL = 3
@@ -29,6 +30,8 @@ class Judgements:
         unit: What a group is: `rater` or `prompt`.
         varying: Columns that say different things of one picture, such as a rater's remarks: no scores of it.
         unrated: Rows without a rating, which are left out.
+        reactions: Columns of action units of the viewer's face. The pictures then have one row per picture and viewer.
+        au_source: What measured them, such as `fergi-ir50`.
 
     Raises:
         FergiRewardError: There are no pairs.
@@ -39,6 +42,8 @@ class Judgements:
     unit: str
     varying: frozenset[str] = frozenset()
     unrated: int = 0
+    reactions: tuple[str, ...] = ()
+    au_source: str = "none"
 
     def __post_init__(self) -> None:
         if self.pairs["tied"].all():
@@ -79,6 +84,8 @@ class Judgements:
                     f"{name} is {value!r} for image {image} (and {(~usable).sum() - 1} others), must be a number of at "
                     f"most {LARGEST:g}: score it, or delete the row"
                 )
+            elif is_action_unit(name) and (column < 0).any():
+                wrong.append(f"{name} is {column.min():g}, an activation must be at least 0")
             elif np.ptp(column) <= 1e-9 * np.abs(column).max():
                 wrong.append(f"{name} has the same value for every image, so it has no weight: leave it out")
             values.append(column)
@@ -87,8 +94,18 @@ class Judgements:
         return np.stack(values, axis=1)
 
     def fingerprint(self) -> str:
-        """SHA-256 over the pictures, with their scores, and the pairs."""
-        return record_digest([frame.to_csv(index=False) for frame in (self.pictures, self.pairs)])
+        """SHA-256 over the pictures, with their scores, and the pairs; the order of rows does not change it."""
+        known = self.pictures.drop(columns=list(self.varying - {"prompt", "image"}))
+        lines = [repr(row) for row in known.itertuples(index=False, name=None)]
+        order = sorted(range(len(lines)), key=lines.__getitem__)
+        number = np.empty(len(lines), dtype=np.int64)
+        number[order] = np.arange(len(lines))
+        better, worse, tied = (self.pairs[name].to_numpy() for name in ("better", "worse", "tied"))
+        first, second = number[better], number[worse]
+        turned = tied & (first > second)
+        pairs = self.pairs.assign(better=np.where(turned, second, first), worse=np.where(turned, first, second))
+        pairs = pairs.sort_values(["group", "better", "worse", "tied", "weight"])
+        return record_digest([list(map(str, known.columns)), [lines[row] for row in order], pairs.to_csv(index=False)])
 
 
 def from_ratings(
@@ -99,6 +116,8 @@ def from_ratings(
     rating: str,
     rater: str | None = None,
     higher_is_better: bool = True,
+    reactions: Sequence[str] = (),
+    au_source: str = "none",
 ) -> Judgements:
     """Every pair of pictures of one prompt that one rater rated, or that were rated once.
 
@@ -109,12 +128,15 @@ def from_ratings(
         rating: The column of ratings or ranks; equal ones are ties.
         rater: The column of the raters; by default one person, or a panel.
         higher_is_better: Whether a high value is good; a rank is often the other way round.
+        reactions: Columns such as `au4`: what the rater's face did at the picture, activations of action units.
+        au_source: What measured them, such as `fergi-ir50`.
 
     Raises:
         FergiRewardError: A column is missing, a rating no number, or a picture is rated twice by one rater.
     """
+    _check_reactions(reactions, rater, au_source)
     columns = {"prompt": prompt, "image": image, "rating": rating, **({"rater": rater} if rater else {})}
-    if missing := [name for name in columns.values() if name not in table]:
+    if missing := [name for name in [*columns.values(), *reactions] if name not in table]:
         raise FergiRewardError(
             f"there is no column {' or '.join(missing)}, there are {', '.join(map(str, table.columns))}"
         )
@@ -131,9 +153,9 @@ def from_ratings(
         first = twice.iloc[0]
         by = f" by {first['rater']}" if rater else "; if several people rated it, name their column as rater"
         raise FergiRewardError(f"image {first['image']} of prompt {first['prompt']!r:.60} is rated twice{by}")
-    pictures, number, varying = _pictures(table, given)
+    pictures, number, varying = _pictures(table, given, reactions)
     pairs, unit = _pairs(rated.assign(picture=number[rated["row"]]), keys, rater)
-    return Judgements(pictures, pairs, unit, varying, unrated=len(given) - len(rated))
+    return Judgements(pictures, pairs, unit, varying, len(given) - len(rated), tuple(reactions), au_source)
 
 
 def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating: str) -> pd.DataFrame:
@@ -145,16 +167,41 @@ def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating:
     return rated[~wrong]
 
 
-def _pictures(table: pd.DataFrame, given: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64], frozenset[str]]:
-    """Each picture of a prompt once, the number of the one of each row, and the columns in which its rows differ."""
+def _check_reactions(reactions: Sequence[str], rater: str | None, au_source: str) -> None:
+    if scores := [name for name in reactions if not is_action_unit(name)]:
+        raise FergiRewardError(f"reactions are action units such as au4, got {', '.join(scores)}")
+    if reactions and (rater is None or au_source == "none"):
+        raise FergiRewardError(
+            f"{', '.join(reactions)} is measured of a rater, on a scale: name the rater's column, and give the "
+            "au_source, such as fergi-ir50"
+        )
+
+
+def _pictures(
+    table: pd.DataFrame, given: pd.DataFrame, reactions: Sequence[str]
+) -> tuple[pd.DataFrame, NDArray[np.int64], frozenset[str]]:
+    """Each picture of a prompt once, the number of the one of each row, and the columns in which its rows differ.
+
+    With reactions, each picture once per rater; columns that differ between raters are named all the same.
+    """
     others = table.drop(columns=["prompt", "image"], errors="ignore").reset_index(drop=True)
     known = pd.concat([given[["prompt", "image"]], others], axis=1)
-    number = given.groupby(["prompt", "image"], sort=False).ngroup().to_numpy()
-    _, first = np.unique(number, return_index=True)
-    pictures = known.iloc[first].reset_index(drop=True)
-    expected = pictures.iloc[number].reset_index(drop=True)
-    differs = [name for name in others if not others[name].equals(expected[name])]
-    return pictures, number, frozenset(differs)
+    first = _first(given, ["prompt", "image"])
+    differs = [
+        name
+        for name in others
+        if name not in reactions and not others[name].equals(others[name].iloc[first].reset_index(drop=True))
+    ]
+    kept = _first(given, ["prompt", "image", "rater"]) if reactions else first
+    rows, number = np.unique(kept, return_inverse=True)
+    return known.iloc[rows].reset_index(drop=True), number, frozenset(differs)
+
+
+def _first(given: pd.DataFrame, keys: list[str]) -> NDArray[np.int64]:
+    """The first row that has the same keys as each row, (rows,)."""
+    number = given.groupby(keys, sort=False).ngroup().to_numpy()
+    first: NDArray[np.int64] = np.unique(number, return_index=True)[1][number]
+    return first
 
 
 def _pairs(rated: pd.DataFrame, keys: list[str], rater: str | None) -> tuple[pd.DataFrame, str]:

@@ -57,6 +57,11 @@ class HeldOutResult:
     per_participant: dict[str, dict[str, int]]
 
     @property
+    def half_credit(self) -> float:
+        """The accuracy where a pair that it cannot tell apart counts as half right."""
+        return (self.correct + self.ties / 2) / self.pairs
+
+    @property
     def log_loss(self) -> float | None:
         """Mean negative log-probability of what was preferred; None where the margins are no log-odds."""
         return self.reliability.log_loss if self.reliability else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fergi_reward.stats.newton import RepeatedFits, fit_weights
+from fergi_reward.stats.newton import RepeatedFits
 
 INNER_FOLDS = 10
 TOLERANCE = 1e-3  # weights to 1e-5, where losses that differ by less than a standard error count as equal
@@ -46,36 +46,22 @@ class NestedFits:
         tested = folds[left_out] == of[:, None]
         return cls((folds[left_out] >= 0) & ~tested, tested, left_out)
 
-    def losses(
-        self,
-        differences: Floats,
-        unit: Integers,
-        penalties: Floats,
-        stds: Floats,
-        start: Floats | None = None,
-        counts: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        """The summed log-loss of each unit, by the fits that were tested on it.
+    def losses(self, fits: RepeatedFits, penalties: Floats, stds: Floats) -> Floats:
+        """The summed loss of each unit, by the fits that were tested on it.
 
         Args:
-            differences: Terms of the better image less those of the worse, on one scale for all fits, (P, D).
-            unit: The unit of each pair, 0 to U - 1, (P,).
-            penalties: Penalty of each weight of a term that is standardised on the units fitted on, (D,).
-            stds: By how much each fit's own standard deviations are larger than that scale, (B, D).
-            start: Weights close to the solution on all units, (D,).
-            counts: How often each pair counts, above 0, (P,); by default once.
+            fits: Fits of pairs whose persons are the units, on one scale for all fits.
+            penalties: Penalty of each weight of a term that is standardised on the units fitted on, (K,).
+            stds: By how much each fit's own standard deviations are larger than that scale, (B, K).
 
         Returns:
-            The losses (U + 1, U), one row for each unit left out and the last for none, NaN where it is left out; and
-            the solution on all units, (D,).
+            (U + 1, U), one row for each unit left out and the last for none, NaN where it is left out.
         """
-        start = fit_weights(differences, penalties, start, tolerance=TOLERANCE)
         # A weight of a standardised term is `stds` times as large as one of the common scale, and so is penalised.
-        repeated = RepeatedFits(differences, unit, start, counts)
-        weights = repeated.solve(self.fitted.astype(np.float64), penalties * stds**2, TOLERANCE)
+        weights = fits.solve(self.fitted.astype(np.float64), penalties * stds**2, TOLERANCE)
         losses = np.full((self.tested.shape[1] + 1, self.tested.shape[1]), np.nan)
         for number, by in enumerate(self.tested.T):
-            of = unit == number
-            loss = np.logaddexp(0.0, -(differences[of] @ weights[by].T))
-            losses[self.left_out[by], number] = loss.sum(axis=0) if counts is None else counts[of] @ loss
-        return losses, start
+            of = fits.person == number
+            loss = fits.likelihood.losses(weights[by], of)
+            losses[self.left_out[by], number] = loss.sum(axis=0) if fits.counts is None else fits.counts[of] @ loss
+        return losses

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from fergi_reward.calibration.bradley_terry import SCORERS, Hyperparameters, Model, fit
+from fergi_reward.calibration.bradley_terry import SCORERS, Model, fit
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.hyperparameters import Hyperparameters
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.faces.recorded import Recorded
 from fergi_reward.reactions.clip import is_action_unit

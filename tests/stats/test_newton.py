@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from fergi_reward.stats.newton import RepeatedFits, fit_weights
+from fergi_reward.stats.newton import Logistic, RepeatedFits, logistic_weights
 
 
 def test_newton_finds_the_minimum_that_scipy_finds():
@@ -12,15 +12,15 @@ def test_newton_finds_the_minimum_that_scipy_finds():
     def loss(weights):
         return np.logaddexp(0, -(differences @ weights)).mean() + 0.005 * weights @ weights
 
-    found = fit_weights(differences, penalty=0.01)
+    found = logistic_weights(differences, penalty=0.01)
     np.testing.assert_allclose(found, minimize(loss, np.zeros(4), tol=1e-12).x, atol=1e-5)
     # From far off, where whole steps would leap back and forth, the way is another and the end the same.
-    far = fit_weights(differences, 0.01, np.array([9.0, -9.0, 9.0, -9.0]))
+    far = logistic_weights(differences, 0.01, np.array([9.0, -9.0, 9.0, -9.0]))
     np.testing.assert_allclose(far, found, atol=1e-9)
 
 
 def test_separable_pairs_still_have_a_finite_fit():
-    weights = fit_weights(np.full((10, 1), 5.0), penalty=1e-4)
+    weights = logistic_weights(np.full((10, 1), 5.0), penalty=1e-4)
     # At the minimum the penalty's pull equals that of the pairs: 1e-4 w = 5 / (1 + exp(5 w)).
     assert 1e-4 * weights[0] == pytest.approx(5 / (1 + np.exp(5 * weights[0])), rel=1e-3)
 
@@ -31,7 +31,7 @@ def test_many_fits_at_once_are_those_that_scipy_finds_one_by_one(start):
     differences, person = rng.normal(loc=[0.5, 0.0, -0.3], size=(200, 3)), np.arange(200) % 7
     counts = np.array([[1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1], [3, 0, 0, 2, 0, 1, 1], [0, 0, 0, 0, 0, 0, 1.0]])
     penalties = np.array([[0.01, 0.01, 0.01], [0.1, 0.01, 0.001], [0.02, 0.02, 0.3], [0.01, 0.01, 0.01]])
-    found = RepeatedFits(differences, person, start).solve(counts, penalties, 1e-6)
+    found = RepeatedFits(Logistic(differences), person, start).solve(counts, penalties, 1e-6)
     for weights, of, penalty in zip(found, counts, penalties, strict=True):
 
         def loss(w, of=of, penalty=penalty):
@@ -42,6 +42,6 @@ def test_many_fits_at_once_are_those_that_scipy_finds_one_by_one(start):
 
 def test_many_fits_at_once_stay_finite_where_pairs_are_separable():
     differences, person = np.concatenate([np.full((10, 1), 5.0), [[-5.0]]]), np.repeat([0, 1], [10, 1])
-    fits = RepeatedFits(differences, person, np.array([0.4]))
+    fits = RepeatedFits(Logistic(differences), person, np.array([0.4]))
     weights = fits.solve(np.array([[1.0, 0.0]]), np.array([[1e-4]]), 1e-6)[0]
     assert 1e-4 * weights[0] == pytest.approx(5 / (1 + np.exp(5 * weights[0])), rel=1e-6)
