@@ -1,39 +1,46 @@
 """`fergi-reward calibrate`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.command_line import command_line
-from fergi_reward.core.options import option
-from fergi_reward.data.options import FERGI_PLACE, PreferenceDataOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(PreferenceDataOptions):
-    """The options of `fergi-reward calibrate`."""
-
-    data: str | None = option(
-        None,
-        f"The FERGI folder or, with --ratings, one that extract wrote. {FERGI_PLACE}",
-        metavar="PATH",
-        old=("reactions",),
-    )
-    protocol: str = option("bradley-terry", "How to fit.", names=PROTOCOLS)
-    out: Path = option(Path("calibration.json"), "The calibration to write.")
-    report: Path | None = option(None, "A folder for report.html, report.md, report.json and plots.")
-    seed: int = option(0, "Seed of folds and bootstrap intervals.", at_least=0)
-    scorers: Sequence[str] | None = option(None, "For bradley-terry: columns to weigh. [default: the paper's three]")
-    aus: Sequence[str] | None = option(
-        None, "For bradley-terry: action units to weigh, such as AU4,AU12, or all. [default: AU4]"
-    )
+from fergi_reward.evaluation.options import CalibrateOptions
 
 
 @command
-def calibrate(options: CalibrateOptions) -> Answer:
-    """Fit the weights of the reward to preferences, and validate them on participants who are not in the fit."""
+def calibrate(options: CalibrateOptions) -> Answer | None:
+    """Fit the weights of the reward to preferences, and validate them on people or prompts that are not in the fit."""
+    return _from_viewers(options) if options.judgements is None else _from_judgements(options)
+
+
+def _from_judgements(options: CalibrateOptions) -> Answer | None:
+    """Weights of scorers from judgements without faces."""
+    from fergi_reward.calibration.judged_weights import fit_judged_weights
+    from fergi_reward.evaluation.judged_report import judged_report
+    from fergi_reward.evaluation.judged_scores import read_scored
+    from fergi_reward.report.markdown import printed
+    from fergi_reward.report.write import write_report
+
+    scored = read_scored(options)
+    if scored is None:  # another process prints it
+        return None
+    found = scored.found
+    fitted = fit_judged_weights(
+        found.judgements,
+        scored.scorers,
+        nonnegative=options.nonnegative,
+        ties=options.ties,
+        seed=options.seed,
+        command=command_line(),
+    )
+    fitted.calibration.save(options.out)
+    report = judged_report(found, fitted)
+    text = f"{printed(report)}\ncalibration: {options.out}"
+    if options.report is not None:
+        text += f"\n{write_report(report, options.report)}"
+    return Answer(text, {"calibration": str(options.out), **report.record()}, scored.notes)
+
+
+def _from_viewers(options: CalibrateOptions) -> Answer:
+    """Weights of scorers and action units, from viewers whose faces were seen."""
     from fergi_reward.calibration.protocols import calibrate as run
     from fergi_reward.data.layouts import check_still_there, read_preferences
     from fergi_reward.evaluation import calibration_report as reports

@@ -153,7 +153,7 @@ def from_ratings(
         first = twice.iloc[0]
         by = f" by {first['rater']}" if rater else "; if several people rated it, name their column as rater"
         raise FergiRewardError(f"image {first['image']} of prompt {first['prompt']!r:.60} is rated twice{by}")
-    pictures, number, varying = _pictures(table, given, reactions)
+    pictures, number, varying = pictures_of(table, given, reactions)
     pairs, unit = _pairs(rated.assign(picture=number[rated["row"]]), keys, rater)
     return Judgements(pictures, pairs, unit, varying, len(given) - len(rated), tuple(reactions), au_source)
 
@@ -177,8 +177,8 @@ def _check_reactions(reactions: Sequence[str], rater: str | None, au_source: str
         )
 
 
-def _pictures(
-    table: pd.DataFrame, given: pd.DataFrame, reactions: Sequence[str]
+def pictures_of(
+    table: pd.DataFrame, given: pd.DataFrame, reactions: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, NDArray[np.int64], frozenset[str]]:
     """Each picture of a prompt once, the number of the one of each row, and the columns in which its rows differ.
 

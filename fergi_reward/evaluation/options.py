@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.calibration.options import SHIPPED, SHIPPED_HELP, WeightOptions
+from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.core.options import option, required
-from fergi_reward.data.options import PreferenceDataOptions
+from fergi_reward.data.judgement_files.options import JudgementOptions
+from fergi_reward.data.options import FERGI_PLACE, PreferenceDataOptions
 from fergi_reward.diffusion.options import MODEL_HELP, STABLE_DIFFUSION, call_options
 from fergi_reward.diffusion.registry import TOYS, toy_of
 from fergi_reward.evaluation.benchmarks import BENCHMARKS
@@ -17,6 +19,9 @@ from fergi_reward.scorers.options import SCORERS
 from fergi_reward.scorers.registry import REGISTRY
 
 FERGI = "fergi"
+BRADLEY_TERRY = "bradley-terry"
+_OF_SCORING = ("checkpoints", "batch_size", "workers", "device", "dtype")
+_OF_VIEWERS = ("ratings", "source_map", "from_frames", "skip_bad", "aus")
 # The last two are in no calibration that comes with the package: they can judge what was trained on its default reward.
 JUDGES = (*SCORERS, "clip", "aesthetic")
 
@@ -47,6 +52,67 @@ class PreferenceOptions(ScoringOptions, PreferenceDataOptions):
             given = [f"--{name.replace('_', '-')}" for name in of_viewers if getattr(self, name)]
             found += [f"{name} is for --dataset fergi" for name in given]
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
+    """The options of `fergi-reward calibrate`: viewers with faces, or judgements of any kind without."""
+
+    data: str | None = option(
+        None,
+        f"The FERGI folder or, with --ratings, one that extract wrote. {FERGI_PLACE}",
+        metavar="PATH",
+        old=("reactions",),
+    )
+    protocol: str = option(BRADLEY_TERRY, "How to fit.", names=PROTOCOLS)
+    out: Path = option(Path("calibration.json"), "The calibration to write.")
+    report: Path | None = option(None, "A folder for report.html, report.md, report.json and plots.")
+    seed: int = option(0, "Seed of folds and bootstrap intervals.", at_least=0)
+    scorers: Sequence[str] | None = option(
+        None,
+        "Columns to weigh or, with --judgements, also scorers, which are computed. [default: the paper's three, or the "
+        "columns that are named like a scorer]",
+    )
+    aus: Sequence[str] | None = option(
+        None, "For bradley-terry: action units to weigh, such as AU4,AU12, or all. [default: AU4]"
+    )
+    images: Path | None = option(
+        None, "For --judgements: the folder that pictures are relative to. [default: that of the table]"
+    )
+
+    ties: Ties = option("leave_out", "For --judgements: ties are left out, or evidence by Davidson's model.")
+    nonnegative: bool = option(False, "For --judgements: keep the weights of scores at 0 or above.")
+
+    @property
+    def is_benchmark(self) -> bool:
+        """Whether the judgements are those of a benchmark, by its name."""
+        return self.judgements in BENCHMARKS.names() and not Path(str(self.judgements)).exists()
+
+    def problems(self) -> list[str]:
+        """Options of the other source of preferences, and what contradicts itself."""
+        found = JudgementOptions.problems(self)
+        names = list(self.scorers or ())
+        found += [f"--scorers names {name} twice" for name in sorted({name for name in names if names.count(name) > 1})]
+        if self.scorers is not None and not "".join(names):
+            found.append("--scorers is empty: give at least one")
+        if self.judgements is None:
+            return found + self._given("is for --judgements", "images", "ties", "nonnegative", *_OF_SCORING)
+        found += self._given("is for viewers with faces, without --judgements", *_OF_VIEWERS)
+        if self.protocol != BRADLEY_TERRY:
+            found.append(f"--protocol {self.protocol} is for viewers with faces, without --judgements")
+        if unknown := set(self.checkpoints or {}) - set(names):
+            found.append(f"--checkpoints names {', '.join(sorted(unknown))}, which --scorers does not")
+        if self.is_benchmark:
+            named = [*self.named, *(name for name in ("kind", "images") if getattr(self, name))]
+            found += [f"--{name} has no use: the layout of {self.judgements} is known" for name in named]
+        elif self.data:
+            found.append(f"--data {self.data} is a benchmark's place, and --judgements {self.judgements} names none")
+        return found
+
+    def _given(self, why: str, *names: str) -> list[str]:
+        """A clause for each of these options that has another value than by default."""
+        defaults = {item.name: item.default for item in fields(self)}
+        return [f"--{name.replace('_', '-')} {why}" for name in names if getattr(self, name) != defaults[name]]
 
 
 @dataclass(frozen=True, kw_only=True)

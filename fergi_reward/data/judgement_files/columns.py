@@ -1,0 +1,143 @@
+"""Which column of a table of judgements has which role: as the user names it, else by its name."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from fergi_reward.core.errors import FergiRewardError
+
+# The names of a role, in lower case with `_` for blanks. A column `score` has none: it may be a model's or a person's.
+NAMES: Mapping[str, Sequence[str]] = {
+    "prompt": ("prompt", "caption", "text", "prompt_text"),
+    "image": ("image", "image_path", "image_file", "image_name", "file_name", "filename", "picture", "img"),
+    "images": ("images", "image_paths", "image_path", "generations"),
+    "rater": tuple(
+        name + ending
+        for name in ("rater", "user", "annotator", "worker", "participant", "judge")
+        for ending in ("", "_id", "_name")
+    ),
+    "rating": ("rating", "human_rating", "human_score", "human_avg", "mean_rating", "mos", "human_preference"),
+    "rank": ("rank", "ranking"),
+    "preference": ("preference", "preferred", "choice", "winner", "best"),
+    "has_label": ("has_label",),
+    "weight": ("weight", "count"),
+    "sitting": ("prompt_id", "ranking_id"),
+    "group": (),
+}
+
+
+@dataclass
+class Columns:
+    """The columns of a table by their roles; those that were taken are noted.
+
+    Attributes:
+        table: The table.
+        named: Columns that the user named, by role.
+        taken: The columns that were taken, by role.
+    """
+
+    table: pd.DataFrame
+    named: Mapping[str, str]
+    taken: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = {role: name for role, name in self.named.items() if "," not in name}  # two are of a pair
+        if wrong := [f"--{role} {name}" for role, name in names.items() if name not in self.table]:
+            raise FergiRewardError(f"there is no column {', '.join(wrong)}: {self.listed()}")
+
+    def listed(self) -> str:
+        """The columns, for a message."""
+        return f"the columns are {', '.join(map(str, self.table.columns))}"
+
+    def find(self, role: str, *, lists: bool = False) -> str | None:
+        """The column of a role; None where there is none.
+
+        Args:
+            role: Of `NAMES`.
+            lists: Whether its cells are lists.
+
+        Raises:
+            FergiRewardError: Two columns could have it.
+        """
+        named = self.named.get(option_of(role))
+        if named is None:
+            found = self._candidates(role, lists)
+        else:
+            found = [named] if named in self.table and is_list(self.table[named]) == lists else []
+        if len(found) > 1:
+            advice = "delete one" if role == "sitting" else f"name one by --{option_of(role)}"
+            raise FergiRewardError(f"{' and '.join(found)} could both be the {role}: {advice}")
+        if not found:
+            return None
+        self.taken[role] = found[0]
+        return found[0]
+
+    def need(self, role: str, *, lists: bool = False) -> str:
+        """The column of a role.
+
+        Raises:
+            FergiRewardError: There is none, or there are two.
+        """
+        found = self.find(role, lists=lists)
+        if found is None and (named := self.named.get(option_of(role))):
+            form = "a list" if lists else "one value"
+            raise FergiRewardError(f"--{option_of(role)} {named} must name a column with {form} per row")
+        if found is None:
+            raise FergiRewardError(
+                f"no column is called as the {role} is ({', '.join(NAMES[role])}), {self.listed()}: name it by "
+                f"--{option_of(role)}"
+            )
+        return found
+
+    def _candidates(self, role: str, lists: bool) -> list[str]:
+        free = (name for name in self.table if name not in self.named.values())
+        return [name for name in free if plain(name) in NAMES[role] and is_list(self.table[name]) == lists]
+
+    def numeric(self) -> list[str]:
+        """Columns of numbers that have no role."""
+        others = [name for name in self.table if name not in self.taken.values()]
+        return [str(name) for name in others if is_numeric(self.table[name])]
+
+
+def option_of(role: str) -> str:
+    """The option that names the column of a role."""
+    return "image" if role == "images" else role
+
+
+def plain(name: object) -> str:
+    """A name in lower case, with `_` for blanks, hyphens and full stops.
+
+    >>> plain("Image path")
+    'image_path'
+    """
+    return re.sub(r"[\s.-]+", "_", str(name).strip().lower())
+
+
+def is_list(column: pd.Series) -> bool:
+    """Whether the cells are lists."""
+    return bool(len(column)) and isinstance(column.iloc[0], list | tuple | np.ndarray)
+
+
+def is_numeric(column: pd.Series) -> bool:
+    """Whether every cell that is not empty is a number, and there is one."""
+    if is_list(column) or column.dtype == bool:
+        return False
+    given = column[column.notna() & (column.astype(str).str.strip() != "")]
+    return bool(len(given)) and bool(pd.to_numeric(given, errors="coerce").notna().all())
+
+
+def filled(column: pd.Series, what: str) -> pd.Series:
+    """A column as texts, none of them empty.
+
+    Raises:
+        FergiRewardError: A cell is.
+    """
+    texts = column.astype(str).str.strip()
+    if (empty := (column.isna() | (texts == ""))).any():
+        raise FergiRewardError(
+            f"row {int(empty.to_numpy().argmax()) + 1} of {len(column)} has no {what}: give it, or delete the row"
+        )
+    return texts

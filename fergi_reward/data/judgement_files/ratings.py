@@ -1,0 +1,74 @@
+"""Ratings and ranks: each row has a prompt, a picture, and what one rater, or a panel, said of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.judgement_files.columns import Columns, filled
+from fergi_reward.data.judgements import SEVERAL, Judgements, from_ratings
+
+# The column of what is compared with one another: a rater's ratings, those of one ranking, of one group.
+TOGETHER = "\0together"
+
+
+def rated(
+    columns: Columns,
+    *,
+    higher_is_better: bool,
+    sitting: str | None = None,
+    reactions: Sequence[str] = (),
+    au_source: str = "none",
+) -> Judgements:
+    """All pairs of pictures of a prompt that one rater, in one ranking, rated or ranked.
+
+    Args:
+        columns: Roles `prompt`, `image`, `rating` or `rank`, and by choice `rater` and `group`.
+        higher_is_better: Whether it is ratings, else ranks.
+        sitting: The column that tells apart several rankings of one prompt.
+        reactions: As in `from_ratings`; so is `au_source`.
+        au_source: What measured them.
+
+    Raises:
+        FergiRewardError: A column is missing, or a value cannot be used.
+    """
+    prompt, image = columns.need("prompt"), columns.need("image")
+    value = columns.need("rating" if higher_is_better else "rank")
+    rater, group = columns.find("rater"), columns.find("group")
+    apart = [name for name in (rater, group, sitting) if name]
+    is_plain, table = apart in ([], [rater]), columns.table
+    if not is_plain:
+        texts = pd.DataFrame({name: filled(table[name], name) for name in apart})
+        number = texts.groupby(apart, sort=False).ngroup() + 1
+        table = table.assign(**{TOGETHER: "sitting " + number.astype(str)})
+    judgements = from_ratings(
+        table,
+        prompt=prompt,
+        image=image,
+        rating=value,
+        rater=rater if is_plain else TOGETHER,
+        higher_is_better=higher_is_better,
+        reactions=reactions,
+        au_source=au_source,
+    )
+    return judgements if is_plain else _grouped(judgements, table, rater, group)
+
+
+def _grouped(judgements: Judgements, table: pd.DataFrame, rater: str | None, group: str | None) -> Judgements:
+    """The same pairs, of groups that are named, else of raters where there are several, else of prompts."""
+    unit, column = ("group", group) if group else ("rater", rater)
+    pictures, varying = judgements.pictures.drop(columns=TOGETHER), judgements.varying - {TOGETHER}
+    if column and table[column].nunique() >= SEVERAL:
+        of = table.drop_duplicates(TOGETHER).set_index(TOGETHER)[column].astype(str)
+        pairs = judgements.pairs.assign(group=judgements.pairs["group"].map(of))
+    elif group:
+        raise FergiRewardError(
+            f"--group {group} has {table[group].nunique()} different values, of which one after the other is left out: "
+            f"name a column with at least {SEVERAL}"
+        )
+    else:
+        unit = "prompt"
+        prompts = pictures["prompt"].astype(str).to_numpy()
+        pairs = judgements.pairs.assign(group=prompts[judgements.pairs["better"]])
+    return replace(judgements, pictures=pictures, pairs=pairs, unit=unit, varying=varying)

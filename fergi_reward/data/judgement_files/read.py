@@ -1,0 +1,153 @@
+"""A table of judgements of any kind -> pairs and ties, and what was understood of the table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.judgement_files.columns import Columns, is_list, is_numeric
+from fergi_reward.data.judgement_files.options import JudgementOptions
+from fergi_reward.data.judgement_files.pairs import compared, sides_of
+from fergi_reward.data.judgement_files.rankings import SITTING, one_picture_per_row
+from fergi_reward.data.judgement_files.ratings import rated
+from fergi_reward.data.judgement_files.tables import read_table
+from fergi_reward.data.judgements import Judgements
+
+
+@dataclass(frozen=True)
+class FoundJudgements:
+    """Judgements, and how their table was understood.
+
+    Attributes:
+        judgements: The judgements.
+        kind: `ratings`, `ranks`, `pairs` or `rankings`.
+        columns: The columns that were taken, by role.
+        left_out: How many rows say nothing, by reason.
+    """
+
+    judgements: Judgements
+    kind: str
+    columns: Mapping[str, str]
+    left_out: Mapping[str, int]
+
+    def sentence(self) -> str:
+        """What was read as what, and what a group is."""
+        roles = ", ".join(f"{role} = {name}" for role, name in self.columns.items())
+        directions = {"rating": "higher is better", "rank": "lower is better"}
+        direction = "".join(f" ({text})" for role, text in directions.items() if role in self.columns)
+        left_out = "".join(f"; left out: {count} rows {why}" for why, count in self.left_out.items())
+        return f"read as {self.kind}{direction}: {roles}{left_out}; left out in turn: each {self.judgements.unit}"
+
+    @property
+    def numeric(self) -> list[str]:
+        """Columns of numbers that are scores, as far as their names and values say."""
+        pictures = self.judgements.pictures
+        others = [name for name in pictures if name not in {*self.columns.values(), *self.judgements.varying, SITTING}]
+        return [str(name) for name in others if name not in ("prompt", "image") and is_numeric(pictures[name])]
+
+
+def read_judgements(place: Path, options: JudgementOptions) -> FoundJudgements:
+    """Read a file or folder of judgements, with the scores that `options.scores` has of their pictures.
+
+    Args:
+        place: A table, or a folder of one.
+        options: What its columns are, as far as their names do not say it.
+
+    Raises:
+        FergiRewardError: It cannot be read, or two columns could have one role.
+    """
+    found = judgements_in(read_table(place), options)
+    if options.scores is None:
+        return found
+    return replace(found, judgements=with_scores(found.judgements, read_table(options.scores), str(options.scores)))
+
+
+def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgements:
+    """The judgements of a table.
+
+    Raises:
+        FergiRewardError: A column is missing, could be one of two, or holds what cannot be used.
+    """
+    columns = Columns(table, options.named)
+    kind: str | None = options.kind
+    sides = sides_of(columns) if kind in (None, "pairs") else None
+    has_lists = kind == "rankings" or (kind is None and not sides and columns.find("images", lists=True))
+    if options.reactions and (sides or has_lists):
+        raise FergiRewardError("--reactions are read from ratings or ranks, with a rater and one picture per row")
+    if sides:
+        judgements, left_out = compared(columns, sides)
+        return FoundJudgements(judgements, "pairs", columns.taken, left_out)
+    if kind == "pairs":
+        raise FergiRewardError(
+            f"no two columns name the pictures of a pair, {columns.listed()}: give --image LEFT,RIGHT"
+        )
+    if has_lists:
+        return _rankings(columns)
+    if kind is None:
+        kind = _kind(columns)
+    sitting = None if "prompt" in options.named else columns.find("sitting")
+    judgements = rated(
+        columns,
+        higher_is_better=kind == "ratings",
+        sitting=sitting,
+        reactions=[name.lower() for name in options.reactions or ()],
+        au_source=options.au_source or "none",
+    )
+    return FoundJudgements(judgements, kind, columns.taken, _unrated(judgements))
+
+
+def _rankings(columns: Columns) -> FoundJudgements:
+    flat = one_picture_per_row(columns)
+    value = "rank" if "rank" in columns.taken else "rating"
+    names = {role: name for role, name in columns.named.items() if not is_list(columns.table[name])}
+    inner = Columns(flat, {**names, "image": columns.taken["images"], value: columns.taken[value]})
+    judgements = rated(inner, higher_is_better=value == "rating", sitting=SITTING)
+    return FoundJudgements(judgements, "rankings", inner.taken, _unrated(judgements))
+
+
+def _kind(columns: Columns) -> str:
+    """Whether a table with a picture per row holds ratings or ranks."""
+    has_rating, has_rank = columns.find("rating"), columns.find("rank")
+    if "rating" in columns.named or "rank" in columns.named:
+        kind = "ratings" if "rating" in columns.named else "ranks"
+    elif has_rating and has_rank:
+        raise FergiRewardError(
+            f"{has_rating} (higher is better) and {has_rank} (lower is better) could both be the judgement: name one "
+            "by --rating or --rank"
+        )
+    else:
+        kind = "ranks" if has_rank else "ratings"
+    columns.taken.pop("rank" if kind == "ratings" else "rating", None)
+    return kind
+
+
+def _unrated(judgements: Judgements) -> dict[str, int]:
+    return {"without a judgement": judgements.unrated} if judgements.unrated else {}
+
+
+def with_scores(judgements: Judgements, table: pd.DataFrame, place: str) -> Judgements:
+    """The judgements, with the columns that a second table has of their pictures.
+
+    Args:
+        judgements: The judgements.
+        table: A row per picture: `image`, `prompt` where one image has several, and scores.
+        place: Where it is from, for messages.
+
+    Raises:
+        FergiRewardError: It lacks `image`, scores a picture twice, or has a column that the judgements have.
+    """
+    keys = [name for name in ("prompt", "image") if name in table]
+    if "image" not in keys:
+        raise FergiRewardError(f"{place} has no column image: its columns are {', '.join(map(str, table.columns))}")
+    pictures = judgements.pictures
+    if taken := [str(name) for name in table if name in pictures and name not in keys]:
+        raise FergiRewardError(f"{place} and the judgements both have the column {', '.join(taken)}: delete it in one")
+    scores = table.assign(**{key: table[key].astype(str) for key in keys})
+    scores = scores.drop_duplicates()
+    if (twice := scores.duplicated(keys)).any():
+        raise FergiRewardError(f"{place} has different scores of image {scores[twice]['image'].iloc[0]}: give one")
+    wanted = pictures[keys].astype(str)
+    joined = wanted.merge(scores, how="left", on=keys).drop(columns=keys)
+    return replace(judgements, pictures=pd.concat([pictures, joined], axis=1))

@@ -1,0 +1,150 @@
+"""The judgements and the scores that `calibrate --judgements` weighs: columns of tables, and scorers that it runs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from fergi_reward.bulk.job import load_batch_scores
+from fergi_reward.bulk.manifest import Row
+from fergi_reward.bulk.options import ScoringOptions, errors_file
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.judgement_files.read import FoundJudgements, judgements_in, read_judgements, with_scores
+from fergi_reward.data.judgement_files.tables import read_table
+from fergi_reward.data.judgements import Judgements
+from fergi_reward.evaluation.benchmarks import BENCHMARKS, read_benchmark
+from fergi_reward.evaluation.benchmarks.rankings import Benchmark
+from fergi_reward.evaluation.options import CalibrateOptions
+from fergi_reward.evaluation.picture_scores import kept_scores
+from fergi_reward.scorers.registry import REGISTRY
+
+
+@dataclass(frozen=True)
+class ScoredJudgements:
+    """Judgements of pictures that have all scores.
+
+    Attributes:
+        found: The judgements.
+        scorers: The columns to weigh.
+        notes: What else there is to say.
+    """
+
+    found: FoundJudgements
+    scorers: Sequence[str]
+    notes: Sequence[str]
+
+
+def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
+    """Read judgements, and compute the scores that no column has; None on all processes except the first.
+
+    Raises:
+        FergiRewardError: They cannot be read, or a scorer is neither a column nor installed.
+    """
+    benchmark = None
+    if options.is_benchmark:
+        benchmark = replace(read_benchmark(str(options.judgements), options.data), tuning=())
+        found = of_benchmark(benchmark, options)
+    else:
+        found = read_judgements(_place(options), options)
+    names, computed, notes = _chosen(found, options.scorers)
+    if not computed:
+        return ScoredJudgements(found, names, notes)
+    scoring = ScoringOptions(
+        scorers=computed,
+        checkpoints=options.checkpoints,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        device=options.device,
+        dtype=options.dtype,
+    )
+    rows = benchmark.rows if benchmark else partial(_rows, found.judgements, _pictures_folder(options))
+    total = len(benchmark.numbers) if benchmark else len(found.judgements.pictures)
+    judgements, missing = _computed(found.judgements, rows, total, scoring, options.out)
+    return (
+        None if judgements is None else ScoredJudgements(replace(found, judgements=judgements), names, notes + missing)
+    )
+
+
+def of_benchmark(benchmark: Benchmark, options: CalibrateOptions) -> FoundJudgements:
+    """The rankings of a benchmark as judgements."""
+    table = pd.DataFrame(
+        [(ranking.prompt, ranking.images, ranking.ranks) for ranking in benchmark.rankings],
+        columns=["prompt", "images", "rank"],
+    )
+    found = judgements_in(table, options)
+    excluded = {f"{each.what} with {each.reason}": each.count for each in benchmark.exclusions}
+    found = replace(found, left_out={**found.left_out, **excluded})
+    if options.scores is None:
+        return found
+    return replace(found, judgements=with_scores(found.judgements, read_table(options.scores), str(options.scores)))
+
+
+def _place(options: CalibrateOptions) -> Path:
+    place = Path(str(options.judgements))
+    if not place.exists():
+        raise FergiRewardError(
+            f"--judgements {place} is neither a file or folder nor a benchmark ({', '.join(BENCHMARKS.names())})"
+        )
+    return place
+
+
+def _pictures_folder(options: CalibrateOptions) -> Path:
+    place = Path(str(options.judgements))
+    return options.images or (place if place.is_dir() else place.parent)
+
+
+def _chosen(found: FoundJudgements, scorers: Sequence[str] | None) -> tuple[list[str], list[str], list[str]]:
+    """The names to weigh, those of them to compute, and what there is to say."""
+    if scorers is None:
+        names = [name for name in found.numeric if name in REGISTRY.names()]
+        if not names:
+            has = f"could be any of the columns {', '.join(found.numeric)}" if found.numeric else "are in no column"
+            raise FergiRewardError(
+                f"scores {has}: name those to weigh by --scorers, columns or installed scorers, such as --scorers "
+                f"{','.join(found.numeric[:3] or REGISTRY.names()[:3])}"
+            )
+        return names, [], []
+    judged = {name: role for role, name in found.columns.items()}
+    if wrong := [f"{name} ({judged[name]})" for name in scorers if name in judged]:
+        raise FergiRewardError(f"--scorers names {', '.join(wrong)}, which says what was judged: it is no score")
+    columns = found.judgements.pictures
+    computed = [name for name in scorers if name not in columns]
+    if problems := REGISTRY.problems(computed):
+        raise FergiRewardError(f"{'; '.join(problems)}; columns with scores are {', '.join(found.numeric) or 'none'}")
+    both = [name for name in scorers if name in columns and name in REGISTRY.names()]
+    return list(scorers), computed, [f"{name}: the column of the table is taken, nothing is computed" for name in both]
+
+
+def _rows(judgements: Judgements, folder: Path) -> Iterator[Row]:
+    pictures = judgements.pictures[["image", "prompt"]].astype(str)
+    for number, (image, prompt) in enumerate(pictures.itertuples(index=False, name=None)):
+        yield Row(number, image, folder / image, prompt)
+
+
+def _computed(
+    judgements: Judgements, rows: Callable[[], Iterator[Row]], total: int, scoring: ScoringOptions, out: Path
+) -> tuple[Judgements | None, list[str]]:
+    """The judgements of pictures that could be scored, with their scores, and what could not be."""
+    folder = out.with_suffix(".scores")
+    scores = kept_scores(folder, rows, total, partial(load_batch_scores, scoring), scoring.scorer_names, scoring)
+    if scores is None:
+        return None, []
+    scored = with_scores(judgements, scores[["image", "prompt", *scoring.scorer_names]], str(folder))
+    has_scores = scored.pictures[scoring.scorer_names].notna().all(axis=1).to_numpy()
+    if has_scores.all():
+        return scored, []
+    usable = has_scores[scored.pairs["better"]] & has_scores[scored.pairs["worse"]]
+    kept = has_scores.cumsum() - 1
+    pairs = scored.pairs[usable].reset_index(drop=True)
+    pairs = pairs.assign(better=kept[pairs["better"]], worse=kept[pairs["worse"]])
+    if not len(pairs):
+        raise FergiRewardError(
+            f"no pair has two pictures that could be scored: {errors_file(folder / 'scores.parquet')}"
+        )
+    note = (
+        f"{(~has_scores).sum()} pictures could not be scored, with {(~usable).sum()} pairs: "
+        f"{errors_file(folder / 'scores.parquet')}"
+    )
+    return replace(scored, pictures=scored.pictures[has_scores].reset_index(drop=True), pairs=pairs), [note]

@@ -1,0 +1,330 @@
+"""Tables of judgements of every kind: each layout is read to pairs written by hand, and what is unclear is refused."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.judgement_files.options import JudgementOptions
+from fergi_reward.data.judgement_files.read import judgements_in, read_judgements, with_scores
+
+PREFERENCES = Path(__file__).parents[3] / "shared" / "preferences"
+
+
+def options(**named):
+    return JudgementOptions(judgements="table", **named)
+
+
+def read(columns, **named):
+    return judgements_in(pd.DataFrame(columns), options(**named))
+
+
+def pairs(found):
+    """Who won against whom, by name, and ties as a set."""
+    images, judged = found.judgements.pictures["image"].astype(str).tolist(), found.judgements.pairs
+    sides = [(images[a], images[b]) for a, b in zip(judged["better"], judged["worse"], strict=True)]
+    return sorted(
+        ("=".join(sorted(both)) if tied else ">".join(both)) for both, tied in zip(sides, judged["tied"], strict=True)
+    )
+
+
+RATED = {"prompt": ["p", "p", "p"], "image": ["a", "b", "c"], "rating": [3, 1, 1], "clip": [1, 2, 3]}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json", "jsonl", "mapping.json"])
+def test_every_format_reads_to_the_same_pairs(tmp_path, suffix):
+    table, path = pd.DataFrame(RATED), tmp_path / f"table.{suffix}"
+    write = {
+        "csv": lambda: table.to_csv(path, index=False),
+        "parquet": lambda: table.to_parquet(path),
+        "json": lambda: table.to_json(path, orient="records"),
+        "jsonl": lambda: table.to_json(path, orient="records", lines=True),
+        "mapping.json": lambda: path.write_text(
+            json.dumps({str(n): row for n, row in enumerate(table.to_dict("records"))})
+        ),
+    }
+    write[suffix]()
+    found = read_judgements(path, options())
+    assert pairs(found) == ["a>b", "a>c", "b=c"]
+    assert (found.kind, found.numeric) == ("ratings", ["clip"])
+    assert "rating = rating" in found.sentence()
+    assert "higher is better" in found.sentence()
+
+
+def test_a_folder_is_its_one_table_or_the_shards_of_one(tmp_path):
+    table = pd.DataFrame(RATED)
+    (tmp_path / "data").mkdir()
+    table[:2].to_parquet(tmp_path / "data" / "train-00000-of-00002.parquet")
+    table[2:].to_parquet(tmp_path / "data" / "train-00001-of-00002.parquet")
+    assert pairs(read_judgements(tmp_path, options())) == ["a>b", "a>c", "b=c"]
+    table.to_parquet(tmp_path / "data" / "test-00000-of-00001.parquet")
+    with pytest.raises(FergiRewardError, match=r"holds 2 tables.*name one of them"):
+        read_judgements(tmp_path, options())
+
+
+def test_a_dataset_that_was_saved_to_disk_is_read_without_its_pictures(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = {name: values for name, values in RATED.items()} | {"jpg": [b"1", b"2", b"3"]}
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "saved")
+    found = read_judgements(tmp_path / "saved", options())
+    assert pairs(found) == ["a>b", "a>c", "b=c"]
+    assert "jpg" not in found.judgements.pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.txt", "a", "its name must end in"),
+        ("t.csv", "prompt,image,rating\n", "header and no row"),
+        ("t.csv", "prompt,image,image,rating\np,a,a,1\n", "the column image is given twice"),
+        ("t.json", "[]", "has no rows"),
+        ("t.json", "[1]", "list of records"),
+        ("t.json", "{", "cannot be read as JSON"),
+        ("t.jsonl", '{"prompt": "p"}\n{"prompt"', "line 2 is not JSON"),
+        ("t.parquet", "PAR1", "cannot be read as Parquet"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_sentence(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(FergiRewardError, match=message):
+        read_judgements(tmp_path / name, options())
+
+
+def test_a_rank_of_1_is_the_best():
+    found = read({"Prompt": ["p", "p"], "file_name": ["a", "b"], "rank": [1, 2]})
+    assert pairs(found) == ["a>b"]
+    assert "lower is better" in found.sentence()
+
+
+def test_names_of_columns_are_known_in_other_words_and_can_be_given():
+    found = read({"caption": ["p", "p"], "image_path": ["a", "b"], "mos": [1, 2]})
+    assert found.columns == {"rating": "mos", "prompt": "caption", "image": "image_path"}
+    given = read({"q": ["p", "p"], "i": ["a", "b"], "v": [1, 2], "rating": [2, 1]}, prompt="q", image="i", rating="v")
+    assert pairs(given) == ["b>a"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "named", "message"),
+    [
+        (RATED | {"caption": ["p", "q", "r"]}, {}, "prompt and caption could both be the prompt: name one by --prompt"),
+        (RATED | {"rank": [1, 2, 3]}, {}, "rating .higher is better. and rank .lower is better.*--rating or --rank"),
+        ({"prompt": ["p"], "image": ["a"], "score": [1]}, {}, "no column is called as the rating is"),
+        (RATED, {"rating": "stars"}, "there is no column --rating stars: the columns are prompt"),
+        (RATED, {"kind": "pairs"}, "no two columns name the pictures of a pair"),
+        (RATED, {"kind": "rankings"}, "no column is called as the images is"),
+        (RATED | {"prompt": ["p", " ", "p"]}, {}, "row 1 has no prompt"),
+        (RATED | {"rating": [1, "good", 2]}, {}, "rating of image b is 'good'"),
+        (RATED | {"rating": [1, np.inf, 2]}, {}, r"rating of image b is .*inf"),
+        (RATED | {"image": ["a", "a", "c"]}, {}, "image a of prompt 'p' is rated twice"),
+    ],
+)
+def test_what_is_unclear_or_wrong_in_ratings_is_refused(columns, named, message):
+    with pytest.raises(FergiRewardError, match=message):
+        read(columns, **named)
+
+
+def test_both_a_rating_and_a_rank_are_read_where_one_is_named():
+    both = RATED | {"rank": [3, 2, 1]}
+    assert pairs(read(both, kind="ranks")) == pairs(read(both, rank="rank")) == ["b>a", "c>a", "c>b"]
+    assert pairs(read(both, kind="ratings")) == ["a>b", "a>c", "b=c"]
+
+
+def test_raters_are_compared_with_themselves_and_left_out_where_there_are_three():
+    table = {
+        "prompt": ["p"] * 6,
+        "image": ["a", "b"] * 3,
+        "user_id": ["r", "r", "s", "s", "t", "t"],
+        "rating": [1, 2, 2, 1, 7, 9],
+    }
+    found = read(table)
+    assert pairs(found) == ["a>b", "b>a", "b>a"]
+    assert (found.judgements.unit, found.judgements.groups.tolist()) == ("rater", ["r", "s", "t"])
+    two = read({name: values[:4] for name, values in table.items()})
+    assert (two.judgements.unit, two.judgements.groups.tolist()) == ("prompt", ["p"])
+
+
+def test_two_rankings_of_one_prompt_are_not_mixed_as_in_imagerewarddb_on_the_hub():
+    found = read(
+        {
+            "prompt": ["p"] * 4,
+            "prompt_id": ["1", "1", "2", "2"],
+            "image_path": ["a", "b", "c", "d"],
+            "rank": [1, 2, 2, 1],
+            "overall_rating": [7, 5, 3, 4],
+        }
+    )
+    assert pairs(found) == ["a>b", "d>c"]
+    assert (found.kind, found.judgements.unit, found.judgements.groups.tolist()) == ("ranks", "prompt", ["p"])
+
+
+def test_a_group_can_be_named_and_needs_three_values():
+    table = {"prompt": list("ppqqrr"), "image": list("ababab"), "rank": [1, 2] * 3, "topic": list("xxyyzz")}
+    found = read(table, group="topic")
+    assert (found.judgements.unit, found.judgements.groups.tolist()) == ("group", ["x", "y", "z"])
+    with pytest.raises(FergiRewardError, match="--group topic has 2 different values"):
+        read(table | {"topic": list("xxyyyy")}, group="topic")
+
+
+@pytest.mark.parametrize(
+    "ranking",
+    [
+        {"generations": [["a", "b", "c"]], "ranking": [[1, 3, 3]]},  # ImageReward's test.json
+        {"image_path": [["a", "b", "c"]], "rank": [[1, 3, 3]], "raw_annotations": [[[1, 2, 3]]]},  # HPD v2, test
+        {"image_path": [["a", "b", "c"]], "human_preference": [[1, 0, 0]]},  # HPD v2, train
+    ],
+)
+def test_rankings_are_all_their_pairs(ranking):
+    found = read({"prompt": ["p"], **ranking})
+    assert (found.kind, pairs(found)) == ("rankings", ["a>b", "a>c", "b=c"])
+
+
+def test_rankings_of_one_prompt_stay_apart_but_are_left_out_together_with_their_scores():
+    found = read(
+        {"prompt": ["p", "p"], "images": [["a", "b"], ["b", "c"]], "rank": [[1, 2]] * 2, "clip": [[1, 2], [2, 3]]}
+    )
+    assert pairs(found) == ["a>b", "b>c"]
+    assert found.judgements.unit == "prompt"
+    assert found.judgements.scores(["clip"]).ravel().tolist() == [1, 2, 3]
+
+
+def test_a_ranking_has_a_rank_for_each_picture():
+    with pytest.raises(FergiRewardError, match="ranking 2 has 2 pictures in images and 3 in rank"):
+        read({"prompt": ["p", "p"], "images": [["a", "b"]] * 2, "rank": [[1, 2], [1, 2, 3]]})
+
+
+def pickapic(**changes):
+    return {
+        "caption": ["p", "p", "p", "q"],
+        "image_0_uid": ["a", "a", "b", "e"],
+        "image_1_uid": ["b", "c", "c", "f"],
+        "label_0": [1.0, 0.5, 0.0, 0.0],
+        "label_1": [0.0, 0.5, 1.0, 0.0],
+        "has_label": [True, True, True, False],
+        "clip_0": [1.0, 1.0, 2.0, 5.0],
+        "clip_1": [2.0, 3.0, 3.0, 6.0],
+    } | changes
+
+
+def test_pairs_in_the_columns_of_pick_a_pic():
+    found = read(pickapic())
+    assert pairs(found) == ["a=c", "a>b", "c>b"]
+    assert found.left_out == {"without a judgement": 1}
+    scores = dict(zip(found.judgements.pictures["image"], found.judgements.scores(["clip"]).ravel(), strict=True))
+    assert scores == {"a": 1, "b": 2, "c": 3, "e": 5, "f": 6}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label_1": [1.0, 0.5, 1.0, 0.0]}, "row 1 has label_0 1.0, label_1 1.0, must be"),
+        ({"label_0": [1.0, 0.7, 0.0, 0.0], "label_1": [0.0, 0.3, 1.0, 0.0]}, "row 2 has label_0 0.7"),
+        ({"label_0": [1.0, np.nan, 0.0, 0.0]}, "row 2 has label_0 nan"),
+        ({"has_label": [True, "perhaps", True, False]}, "has_label is 'perhaps'"),
+        ({"has_label": [False] * 4}, "none of the 4 pairs can be used: 4 without a judgement"),
+        ({"image_1_uid": ["b", "", "c", "f"]}, "row 2 of 4 has no image_1_uid"),
+        ({"caption": ["p", None, "p", "q"]}, "row 2 of 4 has no prompt"),
+        ({"image_0": ["a"] * 4, "image_1": ["b"] * 4}, "could be image_0,image_1 or image_0_uid,image_1_uid"),
+    ],
+)
+def test_what_is_wrong_in_pairs_is_refused(changes, message):
+    with pytest.raises(FergiRewardError, match=message):
+        read(pickapic(**changes))
+
+
+def test_a_winner_and_a_loser_with_scores_of_each():
+    found = read(
+        {"prompt": ["p", "p"], "winner": ["a", "c"], "loser": ["b", "b"], "clip_winner": [3, 4], "clip_loser": [2, 2]}
+    )
+    assert (found.kind, pairs(found)) == ("pairs", ["a>b", "c>b"])
+    assert found.judgements.scores(["clip"]).ravel().tolist() == [3, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [
+        (("image_0", "image_1"), [0, 1, "tie"]),
+        (("image_0", "image_1"), [0.0, 1.0, 0.5]),
+        (("image_1", "image_2"), ["1", "2", "both"]),
+        (("image_a", "image_b"), ["a", "B", "equal"]),
+        (("left_image", "right_image"), ["left", "right", "tie"]),
+        (("image_a", "image_b"), ["x", "y", "tie"]),  # the pictures' own names
+    ],
+)
+def test_a_preference_names_a_side_or_a_picture_or_a_tie(sides, said):
+    found = read({"prompt": ["p", "q", "r"], sides[0]: ["x"] * 3, sides[1]: ["y"] * 3, "preference": said})
+    judged = found.judgements.pairs
+    images = found.judgements.pictures["image"].to_numpy()
+    assert images[judged["better"][:2]].tolist() == ["x", "y"]
+    assert judged["tied"].tolist() == [False, False, True]
+
+
+def test_a_preference_for_neither_of_the_two_is_refused():
+    with pytest.raises(
+        FergiRewardError, match=r"preference of row 2 is 'z', must be 0 \(image_0\), 1 \(image_1\), tie"
+    ):
+        read({"prompt": ["p"] * 2, "image_0": ["x"] * 2, "image_1": ["y"] * 2, "preference": [0, "z"]})
+
+
+def test_repeated_and_empty_judgements_are_counted_once_and_contradictions_stay():
+    found = read(
+        {
+            "prompt": ["p"] * 6,
+            "image_0": ["a", "a", "b", "a", "a", "a"],
+            "image_1": ["b", "b", "a", "b", "a", "b"],
+            "preference": ["a", "a", "a", "b", "a", None],
+            "rater": ["r"] * 6,
+        }
+    )
+    assert pairs(found) == ["a>b", "b>a"]
+    assert found.left_out == {
+        "without a judgement": 1,
+        "of an image with itself": 1,
+        "that repeat the same rater's judgement": 2,
+    }
+
+
+@pytest.mark.parametrize("weight", [0, -1, np.nan, "many", np.inf])
+def test_weights_are_above_0(weight):
+    table = {"prompt": ["p"] * 2, "winner": ["a", "c"], "loser": ["b", "b"], "count": [3, weight]}
+    with pytest.raises(FergiRewardError, match=r"count of row 2 is .* must be a number above 0"):
+        read(table)
+    assert read(table | {"count": [3, 2]}).judgements.pairs["weight"].tolist() == [3, 2]
+
+
+def test_the_order_of_rows_changes_nothing():
+    table = pd.DataFrame(pickapic())
+    shuffled = judgements_in(table.sample(frac=1, random_state=1).reset_index(drop=True), options())
+    assert pairs(shuffled) == pairs(judgements_in(table, options()))
+
+
+def test_scores_of_a_second_table_are_joined_by_prompt_and_image():
+    judgements = read({"prompt": ["p", "p", "q", "q"], "image": ["1", "2", "1", "2"], "rank": [1, 2, 2, 1]}).judgements
+    scores = pd.DataFrame({"prompt": ["q", "q", "p", "p"], "image": [1, 2, 1, 2], "clip": [3, 4, 1, 2]})
+    assert with_scores(judgements, scores, "scores.csv").scores(["clip"]).ravel().tolist() == [1, 2, 3, 4]
+    with pytest.raises(FergiRewardError, match="different scores of image 1"):
+        with_scores(judgements, pd.concat([scores, scores.assign(clip=0)]), "scores.csv")
+    with pytest.raises(FergiRewardError, match="both have the column rank"):
+        with_scores(judgements, scores.assign(rank=1), "scores.csv")
+    with pytest.raises(FergiRewardError, match="no column image"):
+        with_scores(judgements, scores.drop(columns="image"), "scores.csv")
+
+
+def test_a_column_has_one_role_and_belongs_to_a_table():
+    with pytest.raises(FergiRewardError, match="--prompt and --image are both the column x"):
+        options(prompt="x", image="x")
+    with pytest.raises(FergiRewardError, match="--rating is for --judgements; --kind is for --judgements"):
+        JudgementOptions(rating="x", kind="ratings")
+
+
+def test_published_files_are_read_as_they_are():
+    place = PREFERENCES / "imagereward_test.json"
+    if not place.is_file():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no judgements of others in {place}")
+    found = read_judgements(place, options())
+    assert (found.kind, len(found.judgements.pairs), found.judgements.ties) == ("rankings", 7230, 831)
+    rated = read_judgements(PREFERENCES / "tifa160_annotations_with_scores.json", options())
+    assert (rated.kind, len(rated.judgements.pairs), rated.judgements.ties) == ("ratings", 1600, 564)
