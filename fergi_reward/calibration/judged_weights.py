@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.hyperparameters import Hyperparameters, candidates, layout
 from fergi_reward.calibration.judged_pairs import JudgedPairs, ScaledPairs
+from fergi_reward.calibration.options import Ties
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
 from fergi_reward.data.judgements import Judgements
@@ -40,7 +40,7 @@ RESAMPLES = 500
 # Where the others explain more of a scorer's differences, the pairs cannot tell its weight from theirs.
 REDUNDANT = 0.99
 
-Ties = Literal["leave_out", "davidson"]
+
 Floats = NDArray[np.float64]
 
 

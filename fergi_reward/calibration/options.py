@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fergi_reward.core.options import Options, option
 from fergi_reward.scorers.registry import REGISTRY, term_name
@@ -10,6 +10,8 @@ from fergi_reward.scorers.registry import REGISTRY, term_name
 if TYPE_CHECKING:
     from fergi_reward.calibration.calibration import Calibration
 
+# What is done with pairs that people could not tell apart.
+Ties = Literal["leave_out", "davidson"]
 SHIPPED = "shipped"
 SHIPPED_HELP = "`shipped` is the one fitted on FERGI"
 

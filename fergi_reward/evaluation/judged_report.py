@@ -1,5 +1,7 @@
 """Weights from judgements without faces, as people read them."""
 
+from dataclasses import asdict, replace
+
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.data.judgement_files.read import FoundJudgements
 from fergi_reward.report.provenance import provenance
@@ -23,17 +25,27 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
             Section("What each score is worth", items=[weights_table(fitted)]),
         ],
         provenance=provenance(calibration.command, calibration.seed, fingerprints),
-        data={"dataset": calibration.dataset, "columns": dict(found.columns), "kind": found.kind},
+        data={
+            "dataset": calibration.dataset,
+            "kind": found.kind,
+            "columns": dict(found.columns),
+            "results": {name: asdict(replace(each, per_participant={})) for name, each in fitted.results.items()},
+            "weights": {each.name: asdict(each) for each in fitted.weights},
+        },
     )
 
 
 def summary(found: FoundJudgements, fitted: JudgedWeights) -> str:
     """One sentence on the data."""
     dataset, unit = fitted.calibration.dataset, found.judgements.unit
-    return (
+    ties = "left out" if fitted.tie_fit is None else f"in the fit, by Davidson's model with nu {fitted.tie_fit.nu:.2f}"
+    text = (
         f"{dataset['pairs']:,} pairs of {dataset['images']:,} images, of {len(found.judgements.groups):,} {unit}s; "
-        f"{dataset['ties']:,} ties are not in the fit."
+        f"{dataset['ties']:,} ties are {ties}."
     )
+    if fitted.separable:
+        text += " The scores order every pair right, so only the penalty keeps their weights finite."
+    return text
 
 
 def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:

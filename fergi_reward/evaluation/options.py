@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fergi_reward.bulk.options import ScoringOptions
-from fergi_reward.calibration.options import SHIPPED, SHIPPED_HELP, WeightOptions
+from fergi_reward.calibration.options import SHIPPED, SHIPPED_HELP, Ties, WeightOptions
 from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.core.options import option, required
 from fergi_reward.data.judgement_files.options import JudgementOptions
@@ -21,7 +21,7 @@ from fergi_reward.scorers.registry import REGISTRY
 FERGI = "fergi"
 BRADLEY_TERRY = "bradley-terry"
 _OF_SCORING = ("checkpoints", "batch_size", "workers", "device", "dtype")
-_OF_VIEWERS = ("ratings", "source_map", "from_frames", "skip_bad", "aus")
+_OF_VIEWERS = ("ratings", "source_map", "from_frames", "skip_bad")
 # The last two are in no calibration that comes with the package: they can judge what was trained on its default reward.
 JUDGES = (*SCORERS, "clip", "aesthetic")
 
@@ -74,7 +74,9 @@ class CalibrateOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
         "columns that are named like a scorer]",
     )
     aus: Sequence[str] | None = option(
-        None, "For bradley-terry: action units to weigh, such as AU4,AU12, or all. [default: AU4]"
+        None,
+        "For bradley-terry: action units to weigh, such as AU4,AU12, or all. [default: AU4] With --judgements, columns "
+        "of the raters' faces. [default: none]",
     )
     images: Path | None = option(
         None, "For --judgements: the folder that pictures are relative to. [default: that of the table]"

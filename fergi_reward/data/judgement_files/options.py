@@ -40,7 +40,7 @@ class JudgementOptions(Options):
         None, "A second table with scores, which has the column image, and prompt where an image has several."
     )
 
-    reactions: Sequence[str] | None = option(
+    aus: Sequence[str] | None = option(
         None, "Columns of action units of the rater's face, such as au4,au12, which are weighed as well."
     )
     au_source: str | None = option(None, AU_SOURCE)
@@ -54,13 +54,13 @@ class JudgementOptions(Options):
         """Columns of no table, or of two roles."""
         found = [f"--{role} and --{other} are both the column {name}" for role, other, name in self._shared()]
         if self.judgements is None:
-            given = [*self.named, *(name for name in ("kind", "scores", "reactions") if getattr(self, name))]
+            given = [*self.named, *(name for name in ("kind", "scores") if getattr(self, name))]
             found += [f"--{name} is for --judgements" for name in given]
         else:
             if self.rating and self.rank:
                 found.append("--rating and --rank are two judgements: give one")
-            if bool(self.reactions) != bool(self.au_source):
-                found.append("--reactions and --au-source, which says what measured them, are given together")
+            if bool(self.aus) != bool(self.au_source):
+                found.append("--aus and --au-source, which says what measured them, are given together")
         return found
 
     def _shared(self) -> list[tuple[str, str, str]]:

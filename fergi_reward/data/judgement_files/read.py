@@ -74,8 +74,8 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
     kind: str | None = options.kind
     sides = sides_of(columns) if kind in (None, "pairs") else None
     has_lists = kind == "rankings" or (kind is None and not sides and columns.find("images", lists=True))
-    if options.reactions and (sides or has_lists):
-        raise FergiRewardError("--reactions are read from ratings or ranks, with a rater and one picture per row")
+    if options.aus and (sides or has_lists):
+        raise FergiRewardError("--aus are read from ratings or ranks, with a rater and one picture per row")
     if sides:
         judgements, left_out = compared(columns, sides)
         return FoundJudgements(judgements, "pairs", columns.taken, left_out)
@@ -92,7 +92,7 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
         columns,
         higher_is_better=kind == "ratings",
         sitting=sitting,
-        reactions=[name.lower() for name in options.reactions or ()],
+        reactions=[name.lower() for name in options.aus or ()],
         au_source=options.au_source or "none",
     )
     return FoundJudgements(judgements, kind, columns.taken, _unrated(judgements))

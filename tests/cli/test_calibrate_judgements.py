@@ -1,0 +1,152 @@
+"""`fergi-reward calibrate --judgements`: from a table and its scores, columns or computed, to weights that load."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.core.options import OptionsError
+from fergi_reward.evaluation.options import CalibrateOptions
+from tests.command_line import invoke
+
+
+def judged(prompts=40, images=3, seed=0, **more):
+    """Ratings that follow twice the one score and not the other, with noise."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(rng.normal(size=(prompts * images, 2)), columns=["useful", "useless"])
+    table["prompt"] = np.repeat([f"prompt {number}" for number in range(prompts)], images)
+    table["image"] = [f"{number}.png" for number in range(len(table))]
+    return table.assign(rating=2 * table["useful"] + rng.gumbel(size=len(table)), **more)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    judged().to_csv("judged.csv", index=False)
+    return tmp_path
+
+
+def calibrate(*words):
+    return invoke(["calibrate", "--judgements", *words])
+
+
+def test_a_table_gives_weights_that_load_and_a_report_that_says_what_was_taken(folder):
+    result = calibrate("judged.csv", "--scorers", "useful,useless", "--report", "report")
+    assert result.exit_code == 0, result.output
+    assert "read as ratings (higher is better): rating = rating, prompt = prompt, image = image" in result.stdout
+    useful, useless = Calibration.load("calibration.json").fit_for(["useful", "useless"]).terms
+    assert useful.weight > 1.2 > 0.5 > abs(useless.weight)
+    assert "rating = rating" in (folder / "report" / "report.md").read_text()
+
+
+def test_the_weights_are_those_of_the_fit_in_python(folder):
+    from fergi_reward import fit_weights
+
+    assert calibrate("judged.csv", "--scorers", "useful,useless", "--quiet").exit_code == 0
+    table = judged()
+    judgements = table[["prompt", "rating"]].assign(image=range(len(table)))
+    expected = fit_weights(table[["useful", "useless"]], judgements)
+    for name in ("useful", "useful+useless"):
+        found, same = (
+            {fit.name: [term.weight for term in fit.terms] for fit in each.fits}[name]
+            for each in (Calibration.load("calibration.json"), expected)
+        )
+        assert found == pytest.approx(same, rel=1e-6)
+
+
+def test_json_has_the_numbers(folder):
+    values = json.loads(calibrate("judged.csv", "--scorers", "useful", "--json", "--ties", "davidson").stdout)
+    assert values["calibration"] == "calibration.json"
+    assert values["dataset"]["pairs"] == 120
+    assert values["weights"]["useful"]["weight"] > 1.2
+    assert values["columns"] == {"rating": "rating", "prompt": "prompt", "image": "image"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "could be any of the columns useful, useless: name those to weigh by --scorers"),
+        (("--scorers", "usefull"), "there is no scorer 'usefull'.*columns with scores are useful, useless"),
+        (("--scorers", "rating"), r"--scorers names rating \(rating\), which says what was judged"),
+        (("--scorers", "useful", "--rank", "useful"), "which says what was judged"),
+        (
+            ("--scorers", "useful", "--data", "x", "--protocol", "paper-v1"),
+            "paper-v1 is for viewers.*--data x is a bench",
+        ),
+        (("--scorers", "useful", "--from-frames"), "--from-frames is for viewers with faces"),
+        (("--scorers", "useful,useful"), "--scorers names useful twice"),
+        (("--scorers", "useful", "--aus", "au4"), "--aus and --au-source.* are given together"),
+    ],
+)
+def test_mistakes_are_one_sentence(folder, words, message):
+    result = calibrate("judged.csv", *words)
+    assert result.exit_code == 2
+    assert re.search(message, " ".join(result.stderr.split())), result.stderr
+    assert not (folder / "calibration.json").exists()
+
+
+def test_a_place_that_is_neither_a_file_nor_a_benchmark_is_refused(folder):
+    result = calibrate("judgd.csv", "--scorers", "useful")
+    assert result.exit_code == 2
+    assert "judgd.csv is neither a file or folder nor a benchmark (pickapic, " in result.stderr
+
+
+def test_options_of_judgements_need_judgements():
+    with pytest.raises(OptionsError, match=r"--rating is for --judgements; --ties is for --judgements"):
+        CalibrateOptions(rating="x", ties="davidson")
+    with pytest.raises(OptionsError, match="--prompt has no use: the layout of hpdv2 is known"):
+        CalibrateOptions(judgements="hpdv2", prompt="x")
+
+
+def test_columns_that_are_named_like_scorers_are_taken_without_being_listed(folder):
+    judged().rename(columns={"useful": "pickscore", "useless": "votes"}).to_csv("judged.csv", index=False)
+    assert calibrate("judged.csv").exit_code == 0
+    assert [fit.name for fit in Calibration.load("calibration.json").fits] == ["pickscore"]
+
+
+def test_weights_stay_at_0_or_above_where_asked(folder):
+    judged(worse=-judged()["useful"] + np.linspace(0, 1, 120)).to_csv("judged.csv", index=False)
+    assert calibrate("judged.csv", "--scorers", "useful,worse", "--nonnegative").exit_code == 0
+    assert min(term.weight for term in Calibration.load("calibration.json").fit_for(["useful", "worse"]).terms) >= 0
+
+
+def test_the_face_of_raters_is_a_further_term(folder):
+    rated = pd.concat([judged(10).assign(user=f"u{number}") for number in range(4)], ignore_index=True)
+    au4 = np.random.default_rng(1).uniform(0, 3, len(rated))
+    rated.assign(au4=au4, rating=rated["rating"] - 2 * au4).to_csv("judged.csv", index=False)
+    result = calibrate("judged.csv", "--scorers", "useful", "--aus", "au4", "--au-source", "mine")
+    assert result.exit_code == 0, result.output
+    calibration = Calibration.load("calibration.json")
+    assert calibration.au_source == "mine"
+    assert [term.name for term in calibration.fits[-1].terms] == ["useful", "au4"]
+
+
+def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(folder, monkeypatch):
+    """The scorer is the mean of the red values, which people liked."""
+    (folder / "redness.py").write_text(
+        "class Redness:\n    name = 'redness'\n\n    def __call__(self, pixels, prompts):\n"
+        "        return pixels[:, 0].mean((1, 2))\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    (folder / "pictures").mkdir()
+    table, rng = judged(12), np.random.default_rng(0)
+    reds = rng.integers(0, 256, len(table))
+    for name, red in zip(table["image"], reds, strict=True):
+        Image.new("RGB", (8, 8), (int(red), 0, 0)).save(folder / "pictures" / name)
+    (folder / "pictures" / table["image"][0]).write_bytes(b"no picture")
+    table.assign(rating=reds / 60 + rng.gumbel(size=len(table))).to_csv("judged.csv", index=False)
+    words = ["judged.csv", "--images", "pictures", "--scorers", "redness:Redness,useful", "--device", "cpu"]
+    torch.manual_seed(0)
+    first = calibrate(*words)
+    assert first.exit_code == 0, first.output
+    assert "1 pictures could not be scored, with 2 pairs: calibration.scores" in first.stderr
+    weights = Calibration.load("calibration.json").fits[-1].terms
+    assert weights[0].weight > 0.5
+    assert "34 pairs of 35 images" in first.stdout
+    again = calibrate(*words)
+    assert again.stdout == first.stdout
