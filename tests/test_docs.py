@@ -40,7 +40,7 @@ TO_BE_WRITTEN = re.compile(r"NAME|HOST")
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*DOCS, ROOT / "CONTRIBUTING.md"]
 OURS = re.compile(r"(?<![\w/.])(?:training|eval|configs|docs|tests|fergi_reward)/[\w/]*\w\.(?:py|yaml|txt|md|png)")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 SHELL = ("fergi-reward", "accelerate", "python", "make", "pip")
 
 # The options of these are checked; why they are not run.
@@ -131,7 +131,8 @@ def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeyp
     flow_factory = ModuleType("flow_factory.rewards")
     flow_factory.PointwiseRewardModel = type("PointwiseRewardModel", (), {})
     monkeypatch.setitem(sys.modules, "flow_factory.rewards", flow_factory)
-    for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+    printed = ""
+    for language, file, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         for name, toy in replaced.items():
             text = text.replace(name, toy)
         if language == "python":
@@ -139,11 +140,15 @@ def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeyp
             run_python(text, namespace)
         elif language == "yaml":
             assert yaml.safe_load(text)
+        elif language == "csv":
+            Path(file).write_text(text)
+        elif language == "text":
+            assert text.strip() in printed
         elif language == "toml":
             install(tomllib.loads(text)["project"])
         elif text.startswith(SHELL):
             for command in commands(text):
-                run_command(command)
+                printed = run_command(command)
         else:
             assert language == "" and re.match(r"\||[a-z]+(,[a-z]+)+\n", text), f"nobody runs this:\n{text}"
 
@@ -188,8 +193,9 @@ def commands(text):
 
 
 def run_command(words):
+    """What a command prints; nothing where it is not run."""
     if " ".join(words).startswith(NOT_RUN):
-        return
+        return ""
     if words[:2] == ["python", "-c"]:
         exec(words[2], {})
     elif words[:2] == ["accelerate", "launch"]:
@@ -201,6 +207,8 @@ def run_command(words):
         else:
             result = invoke(words[1:])
             assert result.exit_code == 0, (words, result.output)
+            return result.stdout
+    return ""
 
 
 def parse(words):

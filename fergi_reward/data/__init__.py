@@ -2,9 +2,9 @@
 
 - `table.py`: the preference table and its pairs; `layouts.py`: reads a folder of either layout.
 - `fergi.py`, `fergi_fetch.py`: FERGI and getting it; `simulated.py`: made-up viewers in the same layout.
-- `judgements.py`: human judgements of any kind as pairs; `options.py`: options that name preferences.
+- `judgements.py`: human judgements of any kind as pairs, without faces; `judgement_files/` reads them from tables.
+- `options.py`: options that name preferences.
 - `extracted.py`: folders of `fergi-reward extract`; `shown_pictures.py`: the pictures that viewers saw.
-- `judgements.py`: what people preferred, without faces.
 """
 
 from typing import TYPE_CHECKING

@@ -2,7 +2,8 @@
 
 - `preferences.py`: rewards against people; `fergi_margins.py`, `benchmark_margins.py`: margins of recorded data and of
   `benchmarks/`, with `margins.py`, `ranked_pairs.py`, `totals.py`, `picture_scores.py`, `named_calibrations.py`.
-- `compare_models.py`: draws, scores and compares; `options.py`: the options of both commands.
+- `judged_scores.py`, `judged_report.py`: judgements without faces and the scores that `calibrate` weighs.
+- `compare_models.py`: draws, scores and compares; `options.py`: the options of these commands.
 - `models.py`: tuned models against their base, with `models_verdict.py`, `compared_model.py`, `model_pictures.py`,
   `picture_diversity.py`, `side_by_side.py`.
 - `preferences_result.py`, `models_result.py`: what they find, as records.
