@@ -19,7 +19,7 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
     return Report(
         title="Weights from judgements",
-        verdict=[summary(found, fitted), found.sentence() + "."],
+        verdict=[summary(found, fitted), f"{found.sentence()}; left out in turn: each {found.judgements.unit}."],
         sections=[
             Section("How often the scores agree with people", items=[results_table(found, fitted)]),
             Section("What each score is worth", items=[weights_table(fitted)]),

@@ -1,7 +1,7 @@
 """The options of `fergi-reward evaluate`; nothing heavy is imported."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -27,10 +27,24 @@ JUDGES = (*SCORERS, "clip", "aesthetic")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreferenceOptions(ScoringOptions, PreferenceDataOptions):
+class PreferenceOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
     """The options of `fergi-reward evaluate preferences`."""
 
     dataset: str = option(FERGI, "Whose preferences.", names=BENCHMARKS, also=(FERGI,))
+    judgements: str | None = option(
+        None,
+        "A table of judgements with scores (.csv, .parquet, .json, .jsonl), or a folder of one, in place of --dataset; "
+        "as for `calibrate`, without pictures.",
+        metavar="PLACE",
+    )
+    scorers: Sequence[str] | None = option(
+        None,
+        "Scorers; `fergi-reward scorers` lists them. With --judgements: columns of scores.",
+        shown=f"{','.join(SCORERS)}, or the columns that are weighed",
+    )
+    weights: Mapping[str, float] | None = option(
+        None, "With --judgements: weights by hand of raw scores, judged as `by hand`.", metavar="COLUMN=NUMBER,..."
+    )
     data: str | None = option(
         None,
         "A folder in its layout, with --ratings one that extract wrote, or a hub id. [default: FERGI's, the hub's]",
@@ -44,14 +58,26 @@ class PreferenceOptions(ScoringOptions, PreferenceDataOptions):
 
     def problems(self) -> list[str]:
         """What contradicts itself."""
-        found = [*super().problems(), *_same_names(self.calibration)]
+        found = [*JudgementOptions.problems(self), *_same_names(self.calibration)]
+        if self.judgements is not None:
+            return found + self._of_a_table()
+        if strange := REGISTRY.problems(self.scorers or []):
+            return found + strange
+        found += ScoringOptions.problems(self) + _given(self, "is for --judgements", "weights", "aus")
         if self.dataset == FERGI and self.checkpoints:
             found.append(f"--checkpoints {next(iter(self.checkpoints))} has no use: FERGI's scores are recorded")
         if self.dataset != FERGI:
-            of_viewers = ("ratings", "au_source", "source_map", "from_frames", "skip_bad")
-            given = [f"--{name.replace('_', '-')}" for name in of_viewers if getattr(self, name)]
-            found += [f"{name} is for --dataset fergi" for name in given]
+            found += _given(self, "is for --dataset fergi", "au_source", *_OF_VIEWERS)
         return found
+
+    def _of_a_table(self) -> list[str]:
+        """What has no use for a table whose scores are columns."""
+        found = _given(self, "has no use with --judgements", "data", *_OF_SCORING, *_OF_VIEWERS)
+        if self.dataset != FERGI:
+            found.append(f"--judgements and --dataset {self.dataset} are both given: give one of them")
+        counts = Counter(self.scorers or ())
+        found += [f"--scorers names {name} {count} times" for name, count in counts.items() if count > 1]
+        return found + ["--scorers is empty: give at least one"] * (self.scorers is not None and not any(counts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +124,8 @@ class CalibrateOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
         if self.scorers is not None and not "".join(names):
             found.append("--scorers is empty: give at least one")
         if self.judgements is None:
-            return found + self._given("is for --judgements", "images", "ties", "nonnegative", *_OF_SCORING)
-        found += self._given("is for viewers with faces, without --judgements", *_OF_VIEWERS)
+            return found + _given(self, "is for --judgements", "images", "ties", "nonnegative", *_OF_SCORING)
+        found += _given(self, "is for viewers with faces, without --judgements", *_OF_VIEWERS)
         if self.protocol != BRADLEY_TERRY:
             found.append(f"--protocol {self.protocol} is for viewers with faces, without --judgements")
         if unknown := set(self.checkpoints or {}) - set(names):
@@ -110,11 +136,6 @@ class CalibrateOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
         elif self.data:
             found.append(f"--data {self.data} is a benchmark's place, and --judgements {self.judgements} names none")
         return found
-
-    def _given(self, why: str, *names: str) -> list[str]:
-        """A clause for each of these options that has another value than by default."""
-        defaults = {item.name: item.default for item in fields(self)}
-        return [f"--{name.replace('_', '-')} {why}" for name in names if getattr(self, name) != defaults[name]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +191,12 @@ class CompareModelsOptions(ScoringOptions, WeightOptions):
             first = next(iter(self.checkpoints))
             found.append(f"--checkpoints {first} has no use: the toy {self.model} has its own scorers")
         return found
+
+
+def _given(options: "PreferenceOptions | CalibrateOptions", why: str, *names: str) -> list[str]:
+    """A clause for each of these options that has another value than by default."""
+    defaults = {item.name: item.default for item in fields(options)}
+    return [f"--{name.replace('_', '-')} {why}" for name in names if getattr(options, name) != defaults[name]]
 
 
 def _same_names(places: Sequence[str]) -> list[str]:

@@ -1,17 +1,22 @@
 """`fergi-reward evaluate preferences`: how often scorers and calibrations agree with people, and who is better."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 from fergi_reward.bulk.job import owned_by_one_run, this_process
+from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.fergi import locate
+from fergi_reward.data.judgement_files.read import read_judgements
 from fergi_reward.data.layouts import read_preferences
 from fergi_reward.data.table import PreferenceTable
 from fergi_reward.evaluation.benchmark_margins import benchmark_margins
 from fergi_reward.evaluation.benchmarks import read_benchmark
 from fergi_reward.evaluation.fergi_margins import fergi_margins
+from fergi_reward.evaluation.judged_margins import judged_margins
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.named_calibrations import named_calibrations
 from fergi_reward.evaluation.options import FERGI, PreferenceOptions
@@ -19,19 +24,22 @@ from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
 from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.files.csv_numbers import BadRows
+from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.stats.agreement import margin_correlation, same_order
 from fergi_reward.stats.held_out import evaluate_held_out
 from fergi_reward.stats.intervals import interval
 from fergi_reward.stats.mcnemar import mcnemar, only_one_right
 
+BY_HAND = "by hand"
+
 
 def viewed_by_people(options: PreferenceOptions) -> PreferenceTable | None:
-    """What viewers ranked and what their faces did; None of a benchmark, whose pictures are scored again.
+    """What viewers ranked and what their faces did; None of a benchmark, and of a table of judgements.
 
     Raises:
         FergiRewardError: As `read_preferences`.
     """
-    if options.dataset != FERGI:
+    if options.dataset != FERGI or options.judgements is not None:
         return None
     return read_preferences(
         options.data,
@@ -58,11 +66,15 @@ def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str
         FergiRewardError: The data, a scorer or a calibration cannot be used, or no pair is left.
     """
     calibrations = named_calibrations(options.calibration)
-    if viewed is not None:
-        if this_process()[0].rank:
-            return None
+    found: AllMargins | None
+    if (options.judgements is not None or viewed is not None) and this_process()[0].rank:
+        return None
+    if options.judgements is not None:
+        calibrations |= {BY_HAND: by_hand(options.weights)} if options.weights is not None else {}
+        found = _of_a_table(options, options.judgements, calibrations)
+    elif viewed is not None:
         place = options.data or str(locate())
-        found: AllMargins | None = fergi_margins(viewed, place, options.scorer_names, calibrations)
+        found = fergi_margins(viewed, place, options.scorer_names, calibrations)
     else:
         with owned_by_one_run(options.out):
             benchmark = read_benchmark(options.dataset, options.data)
@@ -71,6 +83,12 @@ def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str
         return None
     checkpoints = {} if options.dataset == FERGI else checkpoints_of(options)
     return evaluate(found, calibrations, checkpoints, options.seed, command)
+
+
+def _of_a_table(options: PreferenceOptions, place: str, calibrations: Mapping[str, Calibration]) -> AllMargins:
+    read = read_judgements(Path(place), options)
+    found = judged_margins(read.judgements, place, options.scorers, calibrations, read.left_out)
+    return replace(found, notes=[f"{place_without_folders(place)} was {read.sentence()}.", *found.notes])
 
 
 def evaluate(

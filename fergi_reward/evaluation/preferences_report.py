@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fergi_reward.evaluation.preferences_result import ModelResult, PreferenceResult, Seen
+from fergi_reward.evaluation.preferences_result import JUDGEMENTS, ModelResult, PreferenceResult, Seen
 from fergi_reward.evaluation.report_parts import (
     SUREST,
     accuracy_plot,
@@ -19,7 +19,12 @@ from fergi_reward.stats.reliability import Reliability
 
 PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
 POINTS = "{:+.2f}"
-FITTED_ON: dict[Seen, str] = {"nothing": "other data", "left out": "the others", "in sample": "THESE PAIRS"}
+FITTED_ON: dict[Seen, str] = {
+    "nothing": "other data",
+    "left out": "the others",
+    "in sample": "THESE PAIRS",
+    "by hand": "nothing",
+}
 
 
 def preferences_report(result: PreferenceResult) -> Report:
@@ -88,12 +93,14 @@ def _sections(result: PreferenceResult) -> Iterator[Section]:
 def _models_table(result: PreferenceResult) -> Table:
     """One row per model."""
     with_published = any(model.published is not None for model in result.models)
+    own = result.data.name == JUDGEMENTS
     columns = [
         Column("model"),
         Column("pairs right", "{0[0]:,}/{0[1]:,}"),
         Column("ties", COUNT),
         Column("accuracy", PERCENT),
         Column("95 % interval", INTERVAL),
+        *[Column("ties as half", PERCENT)] * own,
         *[Column("as published", PERCENT), Column("published", PERCENT)] * with_published,
         Column("area", "{:.3f}"),
         Column("fitted on"),
@@ -102,7 +109,7 @@ def _models_table(result: PreferenceResult) -> Table:
     for model in result.models:
         found = model.result
         row: list[Value] = [model.name, (found.correct, found.pairs), found.ties, found.accuracy, model.ci95]
-        row += [model.as_published, model.published] * with_published
+        row += [found.half_credit] * own + [model.as_published, model.published] * with_published
         rows.append([*row, found.coverage.area, FITTED_ON[model.seen] if model.kind == "calibration" else ""])
     note = (
         "A tie counts as wrong. What was fitted on these pairs is flattered by them. Area: the mean accuracy over all "

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.intervals import LEAST_UNITS, Interval
 
+# What `Data.name` is where the judgements are a user's own table.
+JUDGEMENTS = "judgements"
 # What a model's weights have seen of the people it is judged on: nothing (scorers, and calibrations fitted on others);
-# each person's own data left out of the fit; or these very pairs, so that its figures flatter it.
-Seen = Literal["nothing", "left out", "in sample"]
+# each person's own data left out of the fit; these very pairs, so that its figures flatter it; or they were not fitted.
+Seen = Literal["nothing", "left out", "in sample", "by hand"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,12 @@ class Data:
     """What the models were judged on.
 
     Attributes:
-        name: As `--dataset` names it: `fergi`, `pickapic`, `pickapic_test`, `hpdv2` or `imagerewarddb`.
+        name: As `--dataset` names it: `fergi`, `pickapic`, `pickapic_test`, `hpdv2` or `imagerewarddb`;
+            `judgements` for a table of `--judgements`.
         title: As people call it.
         place: A folder, or an id on the hub.
         split: Such as `test`; None for FERGI.
-        unit: What a bootstrap draws: `participant` or `prompt`.
+        unit: What a bootstrap draws: `participant`, `rater` or `prompt`.
         units: How many of them have pairs that count.
         images: Images in these pairs (an image with another prompt counts again).
         pairs: Pairs that count.
@@ -87,6 +90,7 @@ class ModelResult:
             "correct": self.result.correct,
             "ties": self.result.ties,
             "accuracy": self.result.accuracy,
+            "half_credit": self.result.half_credit,
             "ci95": self.ci95,
             "as_published": self.as_published,
             "published": self.published,

@@ -33,12 +33,12 @@ class FoundJudgements:
     left_out: Mapping[str, int]
 
     def sentence(self) -> str:
-        """What was read as what, and what a group is."""
+        """What was read as what."""
         roles = ", ".join(f"{role} = {name}" for role, name in self.columns.items())
         directions = {"rating": "higher is better", "rank": "lower is better"}
         direction = "".join(f" ({text})" for role, text in directions.items() if role in self.columns)
         left_out = "".join(f"; left out: {count} rows {why}" for why, count in self.left_out.items())
-        return f"read as {self.kind}{direction}: {roles}{left_out}; left out in turn: each {self.judgements.unit}"
+        return f"read as {self.kind}{direction}: {roles}{left_out}"
 
     @property
     def numeric(self) -> list[str]:

@@ -1,0 +1,141 @@
+"""A table of human judgements with a column per score: the margins of columns, and of calibrations that weigh them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fergi_reward.calibration.bradley_terry import reaction_name
+from fergi_reward.calibration.calibration import Calibration, Fit, Term
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.judgements import Judgements
+from fergi_reward.evaluation.margins import AllMargins, ModelMargins
+from fergi_reward.evaluation.preferences_result import JUDGEMENTS, Data, Exclusion, Seen
+from fergi_reward.reactions.clip import valence
+from fergi_reward.stats.held_out import HeldOut
+
+# What a calibration notes of judgements, which columns that were added do not change.
+COUNTS = ("unit", "images", "pairs", "ties")
+
+
+def judged_margins(
+    judgements: Judgements,
+    place: str,
+    columns: Sequence[str] | None,
+    calibrations: Mapping[str, Calibration],
+    left_out: Mapping[str, int],
+) -> AllMargins:
+    """The margins on the pairs that people told apart.
+
+    Args:
+        judgements: What they preferred.
+        place: Where that is, for the report.
+        columns: Scores to judge and to weigh; by default those that the calibrations weigh and the table has.
+        calibrations: By the name that reports give them.
+        left_out: How many rows of the table say nothing, by reason.
+
+    Raises:
+        FergiRewardError: A column cannot be used, there is none, or a calibration has no weights for just these.
+    """
+    names = list(columns) if columns is not None else _weighed(judgements, calibrations)
+    known = [*names, *judgements.reactions]
+    measured = dict(zip(known, judgements.scores(known).T, strict=True))
+    models = [_model(judgements, name, "scorer", "nothing", measured[name]) for name in names]
+    data, notes = _data(judgements, place), _notes(judgements)
+    for name, calibration in calibrations.items():
+        terms = [term for term in calibration.scorers if term in names]
+        if not terms:
+            notes.append(f"{name} weighs none of {', '.join(names)}: it is not judged.")
+            continue
+        seen, remark = _seen(name, calibration, judgements, data)
+        notes.append(remark)
+        for model, fit in {
+            name: calibration.fit_for(terms),
+            **_with_faces(name, calibration, terms, judgements),
+        }.items():
+            total = np.sum([_contribution(term, measured) for term in fit.terms], axis=0)
+            log_odds = calibration.protocol == "bradley-terry"
+            models.append(_model(judgements, model, "calibration", seen, total, log_odds))
+    return AllMargins(data, models, _exclusions(judgements, left_out), (), (), notes)
+
+
+def _weighed(judgements: Judgements, calibrations: Mapping[str, Calibration]) -> list[str]:
+    """The columns that a calibration weighs."""
+    names = [name for each in calibrations.values() for name in each.scorers if name in judgements.pictures]
+    if not names:
+        known = ", ".join(map(str, judgements.pictures.columns))
+        raise FergiRewardError(
+            f"no calibration weighs a column of the table: name scores by --scorers, there are {known}"
+        )
+    return list(dict.fromkeys(names))
+
+
+def _with_faces(name: str, calibration: Calibration, terms: Sequence[str], judgements: Judgements) -> dict[str, Fit]:
+    """The fits that also weigh the raters' faces, as far as they were measured on its scale, by their models' names."""
+    if calibration.au_source != judgements.au_source:
+        return {}
+    fits = [fit for fit in calibration.fits if fit.units and {*fit.units} <= {*judgements.reactions}]
+    return {f"{name}+{reaction_name(fit.units)}": fit for fit in fits if {*fit.term_names} == {*terms, *fit.units}}
+
+
+def _contribution(term: Term, measured: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """What a term adds to the total of each picture."""
+    x = measured[term.name] if term.decay is None else valence(measured[term.name], term.decay)
+    return term.weight * (x - term.mean) / term.std
+
+
+def _model(
+    judgements: Judgements,
+    name: str,
+    kind: Literal["scorer", "calibration"],
+    seen: Seen,
+    values: NDArray[np.float64],
+    is_log_odds: bool = False,
+) -> ModelMargins:
+    """The margins of a model, from its value for each picture."""
+    told = judgements.pairs[~judgements.pairs["tied"]]
+    margins = values[told["better"].to_numpy()] - values[told["worse"].to_numpy()]
+    held_out = HeldOut(name, margins, told["group"].to_numpy(dtype=str), is_log_odds)
+    return ModelMargins(held_out, kind, seen, None, None)
+
+
+def _seen(name: str, calibration: Calibration, judgements: Judgements, data: Data) -> tuple[Seen, str]:
+    """What a calibration's weights have seen of these judgements, and how to say it."""
+    fitted, here = calibration.dataset, {"unit": data.unit, "pairs": data.pairs, "ties": judgements.ties}
+    here |= {"images": len(judgements.pictures)}
+    flattered = "its figures are IN SAMPLE, they flatter it. Honest ones are what `fergi-reward calibrate` prints."
+    if fitted.get("fingerprint") == data.fingerprint:
+        return "in sample", f"{name} was fitted on these judgements: {flattered}"
+    if all(fitted.get(count) == here[count] for count in COUNTS):
+        alike = f"as many images, pairs and ties as these, {data.pairs:,} pairs, and is taken for fitted on them"
+        return "in sample", f"{name} was fitted on {alike}: {flattered}"
+    if not fitted:
+        return "by hand", f"{name} was not fitted: its weights are by hand."
+    return "nothing", f"{name} was fitted on another table; judgements that are in both are not recognised."
+
+
+def _notes(judgements: Judgements) -> list[str]:
+    one = "Pairs count once, whatever their weight."
+    return [one] * bool((judgements.pairs["weight"] != 1).any())
+
+
+def _data(judgements: Judgements, place: str) -> Data:
+    told = judgements.pairs[~judgements.pairs["tied"]]
+    return Data(
+        name=JUDGEMENTS,
+        title="own judgements",
+        place=place,
+        split=None,
+        unit=judgements.unit,
+        units=len(judgements.groups),
+        images=len(np.union1d(told["better"], told["worse"])),
+        pairs=len(told),
+        fingerprint=judgements.fingerprint(),
+    )
+
+
+def _exclusions(judgements: Judgements, left_out: Mapping[str, int]) -> list[Exclusion]:
+    """Pairs that people could not tell apart, and rows that say nothing."""
+    tied = Exclusion(judgements.ties, "pairs", "tied: people could not tell the two apart")
+    return [*[tied] * bool(judgements.ties), *(Exclusion(count, "rows", why) for why, count in left_out.items())]
