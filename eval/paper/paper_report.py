@@ -18,7 +18,7 @@ from fergi_reward.evaluation.calibration_report import (
     left_out_accuracy_plot,
     results_table,
 )
-from fergi_reward.evaluation.report_parts import coverage_plot
+from fergi_reward.evaluation.report_builder import coverage_plot
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, HeatMap, Line, LinePlot, Report, Section, Table, Value
 

@@ -6,8 +6,9 @@
 - `compare_models.py`: draws, scores and compares; `options.py`: the options of these commands.
 - `models.py`: tuned models against their base, with `models_verdict.py`, `compared_model.py`, `model_pictures.py`,
   `picture_diversity.py`, `side_by_side.py`.
-- `preferences_result.py`, `models_result.py`: what they find, as records.
-- `preferences_report.py`, `models_report.py`, `calibration_report.py`: reports, with `report_parts.py`, `sentences.py`.
+- `preferences_result.py`, `models_result.py`: what they find, as records, with `run_record.py`.
+- `report_builder.py`: lays out the reports that `preferences_report.py`, `models_report.py` and `calibration_report.py`
+  describe, with `sentences.py`.
 """
 
 from typing import TYPE_CHECKING

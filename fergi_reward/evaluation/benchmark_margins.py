@@ -15,8 +15,9 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.picture_scores import picture_scores
-from fergi_reward.evaluation.preferences_result import Data, Exclusion
+from fergi_reward.evaluation.preferences_result import Data
 from fergi_reward.evaluation.ranked_pairs import RankedPairs, ranked_pairs
+from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.stats.held_out import HeldOut

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from fergi_reward.calibration.protocols import Evaluation
-from fergi_reward.evaluation.report_parts import SUREST, accuracy_plot, coverage_plot
+from fergi_reward.evaluation.report_builder import PERCENT, Field, Judged, accuracy_plot, build_report, table
+from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.reactions.sources import SIMULATED
-from fergi_reward.report.provenance import provenance
-from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
+from fergi_reward.report.record import Estimate, IntervalPlot, Line, Report, Section, Table
 from fergi_reward.stats.coverage import coverage_curve
 from fergi_reward.stats.held_out import HeldOut, HeldOutResult
 
@@ -23,49 +23,45 @@ SIGNALS = (
     "Linear regression of each signal, in standard deviations, on the viewer's ratings of alignment with the prompt "
     "and of fidelity (1 to 7). An action unit is its valence, which is lower where it rises more."
 )
-INTERVAL = "{0[0]:.1%} - {0[1]:.1%}"
 
 
 def results_table(evaluation: Evaluation) -> Table:
     """One row per model: how it did on left-out participants."""
-    columns = [
-        Column("model"),
-        Column("pairs right", "{0[0]}/{0[1]}"),
-        Column("accuracy", "{:.2%}"),
-        Column("95 % interval", INTERVAL),
+    published = evaluation.published
+    fields: list[Field[tuple[str, HeldOutResult]]] = [
+        Field("model", lambda one: one[0]),
+        Field("pairs right", lambda one: (one[1].correct, one[1].pairs), "{0[0]}/{0[1]}"),
+        Field("accuracy", lambda one: one[1].accuracy, PERCENT),
+        Field("95 % interval", lambda one: one[1].ci95, "{0[0]:.1%} - {0[1]:.1%}"),
+        Field("log-loss", lambda one: one[1].log_loss, "{:.4f}", optional=True),
+        Field("paper", lambda one: published.get(one[0]), "{:.2f}%", optional=True),
     ]
-    with_loss = any(result.log_loss is not None for result in evaluation.results.values())
-    columns += [Column("log-loss", "{:.4f}")] * with_loss + [Column("paper", "{:.2f}%")] * bool(evaluation.published)
-    rows = []
-    for model, result in evaluation.results.items():
-        row: list[Value] = [model, (result.correct, result.pairs), result.accuracy, result.ci95]
-        rows.append(
-            row + [result.log_loss] * with_loss + [evaluation.published.get(model)] * bool(evaluation.published)
-        )
-    return Table("Pairs of left-out participants in the right order.", columns, rows)
+    return table("Pairs of left-out participants in the right order.", evaluation.results.items(), fields)
 
 
 def action_unit_table(evaluation: Evaluation) -> Table:
     """One row per action unit: what it adds to the reward, and how its activation goes with the overall rating."""
-    rows: list[list[Value]] = []
-    for unit in dict.fromkeys([*evaluation.effects, *evaluation.correlations]):
-        effect, correlation = evaluation.effects.get(unit), evaluation.correlations.get(unit)
-        added = (effect.log_odds, effect.ci95) if effect else (None, None)
-        rows.append([unit.upper(), *added, correlation])
-    columns = [
-        Column("action unit"),
-        Column("coefficient", "{:+.3f}"),
-        Column("95 % interval", "{0[0]:+.3f} to {0[1]:+.3f}"),
-        Column("Spearman with the overall rating", "{:+.3f}"),
+    effects = evaluation.effects
+    fields: list[Field[str]] = [
+        Field("action unit", str.upper),
+        Field("coefficient", lambda unit: effects[unit].log_odds if unit in effects else None, "{:+.3f}"),
+        Field(
+            "95 % interval", lambda unit: effects[unit].ci95 if unit in effects else None, "{0[0]:+.3f} to {0[1]:+.3f}"
+        ),
+        Field("Spearman with the overall rating", evaluation.correlations.get, "{:+.3f}"),
     ]
-    return Table("What each action unit says.", columns, rows, ACTION_UNITS)
+    units = dict.fromkeys([*effects, *evaluation.correlations])
+    return table("What each action unit says.", units, fields, ACTION_UNITS)
 
 
 def signal_table(evaluation: Evaluation) -> Table:
     """One row a signal: what a point of alignment and a point of fidelity move it by."""
-    rows = [(label(signal), *slopes) for signal, slopes in evaluation.regressions.items()]
-    columns = [Column("signal"), Column("alignment", "{:+.3f}"), Column("fidelity", "{:+.3f}")]
-    return Table("What a point of each rating moves a signal by.", columns, rows, SIGNALS)
+    fields: list[Field[tuple[str, tuple[float, float]]]] = [
+        Field("signal", lambda one: label(one[0])),
+        Field("alignment", lambda one: one[1][0], "{:+.3f}"),
+        Field("fidelity", lambda one: one[1][1], "{:+.3f}"),
+    ]
+    return table("What a point of each rating moves a signal by.", evaluation.regressions.items(), fields, SIGNALS)
 
 
 def label(signal: str) -> str:
@@ -102,14 +98,16 @@ def data_name(evaluation: Evaluation) -> str:
 def calibration_report(evaluation: Evaluation) -> Report:
     """The report of `fergi-reward calibrate`."""
     calibration = evaluation.calibration
-    fingerprints = {"dataset": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
-    return Report(
+    notes = tuple(f"left out: {row}" for row in evaluation.left_out["bad_rows"])
+    return build_report(
+        RunRecord(notes=notes, command=calibration.command, seed=calibration.seed, calibrations={}, checkpoints={}),
         title=f"Calibration, protocol {calibration.protocol}",
         verdict=[*_verdict(evaluation), summary(evaluation)],
-        sections=list(_sections(evaluation)),
-        provenance=provenance(calibration.command, calibration.seed, fingerprints),
-        notes=[f"left out: {row}" for row in evaluation.left_out["bad_rows"]],
+        fingerprints={"dataset": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()},
         data=_figures(evaluation),
+        first=[Section("Accuracy", items=[results_table(evaluation), left_out_accuracy_plot(evaluation)])],
+        models=[Judged(line) for line in coverage_lines(evaluation.held_out, _shown(evaluation))],
+        last=list(_action_units(evaluation)),
     )
 
 
@@ -125,10 +123,7 @@ def _verdict(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def _sections(evaluation: Evaluation) -> Iterator[Section]:
-    yield Section("Accuracy", items=[results_table(evaluation), left_out_accuracy_plot(evaluation)])
-    if lines := coverage_lines(evaluation.held_out, _shown(evaluation)):
-        yield Section("Accuracy against coverage", [f"{SUREST}:"], [coverage_plot(lines)])
+def _action_units(evaluation: Evaluation) -> Iterator[Section]:
     if evaluation.effects or evaluation.correlations:
         yield Section("The action units", items=[action_unit_table(evaluation)])
     if evaluation.regressions:

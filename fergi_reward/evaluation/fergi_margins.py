@@ -19,7 +19,8 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.evaluation.benchmarks.rankings import exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
-from fergi_reward.evaluation.preferences_result import Data, Exclusion, PublishedFigure, Seen
+from fergi_reward.evaluation.preferences_result import Data, PublishedFigure, Seen
+from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.faces.face import AU4
 from fergi_reward.faces.recorded import Recorded
 from fergi_reward.reactions.clip import is_action_unit

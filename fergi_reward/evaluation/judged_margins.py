@@ -11,7 +11,8 @@ from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgements import Judgements
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
-from fergi_reward.evaluation.preferences_result import JUDGEMENTS, Data, Exclusion, Seen
+from fergi_reward.evaluation.preferences_result import JUDGEMENTS, Data, Seen
+from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.reactions.clip import valence
 from fergi_reward.stats.held_out import HeldOut
 

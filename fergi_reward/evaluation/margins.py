@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fergi_reward.evaluation.preferences_result import Data, Exclusion, PublishedFigure, Seen
+from fergi_reward.evaluation.preferences_result import Data, PublishedFigure, Seen
+from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.stats.held_out import HeldOut
 
 

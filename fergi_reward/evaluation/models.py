@@ -21,7 +21,7 @@ from fergi_reward.evaluation.models_result import (
     SignalKind,
 )
 from fergi_reward.evaluation.models_verdict import verdict
-from fergi_reward.evaluation.preferences_result import Exclusion
+from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.stats.intervals import interval
 

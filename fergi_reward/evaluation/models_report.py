@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from fergi_reward.evaluation.models_result import Example, ModelComparison, ModelsResult, SignalComparison
+from fergi_reward.evaluation.models_result import Diversity, Example, ModelComparison, ModelsResult, SignalComparison
 from fergi_reward.evaluation.models_verdict import is_more_alike
-from fergi_reward.evaluation.report_parts import calibration_fingerprints, exclusions_table, pairs_plot
+from fergi_reward.evaluation.report_builder import Field, build_report, pairs_plot, table
 from fergi_reward.evaluation.sentences import counted
-from fergi_reward.report.provenance import place_without_folders, provenance, record_without_folders, without_folders
-from fergi_reward.report.record import Column, Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
+from fergi_reward.report.provenance import place_without_folders, record_without_folders, without_folders
+from fergi_reward.report.record import Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
 HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}
@@ -29,15 +29,13 @@ def models_report(result: ModelsResult, folder: Path) -> Report:
     """
     result = _without_folders(result)
     files = {f"weights of {each.name}": each.fingerprint for each in result.models if each.fingerprint}
-    calibrations = calibration_fingerprints(result.calibrations)
-    fingerprints = {"prompts": result.prompts_fingerprint, **files, **calibrations}
-    return Report(
+    return build_report(
+        result,
         title=f"Tuned models against {result.base}",
         verdict=[*(each.verdict for each in result.models), _drawn(result)],
-        sections=list(_sections(result, folder)),
-        provenance=provenance(result.command, result.seed, fingerprints, result.checkpoints),
-        notes=result.notes,
+        fingerprints={"prompts": result.prompts_fingerprint, **files},
         data=asdict(result),
+        first=list(_sections(result, folder)),
     )
 
 
@@ -67,8 +65,6 @@ def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
             yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
     if any(each.diversity for each in result.models):
         yield Section("Diversity", items=[diversity_table(result)])
-    if result.exclusions:
-        yield Section("What was left out", items=[exclusions_table(result.exclusions, ", ")])
 
 
 def _trained_on(model: ModelComparison) -> str:
@@ -87,36 +83,24 @@ def _pairs(model: ModelComparison) -> str:
 
 def signals_table(model: ModelComparison) -> Table:
     """One row per scorer, judge and calibration."""
-    columns = [
-        Column("signal"),
-        Column("won", PERCENT),
-        Column("95 % interval", INTERVAL),
-        Column("role"),
-        Column("base", "{:.4g}"),
-        Column("tuned", "{:.4g}"),
-        Column("difference", "{:+.3g}"),
-        Column("95 % interval of it", "{0[0]:+.3g} to {0[1]:+.3g}"),
-        Column("in SD", "{:+.2f}"),
-        Column("won : tied : lost", "{0[0]:.0f} : {0[1]:.0f} : {0[2]:.0f}"),
-        Column("kind"),
+    fields: list[Field[SignalComparison]] = [
+        Field("signal", lambda one: one.signal),
+        Field("won", lambda one: one.win_rate, PERCENT),
+        Field("95 % interval", lambda one: one.win_rate_ci95, INTERVAL),
+        Field("role", lambda one: HELD_OUT[one.held_out]),
+        Field("base", lambda one: one.base, "{:.4g}"),
+        Field("tuned", lambda one: one.tuned, "{:.4g}"),
+        Field("difference", lambda one: one.difference, "{:+.3g}"),
+        Field("95 % interval of it", lambda one: one.difference_ci95, "{0[0]:+.3g} to {0[1]:+.3g}"),
+        Field("in SD", lambda one: one.standardised, "{:+.2f}"),
+        Field(
+            "won : tied : lost",
+            lambda one: (one.wins, one.ties, one.pairs - one.wins - one.ties),
+            "{0[0]:.0f} : {0[1]:.0f} : {0[2]:.0f}",
+        ),
+        Field("kind", lambda one: one.kind),
     ]
-    rows = [
-        (
-            one.signal,
-            one.win_rate,
-            one.win_rate_ci95,
-            HELD_OUT[one.held_out],
-            one.base,
-            one.tuned,
-            one.difference,
-            one.difference_ci95,
-            one.standardised,
-            (one.wins, one.ties, one.pairs - one.wins - one.ties),
-            one.kind,
-        )
-        for one in model.signals
-    ]
-    return Table(f"{model.name} against the base model.", columns, rows)
+    return table(f"{model.name} against the base model.", model.signals, fields)
 
 
 def _win_plot(model: ModelComparison, number: int) -> IntervalPlot:
@@ -130,24 +114,25 @@ def _estimate(one: SignalComparison) -> Estimate:
 
 def diversity_table(result: ModelsResult) -> Table:
     """One row a tuned model."""
-    columns = [
-        Column("model"),
-        Column("embedding of"),
-        Column("base", "{:.4f}"),
-        Column("tuned", "{:.4f}"),
-        Column("difference", "{:+.4f}"),
-        Column("95 % interval", "{0[0]:+.4f} to {0[1]:+.4f}"),
-        Column("prompts"),
-        Column("pictures of a prompt"),
+    found = [(each.name, each.diversity) for each in result.models if each.diversity is not None]
+    fields: list[Field[tuple[str, Diversity]]] = [
+        Field("model", lambda one: one[0]),
+        Field("embedding of", lambda one: one[1].scorer),
+        Field("base", lambda one: one[1].base, "{:.4f}"),
+        Field("tuned", lambda one: one[1].tuned, "{:.4f}"),
+        Field("difference", lambda one: one[1].difference, "{:+.4f}"),
+        Field("95 % interval", lambda one: one[1].ci95, "{0[0]:+.4f} to {0[1]:+.4f}"),
+        Field("prompts", lambda one: one[1].prompts),
+        Field("pictures of a prompt", lambda one: _alike(one[1])),
     ]
-    rows = []
-    for each in result.models:
-        if (found := each.diversity) is not None:
-            says = "MORE ALIKE" if is_more_alike(found) else "no more alike" if found.ci95 else "not known"
-            numbers = (found.base, found.tuned, found.difference, found.ci95, found.prompts)
-            rows.append((each.name, found.scorer, *numbers, says))
     note = "Mean cosine distance of two pictures of one prompt; at 0 all are alike."
-    return Table("How different pictures of one prompt are.", columns, rows, note)
+    return table("How different pictures of one prompt are.", found, fields, note)
+
+
+def _alike(found: Diversity) -> str:
+    if is_more_alike(found):
+        return "MORE ALIKE"
+    return "no more alike" if found.ci95 else "not known"
 
 
 def _chosen_by(model: ModelComparison) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fergi_reward.evaluation.preferences_result import Exclusion
+from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.stats.intervals import Interval
 
 # A scorer, a calibration's weighted sum, or a judge that the base model's own world has.
@@ -126,7 +126,7 @@ class ModelComparison:
 
 
 @dataclass(frozen=True)
-class ModelsResult:
+class ModelsResult(RunRecord):
     """The whole comparison.
 
     Attributes:
@@ -136,12 +136,6 @@ class ModelsResult:
         samples: Pictures of each prompt by each model.
         drawing: Arguments of the pipelines' calls that were asked for; the rest are their defaults.
         models: The tuned models, in the order asked for.
-        exclusions: What was not used and why; empty where everything was.
-        notes: What a reader must know of this run; a sentence each.
-        command: The command that made it.
-        seed: Seed of the pictures and of the bootstrap.
-        calibrations: The fingerprint of each calibration that judged, by name.
-        checkpoints: That of each scorer, by name.
     """
 
     base: str
@@ -150,9 +144,3 @@ class ModelsResult:
     samples: int
     drawing: Mapping[str, float]
     models: tuple[ModelComparison, ...]
-    exclusions: tuple[Exclusion, ...]
-    notes: tuple[str, ...]
-    command: str
-    seed: int
-    calibrations: Mapping[str, str]
-    checkpoints: Mapping[str, str]

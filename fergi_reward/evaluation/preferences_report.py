@@ -3,22 +3,30 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fergi_reward.evaluation.preferences_result import JUDGEMENTS, ModelResult, PreferenceResult, Seen
-from fergi_reward.evaluation.report_parts import (
-    SUREST,
+from fergi_reward.evaluation.preferences_result import (
+    JUDGEMENTS,
+    Comparison,
+    ModelResult,
+    PreferenceResult,
+    PublishedFigure,
+    Seen,
+)
+from fergi_reward.evaluation.report_builder import (
+    COUNT,
+    PERCENT,
+    Field,
+    Judged,
     accuracy_plot,
-    calibration_fingerprints,
-    coverage_plot,
-    exclusions_table,
+    build_report,
+    percent,
+    table,
 )
 from fergi_reward.evaluation.sentences import counted, shown
-from fergi_reward.report.provenance import place_without_folders, provenance, without_folders
-from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.report.provenance import place_without_folders, without_folders
+from fergi_reward.report.record import Estimate, IntervalPlot, Line, Report, Section, Table
 from fergi_reward.stats.intervals import FEW_UNITS
-from fergi_reward.stats.reliability import Reliability
 
-PERCENT, INTERVAL, COUNT = "{:.2%}", "{0[0]:.1%} to {0[1]:.1%}", "{:,}"
-POINTS = "{:+.2f}"
+INTERVAL = "{0[0]:.1%} to {0[1]:.1%}"
 FITTED_ON: dict[Seen, str] = {
     "nothing": "other data",
     "left out": "the others",
@@ -32,14 +40,14 @@ def preferences_report(result: PreferenceResult) -> Report:
     data = replace(result.data, place=place_without_folders(result.data.place))
     result = replace(result, data=data, command=without_folders(result.command))
     split = f", {result.data.split}" if result.data.split else ""
-    fingerprints = {"dataset, its pairs": result.data.fingerprint, **calibration_fingerprints(result.calibrations)}
-    return Report(
+    return build_report(
+        result,
         title=f"Preferences on {result.data.title}{split}",
         verdict=list(_verdict(result)),
-        sections=list(_sections(result)),
-        provenance=provenance(result.command, result.seed, fingerprints, result.checkpoints),
-        notes=result.notes,
+        fingerprints={"dataset, its pairs": result.data.fingerprint},
         data=result.record(),
+        first=list(_sections(result)),
+        models=[_judged(model) for model in result.models],
     )
 
 
@@ -82,40 +90,35 @@ def _sections(result: PreferenceResult) -> Iterator[Section]:
         yield Section("Published figures", result.protocol, [_published_table(result)])
     if result.comparisons:
         yield Section("Model against model", items=[_comparisons_table(result)])
-    text = f"{SUREST}, and the area under the whole of each curve:"
-    yield Section("Accuracy against coverage", [text], [_coverage_plot(result)])
-    if _reliabilities(result):
-        yield Section("Are the probabilities right?", items=[_reliability_table(result), _reliability_plot(result)])
-    if result.exclusions:
-        yield Section("What was left out", items=[exclusions_table(result.exclusions, "; ")])
+
+
+def _judged(model: ModelResult) -> Judged:
+    curve = model.result.coverage
+    line = Line(model.name, percent(curve.shares), percent(curve.accuracies))
+    return Judged(line, curve.area, model.result.reliability)
 
 
 def _models_table(result: PreferenceResult) -> Table:
     """One row per model."""
-    with_published = any(model.published is not None for model in result.models)
-    own = result.data.name == JUDGEMENTS
-    columns = [
-        Column("model"),
-        Column("pairs right", "{0[0]:,}/{0[1]:,}"),
-        Column("ties", COUNT),
-        Column("accuracy", PERCENT),
-        Column("95 % interval", INTERVAL),
-        *[Column("ties as half", PERCENT)] * own,
-        *[Column("as published", PERCENT), Column("published", PERCENT)] * with_published,
-        Column("area", "{:.3f}"),
-        Column("fitted on"),
+    fields: list[Field[ModelResult]] = [
+        Field("model", lambda one: one.name),
+        Field("pairs right", lambda one: (one.result.correct, one.result.pairs), "{0[0]:,}/{0[1]:,}"),
+        Field("ties", lambda one: one.result.ties, COUNT),
+        Field("accuracy", lambda one: one.result.accuracy, PERCENT),
+        Field("95 % interval", lambda one: one.ci95, INTERVAL),
     ]
-    rows: list[list[Value]] = []
-    for model in result.models:
-        found = model.result
-        row: list[Value] = [model.name, (found.correct, found.pairs), found.ties, found.accuracy, model.ci95]
-        row += [found.half_credit] * own + [model.as_published, model.published] * with_published
-        rows.append([*row, found.coverage.area, FITTED_ON[model.seen] if model.kind == "calibration" else ""])
+    if result.data.name == JUDGEMENTS:
+        fields.append(Field("ties as half", lambda one: one.result.half_credit, PERCENT))
+    if any(model.published is not None for model in result.models):
+        fields.append(Field("as published", lambda one: one.as_published, PERCENT))
+        fields.append(Field("published", lambda one: one.published, PERCENT))
+    fields.append(Field("area", lambda one: one.result.coverage.area, "{:.3f}"))
+    fields.append(Field("fitted on", lambda one: FITTED_ON[one.seen] if one.kind == "calibration" else ""))
     note = (
         "A tie counts as wrong. What was fitted on these pairs is flattered by them. Area: the mean accuracy over all "
         "coverages, see below."
     )
-    return Table("Pairs in the order that people gave.", columns, rows, note)
+    return table("Pairs in the order that people gave.", result.models, fields, note)
 
 
 def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
@@ -131,81 +134,32 @@ def _group(model: ModelResult) -> str:
 
 
 def _published_table(result: PreferenceResult) -> Table:
-    columns = [Column("model"), Column("accuracy", "{:.1%}"), Column("source")]
-    rows = [(one.model, one.accuracy, one.source) for one in result.published]
-    return Table("Accuracies that others published on this benchmark.", columns, rows)
+    fields: list[Field[PublishedFigure]] = [
+        Field("model", lambda one: one.model),
+        Field("accuracy", lambda one: one.accuracy, "{:.1%}"),
+        Field("source", lambda one: one.source),
+    ]
+    return table("Accuracies that others published on this benchmark.", result.published, fields)
 
 
 def _comparisons_table(result: PreferenceResult) -> Table:
     """One row two models."""
-    columns = [
-        Column("models"),
-        Column("difference", POINTS),
-        Column("95 % interval", "{0[0]:+.1f} to {0[1]:+.1f}"),
-        Column("only one right", "{0[0]:,} : {0[1]:,}"),
-        Column("McNemar's p", "{:.1e}"),
-        Column("same order", "{:.1%}"),
-        Column("Spearman", "{:+.2f}"),
-    ]
-    rows = [
-        (
-            f"{one.first} less {one.second}",
-            100 * one.difference,
-            one.ci95 and (100 * one.ci95[0], 100 * one.ci95[1]),
-            (one.only_first, one.only_second),
-            one.p_value,
-            one.same_order,
-            one.spearman,
-        )
-        for one in result.comparisons
+    fields: list[Field[Comparison]] = [
+        Field("models", lambda one: f"{one.first} less {one.second}"),
+        Field("difference", lambda one: 100 * one.difference, "{:+.2f}"),
+        Field(
+            "95 % interval",
+            lambda one: one.ci95 and (100 * one.ci95[0], 100 * one.ci95[1]),
+            "{0[0]:+.1f} to {0[1]:+.1f}",
+        ),
+        Field("only one right", lambda one: (one.only_first, one.only_second), "{0[0]:,} : {0[1]:,}"),
+        Field("McNemar's p", lambda one: one.p_value, "{:.1e}"),
+        Field("same order", lambda one: one.same_order, "{:.1%}"),
+        Field("Spearman", lambda one: one.spearman, "{:+.2f}"),
     ]
     note = (
         f"Difference: of the accuracies, in points. Its interval draws {result.data.unit}s, McNemar's test (mid-p) "
         "takes pairs as independent: where the two disagree, believe the interval. Neither is corrected for the number "
         "of comparisons. Same order and Spearman's correlation of the margins: how far the two agree, whoever is right."
     )
-    return Table("Every two models on the same pairs.", columns, rows, note)
-
-
-def _coverage_plot(result: PreferenceResult) -> LinePlot:
-    curves = {model.name: model.result.coverage for model in result.models}
-    return coverage_plot(
-        [
-            Line(f"{name}, area {curve.area:.3f}", _percent(curve.shares), _percent(curve.accuracies))
-            for name, curve in curves.items()
-        ]
-    )
-
-
-def _reliabilities(result: PreferenceResult) -> dict[str, Reliability]:
-    """The reliability of the models whose margins are log-odds."""
-    return {model.name: model.result.reliability for model in result.models if model.result.reliability}
-
-
-def _reliability_table(result: PreferenceResult) -> Table:
-    """One row per model whose margins are log-odds."""
-    columns = [Column("model"), Column("log-loss", "{:.4f}"), Column("expected calibration error", "{:.3f}")]
-    found = _reliabilities(result)
-    rows = [(name, each.log_loss, each.expected_calibration_error) for name, each in found.items()]
-    return Table("How well probabilities describe what people chose.", columns, rows, "A coin has a log-loss of 0.693.")
-
-
-def _reliability_plot(result: PreferenceResult) -> LinePlot:
-    lines = [
-        Line(name, _percent([one.confidence for one in each.bins]), _percent([one.accuracy for one in each.bins]))
-        for name, each in _reliabilities(result).items()
-    ]
-    return LinePlot(
-        "reliability",
-        "Reliability: how often a model is right when it is so sure",
-        "mean probability of the predicted order, %",
-        "in the right order, %",
-        lines,
-        format="{:.1f}",
-        guides=[Line("as sure as right", (50, 100), (50, 100))],
-        points=True,
-    )
-
-
-def _percent(shares: "list[float] | tuple[float, ...]") -> list[float]:
-    return [100 * share for share in shares]
+    return table("Every two models on the same pairs.", result.comparisons, fields, note)

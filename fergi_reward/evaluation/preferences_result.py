@@ -4,10 +4,10 @@ Shares (accuracies, coverages, differences) are in [0, 1], never percent. Interv
 `Data.unit`s; of fewer than five there is none. A field that is not available is None.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.intervals import LEAST_UNITS, Interval
 
@@ -44,16 +44,6 @@ class Data:
     images: int
     pairs: int
     fingerprint: str
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """What was not used: how many of what, why, and the first few by name."""
-
-    count: int
-    what: str
-    reason: str
-    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,34 +126,22 @@ class PublishedFigure:
 
 
 @dataclass(frozen=True)
-class PreferenceResult:
+class PreferenceResult(RunRecord):
     """The whole evaluation.
 
     Attributes:
         data: What the models were judged on.
         models: In the order asked for: scorers, then calibrations.
         comparisons: Comparisons of every two models.
-        exclusions: What was not used and why; empty where everything was.
         published: Figures of others.
         protocol: What makes the published figures comparable, or not: ties, image sizes, which pairs; a sentence each.
-        notes: What a reader must know of this run, such as figures that flatter; a sentence each.
-        command: The command that made it.
-        seed: Seed of the bootstrap.
-        calibrations: The fingerprint of each calibration that was asked for, by name.
-        checkpoints: That of each scorer, by name; none where scores are recorded.
     """
 
     data: Data
     models: tuple[ModelResult, ...]
     comparisons: tuple[Comparison, ...]
-    exclusions: tuple[Exclusion, ...]
     published: tuple[PublishedFigure, ...]
     protocol: tuple[str, ...]
-    notes: tuple[str, ...]
-    command: str
-    seed: int
-    calibrations: Mapping[str, str]
-    checkpoints: Mapping[str, str]
 
     def record(self) -> dict[str, Any]:
         """What programs read in `report.json`."""

@@ -7,11 +7,11 @@ from fergi_reward.evaluation.preferences_report import preferences_report
 from fergi_reward.evaluation.preferences_result import (
     Comparison,
     Data,
-    Exclusion,
     ModelResult,
     PreferenceResult,
     PublishedFigure,
 )
+from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.report.markdown import markdown
 from fergi_reward.stats.coverage import Coverage
 from fergi_reward.stats.held_out import HeldOutResult

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.evaluation.preferences_result import Exclusion, PublishedFigure
+from fergi_reward.evaluation.preferences_result import PublishedFigure
+from fergi_reward.evaluation.run_record import Exclusion
 
 EXAMPLES = 3
 
