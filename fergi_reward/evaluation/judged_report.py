@@ -1,11 +1,14 @@
-"""Weights from judgements without faces, as people read them."""
+"""Weights from judgements of any kind, as people read them."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.data.judgement_files.read import FoundJudgements
+from fergi_reward.evaluation.sentences import counted, too_few
 from fergi_reward.report.provenance import provenance
-from fergi_reward.report.record import Column, Report, Section, Table, Value
+from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.stats.held_out import HeldOutResult
 
 WEIGHTS = (
     "Log-odds that one picture is preferred to another, per standard deviation of the score, with the other scores "
@@ -13,39 +16,79 @@ WEIGHTS = (
 )
 
 
+AGREEMENT = (
+    "Half credit counts a pair that the scores tie as half right; accuracy counts it as wrong. Log-loss is that of the "
+    "pairs that people told apart: 0.693 is a coin's."
+)
+THREE_OUTCOMES = (
+    "Log-loss with ties is over three outcomes (better, worse, tied). It is larger than one over two outcomes and must "
+    "not be compared with it; of a model that knows only how often people are undecided it is {:.3f}."
+)
+
+
 def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
     """The report of `fergi-reward calibrate --judgements`."""
     calibration = fitted.calibration
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
+    largest = list(fitted.results.values())[-1]
     return Report(
         title="Weights from judgements",
-        verdict=[summary(found, fitted), f"{found.sentence()}; left out in turn: each {found.judgements.unit}."],
+        verdict=[summary(found, fitted), f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.", *_doubts(fitted)],
         sections=[
             Section("How often the scores agree with people", items=[results_table(found, fitted)]),
-            Section("What each score is worth", items=[weights_table(fitted)]),
+            Section("What each score is worth", items=[weights_table(fitted), weights_plot(fitted)]),
+            Section("Whether the probabilities mean what they say", items=_reliability(largest)),
         ],
         provenance=provenance(calibration.command, calibration.seed, fingerprints),
+        notes=too_few(len(found.judgements.groups), found.judgements.unit),
         data={
             "dataset": calibration.dataset,
             "kind": found.kind,
             "columns": dict(found.columns),
-            "results": {name: asdict(replace(each, per_participant={})) for name, each in fitted.results.items()},
+            "results": {name: _record(each) for name, each in fitted.results.items()},
             "weights": {each.name: asdict(each) for each in fitted.weights},
+            "ties": None if fitted.tie_fit is None else asdict(fitted.tie_fit),
         },
     )
+
+
+def _record(result: HeldOutResult) -> dict[str, object]:
+    """What programs read of a result: nobody's own figures."""
+    return asdict(replace(result, per_participant={})) | {"half_credit": result.half_credit}
+
+
+def _left_out_in_turn(found: FoundJudgements, fitted: JudgedWeights) -> str:
+    unit, groups = found.judgements.unit, len(found.judgements.groups)
+    if fitted.units < groups:
+        return f"left out in turn: {fitted.units} bundles of the {groups:,} {unit}s"
+    return f"left out in turn: each {unit}"
+
+
+def _doubts(fitted: JudgedWeights) -> Iterator[str]:
+    """What a reader must know before the weights are used."""
+    if fitted.separable:
+        yield (
+            "The scores order every pair right, so only the penalty keeps their weights finite: their ratios are "
+            "known, and their size is not."
+        )
+    if same := [each.name for each in fitted.weights if each.is_redundant]:
+        yield (
+            f"{', '.join(same)} cannot be told from the others, which explain more than 99 % of the differences: only "
+            "the sum of such weights is known, and intervals are too narrow."
+        )
+    if nothing := [each.name for each in fitted.weights if each.says_nothing]:
+        yield f"May be worth nothing in addition to the others (the interval holds 0): {', '.join(nothing)}."
 
 
 def summary(found: FoundJudgements, fitted: JudgedWeights) -> str:
     """One sentence on the data."""
     dataset, unit = fitted.calibration.dataset, found.judgements.unit
     ties = "left out" if fitted.tie_fit is None else f"in the fit, by Davidson's model with nu {fitted.tie_fit.nu:.2f}"
-    text = (
-        f"{dataset['pairs']:,} pairs of {dataset['images']:,} images, of {len(found.judgements.groups):,} {unit}s; "
-        f"{dataset['ties']:,} ties are {ties}."
+    unrated = f"; {counted(found.judgements.unrated, 'row')} without a rating" if found.judgements.unrated else ""
+    return (
+        f"{counted(dataset['pairs'], 'pair')} of {counted(dataset['images'], 'image')}, of "
+        f"{counted(len(found.judgements.groups), unit)}; {dataset['ties']:,} ties are {ties}{unrated}."
     )
-    if fitted.separable:
-        text += " The scores order every pair right, so only the penalty keeps their weights finite."
-    return text
 
 
 def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:
@@ -55,17 +98,55 @@ def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:
         Column("pairs right", "{0[0]:,}/{0[1]:,}"),
         Column("accuracy", "{:.1%}"),
         Column("95 % interval", "{0[0]:.1%} - {0[1]:.1%}"),
+        Column("tied by the scores", "{:,}"),
+        Column("half credit", "{:.1%}"),
         Column("log-loss", "{:.3f}"),
     ]
     rows: list[list[Value]] = [
-        [name, (result.correct, result.pairs), result.accuracy, result.ci95, result.log_loss]
-        for name, result in fitted.results.items()
+        [name, (one.correct, one.pairs), one.accuracy, one.ci95, one.ties, one.half_credit, one.log_loss]
+        for name, one in fitted.results.items()
     ]
-    return Table(f"Pairs in the right order, each {found.judgements.unit} judged by a fit without it.", columns, rows)
+    note = AGREEMENT
+    if tie_fit := fitted.tie_fit:
+        columns.append(Column("log-loss with ties", "{:.3f}"))
+        rows = [[*row, loss] for row, loss in zip(rows, tie_fit.log_losses.values(), strict=True)]
+        note = f"{note} {THREE_OUTCOMES.format(tie_fit.by_chance)}"
+    return Table(
+        f"Pairs in the right order, each {found.judgements.unit} judged by a fit without it.", columns, rows, note
+    )
 
 
 def weights_table(fitted: JudgedWeights) -> Table:
-    """One row per scorer: its weight among all of them."""
+    """One row per term: its weight among all of them."""
     columns = [Column("score"), Column("weight", "{:+.3f}"), Column("95 % interval", "{0[0]:+.3f} to {0[1]:+.3f}")]
     rows: list[list[Value]] = [[each.name, each.weight, each.ci95] for each in fitted.weights]
     return Table("Weights of all scores together.", columns, rows, WEIGHTS)
+
+
+def weights_plot(fitted: JudgedWeights) -> IntervalPlot:
+    """The weights with their intervals; 0 is worth nothing."""
+    estimates = [
+        Estimate(each.name, each.weight, each.ci95, "may be worth nothing" if each.says_nothing else "worth something")
+        for each in fitted.weights
+    ]
+    label = "log-odds per standard deviation (line: 95 % interval)"
+    return IntervalPlot("weights", "What each score is worth", label, estimates, format="{:+.3f}", chance=0)
+
+
+def _reliability(result: HeldOutResult) -> list[LinePlot]:
+    """How often all scores together are right where they are so sure."""
+    if result.reliability is None:
+        return []
+    bins = result.reliability.bins
+    return [
+        LinePlot(
+            "reliability",
+            "All scores together, on what was left out",
+            "probability of the order that the scores predict, %",
+            "of these in the right order, %",
+            [Line("pairs", [100 * each.confidence for each in bins], [100 * each.accuracy for each in bins])],
+            format="{:.1f}",
+            guides=[Line("probabilities that mean what they say", (50, 100), (50, 100))],
+            points=True,
+        )
+    ]

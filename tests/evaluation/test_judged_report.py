@@ -1,0 +1,74 @@
+"""The report of weights from judgements: what readers must know stands in it, with the numbers that they need."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fergi_reward.calibration.judged_weights import fit_judged_weights
+from fergi_reward.data.judgement_files.read import FoundJudgements
+from fergi_reward.data.judgements import from_ratings
+from fergi_reward.evaluation.judged_report import judged_report
+from fergi_reward.report.markdown import printed
+from fergi_reward.report.record import IntervalPlot, Table
+
+
+def drawn(*, prompts=30, noise=1.0):
+    """Ratings in whole numbers that follow `a`; `b` says nothing, and `c` has few values."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(4 * prompts, 2)), columns=["a", "b"])
+    rating = (table["a"] + noise * rng.gumbel(size=len(table))).round(0 if noise else 9)
+    return table.assign(
+        c=table["a"].round(), prompt=np.arange(len(table)) // 4, image=np.arange(len(table)), rating=rating
+    )
+
+
+def reported(table, scorers, **options):
+    judgements = from_ratings(table, prompt="prompt", image="image", rating="rating")
+    found = FoundJudgements(judgements, "ratings", {"rating": "rating"}, {})
+    fitted = fit_judged_weights(judgements, scorers, **options)
+    return fitted, judged_report(found, fitted)
+
+
+def tables(report):
+    return [item for section in report.sections for item in section.items if isinstance(item, Table)]
+
+
+def test_ties_of_scores_and_of_people_stand_in_the_tables():
+    fitted, report = reported(drawn(), ["c"], ties="davidson")
+    result, fit = fitted.results["c"], fitted.tie_fit
+    (row,) = tables(report)[0].rows
+    half = (result.correct + result.ties / 2) / result.pairs
+    counted = [(result.correct, result.pairs), result.accuracy, result.ci95, result.ties, half]
+    assert row[1:] == [*counted, result.log_loss, fit.log_losses["c"]]
+    assert result.ties > 0 and "must not be compared" in tables(report)[0].note
+    assert f"ties are in the fit, by Davidson's model with nu {fit.nu:.2f}" in report.verdict[0]
+    assert report.record()["ties"]["nu"] == fit.nu and report.record()["results"]["c"]["half_credit"] == half
+
+
+def test_without_a_model_of_ties_there_is_one_log_loss():
+    _, report = reported(drawn(), ["c"])
+    assert len(tables(report)[0].rows[0]) == 7 and "three outcomes" not in printed(report)
+    assert "ties are left out" in printed(report)
+
+
+def test_what_may_be_worth_nothing_is_named_and_drawn_apart():
+    fitted, report = reported(drawn(), ["a", "b"])
+    assert [each.says_nothing for each in fitted.weights] == [False, True]
+    assert report.verdict[-1] == "May be worth nothing in addition to the others (the interval holds 0): b."
+    (plot,) = [item for section in report.sections for item in section.items if isinstance(item, IntervalPlot)]
+    assert [each.group for each in plot.estimates] == ["worth something", "may be worth nothing"]
+    assert plot.chance == 0 and plot.estimates[0].interval == fitted.weights[0].ci95
+
+
+@pytest.mark.parametrize(
+    ("table", "scorers", "says"),
+    [
+        (drawn(noise=0), ["a"], "The scores order every pair right"),
+        (drawn().assign(b=lambda rows: 3 * rows["a"]), ["a", "b"], "a, b cannot be told from the others"),
+        (drawn(prompts=4), ["a"], "Of 4 prompts there are no intervals"),
+        (drawn().assign(rating=lambda rows: rows["rating"].where(rows.index != 5)), ["a"], "1 row without a rating"),
+    ],
+    ids=["separable", "the same twice", "few prompts", "unrated"],
+)
+def test_what_makes_weights_doubtful_is_said(table, scorers, says):
+    assert says in printed(reported(table, scorers)[1])
