@@ -22,6 +22,8 @@ from fergi_reward.cli.command import read_options
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.extracted import _read_ratings
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.data.judgement_files.options import JudgementOptions
+from fergi_reward.data.judgement_files.read import read_judgements
 from fergi_reward.data.shown_pictures import read_pictures
 from fergi_reward.data.simulated import write_simulated_fergi
 from fergi_reward.evaluation.benchmarks import hpdv2, imagerewarddb
@@ -65,7 +67,7 @@ class Kind:
 
 def kinds() -> dict[str, Kind]:
     """All kinds by name."""
-    return {**_pictures(), **_weights(), **_records(), **_tables(), **_commands()}
+    return {**_pictures(), **_weights(), **_records(), **_tables(), **_judgements(), **_commands()}
 
 
 def _one(name: str, content: bytes, opens: Callable[[Path], object]) -> Kind:
@@ -126,6 +128,25 @@ def _tables() -> dict[str, Kind]:
         "recordings": _one("a.csv", recordings, read_recordings),
         "ratings": _one("a.csv", table, _read_ratings),
     }
+
+
+def _judgements() -> dict[str, Kind]:
+    """One table of pairs in each format, and one of rankings."""
+    table = pd.DataFrame({"caption": ["a cat"] * 3, "image_0": list("abc"), "image_1": list("bca")})
+    table = table.assign(label_0=[1.0, 0.5, 0.0], label_1=[0.0, 0.5, 1.0], clip_0=[1.0, 2, 3], clip_1=[2.0, 3, 1])
+    table.to_parquet(parquet := io.BytesIO())
+    rankings = pd.DataFrame({"prompt": ["a cat"], "images": [["a", "b"]], "ranking": [[2, 1]], "clip": [[0.5, 1.0]]})
+    files = {
+        "judgements CSV": ("a.csv", table.to_csv(index=False).encode()),
+        "judgements Parquet": ("a.parquet", parquet.getvalue()),
+        "judgements JSON": ("a.json", rankings.to_json(orient="records").encode()),
+        "judgements JSON lines": ("a.jsonl", table.to_json(orient="records", lines=True).encode()),
+    }
+    return {name: _one(*file, _scores_of_judgements) for name, file in files.items()}
+
+
+def _scores_of_judgements(path: Path) -> object:
+    return read_judgements(path, JudgementOptions(judgements=str(path))).judgements.scores(["clip"])
 
 
 def _commands() -> dict[str, Kind]:

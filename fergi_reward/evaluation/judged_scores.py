@@ -74,7 +74,7 @@ def of_benchmark(benchmark: Benchmark, options: CalibrateOptions) -> FoundJudgem
         columns=["prompt", "images", "rank"],
     )
     found = judgements_in(table, options)
-    excluded = {f"{each.what} with {each.reason}": each.count for each in benchmark.exclusions}
+    excluded = {f"of {each.what} with {each.reason}": each.count for each in benchmark.exclusions}
     found = replace(found, left_out={**found.left_out, **excluded})
     if options.scores is None:
         return found

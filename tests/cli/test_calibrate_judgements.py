@@ -1,12 +1,12 @@
 """`fergi-reward calibrate --judgements`: from a table and its scores, columns or computed, to weights that load."""
 
+import io
 import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from fergi_reward.calibration.calibration import Calibration
@@ -126,22 +126,32 @@ def test_the_face_of_raters_is_a_further_term(folder):
     assert [term.name for term in calibration.fits[-1].terms] == ["useful", "au4"]
 
 
-def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(folder, monkeypatch):
-    """The scorer is the mean of the red values, which people liked."""
+@pytest.fixture
+def redness(folder, monkeypatch):
+    """A scorer of somebody's: the mean of the red values."""
     (folder / "redness.py").write_text(
         "class Redness:\n    name = 'redness'\n\n    def __call__(self, pixels, prompts):\n"
         "        return pixels[:, 0].mean((1, 2))\n"
     )
     monkeypatch.syspath_prepend(folder)
+    return "redness:Redness"
+
+
+def red(value):
+    """A picture of this red, as PNG."""
+    Image.new("RGB", (8, 8), (int(value), 0, 0)).save(file := io.BytesIO(), "png")
+    return file.getvalue()
+
+
+def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(folder, redness):
     (folder / "pictures").mkdir()
     table, rng = judged(12), np.random.default_rng(0)
     reds = rng.integers(0, 256, len(table))
-    for name, red in zip(table["image"], reds, strict=True):
-        Image.new("RGB", (8, 8), (int(red), 0, 0)).save(folder / "pictures" / name)
+    for name, value in zip(table["image"], reds, strict=True):
+        (folder / "pictures" / name).write_bytes(red(value))
     (folder / "pictures" / table["image"][0]).write_bytes(b"no picture")
     table.assign(rating=reds / 60 + rng.gumbel(size=len(table))).to_csv("judged.csv", index=False)
-    words = ["judged.csv", "--images", "pictures", "--scorers", "redness:Redness,useful", "--device", "cpu"]
-    torch.manual_seed(0)
+    words = ["judged.csv", "--images", "pictures", "--scorers", f"{redness},useful", "--device", "cpu"]
     first = calibrate(*words)
     assert first.exit_code == 0, first.output
     assert "1 pictures could not be scored, with 2 pairs: calibration.scores" in first.stderr
@@ -150,3 +160,48 @@ def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(fol
     assert "34 pairs of 35 images" in first.stdout
     again = calibrate(*words)
     assert again.stdout == first.stdout
+
+
+def pickapic(count=30):
+    """Choices of the redder of two pictures, one in five of the other; with a score in columns, and pictures."""
+    rng = np.random.default_rng(0)
+    reds = rng.integers(0, 256, (count, 2))
+    first = (reds[:, 0] > reds[:, 1]) ^ (np.arange(count) % 5 == 0)
+    table = pd.DataFrame({"caption": [f"p{n}" for n in range(count)], "label_0": first * 1.0, "label_1": 1.0 - first})
+    for side in (0, 1):
+        table[f"image_{side}_uid"] = [f"{n}-{side}" for n in range(count)]
+        table[f"jpg_{side}"] = [red(value) for value in reds[:, side]]
+        table[f"warmth_{side}"] = reds[:, side] / 255
+    return table.assign(has_label=True, ranking_id=range(count))
+
+
+def test_a_folder_like_pick_a_pic_by_its_columns_and_by_the_name_of_the_benchmark(folder, redness):
+    (folder / "pap" / "data").mkdir(parents=True)
+    pickapic().to_parquet("pap/data/test_unique-00000-of-00001.parquet")
+    columns = calibrate("pap", "--scorers", "warmth")
+    assert columns.exit_code == 0, columns.output
+    assert "24/30" in columns.stdout
+    by_column = Calibration.load("calibration.json").fits[0].terms[0]
+    computed = calibrate("pickapic", "--data", "pap", "--scorers", redness, "--device", "cpu")
+    assert computed.exit_code == 0, computed.output
+    assert "24/30" in computed.stdout
+    by_picture = Calibration.load("calibration.json").fits[0].terms[0]
+    assert by_picture.weight == pytest.approx(by_column.weight, rel=1e-3)
+    assert by_picture.mean == pytest.approx(by_column.mean, rel=1e-3)
+
+
+def test_a_benchmark_takes_scores_of_a_second_table(folder):
+    table = judged(10, images=3)
+    (folder / "hpd").mkdir()
+    groups = [group for _, group in table.groupby("prompt", sort=False)]
+    rankings = [
+        {"prompt": group["prompt"].iloc[0], "image_path": group["image"].tolist(), "rank": (-group["rating"]).tolist()}
+        for group in groups
+    ]
+    (folder / "hpd" / "test.json").write_text(json.dumps([*rankings, {"prompt": "", "image_path": [], "rank": []}]))
+    table[["image", "prompt", "useful"]].to_csv("scores.csv", index=False)
+    words = ("--scores", "scores.csv", "--scorers", "useful")
+    named = calibrate("hpdv2", "--data", "hpd", *words)
+    assert named.exit_code == 0, named.output
+    assert "30 pairs of 30 images, of 10 prompts" in named.stdout
+    assert "1 rows of rankings with no prompt" in named.stdout

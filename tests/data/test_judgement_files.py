@@ -264,9 +264,55 @@ def test_a_preference_names_a_side_or_a_picture_or_a_tie(sides, said):
 
 def test_a_preference_for_neither_of_the_two_is_refused():
     with pytest.raises(
-        FergiRewardError, match=r"preference of row 2 is 'z', must be 0 \(image_0\), 1 \(image_1\), tie"
+        FergiRewardError, match=r"preference of row 2 is 'z', must be one of 0 \(image_0\), 1 \(image_1\), tie"
     ):
         read({"prompt": ["p"] * 2, "image_0": ["x"] * 2, "image_1": ["y"] * 2, "preference": [0, "z"]})
+
+
+def test_a_preference_that_is_one_side_and_the_name_of_the_other_picture_is_refused():
+    with pytest.raises(FergiRewardError, match="preference of row 1 is '1', must be one of"):
+        read({"prompt": ["p"], "image_0": ["1"], "image_1": ["0"], "preference": [1]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "named", "message"),
+    [
+        (RATED, {"weight": "clip"}, "--weight clip has no use in a table of ratings"),
+        (RATED, {"kind": "ratings", "preference": "clip"}, "--preference clip has no use"),
+        (
+            RATED | {"rank": [1, 2, 3]},
+            {"kind": "ranks", "rating": "rating"},
+            "--rating rating has no use in a table of ranks",
+        ),
+        (pickapic(), {"rating": "clip_0"}, "--rating clip_0 has no use in a table of pairs"),
+    ],
+)
+def test_a_column_that_is_named_and_not_used_is_refused(columns, named, message):
+    with pytest.raises(FergiRewardError, match=message):
+        read(columns, **named)
+
+
+@pytest.mark.parametrize("role", ["prompt", "image"])
+@pytest.mark.parametrize("cell", [["a"], {"a": 1}])
+def test_a_list_or_a_mapping_among_texts_is_refused(role, cell):
+    with pytest.raises(FergiRewardError, match=f"{role}, the {role}, has a list or a mapping in some rows"):
+        read(RATED | {role: ["p", "q", cell]})
+
+
+def test_what_a_table_has_in_other_columns_hinders_nothing(tmp_path):
+    table = pd.DataFrame(RATED | {"more": [{"a": 1}, None, [1, 2]]}, index=[7, 7, 3])
+    assert pairs(judgements_in(table, options())) == ["a>b", "a>c", "b=c"]
+    table.drop(columns="more").astype({"prompt": "category", "image": "category"}).set_index("image").to_parquet(
+        tmp_path / "t.parquet"
+    )
+    assert pairs(read_judgements(tmp_path / "t.parquet", options())) == ["a>b", "a>c", "b=c"]
+
+
+def test_rankings_may_be_empty_and_have_numbers_as_ranks():
+    found = read({"prompt": ["p", "q"], "images": [None, ["a", "b"]], "rank": [None, [2, 1]]})
+    assert pairs(found) == ["b>a"]
+    with pytest.raises(FergiRewardError, match="rank of image a is 'first', must be a finite number"):
+        read({"prompt": ["p"], "images": [["a", "b"]], "rank": [["first", "second"]]})
 
 
 def test_repeated_and_empty_judgements_are_counted_once_and_contradictions_stay():

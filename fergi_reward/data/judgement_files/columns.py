@@ -72,6 +72,10 @@ class Columns:
             raise FergiRewardError(f"{' and '.join(found)} could both be the {role}: {advice}")
         if not found:
             return None
+        if not lists and is_nested(self.table[found[0]]):
+            raise FergiRewardError(
+                f"{found[0]}, the {role}, has a list or a mapping in some rows: give one value in each"
+            )
         self.taken[role] = found[0]
         return found[0]
 
@@ -96,10 +100,15 @@ class Columns:
         free = (name for name in self.table if name not in self.named.values())
         return [name for name in free if plain(name) in NAMES[role] and is_list(self.table[name]) == lists]
 
-    def numeric(self) -> list[str]:
-        """Columns of numbers that have no role."""
-        others = [name for name in self.table if name not in self.taken.values()]
-        return [str(name) for name in others if is_numeric(self.table[name])]
+    def check_used(self, kind: str) -> None:
+        """Check that every column that was named has a role in a table of this kind.
+
+        Raises:
+            FergiRewardError: One has none.
+        """
+        roles = {option_of(role) for role in self.taken} | {"image", "prompt"}
+        if unused := [f"--{role} {name}" for role, name in self.named.items() if role not in roles]:
+            raise FergiRewardError(f"{', '.join(unused)} has no use in a table of {kind}: leave it out")
 
 
 def option_of(role: str) -> str:
@@ -117,13 +126,19 @@ def plain(name: object) -> str:
 
 
 def is_list(column: pd.Series) -> bool:
-    """Whether the cells are lists."""
-    return bool(len(column)) and isinstance(column.iloc[0], list | tuple | np.ndarray)
+    """Whether the cells are lists, as far as they are not empty."""
+    filled_cells = column[column.notna()] if column.dtype == object else column[:0]
+    return bool(len(filled_cells)) and isinstance(filled_cells.iloc[0], list | tuple | np.ndarray)
+
+
+def is_nested(column: pd.Series) -> bool:
+    """Whether a cell is a list or a mapping."""
+    return column.dtype == object and any(isinstance(cell, list | tuple | dict | np.ndarray) for cell in column)
 
 
 def is_numeric(column: pd.Series) -> bool:
     """Whether every cell that is not empty is a number, and there is one."""
-    if is_list(column) or column.dtype == bool:
+    if is_nested(column) or column.dtype == bool:
         return False
     given = column[column.notna() & (column.astype(str).str.strip() != "")]
     return bool(len(given)) and bool(pd.to_numeric(given, errors="coerce").notna().all())

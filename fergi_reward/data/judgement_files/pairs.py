@@ -146,22 +146,25 @@ def _preference(columns: Columns, sides: Sides) -> Floats:
     if (single := f"label_{sides.marks[0]}") in table:
         columns.taken["labels"] = single
         return _labels(table, (single, None), columns.find("has_label"))
-    name = columns.need("preference")
+    return _named_side(table, columns.need("preference"), sides)
+
+
+def _named_side(table: pd.DataFrame, name: str, sides: Sides) -> Floats:
+    """1 where a column names the first side or picture, 0 the second, 0.5 where it says that they are tied."""
     said = table[name].astype(str).str.strip()
     lower = said.str.lower().str.replace(r"\.0$", "", regex=True)
-    found = np.full(len(table), np.nan)
-    for value, mark, image in zip((1.0, 0.0), sides.marks, sides.images, strict=True):
-        names = {mark, plain(image)}
-        found[(lower.isin(names) | (said == table[image].astype(str).str.strip())).to_numpy()] = value
-    found[lower.isin(TIES).to_numpy()] = 0.5
-    empty = (table[name].isna() | (said == "")).to_numpy()
-    if (strange := np.isnan(found) & ~empty).any():
+    is_side = [lower.isin({mark, plain(image)}) for mark, image in zip(sides.marks, sides.images, strict=True)]
+    is_picture = [said == table[image].astype(str).str.strip() for image in sides.images]
+    first, second = ((side | picture).to_numpy() for side, picture in zip(is_side, is_picture, strict=True))
+    tied, empty = lower.isin(TIES).to_numpy(), (table[name].isna() | (said == "")).to_numpy()
+    itself = (is_picture[0] & is_picture[1]).to_numpy()  # such a row says nothing, and is left out
+    if (strange := ~empty & ~itself & (first.astype(int) + second + tied != 1)).any():
         row = int(strange.argmax())
         raise FergiRewardError(
-            f"{name} of row {row + 1} is {said.iloc[row]!r:.80}, must be {sides.marks[0]} ({sides.images[0]}), "
-            f"{sides.marks[1]} ({sides.images[1]}), tie, or one of the two pictures"
+            f"{name} of row {row + 1} is {said.iloc[row]!r:.80}, must be one of {sides.marks[0]} ({sides.images[0]}), "
+            f"{sides.marks[1]} ({sides.images[1]}), tie, or the name of one of the two pictures"
         )
-    return found
+    return np.select([empty, tied, first], [np.nan, 0.5, 1.0], 0.0)
 
 
 def _labels(table: pd.DataFrame, names: tuple[str, str | None], has_label: str | None) -> Floats:

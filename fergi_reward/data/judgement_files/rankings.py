@@ -22,7 +22,7 @@ def one_picture_per_row(columns: Columns) -> pd.DataFrame:
     """
     table, images = columns.table, columns.need("images", lists=True)
     value = columns.find("rank", lists=True) or columns.need("rating", lists=True)
-    sizes = table[images].map(len).to_numpy()
+    sizes = table[images].map(_size).to_numpy()
     if (wrong := table[value].map(_size).to_numpy() != sizes).any():
         row = int(wrong.argmax())
         raise FergiRewardError(
@@ -31,11 +31,12 @@ def one_picture_per_row(columns: Columns) -> pd.DataFrame:
         )
     if not sizes.sum():
         raise FergiRewardError(f"{images} names no picture in any row: give rankings of several")
-    lists = [name for name in table if name == images or (is_list(table[name]) and _is_of_numbers(table[name], sizes))]
-    flat = {name: [cell for cells in table[name] for cell in cells] for name in lists}
+    others = [name for name in table if is_list(table[name]) and _is_of_numbers(table[name], sizes)]
+    lists = list(dict.fromkeys([images, value, *others]))
+    flat = {name: [cell for cells in table[name] if _size(cells) for cell in cells] for name in lists}
     # A mixed list of some other column is not known to be about the pictures.
-    others = table[[name for name in table if name not in lists and not is_list(table[name])]]
-    repeated = others.iloc[np.repeat(np.arange(len(table)), sizes)].reset_index(drop=True)
+    single = table[[name for name in table if name not in lists and not is_list(table[name])]]
+    repeated = single.iloc[np.repeat(np.arange(len(table)), sizes)].reset_index(drop=True)
     rankings = pd.Series(np.repeat(np.arange(len(table)), sizes), name=SITTING)
     return pd.concat([repeated.drop(columns=SITTING, errors="ignore"), pd.DataFrame(flat), rankings], axis=1)
 
@@ -46,4 +47,6 @@ def _size(cell: object) -> int:
 
 def _is_of_numbers(column: pd.Series, sizes: np.ndarray) -> bool:
     fits = (column.map(_size).to_numpy() == sizes).all()
-    return bool(fits) and all(isinstance(cell, int | float | np.number) for cells in column for cell in cells)
+    return bool(fits) and all(
+        isinstance(cell, int | float | np.number) for cells in column if _size(cells) for cell in cells
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.data.judgement_files.columns import Columns, is_list, is_numeric
+from fergi_reward.data.judgement_files.columns import Columns, is_list, is_nested, is_numeric
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.judgement_files.pairs import compared, sides_of
 from fergi_reward.data.judgement_files.rankings import SITTING, one_picture_per_row
@@ -70,7 +70,7 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
     Raises:
         FergiRewardError: A column is missing, could be one of two, or holds what cannot be used.
     """
-    columns = Columns(table, options.named)
+    columns = Columns(table.reset_index(drop=True), options.named)
     kind: str | None = options.kind
     sides = sides_of(columns) if kind in (None, "pairs") else None
     has_lists = kind == "rankings" or (kind is None and not sides and columns.find("images", lists=True))
@@ -78,6 +78,7 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
         raise FergiRewardError("--aus are read from ratings or ranks, with a rater and one picture per row")
     if sides:
         judgements, left_out = compared(columns, sides)
+        columns.check_used("pairs")
         return FoundJudgements(judgements, "pairs", columns.taken, left_out)
     if kind == "pairs":
         raise FergiRewardError(
@@ -95,6 +96,7 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
         reactions=[name.lower() for name in options.aus or ()],
         au_source=options.au_source or "none",
     )
+    columns.check_used(kind)
     return FoundJudgements(judgements, kind, columns.taken, _unrated(judgements))
 
 
@@ -104,6 +106,7 @@ def _rankings(columns: Columns) -> FoundJudgements:
     names = {role: name for role, name in columns.named.items() if not is_list(columns.table[name])}
     inner = Columns(flat, {**names, "image": columns.taken["images"], value: columns.taken[value]})
     judgements = rated(inner, higher_is_better=value == "rating", sitting=SITTING)
+    inner.check_used("rankings")
     return FoundJudgements(judgements, "rankings", inner.taken, _unrated(judgements))
 
 
@@ -144,8 +147,8 @@ def with_scores(judgements: Judgements, table: pd.DataFrame, place: str) -> Judg
     pictures = judgements.pictures
     if taken := [str(name) for name in table if name in pictures and name not in keys]:
         raise FergiRewardError(f"{place} and the judgements both have the column {', '.join(taken)}: delete it in one")
-    scores = table.assign(**{key: table[key].astype(str) for key in keys})
-    scores = scores.drop_duplicates()
+    plain = table[[name for name in table if not is_nested(table[name])]]
+    scores = plain.assign(**{key: table[key].astype(str) for key in keys}).drop_duplicates()
     if (twice := scores.duplicated(keys)).any():
         raise FergiRewardError(f"{place} has different scores of image {scores[twice]['image'].iloc[0]}: give one")
     wanted = pictures[keys].astype(str)

@@ -34,6 +34,7 @@ def read_table(place: Path) -> pd.DataFrame:
     if different := next((path for path, part in zip(paths, parts, strict=True) if list(part) != list(parts[0])), None):
         raise FergiRewardError(f"{different} has other columns than {paths[0]}: name one of them")
     table = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    table = table.astype({name: object for name, kind in table.dtypes.items() if kind == "category"})
     if not len(table):
         raise FergiRewardError(f"{place} has no rows: give a table of judgements")
     if twice := table.columns[table.columns.duplicated()].tolist():
@@ -73,13 +74,13 @@ def _csv(path: Path) -> pd.DataFrame:
 def _parquet(path: Path) -> pd.DataFrame:
     """The columns that hold no pictures."""
     schema = pq.read_schema(path)
-    return pq.read_table(path, columns=_small(schema)).to_pandas()
+    return pq.read_table(path, columns=_small(schema)).to_pandas(ignore_metadata=True)
 
 
 def _arrow(path: Path) -> pd.DataFrame:
     with pa.memory_map(str(path)) as file:
         reader = pa.ipc.open_stream(file)
-        return reader.read_all().select(_small(reader.schema)).to_pandas()
+        return reader.read_all().select(_small(reader.schema)).to_pandas(ignore_metadata=True)
 
 
 def _small(schema: pa.Schema) -> list[str]:
