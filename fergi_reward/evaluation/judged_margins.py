@@ -16,8 +16,8 @@ from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.reactions.clip import valence
 from fergi_reward.stats.held_out import HeldOut
 
-# What a calibration notes of judgements, which columns that were added do not change.
-COUNTS = ("unit", "images", "pairs", "ties")
+# Two means of the same numbers, in another order, differ by less of a standard deviation; of others, by more.
+SAME = 1e-9
 
 
 def judged_margins(
@@ -49,7 +49,7 @@ def judged_margins(
         if not terms:
             notes.append(f"{name} weighs none of {', '.join(names)}: it is not judged.")
             continue
-        seen, remark = _seen(name, calibration, judgements, data)
+        seen, remark = _seen(name, calibration, terms, judgements)
         notes.append(remark)
         for model, fit in {
             name: calibration.fit_for(terms),
@@ -101,19 +101,27 @@ def _model(
     return ModelMargins(held_out, kind, seen, None, None)
 
 
-def _seen(name: str, calibration: Calibration, judgements: Judgements, data: Data) -> tuple[Seen, str]:
+def _seen(name: str, calibration: Calibration, terms: Sequence[str], judgements: Judgements) -> tuple[Seen, str]:
     """What a calibration's weights have seen of these judgements, and how to say it."""
-    fitted, here = calibration.dataset, {"unit": data.unit, "pairs": data.pairs, "ties": judgements.ties}
-    here |= {"images": len(judgements.pictures)}
-    flattered = "its figures are IN SAMPLE, they flatter it. Honest ones are what `fergi-reward calibrate` prints."
-    if fitted.get("fingerprint") == data.fingerprint:
-        return "in sample", f"{name} was fitted on these judgements: {flattered}"
-    if all(fitted.get(count) == here[count] for count in COUNTS):
-        alike = f"as many images, pairs and ties as these, {data.pairs:,} pairs, and is taken for fitted on them"
-        return "in sample", f"{name} was fitted on {alike}: {flattered}"
-    if not fitted:
+    fit = calibration.fit_for(terms)
+    if not calibration.dataset:
         return "by hand", f"{name} was not fitted: its weights are by hand."
+    if calibration.dataset.get("fingerprint") == judgements.fingerprint() or _has_its_means(fit, judgements):
+        why = "its figures are IN SAMPLE, they flatter it. Honest ones are what `fergi-reward calibrate` prints."
+        return "in sample", f"{name} was fitted on these judgements: {why}"
     return "nothing", f"{name} was fitted on another table; judgements that are in both are not recognised."
+
+
+def _has_its_means(fit: Fit, judgements: Judgements) -> bool:
+    """Whether the scores of the pairs have the means of the fit's: columns and groups that were added change none."""
+    scores = judgements.scores(fit.term_names)
+    means, allowed = (np.array([getattr(term, of) for term in fit.terms]) for of in ("mean", "std"))
+    for pairs in (judgements.pairs, judgements.pairs[~judgements.pairs["tied"]]):
+        sides = scores[pairs[["better", "worse"]].to_numpy().T.ravel()]
+        found = np.average(sides, axis=0, weights=np.tile(pairs["weight"], 2))
+        if (np.abs(found - means) <= SAME * allowed).all():
+            return True
+    return False
 
 
 def _notes(judgements: Judgements) -> list[str]:

@@ -73,6 +73,10 @@ class PreferenceOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions)
     def _of_a_table(self) -> list[str]:
         """What has no use for a table whose scores are columns."""
         found = _given(self, "has no use with --judgements", "data", *_OF_SCORING, *_OF_VIEWERS)
+        if self.judgements in BENCHMARKS.names() and not Path(str(self.judgements)).exists():
+            found.append(
+                f"--judgements {self.judgements} is no table but a benchmark: give --dataset {self.judgements}"
+            )
         if self.dataset != FERGI:
             found.append(f"--judgements and --dataset {self.dataset} are both given: give one of them")
         counts = Counter(self.scorers or ())

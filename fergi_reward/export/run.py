@@ -108,7 +108,7 @@ def _sum(host: Host, found: HostWeights) -> Iterator[str]:
         yield "Elsewhere a reward that spreads little counts for more than the fit says, another for less."
         return
     yield host.adds
-    yield f"The sum orders images as the fit's total does, which is {number(found.offset)} more."
+    yield f"The sum orders images as the fit's total does: the total is the sum plus {number(found.offset)}."
 
 
 def _reward(weight: HostWeight) -> Iterator[str]:

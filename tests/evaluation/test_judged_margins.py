@@ -97,10 +97,11 @@ def seen(table, calibration):
 
 
 def test_a_calibration_that_was_fitted_on_the_very_table_is_not_held_out(table, fitted, tmp_path):
-    for same in (table, table.assign(added=range(30))):
+    for same in (table, table.assign(added=range(30)), table.sample(frac=1, random_state=2).assign(added=1)):
         what, why = seen(same, fitted)
         assert what == "in sample" and "IN SAMPLE" in why
-    assert seen(table.assign(rating=-table["rating"].to_numpy() + table["c"]), fitted)[0] == "nothing"
+    other = table.assign(a=table["a"].to_numpy()[::-1])  # as many pictures, pairs and ties
+    assert seen(other, fitted)[0] == "nothing"
     half = table[table["prompt"] < "x"]
     what, why = seen(half, fitted)
     assert what == "nothing" and "judgements that are in both are not recognised" in why
@@ -183,6 +184,12 @@ def test_mistakes_are_one_sentence(table, change, options, why, tmp_path):
     table.assign(**change).to_csv(tmp_path / "t.csv", index=False)
     run = invoke(["evaluate", "preferences", "--judgements", tmp_path / "t.csv", "--out", tmp_path / "out", *options])
     assert run.exit_code == 2 and why in run.stderr and "Traceback" not in run.output, run.output
+
+
+def test_a_benchmark_is_given_as_the_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = invoke(["evaluate", "preferences", "--judgements", "hpdv2", "--scorers", "a"])
+    assert run.exit_code == 2 and "give --dataset hpdv2" in run.stderr
 
 
 def test_weights_are_for_judgements():
