@@ -142,7 +142,8 @@ def fit_judged_weights(
         model = _Model(pairs, columns, folds, nonnegative=nonnegative, davidson=davidson)
         results[model.name] = model.evaluated(seed)
         fits.append(model.fit(results[model.name]))
-        losses[model.name] = model.loss
+        if davidson:
+            losses[model.name] = model.loss
     calibration = Calibration(
         protocol="davidson" if davidson else "bradley-terry",
         au_source=judgements.au_source,
