@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fergi_reward.bulk.job import load_batch_scores
+from fergi_reward.bulk.job import load_batch_scores, owned_by_one_run, this_process
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.options import ScoringOptions, errors_file
 from fergi_reward.core.errors import FergiRewardError
@@ -18,7 +18,7 @@ from fergi_reward.evaluation.benchmarks import BENCHMARKS, read_benchmark
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.evaluation.options import CalibrateOptions
 from fergi_reward.evaluation.picture_scores import kept_scores
-from fergi_reward.scorers.registry import REGISTRY
+from fergi_reward.scorers.registry import REGISTRY, term_name
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
         found = read_judgements(_place(options), options)
     names, computed, notes = _chosen(found, options.scorers)
     if not computed:
-        return ScoredJudgements(found, names, notes)
+        return None if this_process()[0].rank else ScoredJudgements(found, names, notes)
     scoring = ScoringOptions(
         scorers=computed,
         checkpoints=options.checkpoints,
@@ -62,9 +62,10 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
     rows = benchmark.rows if benchmark else partial(_rows, found.judgements, _pictures_folder(options))
     total = len(benchmark.numbers) if benchmark else len(found.judgements.pictures)
     judgements, missing = _computed(found.judgements, rows, total, scoring, options.out)
-    return (
-        None if judgements is None else ScoredJudgements(replace(found, judgements=judgements), names, notes + missing)
-    )
+    if judgements is None:
+        return None
+    terms = [term_name(name) if name in computed else name for name in names]
+    return ScoredJudgements(replace(found, judgements=judgements), terms, notes + missing)
 
 
 def of_benchmark(benchmark: Benchmark, options: CalibrateOptions) -> FoundJudgements:
@@ -106,9 +107,7 @@ def _chosen(found: FoundJudgements, scorers: Sequence[str] | None) -> tuple[list
                 f"{','.join(found.numeric[:3] or REGISTRY.names()[:3])}"
             )
         return names, [], []
-    judged = {name: role for role, name in found.columns.items()}
-    if wrong := [f"{name} ({judged[name]})" for name in scorers if name in judged]:
-        raise FergiRewardError(f"--scorers names {', '.join(wrong)}, which says what was judged: it is no score")
+    found.check_scores(scorers)
     columns = found.judgements.pictures
     computed = [name for name in scorers if name not in columns]
     if problems := REGISTRY.problems(computed):
@@ -127,12 +126,14 @@ def _computed(
     judgements: Judgements, rows: Callable[[], Iterator[Row]], total: int, scoring: ScoringOptions, out: Path
 ) -> tuple[Judgements | None, list[str]]:
     """The judgements of pictures that could be scored, with their scores, and what could not be."""
-    folder = out.with_suffix(".scores")
-    scores = kept_scores(folder, rows, total, partial(load_batch_scores, scoring), scoring.scorer_names, scoring)
+    folder, names = out.with_name(f"{out.name}.scores"), scoring.scorer_names
+    with owned_by_one_run(folder):
+        scores = kept_scores(folder, rows, total, partial(load_batch_scores, scoring), names, scoring)
     if scores is None:
         return None, []
-    scored = with_scores(judgements, scores[["image", "prompt", *scoring.scorer_names]], str(folder))
-    has_scores = scored.pictures[scoring.scorer_names].notna().all(axis=1).to_numpy()
+    by_term = scores[["image", "prompt", *names]].rename(columns={name: term_name(name) for name in names})
+    scored = with_scores(judgements, by_term, str(folder))
+    has_scores = scored.pictures[list(by_term)[2:]].notna().all(axis=1).to_numpy()
     if has_scores.all():
         return scored, []
     usable = has_scores[scored.pairs["better"]] & has_scores[scored.pairs["worse"]]

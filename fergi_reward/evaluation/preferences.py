@@ -87,6 +87,7 @@ def run(options: PreferenceOptions, viewed: PreferenceTable | None, command: str
 
 def _of_a_table(options: PreferenceOptions, place: str, calibrations: Mapping[str, Calibration]) -> AllMargins:
     read = read_judgements(Path(place), options)
+    read.check_scores(options.scorers or ())
     found = judged_margins(read.judgements, place, options.scorers, calibrations, read.left_out)
     return replace(found, notes=[f"{place_without_folders(place)} was {read.sentence()}.", *found.notes])
 

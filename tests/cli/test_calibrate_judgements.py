@@ -154,7 +154,7 @@ def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(fol
     words = ["judged.csv", "--images", "pictures", "--scorers", f"{redness},useful", "--device", "cpu"]
     first = calibrate(*words)
     assert first.exit_code == 0, first.output
-    assert "1 pictures could not be scored, with 2 pairs: calibration.scores" in first.stderr
+    assert "1 pictures could not be scored, with 2 pairs: calibration.json.scores" in first.stderr
     weights = Calibration.load("calibration.json").fits[-1].terms
     assert weights[0].weight > 0.5
     assert "34 pairs of 35 images" in first.stdout

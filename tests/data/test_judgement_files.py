@@ -161,6 +161,14 @@ def test_two_rankings_of_one_prompt_are_not_mixed_as_in_imagerewarddb_on_the_hub
     assert (found.kind, found.judgements.unit, found.judgements.groups.tolist()) == ("ranks", "prompt", ["p"])
 
 
+def test_ranks_of_viewers_tables_are_not_turned_around_in_silence():
+    table = {"prompt": ["p"] * 2, "user": ["u"] * 2, "session": ["1"] * 2, "image": ["a", "b"], "rank": [1, 2]}
+    with pytest.raises(FergiRewardError, match="where a high rank is good: name it by --rating rank"):
+        read(table)
+    assert pairs(read(table, rating="rank")) == ["b>a"]
+    assert pairs(read(table, rank="rank")) == ["a>b"]
+
+
 def test_a_group_can_be_named_and_needs_three_values():
     table = {"prompt": list("ppqqrr"), "image": list("ababab"), "rank": [1, 2] * 3, "topic": list("xxyyzz")}
     found = read(table, group="topic")

@@ -24,7 +24,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "preference": ("preference", "preferred", "choice", "winner", "best"),
     "has_label": ("has_label",),
     "weight": ("weight", "count"),
-    "sitting": ("prompt_id", "ranking_id"),
+    "sitting": ("prompt_id", "ranking_id", "session", "session_id"),
     "group": (),
 }
 

@@ -1,6 +1,6 @@
 """A table of judgements of any kind -> pairs and ties, and what was understood of the table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from fergi_reward.data.judgement_files.rankings import SITTING, one_picture_per_
 from fergi_reward.data.judgement_files.ratings import rated
 from fergi_reward.data.judgement_files.tables import read_table
 from fergi_reward.data.judgements import Judgements
+
+# Tables for viewers with faces have these columns, and ranks that are the other way round.
+RATED = {"user", "session", "image", "rank"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,16 @@ class FoundJudgements:
         pictures = self.judgements.pictures
         others = [name for name in pictures if name not in {*self.columns.values(), *self.judgements.varying, SITTING}]
         return [str(name) for name in others if name not in ("prompt", "image") and is_numeric(pictures[name])]
+
+    def check_scores(self, names: Iterable[str]) -> None:
+        """Check that columns do not say what people judged, which they would foretell.
+
+        Raises:
+            FergiRewardError: One does.
+        """
+        judged = {name: role for role, name in self.columns.items()}
+        if wrong := [f"{name} ({judged[name]})" for name in names if name in judged]:
+            raise FergiRewardError(f"--scorers names {', '.join(wrong)}, which says what was judged: it is no score")
 
 
 def read_judgements(place: Path, options: JudgementOptions) -> FoundJudgements:
@@ -113,6 +126,11 @@ def _rankings(columns: Columns) -> FoundJudgements:
 def _kind(columns: Columns) -> str:
     """Whether a table with a picture per row holds ratings or ranks."""
     has_rating, has_rank = columns.find("rating"), columns.find("rank")
+    if not {"rating", "rank"} & {*columns.named} and {*columns.table} >= RATED:
+        raise FergiRewardError(
+            f"{', '.join(sorted(RATED))} are the columns of FERGI and of --ratings, where a high rank is good: name it "
+            "by --rating rank, or by --rank rank where 1 is the best"
+        )
     if "rating" in columns.named or "rank" in columns.named:
         kind = "ratings" if "rating" in columns.named else "ranks"
     elif has_rating and has_rank:
