@@ -7,6 +7,7 @@ from the YAML file of `--config`, so that all mistakes are reported at once.
 import difflib
 import inspect
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ from fergi_reward.core.options import (
     type_problems,
     without_none,
 )
-from fergi_reward.core.progress import quiet
 from fergi_reward.core.terminal import for_terminal
 
 Record: TypeAlias = Any  # an instance of a dataclass of options
@@ -300,6 +300,8 @@ def _logs(common: CommonOptions) -> Iterator[None]:
     """Send what is printed before the answer where it was asked for."""
     with ExitStack() as stack:
         if common.quiet:
+            from fergi_reward.core.progress import quiet  # imports tqdm, which the help does not need
+
             stack.enter_context(quiet())
             stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
         elif common.json:
@@ -310,7 +312,20 @@ def _logs(common: CommonOptions) -> Iterator[None]:
 def _print(answer: Answer, common: CommonOptions) -> int:
     for note in answer.notes:
         print(for_terminal(note), file=sys.stderr)
-    print(json.dumps(answer.values, default=str) if common.json else for_terminal(answer.text))
+    print(json.dumps(_plain(answer.values)) if common.json else for_terminal(answer.text))
     if answer.complaint:
         raise FergiRewardError(answer.complaint)
     return answer.status
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of an answer
+    """A value as JSON has it: NumPy's numbers as Python's, and null for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)

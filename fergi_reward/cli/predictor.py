@@ -51,8 +51,8 @@ def fit_predictor(options: FitPredictorOptions) -> Answer:
     from fergi_reward.core.devices import named_device
     from fergi_reward.data.layouts import check_still_there, read_reactions
     from fergi_reward.data.shown_pictures import read_pictures
+    from fergi_reward.faces.run import figures, summary
     from fergi_reward.faces.run import fit_predictor as run
-    from fergi_reward.faces.run import summary
     from fergi_reward.scorers.pickscore import PickScorer
 
     table = read_reactions(options.reactions, options.au_source)
@@ -70,5 +70,5 @@ def fit_predictor(options: FitPredictorOptions) -> Answer:
     )
     predictor.save(options.out)
     check_still_there(table, options.reactions, options.out)
-    values = {"predictor": str(options.out), "summary": summary(predictor)}
+    values = {"predictor": str(options.out), **figures(predictor)}
     return Answer(f"{summary(predictor)}\npredictor: {options.out}", values)

@@ -84,7 +84,7 @@ class MapSourceOptions(Options):
 def map_source(options: MapSourceOptions) -> Answer:
     """Fit a map of AU4 from the scale of one source to that of another."""
     from fergi_reward.data.layouts import check_still_there, read_reactions
-    from fergi_reward.reactions.source_map_fit import fit_paired, fit_unpaired, summary
+    from fergi_reward.reactions.source_map_fit import figures, fit_paired, fit_unpaired, summary
 
     folders = options.from_, options.to
     sides = read_reactions(folders[0], options.from_source), read_reactions(folders[1], options.to_source)
@@ -92,7 +92,7 @@ def map_source(options: MapSourceOptions) -> Answer:
     fitted.source_map.save(options.out)
     for side, folder in zip(sides, folders, strict=True):
         check_still_there(side, folder, options.out)
-    return Answer(f"{summary(fitted)}\n\nmap: {options.out}", {"map": str(options.out), "summary": summary(fitted)})
+    return Answer(f"{summary(fitted)}\n\nmap: {options.out}", {"map": str(options.out), **figures(fitted)})
 
 
 @dataclass(frozen=True, kw_only=True)

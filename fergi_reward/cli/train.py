@@ -61,7 +61,7 @@ def __getattr__(name: str) -> Callable[..., None]:
             return None
         if not isinstance(done, Path):
             return Answer(str(done), asdict(done))
-        return Answer(f"trained weights: {done}", {"weights": str(done)})
+        return Answer(f"trained weights: {done} (README.md there says how to load them)", {"weights": str(done)})
 
     made = Command(run, (OPTIONS[trainer.learns_from], trainer.config_class), resumes=False)
     return as_function(made, trainer.__doc__ or "", name)

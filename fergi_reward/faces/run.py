@@ -1,12 +1,15 @@
 """A predictor from end to end: embed what viewers saw, fit, judge on others, and say how good it is."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
 from fergi_reward.data.shown_pictures import Key, Picture
 from fergi_reward.faces.fitting import STEPS, fit_heads
-from fergi_reward.faces.judging import FOLDS, LEVELS, HeldOutFigures, Residuals, cross_predict, figures
+from fergi_reward.faces.judging import FOLDS, LEVELS, HeldOutFigures, Residuals, cross_predict
+from fergi_reward.faces.judging import figures as held_out_figures
 from fergi_reward.faces.predictor import PredictorRecord, ReactionPredictor
 from fergi_reward.faces.viewings import dataset_of, embed_viewings
 from fergi_reward.reactions.table import ReactionTable
@@ -55,13 +58,25 @@ def fit_predictor(
         tower=tower.fingerprint(),
         sizes=heads.sizes,
         dataset=dataset,
-        held_out=figures(held_out, seed),
+        held_out=held_out_figures(held_out, seed),
         residuals=Residuals.of(held_out.observed - held_out.mean, held_out.uncertainty),
         seed=seed,
         command=command,
         library_version=__version__,
     )
     return ReactionPredictor(record, heads).eval()
+
+
+def figures(predictor: ReactionPredictor) -> dict[str, Any]:
+    """How good it is, for programs."""
+    record = predictor.record
+    return {
+        "au_source": record.au_source,
+        "decay": record.decay,
+        "images": record.dataset["images"],
+        "participants": record.dataset["participants"],
+        "held_out": asdict(record.held_out) | {"better_than_chance": record.held_out.better_than_chance},
+    }
 
 
 def summary(predictor: ReactionPredictor) -> str:

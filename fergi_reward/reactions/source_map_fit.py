@@ -1,7 +1,8 @@
 """Fitting a map between AU sources, from clips that both measured or from those of different people, and judging it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,22 @@ def fit_unpaired(origin: ReactionTable, target: ReactionTable, kind: Kind) -> Fi
         _check_enough(clips[-1], f"{kind} clips from {table.au_source}", "film more")
     measures = {"Kolmogorov distance": kolmogorov_distance}
     return _fit(origin, target, clips, quantile_knots, f"quantiles of unpaired {kind} clips", measures)
+
+
+def figures(fitted: FittedMap) -> dict[str, Any]:
+    """A fitted map for programs: what it was fitted on, and how it does on people that it was not fitted on."""
+    source_map = fitted.source_map
+    return {
+        "method": source_map.method,
+        "from": {
+            "source": source_map.from_source,
+            "clips": source_map.from_clips,
+            "people": len(source_map.from_users),
+        },
+        "to": {"source": source_map.to_source, "clips": source_map.to_clips, "people": len(source_map.to_users)},
+        "knots": source_map.knots,
+        "held_out": [asdict(agreement) for agreement in fitted.agreements],
+    }
 
 
 def summary(fitted: FittedMap) -> str:

@@ -34,7 +34,7 @@ from fergi_reward.trainers.optimisation import Optimisation
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.processes import mean_of, means
 from fergi_reward.trainers.run import Run
-from fergi_reward.trainers.weights import copied, loading_line, overwrite
+from fergi_reward.trainers.weights import copied, overwrite
 
 # What a checkpoint holds besides the parts of an algorithm.
 OWN_PARTS = {"format", *LAYOUT, "optimizer", "scaler", "ema", "watch", "best", "trained"}
@@ -129,7 +129,7 @@ class Loop(Generic[Config]):
             state: By name, what the algorithm adds to a checkpoint.
 
         Returns:
-            The folder of the finished weights; the last line in the terminal says how to load them.
+            The folder of the finished weights; its README.md says how to load them.
 
         Raises:
             FergiRewardError: A name in `state` is that of a part of the loop's own.
@@ -311,7 +311,7 @@ class Loop(Generic[Config]):
         self.accelerator.wait_for_everyone()
 
     def _finish(self) -> Path:
-        """Save the weights in the form that users load, draw before and after, and say where they are."""
+        """Save the weights in the form that users load, draw before and after; returns their folder."""
         if self.judging.must_stop:
             self.judging.go_back_to_best()
         elif self.optimisation.ema:
@@ -321,7 +321,6 @@ class Loop(Generic[Config]):
         self._save_weights(folder, self.finished)
         self._grids.write_before_after(self.model.weights.reference())
         self.accelerator.wait_for_everyone()
-        self.run.say(f"the result is in {folder}: {loading_line(self.model.pipeline, self.config, str(folder))}")
         self.accelerator.end_training()
         return folder
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from fergi_reward.cli.command import read_options
+from fergi_reward.cli.command import Answer, command, read_options
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.options import Options, OptionsError, option, required
 from tests.command_line import commands, invoke
@@ -126,9 +127,9 @@ def test_pairs_that_are_none_are_refused(value):
 
 
 def test_every_command_has_help_and_the_common_options():
-    for name, command in commands().items():
-        assert {"config", "json", "quiet"} <= set(command.options), name
-        for option_name, item in command.options.items():
+    for name, made in commands().items():
+        assert {"config", "json", "quiet"} <= set(made.options), name
+        for option_name, item in made.options.items():
             is_ours = name != "train prompt_grpo" or option_name in ("model", "rewriter", "scorers")
             assert item.metadata.get("help", "").strip() or not is_ours, (name, option_name)
 
@@ -189,6 +190,23 @@ def test_quiet_leaves_the_result_and_json_leaves_standard_output_to_it(tmp_path)
     assert quiet.stdout.startswith("a simulated FERGI") and quiet.stderr == ""
     shown = invoke([*command, "--out", tmp_path / "b", "--json"])
     assert json.loads(shown.stdout)["participants"] == 3
+
+
+def test_json_has_numbers_also_of_numpy_and_null_for_what_is_not_finite(capsys):
+    @command
+    def figures() -> Answer:
+        values = {"count": np.int64(3), "share": np.float32(0.5), "nan": float("nan"), "ci95": (0.1, np.inf)}
+        return Answer("text", {**values, "place": Path("x"), "by_name": {"a": np.array([1, 2])}})
+
+    figures.command.answer({"json": True}, [])
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "count": 3,
+        "share": 0.5,
+        "nan": None,
+        "ci95": [0.1, None],
+        "place": "x",
+        "by_name": {"a": [1, 2]},
+    }
 
 
 def test_a_shipped_configuration_works_from_an_empty_folder(tmp_path, monkeypatch):

@@ -60,6 +60,10 @@ def source_map(camera, simulated, tmp_path_factory):
     output = run("map-source", "--from", camera, "--to", simulated, "--out", path)
     assert "of 4 people from camera" in output
     assert "| mean absolute error  |" in output
+    told = json.loads(run("map-source", "--from", camera, "--to", simulated, "--out", path, "--json"))
+    assert (told["map"], told["from"]["people"], told["to"]["source"]) == (str(path), 4, "simulated")
+    assert told["knots"] == json.loads(path.read_text())["knots"]
+    assert f"{told['held_out'][0]['after']:.4f}" in output
     return path
 
 

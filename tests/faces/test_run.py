@@ -1,6 +1,7 @@
 """`fergi-reward fit-predictor` on simulated viewers, with their pictures where FERGI's raw data has them."""
 
 import csv
+import json
 
 import pytest
 
@@ -37,11 +38,16 @@ def test_either_layout_of_reactions_and_of_pictures_will_do(viewers, write_extra
         rows.writerows([*key, picture.path, picture.prompt] for key, picture in read_pictures(viewers).items())
     seen = read_fergi(viewers).with_reactions().images.astype({"session": str, "image": str})
     extracted = write_extracted(tmp_path / "reactions", seen, "simulated")
-    result_two = fit(*options, "--reactions", extracted, "--images", listed, "--out", tmp_path / "two", "--seed", 1)
+    two_options = ["--images", listed, "--out", tmp_path / "two", "--seed", 1, "--json"]
+    result_two = fit(*options, "--reactions", extracted, *two_options)
     assert result_two.exit_code == 0, result_two.output
     one, two = (ReactionPredictor.load(tmp_path / name).record for name in ("one", "two"))
     assert one.dataset == two.dataset
     assert one.held_out != two.held_out
+    told = json.loads(result_two.stdout)
+    assert (told["predictor"], told["decay"], told["participants"]) == (str(tmp_path / "two"), 0.8, 6)
+    assert told["held_out"]["accuracy"] == two.held_out.accuracy == told["held_out"]["correct"] / two.held_out.pairs
+    assert told["held_out"]["better_than_chance"] is two.held_out.better_than_chance
     assert (one.au_source, one.decay, one.dataset["participants"]) == ("simulated", 0.8, 6)
     assert verdict(one.held_out) in result.output
     assert f"{one.held_out.correct} of {one.held_out.pairs} pairs" in result.output
