@@ -170,7 +170,8 @@ class Calibration:
         for fit in self.fits:
             if set(fit.term_names) == set(terms):
                 return fit
-        known = "; ".join(", ".join(dict.fromkeys(fit.term_names)) for fit in self.fits)
+        near = [fit for fit in self.fits if set(fit.units) <= set(terms)] or self.fits  # of few units: the list is long
+        known = "; ".join(", ".join(dict.fromkeys(fit.term_names)) for fit in near)
         raise FergiRewardError(
             f"the calibration has no weights for the terms {', '.join(terms) or '(none)'}: choose one of the sets "
             f"{known}, or run `fergi-reward calibrate` on data with these scores"

@@ -48,7 +48,12 @@ def test_action_units_are_no_scorers():
 def test_fits_are_found_by_their_terms():
     assert calibration().fit_for(["au4", "pickscore"]).name == "pickscore+au4"
     with pytest.raises(
-        FergiRewardError, match=r"no weights for the terms hps_v2: choose one of the sets pickscore; pick"
+        FergiRewardError,
+        match=r"no weights for the terms hps_v2, au4: choose one of the sets pickscore; pickscore, au4, or",
+    ):
+        calibration().fit_for(["hps_v2", "au4"])
+    with pytest.raises(
+        FergiRewardError, match=r"no weights for the terms hps_v2: choose one of the sets pickscore, or"
     ):
         calibration().fit_for(["hps_v2"])
 
