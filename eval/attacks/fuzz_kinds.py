@@ -40,6 +40,7 @@ from fergi_reward.scorers.checkpoints import read_weights
 from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.lora import add_lora, load_lora, save_lora
 from fergi_reward.trainers.options import RewardTrainingOptions
+from fergi_reward.trainers.pairs import Pairs, load_table
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 
 Files = Mapping[str, bytes]
@@ -67,7 +68,15 @@ class Kind:
 
 def kinds() -> dict[str, Kind]:
     """All kinds by name."""
-    return {**_pictures(), **_weights(), **_records(), **_tables(), **_judgements(), **_commands()}
+    return {
+        **_pictures(),
+        **_weights(),
+        **_records(),
+        **_tables(),
+        **_judgements(),
+        "pairs to train on": _training_pairs(),
+        **_commands(),
+    }
 
 
 def _one(name: str, content: bytes, opens: Callable[[Path], object]) -> Kind:
@@ -96,8 +105,7 @@ def _records() -> dict[str, Kind]:
     knots = ((0.1, 0.2), (0.5, 0.9))
     source_map = SourceMap("mine", "fergi-ir50", knots, "test", 2, ("a", "b"), 2, ("c", "d"), "0")
     db = pd.DataFrame({"prompt_id": ["a", "a"], "prompt": ["a cat"] * 2, "image_path": ["i/1.webp", "i/2.webp"]})
-    buffer = io.BytesIO()
-    db.assign(rank=[1, 2], classification="", rating=0).to_parquet(buffer)
+    db = db.assign(rank=[1, 2], classification="", rating=0)
     trainer = b"num_epochs: 2\ntrain_learning_rate: 0.0001\nmodel: emoji\noutput_dir: run\n"
     return {
         "calibration": _one("a.json", _calibration(), Calibration.load),
@@ -105,9 +113,7 @@ def _records() -> dict[str, Kind]:
             _in_folder(lambda folder: source_map.save(folder / "a.json")), lambda at: SourceMap.load(at / "a.json")
         ),
         "hpdv2": _one("test.json", json.dumps(ranking).encode(), lambda path: hpdv2.read(str(path.parent))),
-        "imagerewarddb": _one(
-            "metadata-test.parquet", buffer.getvalue(), lambda path: imagerewarddb.read(str(path.parent))
-        ),
+        "imagerewarddb": _one("metadata-test.parquet", _parquet(db), lambda path: imagerewarddb.read(str(path.parent))),
         "card": _one("README.md", card, lambda path: read_card(path.parent)),
         "trainer's YAML": _one("a.yaml", trainer, _trainers_options),
         "FERGI": Kind(_fergi(), read_fergi, _prepared()),
@@ -134,11 +140,10 @@ def _judgements() -> dict[str, Kind]:
     """One table of pairs in each format, and one of rankings."""
     table = pd.DataFrame({"caption": ["a cat"] * 3, "image_0": list("abc"), "image_1": list("bca")})
     table = table.assign(label_0=[1.0, 0.5, 0.0], label_1=[0.0, 0.5, 1.0], clip_0=[1.0, 2, 3], clip_1=[2.0, 3, 1])
-    table.to_parquet(parquet := io.BytesIO())
     rankings = pd.DataFrame({"prompt": ["a cat"], "images": [["a", "b"]], "ranking": [[2, 1]], "clip": [[0.5, 1.0]]})
     files = {
         "judgements CSV": ("a.csv", table.to_csv(index=False).encode()),
-        "judgements Parquet": ("a.parquet", parquet.getvalue()),
+        "judgements Parquet": ("a.parquet", _parquet(table)),
         "judgements JSON": ("a.json", rankings.to_json(orient="records").encode()),
         "judgements JSON lines": ("a.jsonl", table.to_json(orient="records", lines=True).encode()),
     }
@@ -147,6 +152,21 @@ def _judgements() -> dict[str, Kind]:
 
 def _scores_of_judgements(path: Path) -> object:
     return read_judgements(path, JudgementOptions(judgements=str(path))).judgements.scores(["clip"])
+
+
+def _training_pairs() -> Kind:
+    """Opened as a trainer takes them; a stream leaves nothing in the cache of datasets."""
+    shown = {"caption": "a cat", "jpg_0": pictures()["PNG"], "jpg_1": pictures()["JPEG"], "label_0": 1.0}
+
+    def take(path: Path) -> object:
+        return Pairs(load_table(str(path), streaming=True), seed=0, shuffle_buffer=1).take(3)
+
+    return _one("a.parquet", _parquet(pd.DataFrame([shown] * 3)), take)
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    table.to_parquet(buffer := io.BytesIO())
+    return buffer.getvalue()
 
 
 def _commands() -> dict[str, Kind]:

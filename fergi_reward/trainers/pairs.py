@@ -149,7 +149,7 @@ class Pairs:
         """Up to `count` pairs, none of them twice."""
         found = list[Pair]()
         while len(found) < count:
-            row = next(self._rows)
+            row = self._row()
             if self._rows.passes:
                 break
             if isinstance(pair := read_row(row), Pair):
@@ -175,12 +175,22 @@ class Pairs:
     def _next(self) -> Pair:
         passes = self._rows.passes
         while self._rows.passes <= passes + 1:
-            pair = read_row(next(self._rows))
+            pair = read_row(self._row())
             if isinstance(pair, Pair):
                 self.taken += 1
                 return pair
             self.skipped[pair] += 1
         raise FergiRewardError(f"no row of the pairs {self.table.name!r} says which picture is better: give others")
+
+    def _row(self) -> Mapping[str, Any]:
+        """The next row; a stream meets a damaged file, or a lost connection, only now."""
+        try:
+            return next(self._rows)
+        except (OSError, ValueError) as error:  # whatever pyarrow and the hub raise
+            reason = " ".join(str(error).split())
+            raise FergiRewardError(
+                f"cannot read a row of the pairs {self.table.name!r} ({reason}): download them again, or try later"
+            ) from error
 
 
 def read_row(row: Mapping[str, Any]) -> Pair | str:

@@ -5,7 +5,7 @@ from collections import Counter
 # Those that are opened fast, and a command; the program itself tries all.
 KINDS = ["PNG", "AVIF", "ICNS", "XPM", "PSD", "pt", "old pt", "safetensors", "state", "predictor", "calibration"]
 KINDS += ["source map", "hpdv2", "imagerewarddb", "card", "FERGI's lists", "manifest", "recordings"]
-KINDS += ["ratings", "annotate"]
+KINDS += ["ratings", "judgements CSV", "judgements Parquet", "annotate"]
 
 
 def test_damaged_inputs_are_read_or_refused_and_nothing_else() -> None:

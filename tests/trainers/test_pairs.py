@@ -167,3 +167,13 @@ def test_a_picture_is_cut_around_its_centre():
 def test_a_small_picture_is_enlarged_and_a_grey_one_gets_colours():
     framed = frame(Image.new("L", (2, 3), 51), 8, 8)
     torch.testing.assert_close(framed.pixels, torch.full((3, 8, 8), 0.2))
+
+
+def test_a_damaged_page_of_a_stream_is_one_sentence(tmp_path):
+    path = tmp_path / "pairs.parquet"
+    pd.DataFrame([row(number) for number in range(4)]).to_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])  # the footer, which is read first, is whole
+    pairs = pairs_of(load_table(str(path), streaming=True).rows)
+    with pytest.raises(FergiRewardError, match="cannot read a row of the pairs"):
+        pairs.take(1)
