@@ -76,6 +76,7 @@ def _get(url: str, part: Path, what: str, size: int | None, token: str | None) -
                 raise OSError(f"{promised} bytes are there and {size} must be")
             _copy(answer.read, part, start, promised, what)
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
         if error.code != 416:  # asked for what comes after the end: the part is whole already
             raise
 
