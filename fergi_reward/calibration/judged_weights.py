@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,9 +130,11 @@ def fit_judged_weights(
         command: Noted in the calibration.
 
     Raises:
-        FergiRewardError: A column cannot be used, or there are fewer than three raters or prompts.
+        FergiRewardError: A column or `ties` cannot be used, or there are fewer than three raters or prompts.
     """
     _check_scorers(scorers)
+    if ties not in get_args(Ties):
+        raise FergiRewardError(f"ties is {ties!r}, must be one of {', '.join(get_args(Ties))}")
     terms = [*scorers, *judgements.reactions]
     davidson = ties == "davidson"
     pairs = JudgedPairs.of(judgements, judgements.scores(terms), seed, with_ties=davidson)

@@ -71,6 +71,8 @@ def _doubts(fitted: JudgedWeights) -> Iterator[str]:
             "The scores order every pair right, so only the penalty keeps their weights finite: their ratios are "
             "known, and their size is not."
         )
+    if not any(each.weight for each in fitted.weights):
+        yield "No score has a weight above 0: the total is the same for every picture, and orders none."
     if same := [each.name for each in fitted.weights if each.is_redundant]:
         yield (
             f"{', '.join(same)} cannot be told from the others, which explain more than 99 % of the differences: only "

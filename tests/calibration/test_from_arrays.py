@@ -84,3 +84,9 @@ def test_a_pair_that_cannot_be_used_is_said_in_one_sentence(change, says):
 def test_tables_that_cannot_be_used_are_named(scores, judgements, says):
     with pytest.raises(FergiRewardError, match=says):
         fit_weights(scores, pd.DataFrame(judgements))
+
+
+def test_another_word_for_ties_is_refused_and_not_taken_for_leaving_them_out():
+    scores, ratings = drawn()
+    with pytest.raises(FergiRewardError, match="ties is 'rao', must be one of leave_out, davidson"):
+        fit_weights(scores, ratings, ties="rao")

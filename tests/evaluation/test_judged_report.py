@@ -60,6 +60,12 @@ def test_what_may_be_worth_nothing_is_named_and_drawn_apart():
     assert plot.chance == 0 and plot.estimates[0].interval == fitted.weights[0].ci95
 
 
+def test_weights_that_are_all_0_are_said_to_order_nothing():
+    fitted, report = reported(drawn().assign(a=lambda rows: -rows["a"]), ["a"], nonnegative=True)
+    assert fitted.results["a"].ties == fitted.results["a"].pairs and fitted.weights[0].weight == 0
+    assert "No score has a weight above 0" in printed(report)
+
+
 @pytest.mark.parametrize(
     ("table", "scorers", "says"),
     [
