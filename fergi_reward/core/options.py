@@ -269,6 +269,8 @@ def _type_words(hint: Any, value: object = None) -> str:  # noqa: ANN401
     """What a value of a type is, for people; `value` is one that is not."""
     if get_origin(hint) in (UnionType, Union):
         return " or ".join(_type_words(part, value) for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
     if is_list(hint):
         return f"a list of {_TYPE_WORDS.get(get_args(hint)[0], ('', 'values'))[1]}"
     if is_mapping(hint):

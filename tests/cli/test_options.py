@@ -98,6 +98,7 @@ class Kinds(Options):
     names: Sequence[str] | None = None
     numbers: Sequence[float] | None = None
     either: int | str | None = None
+    kind: Literal["a", "b"] | None = None
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,7 @@ class Kinds(Options):
         ("names", 3, "a list of texts"),
         ("numbers", ["a"], "a list of numbers"),
         ("either", 1.5, "a whole number or text"),
+        ("kind", "c", "one of a, b"),
     ],
 )
 def test_a_wrong_type_is_named_in_words(name, value, words):
