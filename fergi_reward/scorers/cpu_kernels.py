@@ -17,9 +17,10 @@ class FastCPUKernels(TorchFunctionMode):
     float32, the products less than half of that; the scores come as near to those in float32. Linear layers without
     gradients are handed to oneDNN: a tenth faster than MKL, to which PyTorch gives those in float32, and a twentieth
     faster than PyTorch's own way to it in bfloat16, which copies the bias first. (With PyTorch 2.14 on an AMD EPYC
-    without AMX. On an Intel Xeon without bfloat16 units there is no gain: one thread scores 1.07 and 0.92 times as fast
-    with ImageReward and PickScore in float32, 0.97 times with ImageReward in bfloat16.) All libraries whose towers the
-    scorers use call these two functions: this is the one place to act.
+    without AMX. On an Intel Xeon without bfloat16 units the gain is small: in two runs one thread scored 1.07 and 1.08
+    times as fast with ImageReward in float32, 0.92 and 1.03 times with PickScore, and 0.97 times, in both, with
+    ImageReward in bfloat16.) All libraries whose towers the scorers use call these two functions: this is the one place
+    to act.
     """
 
     def __torch_function__(
