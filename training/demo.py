@@ -29,6 +29,8 @@ def main() -> None:
     if os.environ.get("FERGI_DATA") or default_folder().exists():
         calibrate("the FERGI data, as published", "paper_v1", locate(), OUT / "fergi_paper_v1")
         calibrate("the FERGI data", "bradley_terry", locate(), OUT / "fergi")
+        options = ["--data", str(locate()), "--out", str(OUT / "pairs.jsonl")]
+        run("Annotate FERGI's pairs, each person by what others taught", [COMMAND, "annotate", *options])
     else:
         print("FERGI is not here (`fergi-reward data fetch` gets it): only the toy is calibrated")
     viewers, run_folder = OUT / "viewers", OUT / "ddpo"

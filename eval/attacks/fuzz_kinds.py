@@ -182,7 +182,7 @@ def _commands() -> dict[str, Kind]:
         "score --config": _command(scored + " --config a.yaml", configured, ("a.yaml",), "o.csv"),
         "calibrate": _command("calibrate --data . --out o.json", _fergi(), _prepared(), "o.json"),
         "annotate": _command(
-            "annotate --data . --calibration s.json --out o.jsonl",
+            "annotate --data . --signals au4 --rule paper --calibration s.json --out o.jsonl",
             {**_fergi(), **rule},
             (*_prepared(), *rule),
             "o.jsonl",

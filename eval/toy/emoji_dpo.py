@@ -51,7 +51,8 @@ def annotated(participants: int, sessions: int, seed: int, folder: Path) -> Path
     command("data", "simulate", "--emoji", *size, "--seed", str(seed), "--out", str(viewers))
     pictures = ["--images", str(viewers), "--dataset", str(pairs), "--seed", str(seed)]
     out = ["--out", str(folder / "pairs.jsonl")]
-    command("annotate", "--data", str(viewers), "--calibration", str(CALIBRATION), *pictures, *out)
+    rule = ["--signals", "au4", "--rule", "paper", "--calibration", str(CALIBRATION)]
+    command("annotate", "--data", str(viewers), *rule, *pictures, *out)
     return pairs
 
 

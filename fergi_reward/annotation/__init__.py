@@ -1,7 +1,9 @@
-"""Preference pairs without asking: what a viewer's face says of two pictures, where it says enough.
+"""Preference pairs without asking: what a viewer's face, or scorers, say of two pictures, where they say enough.
 
-- `rules.py`: when a face says enough; `pairs.py`: the annotated pairs and how often they are right.
-- `run.py`: from people who ranked to people who only looked; `dataset.py`: the table that trainers read.
+- `signals.py`: what pairs are annotated from; `learned.py`: log-odds of pairs, from fits that never saw their person.
+- `promise.py`: a threshold that keeps a promise about people not seen; `paper_rule.py`: the paper's, from AU4 alone.
+- `run.py`: from people who ranked to people who only looked; `people.py`: who takes part.
+- `pairs.py`, `outcome.py`: the annotated pairs, how often they are right; `dataset.py`: the table that trainers read.
 """
 
 from typing import TYPE_CHECKING
@@ -10,20 +12,22 @@ from fergi_reward.core.lazy import exports
 
 if TYPE_CHECKING:
     from fergi_reward.annotation.dataset import write_dataset as write_dataset
+    from fergi_reward.annotation.outcome import Expected as Expected
+    from fergi_reward.annotation.outcome import Outcome as Outcome
+    from fergi_reward.annotation.outcome import Promised as Promised
     from fergi_reward.annotation.pairs import Annotation as Annotation
-    from fergi_reward.annotation.pairs import annotate as annotate
-    from fergi_reward.annotation.rules import Rule as Rule
-    from fergi_reward.annotation.rules import guaranteed_rule as guaranteed_rule
-    from fergi_reward.annotation.rules import paper_rule as paper_rule
+    from fergi_reward.annotation.paper_rule import run_paper_rule as run_paper_rule
+    from fergi_reward.annotation.promise import promised_threshold as promised_threshold
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "Annotation": "pairs",
-        "Rule": "rules",
-        "annotate": "pairs",
-        "guaranteed_rule": "rules",
-        "paper_rule": "rules",
+        "Expected": "outcome",
+        "Outcome": "outcome",
+        "Promised": "outcome",
+        "promised_threshold": "promise",
+        "run_paper_rule": "paper_rule",
         "write_dataset": "dataset",
     },
 )

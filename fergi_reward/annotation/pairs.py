@@ -1,4 +1,4 @@
-"""Pairs that faces annotate, and how often they are right where the viewers ranked what they saw."""
+"""Annotated pairs, and how often they are right where the viewers ranked what they saw."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,60 +6,57 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fergi_reward.annotation.rules import Rule
-from fergi_reward.calibration.calibration import Fit
-from fergi_reward.reactions.clip import valence
+from fergi_reward.reactions.table import ReactionTable
 from fergi_reward.stats.held_out import HeldOut
 
-COLUMNS = ["user", "session", "better", "worse", "difference", "confidence"]
+COLUMNS = ["user", "session", "better", "worse", "confidence", "signals"]
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a rule says of the pictures of some viewers.
+    """What is said of the pictures of some viewers.
 
     Attributes:
-        pairs: One row an annotated pair: `user`, `session`, the images `better` and `worse`, the `difference` in
-            valence, above the rule's threshold, and `confidence`, the probability that the viewer does prefer the
-            better one.
-        candidates: How many pairs there were to choose from.
+        pairs: One row an annotated pair: `user`, `session`, the images `better` and `worse`, `confidence`, the
+            probability that the viewer does prefer the better one, and `signals`, what says so.
+        signals: How many pairs there were to choose from, by what is known of both pictures.
+        unknown: How many more were not, as too little is known of one of their pictures.
     """
 
     pairs: pd.DataFrame
-    candidates: int
+    signals: Mapping[str, int]
+    unknown: int = 0
+
+    @property
+    def candidates(self) -> int:
+        """How many pairs there were to choose from."""
+        return sum(self.signals.values())
 
     @property
     def coverage(self) -> float:
-        """The share of the pairs that were annotated, in [0, 1]."""
+        """The share of the candidates that were annotated, in [0, 1]."""
         return len(self.pairs) / max(1, self.candidates)
 
+    @property
+    def expected_accuracy(self) -> float | None:
+        """The share of the annotated pairs that should be right, by their confidence."""
+        return float(self.pairs["confidence"].mean()) if len(self.pairs) else None
 
-def annotate(images: pd.DataFrame, rules: Mapping[str, Rule], fit: Fit) -> Annotation:
-    """Say of every two pictures of a session which one the viewer prefers, where the face says enough.
 
-    Args:
-        images: `user`, `session`, `image` and `au4`, the activation; pictures without a valid clip have NaN and are in
-            no pair.
-        rules: By user.
-        fit: A calibration's fit of `au4` alone, for the confidence.
-    """
-    seen = images.loc[images["au4"].notna(), ["user", "session", "image", "au4"]].reset_index(drop=True)
-    rule_of = seen["user"].map(rules)
-    seen["valence"] = valence(seen["au4"].to_numpy(dtype=float), np.array([rule.decay for rule in rule_of]))
-    seen["row"] = np.arange(len(seen))
-    both = seen.merge(seen, on=["user", "session"], suffixes=("_better", "_worse"))
-    candidates = int((both["row_better"] < both["row_worse"]).sum())
-    both["difference"] = both["valence_better"] - both["valence_worse"]
-    threshold = np.array([rules[user].threshold for user in both["user"]])
-    chosen = both[both["difference"] > threshold]
-    chosen = chosen.rename(columns={"image_better": "better", "image_worse": "worse"})
-    (term,) = fit.terms
-    faces = {
-        side: valence(chosen[f"au4_{side}"].to_numpy(dtype=float), fit.decay or 0.0) for side in ("better", "worse")
-    }
-    log_odds = term.weight * (faces["better"] - faces["worse"]) / term.std
-    confidence = 1 / (1 + np.exp(-log_odds))
-    return Annotation(chosen.assign(confidence=confidence)[COLUMNS].reset_index(drop=True), candidates)
+def pairs_of(images: pd.DataFrame) -> int:
+    """How many pairs of pictures there are within sessions."""
+    sizes = images.groupby(["user", "session"]).size()
+    return int((sizes * (sizes - 1) // 2).sum())
+
+
+def counts(pairs: pd.DataFrame) -> dict[str, int]:
+    """How many pairs are from which signals, most first."""
+    return {str(name): int(count) for name, count in pairs["signals"].value_counts().items()}
+
+
+def tidy(pairs: pd.DataFrame, viewers: ReactionTable) -> pd.DataFrame:
+    """Pairs as they are written, with what measured the faces."""
+    return pairs[COLUMNS].reset_index(drop=True).assign(au_source=viewers.measured_by)
 
 
 def checked(annotation: Annotation, images: pd.DataFrame) -> HeldOut:
@@ -73,5 +70,7 @@ def checked(annotation: Annotation, images: pd.DataFrame) -> HeldOut:
     for side in ("better", "worse"):
         named = ranks.rename(columns={"image": side, "rank": f"rank_{side}"})
         pairs = pairs.merge(named, on=["user", "session", side], how="inner")
-    margins = (pairs["rank_better"] - pairs["rank_worse"]).to_numpy(dtype=float)
-    return HeldOut("au4", margins, pairs["user"].to_numpy(dtype=str))
+    confidence = pairs["confidence"].to_numpy(dtype=float).clip(max=1 - 1e-12)
+    right = np.sign((pairs["rank_better"] - pairs["rank_worse"]).to_numpy(dtype=float))
+    margins = right * np.log(confidence / (1 - confidence))
+    return HeldOut("annotation", margins, pairs["user"].to_numpy(dtype=str), is_log_odds=True)

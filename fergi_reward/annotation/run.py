@@ -1,153 +1,112 @@
-"""An annotation from end to end: choose a rule on people who ranked, apply it to people who only looked."""
+"""An annotation from end to end: learn from people who ranked, apply it to people who only looked."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from fergi_reward.annotation.pairs import Annotation, annotate, checked
-from fergi_reward.annotation.rules import Rule, guaranteed_rule, paper_rule
-from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.calibration.grid import unsteady_participants
-from fergi_reward.core.errors import FergiRewardError
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fergi_reward.annotation.learned import Learned, candidates
+from fergi_reward.annotation.outcome import Expected, Outcome, Promised, agreement
+from fergi_reward.annotation.pairs import Annotation, counts, pairs_of, tidy
+from fergi_reward.annotation.people import calm, others
+from fergi_reward.annotation.promise import promised_threshold
+from fergi_reward.annotation.signals import has_all, term_sets
+from fergi_reward.core.progress import Progress
 from fergi_reward.data.table import PreferenceTable
-from fergi_reward.files.atomic import write_text
-from fergi_reward.reactions.source_map import SourceMap
+from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.reactions.table import ReactionTable
-from fergi_reward.stats.held_out import HeldOutResult, evaluate_held_out
-
-
-@dataclass(frozen=True)
-class Promised:
-    """A share of annotations that must be right, and the confidence in it; both in (0.5, 1)."""
-
-    accuracy: float
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was annotated.
-
-    Attributes:
-        annotation: The pairs; `au_source` says what measured the faces.
-        rules: By user.
-        excluded: Viewers who were not annotated, and why.
-        result: How often the annotations agree with the viewers' own ranks; None where these are not known.
-        notes: What to know of the figures.
-    """
-
-    annotation: Annotation
-    rules: Mapping[str, Rule]
-    excluded: Mapping[str, str]
-    result: HeldOutResult | None
-    notes: Sequence[str] = ()
 
 
 def run(
-    ranked: PreferenceTable, viewers: ReactionTable, calibration: Calibration, promised: Promised | None = None
+    ranked: PreferenceTable,
+    viewers: ReactionTable,
+    target: Expected | Promised,
+    *,
+    signals: str | None = None,
+    scorers: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> Outcome:
-    """Annotate the pictures that some viewers looked at.
+    """Annotate the pictures that some viewers looked at, by what people who ranked teach of their signals.
 
-    Restless viewers, and those without a baseline clip, are left out on both sides, as in the FERGI paper; where nobody
-    on a side has one, nobody there is.
+    Where faces are used, restless viewers, and those without a baseline clip, are left out on both sides, as in the
+    FERGI paper; where nobody on a side has one, nobody there is.
 
     Args:
-        ranked: People who ranked what they saw: the rule is chosen on them.
+        ranked: People who ranked what they saw: fits and threshold come from them. A person of both tables is annotated
+            by the others.
         viewers: People to annotate; ranks are not needed, and not looked at but to say how often the annotations are
             right.
-        calibration: Says how sure each pair is.
-        promised: What the rule must keep; by default it is the paper's rule, which promises nothing.
+        target: Which pairs are annotated: the surest ones of which so many should be right, or under a promise.
+        signals: As for `term_sets`.
+        scorers: As for `term_sets`.
+        seed: Seed of the folds in which penalties are chosen.
 
     Raises:
-        FergiRewardError: The three were not measured alike, nobody is left, or no rule keeps what is promised.
+        FergiRewardError: The two were not measured alike, too little is known, or no threshold keeps what is promised.
     """
-    for what, table in (("people to annotate", viewers), ("people who ranked (--data)", ranked)):
-        check_source("the calibration was fitted on", calibration.au_source, f"reactions of {what}", table.au_source)
-    excluded = unsteady(viewers)
-    kept = viewers.without_users(excluded).with_reactions()
-    if not kept.users:
-        raise FergiRewardError(f"none of the {len(viewers.users)} viewers can be annotated: all were left out")
-    known = ranked.without_users(unsteady(ranked)).with_reactions()
-    rules = choose_rules(known, kept.users, promised)
-    annotation = annotate(kept.images, rules, calibration.fit_for(["au4"]))
-    annotation = replace(annotation, pairs=annotation.pairs.assign(au_source=viewers.measured_by))
-    notes = [
-        f"nobody {side} is left out as restless: there are no baseline clips of them"
-        for side, table in (("to annotate", viewers), ("who ranked", ranked))
-        if not table.has_baseline
-    ]
-    if promised and viewers.mapped_from:
-        notes.append(f"the promise holds as far as the map from {viewers.mapped_from} does")
-    return Outcome(annotation, rules, excluded, _agreement(annotation, kept), notes)
+    sets = term_sets(signals, ranked, viewers, scorers)
+    known, kept, excluded, notes = ranked, viewers, dict[str, str](), list[str]()
+    if any(map(is_action_unit, sets[0])):
+        whose = "reactions of people to annotate"
+        check_source("people who ranked (--data) have", str(ranked.au_source), whose, viewers.au_source)
+        known, kept, excluded, notes = calm(ranked, viewers)
+    if isinstance(target, Promised):
+        known = others(known, kept)
+        if viewers.mapped_from:
+            notes.append(f"the promise holds as far as the map from {viewers.mapped_from} does")
+    learned = Learned(known, [sets[0], *(terms for terms in sets[1:] if _lacking(kept.images, sets[0], terms))], seed)
+    found = pd.concat(candidate_pairs(learned, kept), ignore_index=True)
+    confidence, log_odds = (found[name].to_numpy(dtype=float) for name in ("confidence", "log_odds"))
+    if isinstance(target, Promised):
+        people = found["user"].nunique()
+        chosen = log_odds > promised_threshold(learned.held_out(), target.accuracy, target.confidence, people)
+    else:
+        chosen = surest(confidence, target.accuracy)
+    pairs = found[chosen & (log_odds > 0)]
+    annotation = Annotation(tidy(pairs, kept), counts(found), pairs_of(kept.images) - len(found))
+    cut = f"none is sure enough, the surest one is {confidence.max(initial=0.5):.1%} sure"
+    if len(pairs):
+        cut = f"those that are at least {pairs['confidence'].min():.1%} sure"
+    return Outcome(
+        annotation, target, cut, found["user"].nunique(), excluded, agreement(annotation, kept), tuple(notes)
+    )
 
 
-def on_one_scale(
-    ranked: PreferenceTable, viewers: ReactionTable, source_map: SourceMap
-) -> tuple[PreferenceTable, ReactionTable]:
-    """Both sides, with what comes from the source of a map mapped.
+def surest(confidence: NDArray[np.float64], accuracy: float) -> NDArray[np.bool_]:
+    """The surest pairs of which, by their confidence, this share is right; no rank is looked at.
 
-    Raises:
-        FergiRewardError: The map is for neither.
+    >>> surest(np.array([0.9, 0.6, 0.5, 0.7]), 0.75)
+    array([ True, False, False,  True])
     """
-    if ranked.au_source == source_map.from_source:
-        ranked = ranked.mapped(source_map)
-        if viewers.au_source == source_map.to_source:
-            return ranked, viewers
-    return ranked, viewers.mapped(source_map)
+    order = np.argsort(-confidence, kind="stable")
+    means = np.cumsum(confidence[order]) / np.arange(1, len(order) + 1)
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order[means >= accuracy]] = True
+    return chosen
 
 
-def unsteady(table: ReactionTable) -> dict[str, str]:
-    """Participants to leave out, and why; nobody where nobody has a baseline clip to go by."""
-    return unsteady_participants(table) if table.has_baseline else {}
+def _lacking(images: pd.DataFrame, fullest: Sequence[str], terms: Sequence[str]) -> bool:
+    """Whether a picture lacks one of the fullest set of terms and has all of another set."""
+    return bool((has_all(images, terms) & ~has_all(images, fullest)).any())
 
 
-def _agreement(annotation: Annotation, viewers: ReactionTable) -> HeldOutResult | None:
-    """How often the annotations are right, where the viewers' ranks are known."""
-    if not isinstance(viewers, PreferenceTable):
-        return None
-    agreement = checked(annotation, viewers.images)
-    return evaluate_held_out(agreement, seed=0) if len(agreement.margins) else None
+def candidate_pairs(learned: Learned, viewers: ReactionTable) -> Iterator[pd.DataFrame]:
+    """The pairs of each viewer to choose from.
 
+    Args:
+        learned: From people who ranked.
+        viewers: Their pictures.
 
-def choose_rules(ranked: PreferenceTable, users: list[str], promised: Promised | None) -> dict[str, Rule]:
-    """A rule for each user, chosen on other people."""
-    if promised:
-        others = ranked.without_users(users)
-        if not others.users:
-            raise FergiRewardError(
-                f"a promise is about other people than those who ranked, and all {len(users)} viewers did: name the "
-                "folder of the others with --reactions"
-            )
-        return dict.fromkeys(users, guaranteed_rule(others, promised.accuracy, promised.confidence, len(users)))
-    if not set(users) & set(ranked.users):
-        return dict.fromkeys(users, paper_rule(ranked))
-    return {user: paper_rule(ranked.without_users([user])) for user in users}
-
-
-def write_pairs(outcome: Outcome, path: Path | str) -> None:
-    """One JSON object per line, with the columns of `Outcome.annotation`; for its owner alone: it is about people."""
-    records = outcome.annotation.pairs.to_dict("records")
-    write_text(path, "".join(json.dumps(record) + "\n" for record in records), private=True)
-
-
-def summary(outcome: Outcome) -> str:
-    """What was annotated and how often it was right, for people to read."""
-    annotation, result = outcome.annotation, outcome.result
-    thresholds = sorted({rule.threshold for rule in outcome.rules.values()})
-    span = f"{thresholds[0]:g}" + (f" to {thresholds[-1]:g}" if len(thresholds) > 1 else "")
-    lines = [
-        f"{len(annotation.pairs)} of {annotation.candidates} pairs of {len(outcome.rules)} viewers annotated "
-        f"({annotation.coverage:.1%}): valences further apart than {span}"
-    ]
-    if result:
-        low, high = result.ci95
-        lines.append(
-            f"by the viewers' own ranks {result.correct} of {result.pairs} are right: {result.accuracy:.2%} "
-            f"(95 % interval {low:.1%} - {high:.1%})"
-        )
-    elif len(annotation.pairs):
-        lines.append("the viewers' own ranks are not known: nothing here says how often the annotations are right")
-    lines += [f"left out: {user}, {reason}" for user, reason in outcome.excluded.items()]
-    return "\n".join([*lines, *outcome.notes])
+    Yields:
+        `user`, the columns of `candidates`, and `confidence`, the probability of that order.
+    """
+    slopes: dict[str | None, dict[str, float]] = {}
+    for user in Progress(viewers.users, desc="annotating", unit="viewer"):
+        whose = user if user in learned.users else None
+        if whose not in slopes:
+            slopes[whose] = learned.slopes(whose)
+        pairs = candidates(viewers.images[viewers.images["user"] == user], learned.fits(user))
+        log_odds = pairs["signals"].map(slopes[whose]).astype(float) * pairs["log_odds"]
+        yield pairs.assign(user=user, confidence=1 / (1 + np.exp(-log_odds)))

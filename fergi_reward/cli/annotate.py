@@ -1,9 +1,11 @@
 """`fergi-reward annotate`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from fergi_reward.calibration.options import SHIPPED, SHIPPED_HELP
+from fergi_reward.calibration.options import SHIPPED_HELP
 from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.options import Options, option
 from fergi_reward.data.options import FERGI_PLACE, IMAGES
@@ -23,32 +25,62 @@ class AnnotateOptions(Options):
     reactions: Path | None = option(
         None, "People to annotate: a folder of extract, or in FERGI's layout. [default: those who ranked]"
     )
+    scores: Path | None = option(
+        None, "Scores of the pictures of --reactions: a CSV with user, session, image and a column per scorer."
+    )
     au_source: str | None = option(
         None, "What measured the action units of --reactions in FERGI's layout. [default: fergi-ir50]"
     )
     source_map: Path | None = option(
         None, "Map that map-source wrote: takes reactions from its first source to the scale of the other."
     )
-    calibration: str = option(SHIPPED, f"Says how sure a pair is; {SHIPPED_HELP}.", metavar="FILE")
-    target_accuracy: float | None = option(None, "Promise this share of right pairs.", above=0.5, below=1)
+    signals: Literal["au4", "face", "scorers", "all"] | None = option(
+        None, "What pairs are annotated from. [default: all where all have scores, else face]"
+    )
+    scorers: Sequence[str] | None = option(None, "Columns of scores to use. [default: the paper's three]")
+    rule: Literal["fitted", "paper"] = option("fitted", "How pairs are chosen; paper is for --signals au4.")
+    expected_accuracy: float | None = option(
+        None, "Annotate the surest pairs of which this share should be right. [default: 0.75]", above=0.5, below=1
+    )
+    target_accuracy: float | None = option(
+        None, "Promise this share of right pairs of people other than those who ranked.", above=0.5, below=1
+    )
     confidence: float = option(0.9, "Confidence of that promise.", above=0.5, below=1)
+    calibration: str | None = option(
+        None, f"For --rule paper, says how sure a pair is; {SHIPPED_HELP}. [default: shipped]", metavar="FILE"
+    )
     images: Path | None = option(None, f"For --dataset: {IMAGES}")
     dataset: Path | None = option(None, "A folder for the pairs with their pictures, as Diffusion-DPO reads them.")
-    seed: int = option(0, "Seed of which picture of a pair comes first there.", at_least=0)
+    seed: int = option(0, "Seed of the fits' folds, and of which picture comes first in --dataset.", at_least=0)
     out: Path = option(Path("pairs.jsonl"), "The pairs to write.")
 
     def problems(self) -> list[str]:
-        """What lacks its other half."""
-        both = (self.images is None) == (self.dataset is None)
-        return [] if both else ["--images and --dataset go together: give both or neither"]
+        """What lacks its other half, or belongs to something else."""
+        found = []
+        if (self.images is None) != (self.dataset is None):
+            found.append("--images and --dataset go together: give both or neither")
+        if self.scores is not None and self.reactions is None:
+            found.append("--scores are of the pictures of --reactions: give both, or only --reactions")
+        if self.expected_accuracy is not None and self.target_accuracy is not None:
+            found.append("--expected-accuracy promises nothing and --target-accuracy does: give one of them")
+        if self.rule == "paper":
+            if self.signals != "au4":
+                found.append(f"--rule paper is for --signals au4, got {self.signals or 'no --signals'}")
+            if self.expected_accuracy is not None or self.target_accuracy is not None:
+                found.append("--rule paper has a threshold of its own: leave --expected-accuracy and --target-accuracy")
+        return found
 
 
 @command
 def annotate(options: AnnotateOptions) -> Answer:
-    """Say which of two pictures a viewer prefers, from the face alone, where it says enough."""
+    """Say which of two pictures a viewer prefers, from faces, scores or both, where they say enough."""
     from fergi_reward.annotation.dataset import write_dataset
-    from fergi_reward.annotation.run import Promised, on_one_scale, run, summary, write_pairs
+    from fergi_reward.annotation.outcome import Expected, Promised, summary, values, write_pairs
+    from fergi_reward.annotation.paper_rule import run_paper_rule
+    from fergi_reward.annotation.people import on_one_scale
+    from fergi_reward.annotation.run import run
     from fergi_reward.calibration.calibration import Calibration
+    from fergi_reward.data.extracted import with_scores
     from fergi_reward.data.layouts import check_still_there, read_preferences, read_reactions
     from fergi_reward.data.shown_pictures import read_pictures
     from fergi_reward.reactions.source_map import SourceMap
@@ -58,17 +90,28 @@ def annotate(options: AnnotateOptions) -> Answer:
     pictures = read_pictures(options.images) if options.images else {}
     ranked = read_preferences(options.data, options.ratings, au_source=None if reactions else options.au_source)
     viewers: ReactionTable = read_reactions(reactions, options.au_source) if reactions else ranked
+    if options.scores:
+        viewers = with_scores(viewers, options.scores)
     if options.source_map:
         ranked, viewers = on_one_scale(ranked, viewers, SourceMap.load(options.source_map))
-    weights = Calibration.named(options.calibration)
-    accuracy = options.target_accuracy
-    outcome = run(ranked, viewers, weights, None if accuracy is None else Promised(accuracy, options.confidence))
+    if options.rule == "paper":
+        outcome = run_paper_rule(ranked, viewers, Calibration.named(options.calibration or "shipped"))
+    else:
+        target: Expected | Promised = (
+            Expected() if options.expected_accuracy is None else Expected(options.expected_accuracy)
+        )
+        if options.target_accuracy is not None:
+            target = Promised(options.target_accuracy, options.confidence)
+        outcome = run(ranked, viewers, target, signals=options.signals, scorers=options.scorers, seed=options.seed)
     write_pairs(outcome, options.out)
     text = f"{summary(outcome)}\npairs: {options.out}"
-    values = {"annotated": len(outcome.annotation.pairs), "pairs": str(options.out), "summary": summary(outcome)}
+    written = {"pairs": str(options.out)}
     if dataset:
         write_dataset(outcome.annotation.pairs, pictures, dataset, options.seed)
         text += f"\ndataset: {dataset}"
-        values |= {"dataset": str(dataset)}
+        written |= {"dataset": str(dataset)}
     check_still_there(viewers, reactions or options.data, dataset or options.out)
-    return Answer(text, values)
+    notes = ["--calibration is not used: weights are fitted on those who ranked"] * bool(
+        options.rule != "paper" and options.calibration
+    )
+    return Answer(text, values(outcome) | written, notes)

@@ -1,6 +1,7 @@
 """The folder that `fergi-reward extract` wrote -> ReactionTable; with the viewers' ratings -> PreferenceTable."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,34 @@ def read_rated(path: Path | str, ratings: Path | str) -> PreferenceTable:
         raise FergiRewardError(f"{ratings}: {error}") from error
 
 
+def with_scores(table: ReactionTable, scores: Path | str) -> ReactionTable:
+    """A table of reactions with what scorers say of the images.
+
+    Args:
+        table: The reactions.
+        scores: A CSV with `user`, `session`, `image`, and a column per scorer; empty cells are missing scores. What is
+            a score of no image of the table is not used.
+
+    Raises:
+        FergiRewardError: It cannot be read, names an image twice, names none of the table's, or has one of its columns.
+    """
+    found = _numbers(
+        [row.cells | {name: row.text(name) for name in KEY} for row in read_rows(scores, KEY, carried=True)]
+    )
+    if clash := [name for name in found.columns.drop(KEY) if name in table.images]:
+        raise FergiRewardError(f"{scores} has the column {clash[0]}, which the reactions have too: leave it out")
+    if found.duplicated(KEY).any():
+        raise FergiRewardError(f"{scores}: {_named(found[found.duplicated(KEY)].iloc[0])} is given twice")
+    keys = table.images[KEY].astype(str)
+    images = table.images.assign(**keys).merge(found, on=KEY, how="left", indicator=True)
+    if not (images["_merge"] == "both").any():
+        raise FergiRewardError(
+            f"{scores} has no score of the images with reactions: it begins with {_named(found.iloc[0])}, they with "
+            f"{_named(table.images.iloc[0])}"
+        )
+    return replace(table, images=images.drop(columns="_merge").assign(**table.images[KEY]))
+
+
 def _named(row: "pd.Series[Any]") -> str:
     return "user {}, session {}, image {}".format(*row[KEY])
 
@@ -76,8 +105,13 @@ def _read_ratings(path: Path | str) -> pd.DataFrame:
     for row in read_rows(path, [*KEY, "rank"], carried=True):
         row.number(Column("rank", whole=True))
         found.append(row.cells | {name: row.text(name) for name in KEY})
-    rated = pd.DataFrame(found)
-    for name in rated.columns.drop(KEY):
+    return _numbers(found)
+
+
+def _numbers(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows whose columns are numbers where every cell is one or empty."""
+    table = pd.DataFrame(rows)
+    for name in table.columns.drop(KEY):
         with suppress(ValueError):
-            rated[name] = pd.to_numeric(rated[name].where(rated[name] != "", np.nan))
-    return rated
+            table[name] = pd.to_numeric(table[name].where(table[name] != "", np.nan))
+    return table

@@ -25,6 +25,10 @@ HEADER = 1 << 16
 # Keys whose value, or one of whose values or keys, is a person, in files that are not known otherwise.
 PEOPLE = {"user", "users", "from_users", "to_users", "per_participant", "participant", "excluded"}
 
+# Files of earlier versions do not say what a pair was annotated from.
+ADDED = "signals"
+PAIR = {*PAIR_COLUMNS} - {ADDED}
+
 
 class Fitted(Protocol):
     """What was fitted on reactions: a calibration, a source map, the record of a predictor."""
@@ -188,7 +192,7 @@ def _look_at_lines(path: Path, content: bytes, user: str, sources: Sequence[str]
     theirs = [isinstance(record, dict) and record.get("user") == user for record in records]
     if not any(theirs):
         return
-    if all(record is None or (isinstance(record, dict) and set(PAIR_COLUMNS) <= set(record)) for record in records):
+    if all(record is None or (isinstance(record, dict) and set(record) >= PAIR) for record in records):
         theirs = [_is_theirs(record, user, sources) for record in records]
         if any(theirs):
             kept = [line for line, gone in zip(lines, theirs, strict=True) if not gone]
@@ -217,7 +221,7 @@ def _look_at_table(path: Path, user: str, sources: Sequence[str], found: PeopleF
     theirs = [_is_theirs(row, user, sources) for row in rows]
     if not any(theirs):
         return
-    if set(names) != set(DATASET_COLUMNS):
+    if {*names, ADDED} != set(DATASET_COLUMNS):
         found.others.append(path)
         return
     table = parquet.read_table(path, partitioning=None).filter(pa.array([not gone for gone in theirs]))

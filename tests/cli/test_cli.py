@@ -97,7 +97,8 @@ def test_scorers_may_be_a_list_in_a_file(simulated, tmp_path, listed):
 
 
 def test_annotate_knows_the_shipped_calibration(simulated, tmp_path):
-    result = run("annotate", "--data", simulated, "--out", tmp_path / "pairs.jsonl", "--calibration", "shipped")
+    asked = ["--signals", "au4", "--rule", "paper", "--out", tmp_path / "pairs.jsonl", "--calibration", "shipped"]
+    result = run("annotate", "--data", simulated, *asked)
     assert "the calibration was fitted on AU source 'fergi-ir50'" in mistake(result)
 
 

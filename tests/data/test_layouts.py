@@ -120,7 +120,8 @@ def test_evaluate_preferences_reads_what_calibrate_reads(calibrations, camera, r
 def test_new_people_are_annotated_through_a_map(simulated, table, calibrations, source_map, write_extracted, tmp_path):
     rows = clips(table)
     new = rows.assign(user="new" + rows["user"])
-    asked = ["annotate", "--data", simulated, "--calibration", calibrations("bradley-terry")["fergi"]]
+    calibration = calibrations("bradley-terry")["fergi"]
+    asked = ["annotate", "--data", simulated, "--signals", "au4", "--rule", "paper", "--calibration", calibration]
     asked += ["--out", tmp_path / "pairs.jsonl"]
     plain = write_extracted(tmp_path / "plain", new, "simulated")
     output = run(*asked, "--reactions", plain)
@@ -142,8 +143,7 @@ def test_without_baselines_nobody_is_left_out_and_that_is_said(table, camera, ra
     rows = clips(table).query("kind == 'reaction'").drop(columns="kind")
     folder = write_extracted(tmp_path / "r", rows, "camera")
     own = ["--data", folder, "--ratings", ratings]
-    run("calibrate", *own, "--out", tmp_path / "c.json")
-    output = run("annotate", *own, "--calibration", tmp_path / "c.json", "--out", tmp_path / "pairs.jsonl")
+    output = run("annotate", *own, "--expected-accuracy", "0.501", "--out", tmp_path / "pairs.jsonl")
     assert "nobody to annotate is left out as restless: there are no baseline clips of them" in output
     assert "by the viewers' own ranks" in output
     assert "paper-v1 needs baseline clips" in mistake("calibrate", *own, "--protocol", "paper-v1")

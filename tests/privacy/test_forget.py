@@ -111,7 +111,7 @@ def test_a_person_who_has_no_clips_any_more_is_looked_for_all_the_same(folder, t
 
 def pairs_of(folder, users):
     """What `annotate` writes: lines of JSON, and a dataset with pictures."""
-    rows = [("a cat", b"1", b"2", 1.0, 0.7, user, "camera") for user in users]
+    rows = [("a cat", b"1", b"2", 1.0, 0.7, user, "au4", "camera") for user in users]
     pd.DataFrame(rows, columns=COLUMNS).to_parquet(folder / "train.parquet")
     lines = [dict.fromkeys(PAIRS, 0) | {"user": user, "au_source": "camera"} for user in users]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -183,6 +183,19 @@ def test_damaged_tombstones_hinder_no_deleting(folder, tmp_path, damage):
     if folder.forgotten.is_dir():
         (folder.forgotten / "1.json").unlink()
         assert folder.tombstones().of("ann")
+
+
+def test_pairs_of_an_earlier_version_are_found(folder, tmp_path):
+    lines = [{**dict.fromkeys(PAIRS, 0), "user": user, "difference": 0.3} for user in ("ann", "bob")]
+    for line in lines:
+        del line["signals"]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pairs_of(tmp_path, ["ann", "bob"])
+    old = pd.read_parquet(tmp_path / "train.parquet").drop(columns="signals")
+    old.to_parquet(tmp_path / "train.parquet")
+    forget("ann", "--reactions", folder.path, "--calibrations", tmp_path)
+    assert pd.read_parquet(tmp_path / "train.parquet")["user"].tolist() == ["bob"]
+    assert [json.loads(line)["user"] for line in (tmp_path / "pairs.jsonl").read_text().splitlines()] == ["bob"]
 
 
 def test_a_clip_that_cannot_be_deleted_hinders_no_other(folder, tmp_path):
