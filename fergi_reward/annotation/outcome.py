@@ -73,12 +73,12 @@ def summary(outcome: Outcome) -> str:
     annotation, result = outcome.annotation, outcome.result
     annotated = counts(annotation.pairs)
     lines = [
-        f"{len(annotation.pairs)} of {annotation.candidates} pairs of {outcome.viewers} viewers annotated "
+        f"{len(annotation.pairs):,} of {annotation.candidates:,} pairs of {outcome.viewers} viewers annotated "
         f"({annotation.coverage:.1%}): {outcome.cut}",
-        *(f"from {name}: {annotated.get(name, 0)} of {count} pairs" for name, count in annotation.signals.items()),
+        *(f"from {name}: {annotated.get(name, 0):,} of {count:,} pairs" for name, count in annotation.signals.items()),
     ]
     if annotation.unknown:
-        lines.append(f"{annotation.unknown} more pairs could not be: too little is known of one of the pictures")
+        lines.append(f"{annotation.unknown:,} more pairs could not be: too little is known of one of the pictures")
     if isinstance(outcome.target, Promised):
         accuracy, confidence = outcome.target.accuracy, outcome.target.confidence
         lines.append(f"promised: at least {accuracy:.0%} of them are right, with a confidence of {confidence:.0%}")
@@ -87,7 +87,7 @@ def summary(outcome: Outcome) -> str:
     if result:
         low, high = result.ci95
         lines.append(
-            f"by the viewers' own ranks {result.correct} of {result.pairs} are right: {result.accuracy:.2%} "
+            f"by the viewers' own ranks {result.correct:,} of {result.pairs:,} are right: {result.accuracy:.2%} "
             f"(95 % interval {low:.1%} - {high:.1%})"
         )
         if result.reliability:
@@ -116,7 +116,7 @@ def values(outcome: Outcome) -> dict[str, Any]:
         "least_confidence": float(annotation.pairs["confidence"].min()) if len(annotation.pairs) else None,
         "expected_accuracy": annotation.expected_accuracy,
         "by_own_ranks": None if result is None else _agreeing(result),
-        "left_out": dict(outcome.excluded),
+        "excluded": dict(outcome.excluded),
         "notes": list(outcome.notes),
     }
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from fergi_reward.calibration.options import SHIPPED_HELP
 from fergi_reward.cli.command import Answer, command
+from fergi_reward.core.command_line import command_line
 from fergi_reward.core.options import Options, option
 from fergi_reward.data.options import FERGI_PLACE, IMAGES
 
@@ -51,6 +52,7 @@ class AnnotateOptions(Options):
     )
     images: Path | None = option(None, f"For --dataset: {IMAGES}")
     dataset: Path | None = option(None, "A folder for the pairs with their pictures, as Diffusion-DPO reads them.")
+    report: Path | None = option(None, "A folder for report.html, report.md, report.json and plots.")
     seed: int = option(0, "Seed of the fits' folds, and of which picture comes first in --dataset.", at_least=0)
     out: Path = option(Path("pairs.jsonl"), "The pairs to write.")
 
@@ -83,8 +85,10 @@ def annotate(options: AnnotateOptions) -> Answer:
     from fergi_reward.data.extracted import with_scores
     from fergi_reward.data.layouts import check_still_there, read_preferences, read_reactions
     from fergi_reward.data.shown_pictures import read_pictures
+    from fergi_reward.evaluation.annotation_report import annotation_report
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.reactions.table import ReactionTable
+    from fergi_reward.report.write import write_report
 
     reactions, dataset = options.reactions, options.dataset
     pictures = read_pictures(options.images) if options.images else {}
@@ -106,6 +110,9 @@ def annotate(options: AnnotateOptions) -> Answer:
     write_pairs(outcome, options.out)
     text = f"{summary(outcome)}\npairs: {options.out}"
     written = {"pairs": str(options.out)}
+    if options.report is not None:
+        report = annotation_report(outcome, ranked, viewers, command=command_line(), seed=options.seed)
+        text += f"\n{write_report(report, options.report)}"
     if dataset:
         write_dataset(outcome.annotation.pairs, pictures, dataset, options.seed)
         text += f"\ndataset: {dataset}"

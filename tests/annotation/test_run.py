@@ -175,6 +175,7 @@ def test_the_command_writes_pairs_and_a_dataset(simulated: Path, tmp_path: Path)
     images = listed_pictures(read_fergi(simulated), tmp_path)
     options = ["--data", str(simulated), "--out", str(tmp_path / "pairs.jsonl"), "--json"]
     options += ["--images", str(images), "--dataset", str(tmp_path / "dataset"), "--expected-accuracy", "0.51"]
+    options += ["--report", str(tmp_path / "report")]
     result = invoke(["annotate", *options])
     assert result.exit_code == 0, result.output
     pairs = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
@@ -182,6 +183,11 @@ def test_the_command_writes_pairs_and_a_dataset(simulated: Path, tmp_path: Path)
     assert told["annotated"] == len(pairs) > 0
     assert told["expected_accuracy"] == pytest.approx(np.mean([pair["confidence"] for pair in pairs]))
     assert told["by_own_ranks"]["pairs"] == len(pairs)
+    reported = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert {name: reported[name] for name in ("annotated", "signals", "by_own_ranks")} == {
+        name: told[name] for name in ("annotated", "signals", "by_own_ranks")
+    }
+    assert "Are the probabilities right?" in (tmp_path / "report" / "report.md").read_text()
     rows = load_dataset(str(tmp_path / "dataset"), cache_dir=str(tmp_path / "cache"))["train"]
     names = ["caption", "jpg_0", "jpg_1", "label_0", "confidence", "user", "signals", "au_source"]
     assert rows.column_names == names
