@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from fergi_reward.calibration.judged_weights import JudgedWeights
+from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
-from fergi_reward.evaluation.sentences import counted, too_few
+from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
@@ -73,6 +74,11 @@ def _doubts(fitted: JudgedWeights) -> Iterator[str]:
         )
     if not any(each.weight for each in fitted.weights):
         yield "No score has a weight above 0: the total is the same for every picture, and orders none."
+    if any(each.ci95[1] < 0 for each in fitted.weights) and not any(each.ci95[0] > 0 for each in fitted.weights):
+        yield (
+            "No weight is surely above 0, and some are surely below: where a high score is good, the judgements were "
+            "read the wrong way round."
+        )
     if same := [each.name for each in fitted.weights if each.is_redundant]:
         yield (
             f"{', '.join(same)} cannot be told from the others, which explain more than 99 % of the differences: only "
@@ -85,11 +91,12 @@ def _doubts(fitted: JudgedWeights) -> Iterator[str]:
 def summary(found: FoundJudgements, fitted: JudgedWeights) -> str:
     """One sentence on the data."""
     dataset, unit = fitted.calibration.dataset, found.judgements.unit
+    verb = "is" if dataset["ties"] == 1 else "are"
     ties = "left out" if fitted.tie_fit is None else f"in the fit, by Davidson's model with nu {fitted.tie_fit.nu:.2f}"
     unrated = f"; {counted(found.judgements.unrated, 'row')} without a rating" if found.judgements.unrated else ""
     return (
         f"{counted(dataset['pairs'], 'pair')} of {counted(dataset['images'], 'image')}, of "
-        f"{counted(len(found.judgements.groups), unit)}; {dataset['ties']:,} ties are {ties}{unrated}."
+        f"{counted(len(found.judgements.groups), unit)}; {counted(dataset['ties'], 'tie')} {verb} {ties}{unrated}."
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from fergi_reward.bulk.job import load_batch_scores, owned_by_one_run, this_process
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.options import ScoringOptions, errors_file
+from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.read import FoundJudgements, judgements_in, read_judgements, with_scores
 from fergi_reward.data.judgement_files.tables import read_table
@@ -145,7 +146,7 @@ def _computed(
             f"no pair has two pictures that could be scored: {errors_file(folder / 'scores.parquet')}"
         )
     note = (
-        f"{(~has_scores).sum()} pictures could not be scored, with {(~usable).sum()} pairs: "
+        f"{counted(sum(~has_scores), 'picture')} could not be scored, with {counted(sum(~usable), 'pair')}: "
         f"{errors_file(folder / 'scores.parquet')}"
     )
     return replace(scored, pictures=scored.pictures[has_scores].reset_index(drop=True), pairs=pairs), [note]

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from fergi_reward.core.counts import counted
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
-from fergi_reward.evaluation.sentences import counted, shown
+from fergi_reward.evaluation.sentences import shown
 from fergi_reward.stats.intervals import FEW_UNITS, is_above, is_below
 
 # A share of the base model's distance: what a change must at least take from it to be worth a warning.

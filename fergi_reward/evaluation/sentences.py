@@ -1,5 +1,6 @@
-"""Parts of sentences that results and reports have in common: intervals, counts, and when there are too few units."""
+"""Parts of sentences that results and reports have in common: intervals, and when there are too few units."""
 
+from fergi_reward.core.counts import counted
 from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS, Interval
 
 
@@ -10,15 +11,6 @@ def shown(bounds: Interval | None, form: str) -> str:
     (', 25.0% to 50.0%', '')
     """
     return form.format(*bounds) if bounds else ""
-
-
-def counted(number: int, unit: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "prompt"), counted(3734, "pair")
-    ('1 prompt', '3,734 pairs')
-    """
-    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
 
 
 def too_few(units: int, unit: str) -> list[str]:

@@ -59,6 +59,12 @@ def test_the_weights_are_those_of_the_fit_in_python(folder):
         assert found == pytest.approx(same, rel=1e-6)
 
 
+@pytest.mark.parametrize("reads_as", ["rating", "rank"])
+def test_judgements_that_are_read_the_wrong_way_round_are_suspected(folder, reads_as):
+    result = calibrate("judged.csv", "--scorers", "useful", f"--{reads_as}", "rating")
+    assert ("read the wrong way round" in result.stdout) == (reads_as == "rank"), result.output
+
+
 def test_json_has_the_numbers(folder):
     values = json.loads(calibrate("judged.csv", "--scorers", "useful", "--json", "--ties", "davidson").stdout)
     assert values["calibration"] == "calibration.json"
@@ -154,7 +160,7 @@ def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(fol
     words = ["judged.csv", "--images", "pictures", "--scorers", f"{redness},useful", "--device", "cpu"]
     first = calibrate(*words)
     assert first.exit_code == 0, first.output
-    assert "1 pictures could not be scored, with 2 pairs: calibration.json.scores" in first.stderr
+    assert "1 picture could not be scored, with 2 pairs: calibration.json.scores" in first.stderr
     weights = Calibration.load("calibration.json").fits[-1].terms
     assert weights[0].weight > 0.5
     assert "34 pairs of 35 images" in first.stdout
@@ -204,4 +210,4 @@ def test_a_benchmark_takes_scores_of_a_second_table(folder):
     named = calibrate("hpdv2", "--data", "hpd", *words)
     assert named.exit_code == 0, named.output
     assert "30 pairs of 30 images, of 10 prompts" in named.stdout
-    assert "1 rows of rankings with no prompt" in named.stdout
+    assert "1 row of rankings with no prompt" in named.stdout

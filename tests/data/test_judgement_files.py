@@ -270,6 +270,39 @@ def test_a_preference_names_a_side_or_a_picture_or_a_tie(sides, said):
     assert judged["tied"].tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        (
+            {"image_0": ["x"] * 4, "image_1": ["y"] * 4, "preference": [1, 1, 0, "tie"]},
+            "preference 0 means that image_0 is preferred (1 row), preference 1 that image_1 is (2 rows), with 1 tie",
+        ),
+        (
+            {"image_1": ["x"] * 4, "image_2": ["y"] * 4, "preference": ["1", "image_2", "2", "1"]},
+            "preference 1 means that image_1 is preferred (2 rows), preference image_2 that image_2 is (2 rows)",
+        ),
+        (
+            {"image_a": ["x"] * 4, "image_b": ["y"] * 4, "preference": ["x", "x", "x", ""]},
+            "the name of image_a in preference means that image_a is preferred (3 rows), the name of image_b in",
+        ),
+        (
+            {"image_0": ["x"] * 4, "image_1": ["y"] * 4, "label_0": [1, 0, 1, 1]},
+            "label_0 1 means that image_0 is preferred (3 rows), label_0 0 that image_1 is (1 row), with 0 ties",
+        ),
+        ({"winner": ["x"] * 4, "loser": ["y"] * 4}, "winner is preferred in each row"),
+    ],
+)
+def test_the_sentence_on_pairs_says_which_value_means_which_picture_and_how_often(columns, sentence):
+    assert sentence in read({"prompt": list("pqrs")} | columns).sentence()
+
+
+@pytest.mark.parametrize(("sides", "value"), [(("image_0", "image_1"), 1), (("image_1", "image_2"), "1")])
+def test_a_number_that_is_the_same_in_all_rows_names_no_side(sides, value):
+    table = {"prompt": ["p", "q", "r"], sides[0]: ["x"] * 3, sides[1]: ["y"] * 3, "preference": [value, value, "tie"]}
+    with pytest.raises(FergiRewardError, match=r"preference is 1 in all 2 rows that name a side.* by --preference"):
+        read(table)
+
+
 def test_a_preference_for_neither_of_the_two_is_refused():
     with pytest.raises(
         FergiRewardError, match=r"preference of row 2 is 'z', must be one of 0 \(image_0\), 1 \(image_1\), tie"

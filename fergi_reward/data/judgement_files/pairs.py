@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.columns import Columns, filled, plain
 from fergi_reward.data.judgements import SEVERAL, Judgements, pictures_of
@@ -101,8 +102,8 @@ def _marks(left: str, right: str) -> tuple[str, str]:
     return parts[0] if parts else (plain(left), plain(right))
 
 
-def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int]]:
-    """The judgements of a table of pairs, and how many rows were left out, by reason.
+def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int], str]:
+    """The judgements of a table of pairs, how many rows were left out, by reason, and what the values meant.
 
     Raises:
         FergiRewardError: A column is missing, or a value cannot be used.
@@ -110,7 +111,7 @@ def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int]
     table = columns.table
     for mark, name in zip(("first image", "second image"), sides.images, strict=True):
         columns.taken[mark] = name
-    preference = _preference(columns, sides)
+    preference, said = _preference(columns, sides)
     prompts = filled(table[columns.need("prompt")], "prompt")
     left, right = (filled(table[name], name) for name in sides.images)
     weight, rater, group = (columns.find(role) for role in ("weight", "rater", "group"))
@@ -132,25 +133,50 @@ def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int]
         )
     pairs = frame[usable].reset_index(drop=True)
     unlabelled = int(np.isnan(preference).sum())
-    return Judgements(pictures, pairs, unit, varying, unrated=unlabelled), left_out
+    return (
+        Judgements(pictures, pairs, unit, varying, unrated=unlabelled),
+        left_out,
+        _meaning(preference, said, sides.images),
+    )
 
 
-def _preference(columns: Columns, sides: Sides) -> Floats:
-    """1 where the first picture is preferred, 0 the second, 0.5 a tie, and NaN where nobody judged."""
+def _preference(columns: Columns, sides: Sides) -> tuple[Floats, tuple[str, str] | None]:
+    """1 where the first picture is preferred, 0 the second, 0.5 a tie, NaN where nobody judged; and what says so.
+
+    What says so are the value for the first and that for the second picture; None where the columns say it.
+    """
     table, paired = columns.table, sides.both(columns.table)
     if sides.says_outcome:
-        return np.ones(len(table))
+        return np.ones(len(table)), None
     if "label" in paired:
         columns.taken["labels"] = ", ".join(paired["label"])
-        return _labels(table, paired["label"], columns.find("has_label"))
+        return _labels(table, paired["label"], columns.find("has_label")), _said(paired["label"][0])
     if (single := f"label_{sides.marks[0]}") in table:
         columns.taken["labels"] = single
-        return _labels(table, (single, None), columns.find("has_label"))
+        return _labels(table, (single, None), columns.find("has_label")), _said(single)
     return _named_side(table, columns.need("preference"), sides)
 
 
-def _named_side(table: pd.DataFrame, name: str, sides: Sides) -> Floats:
-    """1 where a column names the first side or picture, 0 the second, 0.5 where it says that they are tied."""
+def _said(label: str) -> tuple[str, str]:
+    return f"{label} 1", f"{label} 0"
+
+
+def _meaning(preference: Floats, said: tuple[str, str] | None, images: tuple[str, str]) -> str:
+    """Which value means which picture, and how often each occurs."""
+    if said is None:
+        return f"{images[0]} is preferred in each row"
+    first, second, ties = (int((preference == value).sum()) for value in (1, 0, 0.5))
+    return (
+        f"{said[0]} means that {images[0]} is preferred ({counted(first, 'row')}), {said[1]} that {images[1]} is "
+        f"({counted(second, 'row')}), with {counted(ties, 'tie')}"
+    )
+
+
+def _named_side(table: pd.DataFrame, name: str, sides: Sides) -> tuple[Floats, tuple[str, str]]:
+    """1 where a column names the first side or picture, 0 the second, 0.5 where it says that they are tied.
+
+    A number that is the same in all rows may be a 1 for "the first", for "the second" or for "yes": it is refused.
+    """
     said = table[name].astype(str).str.strip()
     lower = said.str.lower().str.replace(r"\.0$", "", regex=True)
     is_side = [lower.isin({mark, plain(image)}) for mark, image in zip(sides.marks, sides.images, strict=True)]
@@ -162,9 +188,28 @@ def _named_side(table: pd.DataFrame, name: str, sides: Sides) -> Floats:
         row = int(strange.argmax())
         raise FergiRewardError(
             f"{name} of row {row + 1} is {said.iloc[row]!r:.80}, must be one of {sides.marks[0]} ({sides.images[0]}), "
-            f"{sides.marks[1]} ({sides.images[1]}), tie, or the name of one of the two pictures"
+            f"{sides.marks[1]} ({sides.images[1]}), tie, or the name of one of the two pictures: "
+            "name such a column by --preference"
         )
-    return np.select([empty, tied, first], [np.nan, 0.5, 1.0], 0.0)
+    preference = np.select([empty, tied, first], [np.nan, 0.5, 1.0], 0.0)
+    names_side = ~empty & ~itself & ~tied
+    _check_both_sides(name, lower[names_side & (is_side[0] | is_side[1])], sides)
+    values = [_value(name, lower[names_side & is_side[side]], sides, side) for side in (0, 1)]
+    return preference, (values[0], values[1])
+
+
+def _value(name: str, said: pd.Series, sides: Sides, side: int) -> str:
+    """What a column says of a side: the side, else the name of the picture."""
+    return f"{name} {said.iloc[0]}" if len(said) else f"the name of {sides.images[side]} in {name}"
+
+
+def _check_both_sides(name: str, said: pd.Series, sides: Sides) -> None:
+    if len(said) > 1 and said.nunique() == 1 and said.iloc[0].isdecimal():
+        raise FergiRewardError(
+            f"{name} is {said.iloc[0]} in all {len(said)} rows that name a side, so its meaning is unclear: name "
+            f"by --preference a column with the names of the preferred pictures, or call {sides.images[0]} and "
+            f"{sides.images[1]} winner and loser"
+        )
 
 
 def _labels(table: pd.DataFrame, names: tuple[str, str | None], has_label: str | None) -> Floats:

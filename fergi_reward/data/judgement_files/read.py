@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.columns import Columns, is_list, is_nested, is_numeric
 from fergi_reward.data.judgement_files.options import JudgementOptions
@@ -28,20 +29,23 @@ class FoundJudgements:
         kind: `ratings`, `ranks`, `pairs` or `rankings`.
         columns: The columns that were taken, by role.
         left_out: How many rows say nothing, by reason.
+        meaning: Which values of pairs mean which picture, and how often they occur; empty where columns say it.
     """
 
     judgements: Judgements
     kind: str
     columns: Mapping[str, str]
     left_out: Mapping[str, int]
+    meaning: str = ""
 
     def sentence(self) -> str:
         """What was read as what."""
         roles = ", ".join(f"{role} = {name}" for role, name in self.columns.items())
         directions = {"rating": "higher is better", "rank": "lower is better"}
         direction = "".join(f" ({text})" for role, text in directions.items() if role in self.columns)
-        left_out = "".join(f"; left out: {count} rows {why}" for why, count in self.left_out.items())
-        return f"read as {self.kind}{direction}: {roles}{left_out}"
+        left_out = "".join(f"; left out: {counted(count, 'row')} {why}" for why, count in self.left_out.items())
+        meaning = f"; {self.meaning}" if self.meaning else ""
+        return f"read as {self.kind}{direction}: {roles}{meaning}{left_out}"
 
     @property
     def numeric(self) -> list[str]:
@@ -90,9 +94,9 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
     if options.aus and (sides or has_lists):
         raise FergiRewardError("--aus are read from ratings or ranks, with a rater and one picture per row")
     if sides:
-        judgements, left_out = compared(columns, sides)
+        judgements, left_out, meaning = compared(columns, sides)
         columns.check_used("pairs")
-        return FoundJudgements(judgements, "pairs", columns.taken, left_out)
+        return FoundJudgements(judgements, "pairs", columns.taken, left_out, meaning)
     if kind == "pairs":
         raise FergiRewardError(
             f"no two columns name the pictures of a pair, {columns.listed()}: give --image LEFT,RIGHT"
