@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.calibration.hyperparameters import feature, layout
+from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgements import MOST_PAIRS, SEVERAL, Judgements
 
@@ -60,8 +61,8 @@ class JudgedPairs:
         pairs = judgements.pairs if with_ties else judgements.pairs[~judgements.pairs["tied"]]
         if (groups := len(judgements.groups)) < SEVERAL:
             raise FergiRewardError(
-                f"the pairs are of {groups} {judgements.unit}s, and one after the other is left out: give at least "
-                f"{SEVERAL} with pairs that were told apart"
+                f"the pairs are of {counted(groups, judgements.unit)}, and one after the other is left out: give at "
+                f"least {SEVERAL} with pairs that were told apart"
             )
         better, worse = (measured[pairs[side].to_numpy()] for side in ("better", "worse"))
         tied, counts = pairs["tied"].to_numpy(dtype=bool), pairs["weight"].to_numpy(dtype=float)

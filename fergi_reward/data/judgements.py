@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.csv_files import LARGEST
 from fergi_reward.files.digests import record_digest
@@ -46,10 +47,15 @@ class Judgements:
     au_source: str = "none"
 
     def __post_init__(self) -> None:
+        if self.pairs.empty:
+            raise FergiRewardError(
+                "no two pictures of one prompt were judged by one rater, so there are no pairs: are the columns of the "
+                "prompts and of the raters the right ones?"
+            )
         if self.pairs["tied"].all():
             raise FergiRewardError(
-                f"of {len(self.pairs)} pairs people preferred a picture in none: give judgements that tell pictures "
-                "of one prompt apart"
+                f"of {counted(len(self.pairs), 'pair')} people preferred a picture in none: give judgements that "
+                "tell pictures of one prompt apart"
             )
 
     @property
@@ -81,8 +87,8 @@ class Judgements:
             if not usable.all():
                 value, image = (self.pictures[column].tolist()[usable.argmin()] for column in (name, "image"))
                 wrong.append(
-                    f"{name} is {value!r} for image {image} (and {(~usable).sum() - 1} others), must be a number of at "
-                    f"most {LARGEST:g}: score it, or delete the row"
+                    f"{name} is {value!r} for image {image} ({counted(sum(~usable), 'such row')}), must be a number of "
+                    f"at most {LARGEST:g}: score it, or delete the row"
                 )
             elif is_action_unit(name) and (column < 0).any():
                 wrong.append(f"{name} is {column.min():g}, an activation must be at least 0")

@@ -1,6 +1,6 @@
 """A table of human judgements with a column per score: the margins of columns, and of calibrations that weigh them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,8 @@ from fergi_reward.stats.held_out import HeldOut
 
 # Two means of the same numbers, in another order, differ by less of a standard deviation; of others, by more.
 SAME = 1e-9
+# Other pictures change a scorer's mean (in standard deviations) and its spread by less, another scale by more.
+FAR = 5
 
 
 def judged_margins(
@@ -50,7 +52,7 @@ def judged_margins(
             notes.append(f"{name} weighs none of {', '.join(names)}: it is not judged.")
             continue
         seen, remark = _seen(name, calibration, terms, judgements)
-        notes.append(remark)
+        notes += [remark, *_other_scales(name, calibration, terms, measured)]
         for model, fit in {
             name: calibration.fit_for(terms),
             **_with_faces(name, calibration, terms, judgements),
@@ -110,6 +112,19 @@ def _seen(name: str, calibration: Calibration, terms: Sequence[str], judgements:
         why = "its figures are IN SAMPLE, they flatter it. Honest ones are what `fergi-reward calibrate` prints."
         return "in sample", f"{name} was fitted on these judgements: {why}"
     return "nothing", f"{name} was fitted on another table; judgements that are in both are not recognised."
+
+
+def _other_scales(
+    name: str, calibration: Calibration, terms: Sequence[str], measured: Mapping[str, NDArray[np.float64]]
+) -> Iterator[str]:
+    """Scores that are on another scale than those that a calibration was fitted on."""
+    for term in calibration.fit_for(terms).terms if calibration.dataset else ():
+        mean, std = measured[term.name].mean(), measured[term.name].std()
+        if abs(mean - term.mean) > FAR * term.std or not 1 / FAR < std / term.std < FAR:
+            yield (
+                f"{name} was fitted on {term.name} of {term.mean:.3g} with a standard deviation of {term.std:.2g}; "
+                f"here it is {mean:.3g} with {std:.2g}: on another scale, its weight is wrong."
+            )
 
 
 def _has_its_means(fit: Fit, judgements: Judgements) -> bool:

@@ -3,13 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
+import numpy as np
+
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
 from fergi_reward.evaluation.sentences import too_few
+from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
+
+# A score that is so many interquartile ranges from the median is more likely a mistake than a tail.
+FAR = 20
 
 WEIGHTS = (
     "Log-odds that one picture is preferred to another, per standard deviation of the score, with the other scores "
@@ -34,7 +40,12 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
     largest = list(fitted.results.values())[-1]
     return Report(
         title="Weights from judgements",
-        verdict=[summary(found, fitted), f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.", *_doubts(fitted)],
+        verdict=[
+            summary(found, fitted),
+            f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
+            *_doubts(fitted),
+            *_outliers(found, fitted),
+        ],
         sections=[
             Section("How often the scores agree with people", items=[results_table(found, fitted)]),
             Section("What each score is worth", items=[weights_table(fitted), weights_plot(fitted)]),
@@ -86,6 +97,21 @@ def _doubts(fitted: JudgedWeights) -> Iterator[str]:
         )
     if nothing := [each.name for each in fitted.weights if each.says_nothing]:
         yield f"May be worth nothing in addition to the others (the interval holds 0): {', '.join(nothing)}."
+
+
+def _outliers(found: FoundJudgements, fitted: JudgedWeights) -> Iterator[str]:
+    """Scores that are far from all others, such as -999 where a scorer failed."""
+    pictures = found.judgements.pictures
+    names = [each.name for each in fitted.weights if not is_action_unit(each.name)]
+    for name, values in zip(names, found.judgements.scores(names).T, strict=True):
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        distance = np.abs(values - middle)
+        if high > low and distance.max() > FAR * (high - low):
+            yield (
+                f"{name} is {values[distance.argmax()]:g} for image {pictures['image'].iloc[distance.argmax()]}, where "
+                f"half of all images have {low:.3g} to {high:.3g}: such a value shrinks the weight, so delete the row "
+                "if the score is wrong."
+            )
 
 
 def summary(found: FoundJudgements, fitted: JudgedWeights) -> str:

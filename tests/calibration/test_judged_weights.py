@@ -146,7 +146,7 @@ def test_separable_pairs_have_finite_weights():
     ("change", "says"),
     [
         ({"a": 1.0}, "a has the same value for every image"),
-        ({"a": [np.nan, *range(1, 40)]}, "a is nan for image 0 (and 0 others), must be a number"),
+        ({"a": [np.nan, *range(1, 40)]}, "a is nan for image 0 (1 such row), must be a number"),
         ({"a": ["good", *range(1, 40)]}, "a is 'good' for image 0"),
         ({"rating": 3}, "of 60 pairs people preferred a picture in none"),
         ({"rating": ["bad", *range(1, 40)]}, "rating of image 0 is 'bad', must be a finite number"),

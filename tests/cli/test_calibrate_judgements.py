@@ -65,6 +65,15 @@ def test_judgements_that_are_read_the_wrong_way_round_are_suspected(folder, read
     assert ("read the wrong way round" in result.stdout) == (reads_as == "rank"), result.output
 
 
+@pytest.mark.parametrize(("value", "is_named"), [(-999, True), (6, False)])
+def test_a_score_that_is_far_from_all_others_is_named(folder, value, is_named):
+    table = judged()
+    table.loc[7, "useful"] = value
+    table.to_csv("outlier.csv", index=False)
+    result = calibrate("outlier.csv", "--scorers", "useful,useless")
+    assert ("useful is -999 for image 7.png, where half of all images have" in result.stdout) == is_named
+
+
 def test_json_has_the_numbers(folder):
     values = json.loads(calibrate("judged.csv", "--scorers", "useful", "--json", "--ties", "davidson").stdout)
     assert values["calibration"] == "calibration.json"

@@ -303,6 +303,23 @@ def test_a_number_that_is_the_same_in_all_rows_names_no_side(sides, value):
         read(table)
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image_0": "x", "image_1": "y", "label_0": 1, "preference": 1}, "label_0 and preference could each say"),
+        ({"chosen": "x", "rejected": "y", "choice": "y"}, "chosen,rejected and choice could each say"),
+    ],
+)
+def test_two_columns_that_say_who_won_are_refused(columns, message):
+    with pytest.raises(FergiRewardError, match=message):
+        read({"prompt": list("pq")} | {name: [value] * 2 for name, value in columns.items()})
+
+
+def test_ratings_that_nobody_gave_to_two_pictures_of_a_prompt_make_no_pairs():
+    with pytest.raises(FergiRewardError, match="no two pictures of one prompt were judged by one rater"):
+        read({"prompt": list("pqr"), "image": list("abc"), "rating": [1, 2, 3]})
+
+
 def test_a_preference_for_neither_of_the_two_is_refused():
     with pytest.raises(
         FergiRewardError, match=r"preference of row 2 is 'z', must be one of 0 \(image_0\), 1 \(image_1\), tie"

@@ -108,6 +108,14 @@ def test_a_calibration_that_was_fitted_on_the_very_table_is_not_held_out(table, 
     assert seen(table, by_hand({"a": 1, "b": 1})) == ("by hand", "mine was not fitted: its weights are by hand.")
 
 
+@pytest.mark.parametrize("change", [lambda a: 100 * a, lambda a: a + 9, lambda a: a / 100])
+def test_scores_on_another_scale_than_the_fit_are_named(table, fitted, change):
+    found = judged_margins(judged(table.assign(a=change(table["a"]))), "here", None, {"mine": fitted}, {})
+    assert [note for note in found.notes if "mine was fitted on a of" in note and "another scale" in note]
+    similar = judged_margins(judged(table.assign(a=1.5 * table["a"] + 1)), "here", None, {"mine": fitted}, {})
+    assert not [note for note in similar.notes if "another scale" in note]
+
+
 def test_the_command_says_so_and_its_verdict_passes_over_it(file, fitted, tmp_path):
     fitted.save(tmp_path / "mine.json")
     options = ["--judgements", file, "--calibration", tmp_path / "mine.json"]

@@ -64,7 +64,7 @@ class Columns:
         """
         named = self.named.get(option_of(role))
         if named is None:
-            found = self._candidates(role, lists)
+            found = self.candidates(role, lists=lists)
         else:
             found = [named] if named in self.table and is_list(self.table[named]) == lists else []
         if len(found) > 1:
@@ -96,7 +96,8 @@ class Columns:
             )
         return found
 
-    def _candidates(self, role: str, lists: bool) -> list[str]:
+    def candidates(self, role: str, *, lists: bool = False) -> list[str]:
+        """The columns that are called as a role is, and are not named as something else."""
         free = (name for name in self.table if name not in self.named.values())
         return [name for name in free if plain(name) in NAMES[role] and is_list(self.table[name]) == lists]
 

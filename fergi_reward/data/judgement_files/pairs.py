@@ -4,7 +4,7 @@ Either the columns say it (`winner`, `loser`), or a label does: `label_0` and `l
 preferred one, 0.5 a tie), or `preference`, which names the side (0 or 1, a or b) or the picture, or says `tie`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,6 +146,7 @@ def _preference(columns: Columns, sides: Sides) -> tuple[Floats, tuple[str, str]
     What says so are the value for the first and that for the second picture; None where the columns say it.
     """
     table, paired = columns.table, sides.both(columns.table)
+    _check_one_judgement(columns, sides, paired)
     if sides.says_outcome:
         return np.ones(len(table)), None
     if "label" in paired:
@@ -155,6 +156,16 @@ def _preference(columns: Columns, sides: Sides) -> tuple[Floats, tuple[str, str]
         columns.taken["labels"] = single
         return _labels(table, (single, None), columns.find("has_label")), _said(single)
     return _named_side(table, columns.need("preference"), sides)
+
+
+def _check_one_judgement(columns: Columns, sides: Sides, paired: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse a table that says twice who won, as one of both may contradict the other."""
+    labels = paired.get("label", (f"label_{sides.marks[0]}",))
+    says = [",".join(sides.images)] * (sides.says_outcome and "image" not in columns.named)
+    says += [name for name in labels[:1] if name in columns.table]
+    says += [name for name in columns.candidates("preference") if name not in sides.images][:1]
+    if len(says) > 1:
+        raise FergiRewardError(f"{' and '.join(says)} could each say which picture is preferred: delete one")
 
 
 def _said(label: str) -> tuple[str, str]:
