@@ -277,8 +277,10 @@ class _Model:
     def evaluated(self, seed: int) -> HeldOutResult:
         """How each pair that was told apart is ordered by a fit without its unit."""
         pairs, margins = self._pairs, np.empty(len(self._pairs.unit))
+        rows_of = np.split(np.argsort(pairs.unit, kind="stable"), np.cumsum(np.bincount(pairs.unit))[:-1])
+        terms = len(self._bounded) - self._davidson
         for unit, weights in self._without.items():
-            of, terms = pairs.unit == unit, len(self._bounded) - self._davidson
+            of = rows_of[unit]
             margins[of] = self._scaled[self._chosen[unit].decays].differences[of] @ weights[:terms]
         number = np.char.zfill(pairs.group[pairs.told].astype(str), 9)
         result = evaluate_held_out(HeldOut(self.name, margins[pairs.told], number, is_log_odds=True), seed)

@@ -7,11 +7,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.csv_files import LARGEST
-from fergi_reward.files.digests import record_digest
+from fergi_reward.files.digests import bytes_digest, record_digest
 from fergi_reward.reactions.clip import is_action_unit
 
 # With fewer raters than this, prompts are left out in turn.
@@ -102,16 +103,20 @@ class Judgements:
     def fingerprint(self) -> str:
         """SHA-256 over the pictures, with their scores, and the pairs; the order of rows does not change it."""
         known = self.pictures.drop(columns=list(self.varying - {"prompt", "image"}))
-        lines = [repr(row) for row in known.itertuples(index=False, name=None)]
-        order = sorted(range(len(lines)), key=lines.__getitem__)
-        number = np.empty(len(lines), dtype=np.int64)
-        number[order] = np.arange(len(lines))
+        pictures = _row_hashes(known)
         better, worse, tied = (self.pairs[name].to_numpy() for name in ("better", "worse", "tied"))
-        first, second = number[better], number[worse]
+        first, second = pictures[better], pictures[worse]
         turned = tied & (first > second)
-        pairs = self.pairs.assign(better=np.where(turned, second, first), worse=np.where(turned, first, second))
-        pairs = pairs.sort_values(["group", "better", "worse", "tied", "weight"])
-        return record_digest([list(map(str, known.columns)), [lines[row] for row in order], pairs.to_csv(index=False)])
+        sides = {"better": np.where(turned, second, first), "worse": np.where(turned, first, second)}
+        pairs = _row_hashes(self.pairs.assign(**sides))
+        names = [list(map(str, table.columns)) for table in (known, self.pairs)]
+        return record_digest([*names, *(bytes_digest(np.sort(rows).tobytes()) for rows in (pictures, pairs))])
+
+
+def _row_hashes(table: pd.DataFrame) -> NDArray[np.uint64]:
+    """A number for each row, (rows,): a million of them take a second, which SHA-256 of each would not."""
+    texts = {name: table[name].astype(str).astype(object) for name in table if not is_numeric_dtype(table[name])}
+    return pd.util.hash_pandas_object(table.assign(**texts), index=False).to_numpy(dtype=np.uint64)
 
 
 def from_ratings(

@@ -329,3 +329,18 @@ def test_fergis_ranks_as_a_plain_table_give_the_weights_of_its_protocol(fergi):
     for one, two in zip(found.terms, shipped.terms, strict=True):
         assert one.weight == pytest.approx(two.weight, rel=0.1)
     assert found.log_loss == pytest.approx(shipped.log_loss, abs=0.002)
+
+
+def test_a_fingerprint_knows_each_cell_of_a_table() -> None:
+    table = pd.DataFrame(
+        {"prompt": ["a", "a", "b", "b"], "image": list("wxyz"), "rating": [1, 2, 2, 1], "clip": [0.1, 0.2, 0.3, 0.4]}
+    )
+
+    def fingerprint(of: pd.DataFrame) -> str:
+        return from_ratings(of, prompt="prompt", image="image", rating="rating").fingerprint()
+
+    assert fingerprint(table.sample(frac=1, random_state=0)) == fingerprint(table)
+    changed = [("prompt", ["a", "a", "c", "c"]), ("image", list("vxyz")), ("clip", [0.1, 0.2, 0.3, 0.5])]
+    changed += [("rating", [2, 1, 2, 1]), ("rating", [2, 2, 2, 1])]
+    others = {fingerprint(table.assign(**{name: values})) for name, values in changed}
+    assert len(others | {fingerprint(table)}) == 6
