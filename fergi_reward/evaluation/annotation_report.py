@@ -23,7 +23,7 @@ def annotation_report(
     """
     fingerprints = {"those who ranked": ranked.fingerprint(), "those who were annotated": viewers.fingerprint()}
     return build_report(
-        RunRecord(notes=(), command=command, seed=seed, calibrations={}, checkpoints={}),
+        RunRecord(command=command, seed=seed),
         "Pairs annotated without asking",
         summary(outcome).splitlines(),
         fingerprints,

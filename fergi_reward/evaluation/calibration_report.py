@@ -100,7 +100,7 @@ def calibration_report(evaluation: Evaluation) -> Report:
     calibration = evaluation.calibration
     notes = tuple(f"left out: {row}" for row in evaluation.left_out["bad_rows"])
     return build_report(
-        RunRecord(notes=notes, command=calibration.command, seed=calibration.seed, calibrations={}, checkpoints={}),
+        RunRecord(notes=notes, command=calibration.command, seed=calibration.seed),
         title=f"Calibration, protocol {calibration.protocol}",
         verdict=[*_verdict(evaluation), summary(evaluation)],
         fingerprints={"dataset": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()},

@@ -8,10 +8,11 @@ import numpy as np
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
+from fergi_reward.evaluation.report_builder import Judged, build_report, percent
+from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.reactions.clip import is_action_unit
-from fergi_reward.report.provenance import provenance
-from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
 
 # A score that is so many interquartile ranges from the median is more likely a mistake than a tail.
@@ -37,23 +38,21 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
     """The report of `fergi-reward calibrate --judgements`."""
     calibration = fitted.calibration
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
-    largest = list(fitted.results.values())[-1]
-    return Report(
-        title="Weights from judgements",
-        verdict=[
+    return build_report(
+        RunRecord(
+            notes=tuple(too_few(len(found.judgements.groups), found.judgements.unit)),
+            command=calibration.command,
+            seed=calibration.seed,
+        ),
+        "Weights from judgements",
+        [
             summary(found, fitted),
             f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
             *_doubts(fitted),
             *_outliers(found, fitted),
         ],
-        sections=[
-            Section("How often the scores agree with people", items=[results_table(found, fitted)]),
-            Section("What each score is worth", items=[weights_table(fitted), weights_plot(fitted)]),
-            Section("Whether the probabilities mean what they say", items=_reliability(largest)),
-        ],
-        provenance=provenance(calibration.command, calibration.seed, fingerprints),
-        notes=too_few(len(found.judgements.groups), found.judgements.unit),
-        data={
+        fingerprints,
+        {
             "dataset": calibration.dataset,
             "kind": found.kind,
             "columns": dict(found.columns),
@@ -61,6 +60,11 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
             "weights": {each.name: asdict(each) for each in fitted.weights},
             "ties": None if fitted.tie_fit is None else asdict(fitted.tie_fit),
         },
+        first=[
+            Section("How often the scores agree with people", items=[results_table(found, fitted)]),
+            Section("What each score is worth", items=[weights_table(fitted), weights_plot(fitted)]),
+        ],
+        models=_judged(fitted),
     )
 
 
@@ -168,20 +172,8 @@ def weights_plot(fitted: JudgedWeights) -> IntervalPlot:
     return IntervalPlot("weights", "What each score is worth", label, estimates, format="{:+.3f}", chance=0)
 
 
-def _reliability(result: HeldOutResult) -> list[LinePlot]:
-    """How often all scores together are right where they are so sure."""
-    if result.reliability is None:
-        return []
-    bins = result.reliability.bins
-    return [
-        LinePlot(
-            "reliability",
-            "All scores together, on what was left out",
-            "probability of the order that the scores predict, %",
-            "of these in the right order, %",
-            [Line("pairs", [100 * each.confidence for each in bins], [100 * each.accuracy for each in bins])],
-            format="{:.1f}",
-            guides=[Line("probabilities that mean what they say", (50, 100), (50, 100))],
-            points=True,
-        )
-    ]
+def _judged(fitted: JudgedWeights) -> list[Judged]:
+    """All terms together, on what was left out."""
+    name, result = list(fitted.results.items())[-1]
+    curve = Line(name, percent(result.coverage.shares), percent(result.coverage.accuracies))
+    return [Judged(curve, reliability=result.reliability)]

@@ -1,7 +1,7 @@
 """What the results of all evaluations record of their run: what was left out, and how to make the figures again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class RunRecord:
     """
 
     exclusions: tuple[Exclusion, ...] = ()
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     command: str
     seed: int
-    calibrations: Mapping[str, str]
-    checkpoints: Mapping[str, str]
+    calibrations: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
