@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fergi_reward.annotation.promise import FEWEST
 from fergi_reward.annotation.signals import has_all, label
 from fergi_reward.calibration.bradley_terry import Hyperparameters, Model, choose, fit, held_out_margins
 from fergi_reward.calibration.calibration import Fit
@@ -19,7 +20,6 @@ from fergi_reward.reactions.clip import valence
 from fergi_reward.stats.held_out import HeldOut
 from fergi_reward.stats.newton import TOLERANCE, Logistic, RepeatedFits, logistic_weights
 
-FEWEST = 3
 # Penalty of the slope of the log-odds: it decides only where every pair is right.
 SLOPE_PENALTY = 1e-4
 
@@ -61,12 +61,12 @@ class Learned:
         """Those who have pairs."""
         return frozenset(self._users.tolist())
 
-    def fits(self, user: str) -> list[Fit]:
+    def fits(self, user: str | None) -> list[Fit]:
         """A fit of each set on all people but this one."""
         fits = []
         for model, chosen in zip(self._models, self._chosen, strict=True):
-            training = model.pairs.users != user
-            by = chosen[-1] if training.all() else chosen[int(np.searchsorted(model.users, user))]
+            training = model.pairs.users != (user or "")
+            by = chosen[-1] if training.all() else chosen[int(np.searchsorted(model.users, user or ""))]
             fits.append(fit(model, training, by))
         return fits
 

@@ -102,11 +102,12 @@ def candidate_pairs(learned: Learned, viewers: ReactionTable) -> Iterator[pd.Dat
     Yields:
         `user`, the columns of `candidates`, and `confidence`, the probability of that order.
     """
-    slopes: dict[str | None, dict[str, float]] = {}
+    known = {}
     for user in Progress(viewers.users, desc="annotating", unit="viewer"):
-        whose = user if user in learned.users else None
-        if whose not in slopes:
-            slopes[whose] = learned.slopes(whose)
-        pairs = candidates(viewers.images[viewers.images["user"] == user], learned.fits(user))
-        log_odds = pairs["signals"].map(slopes[whose]).astype(float) * pairs["log_odds"]
+        whose = user if user in learned.users else None  # all who did not rank share their fits
+        if whose not in known:
+            known[whose] = learned.fits(whose), learned.slopes(whose)
+        fits, slopes = known[whose]
+        pairs = candidates(viewers.images[viewers.images["user"] == user], fits)
+        log_odds = pairs["signals"].map(slopes).astype(float) * pairs["log_odds"]
         yield pairs.assign(user=user, confidence=1 / (1 + np.exp(-log_odds)))

@@ -11,6 +11,8 @@ from fergi_reward.core.command_line import command_line
 from fergi_reward.core.options import Options, option
 from fergi_reward.data.options import FERGI_PLACE, IMAGES
 
+CONFIDENCE = 0.9
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotateOptions(Options):
@@ -46,7 +48,7 @@ class AnnotateOptions(Options):
     target_accuracy: float | None = option(
         None, "Promise this share of right pairs of people other than those who ranked.", above=0.5, below=1
     )
-    confidence: float = option(0.9, "Confidence of that promise.", above=0.5, below=1)
+    confidence: float | None = option(None, "Confidence of that promise. [default: 0.9]", above=0.5, below=1)
     calibration: str | None = option(
         None, f"For --rule paper, says how sure a pair is; {SHIPPED_HELP}. [default: shipped]", metavar="FILE"
     )
@@ -65,6 +67,8 @@ class AnnotateOptions(Options):
             found.append("--scores are of the pictures of --reactions: give both, or only --reactions")
         if self.expected_accuracy is not None and self.target_accuracy is not None:
             found.append("--expected-accuracy promises nothing and --target-accuracy does: give one of them")
+        if self.confidence is not None and self.target_accuracy is None:
+            found.append("--confidence is that of a promise: give --target-accuracy too, or leave it out")
         if self.rule == "paper":
             if self.signals != "au4":
                 found.append(f"--rule paper is for --signals au4, got {self.signals or 'no --signals'}")
@@ -105,7 +109,7 @@ def annotate(options: AnnotateOptions) -> Answer:
             Expected() if options.expected_accuracy is None else Expected(options.expected_accuracy)
         )
         if options.target_accuracy is not None:
-            target = Promised(options.target_accuracy, options.confidence)
+            target = Promised(options.target_accuracy, options.confidence or CONFIDENCE)
         outcome = run(ranked, viewers, target, signals=options.signals, scorers=options.scorers, seed=options.seed)
     write_pairs(outcome, options.out)
     text = f"{summary(outcome)}\npairs: {options.out}"

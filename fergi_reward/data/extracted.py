@@ -85,14 +85,14 @@ def with_scores(table: ReactionTable, scores: Path | str) -> ReactionTable:
         raise FergiRewardError(f"{scores} has the column {clash[0]}, which the reactions have too: leave it out")
     if found.duplicated(KEY).any():
         raise FergiRewardError(f"{scores}: {_named(found[found.duplicated(KEY)].iloc[0])} is given twice")
-    keys = table.images[KEY].astype(str)
-    images = table.images.assign(**keys).merge(found, on=KEY, how="left", indicator=True)
+    own = table.images.reset_index(drop=True)
+    images = own.assign(**own[KEY].astype(str)).merge(found, on=KEY, how="left", indicator=True)
     if not (images["_merge"] == "both").any():
         raise FergiRewardError(
             f"{scores} has no score of the images with reactions: it begins with {_named(found.iloc[0])}, they with "
             f"{_named(table.images.iloc[0])}"
         )
-    return replace(table, images=images.drop(columns="_merge").assign(**table.images[KEY]))
+    return replace(table, images=images.drop(columns="_merge").assign(**own[KEY]))
 
 
 def _named(row: "pd.Series[Any]") -> str:

@@ -13,6 +13,7 @@ from fergi_reward.annotation.signals import term_sets
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.grid import unsteady_participants
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.extracted import with_scores
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.data.table import PreferenceTable
 from fergi_reward.stats.coverage import coverage_curve
@@ -217,6 +218,7 @@ def test_the_papers_rule_on_the_command_line(simulated: Path, tmp_path: Path) ->
         (["--rule", "paper"], "--rule paper is for --signals au4, got no --signals"),
         (["--rule", "paper", "--signals", "au4", "--target-accuracy", "0.7"], "has a threshold of its own"),
         (["--expected-accuracy", "0.7", "--target-accuracy", "0.7"], "give one of them"),
+        (["--confidence", "0.95"], "--confidence is that of a promise: give --target-accuracy too"),
         (["--scores", "scores.csv"], "--scores are of the pictures of --reactions"),
         (["--signals", "nose"], "nose"),
     ],
@@ -253,3 +255,25 @@ def test_scores_of_people_to_annotate_come_from_a_table(simulated: Path, tmp_pat
     assert (
         "has no score of the images with reactions: it begins with user nobody" in invoke(["annotate", *options]).output
     )
+
+
+def test_each_picture_gets_its_own_scores(tmp_path: Path) -> None:
+    table = made_up(4)
+    faces = replace(table, images=table.images.drop(columns="pickscore"))
+    scores = table.images[["user", "session", "image", "pickscore"]].sample(frac=1, random_state=0)
+    scores.iloc[1:].to_csv(tmp_path / "scores.csv", index=False)
+    read = with_scores(faces, tmp_path / "scores.csv").images
+    expected = table.images["pickscore"].where(table.images.index != scores.index[0])
+    np.testing.assert_allclose(read["pickscore"], expected)
+    pd.testing.assert_frame_equal(read[["user", "session", "image"]], table.images[["user", "session", "image"]])
+
+
+def test_people_who_did_not_rank_share_their_fits() -> None:
+    table = made_up(8)
+    viewers = table.without_users(table.users[:5])
+    ranked = table.without_users(viewers.users)
+    together = run(ranked, viewers, Expected(0.501)).annotation.pairs
+    for user in viewers.users:
+        others = [other for other in viewers.users if other != user]
+        alone = run(ranked, viewers.without_users(others), Expected(0.501)).annotation.pairs
+        pd.testing.assert_frame_equal(together[together["user"] == user].reset_index(drop=True), alone)

@@ -98,7 +98,8 @@ def _candidates(table: pd.DataFrame) -> Iterator[Sides]:
 
 
 def _marks(left: str, right: str) -> tuple[str, str]:
-    parts = [(one, other) for one, other in zip(plain(left).split("_"), plain(right).split("_")) if one != other]  # noqa: B905
+    words = plain(left).split("_"), plain(right).split("_")
+    parts = [(one, other) for one, other in zip(*words, strict=False) if one != other]
     return parts[0] if parts else (plain(left), plain(right))
 
 
