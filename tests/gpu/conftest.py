@@ -68,7 +68,7 @@ def measured(request: pytest.FixtureRequest) -> Callable[..., None]:
     """A function that puts figures into the report: what was measured, the value, and the bound that it must keep."""
 
     def add(what: str, value: float, bound: float | None = None) -> None:
-        MEASURED.append({"test": request.node.name, "what": what, "value": value, "bound": bound})
+        MEASURED.append({"test": request.node.name, "what": what, "value": float(value), "bound": bound})
 
     return add
 

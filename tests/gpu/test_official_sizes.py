@@ -72,9 +72,8 @@ def test_first_updates(case: Case, tmp_path: Path, measured: Measured) -> None:
     peak = torch.cuda.max_memory_allocated()
     measured(f"{case}: peak GB", peak / 1e9, expected.peak / 1e9)
     epochs = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    measured(f"{case}: updates", sum(np.isfinite(figures["grad_norm"]) for figures in epochs), len(epochs))
-    figures = epochs[-1]
-    assert all(np.isfinite(value) for value in figures.values() if isinstance(value, float)), figures
+    measured(f"{case}: updates", sum(figures["grad_norm"] is not None for figures in epochs), len(epochs))
+    assert None not in epochs[-1].values(), epochs[-1]  # what is not finite
     assert any(not torch.equal(one, other) for one, other in zip(before, built.model.parameters, strict=True))
     assert all(value.isfinite().all() for value in built.model.parameters)
     assert sums(built) == frozen
