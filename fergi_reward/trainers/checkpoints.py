@@ -20,7 +20,7 @@ STATE_FILE = "trainer_state.pt"
 FORMAT = 2
 LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen": list, "weights": str}
 # Options that make it another run whatever is allowed: weights, or what is remembered of them, would not fit.
-FIXED = {"lora_rank", "lora_alpha", "full_finetuning"}
+FIXED = {"lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning", "train_optimizer"}
 # Before DiffusionNFT had a trainer of its own, Flow-GRPO's had the options of both. By objective: which trainer such a
 # checkpoint belongs to today, and which of its options are not that trainer's.
 FORMER = {
@@ -87,7 +87,7 @@ class Checkpoints:
         with interrupts.deferred():
             with atomic_folder(self.folder / f"epoch_{epoch:04d}") as folder:
                 save_weights(folder)
-                whole = {"format": FORMAT, "epoch": epoch, "config": asdict(self.config), **state}
+                whole = {"format": FORMAT, "epoch": epoch, "config": _as_record(self.config), **state}
                 torch.save(whole, folder / STATE_FILE)
             for old in _all_in(self.folder)[: -self.config.num_checkpoint_limit]:
                 shutil.rmtree(old)
@@ -132,7 +132,7 @@ class Checkpoints:
 
     def _changed_options(self, checkpoint: Path, before: dict[str, Any]) -> list[str]:
         """Options that are not what they were and matter, with both values."""
-        options = asdict(self.config)
+        options = _as_record(self.config)
         if unknown := sorted(set(before) - set(options)):
             raise FergiRewardError(
                 f"{checkpoint} was written with options that this version does not know ({', '.join(unknown)}): "
@@ -148,6 +148,11 @@ class Checkpoints:
                 f"cannot resume {checkpoint} with other weights to train: {', '.join(fixed)}; give what it was"
             )
         return list(changed.values())
+
+
+def _as_record(config: TrainerConfig) -> dict[str, Any]:
+    """The options, with every list as one: a tuple of the same names is no other option."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
 
 
 def _read_state(file: Path) -> dict[str, Any]:

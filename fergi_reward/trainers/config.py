@@ -1,7 +1,7 @@
 """The options of every trainer, checked at construction: all that is wrong in one message."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fergi_reward.core.options import Options, option
@@ -9,6 +9,7 @@ from fergi_reward.core.options import Options, option
 if TYPE_CHECKING:
     from fergi_reward.diffusion.family import Pipeline
 
+ADAMW_ONLY = ("train_adam_beta1", "train_adam_beta2", "train_adam_epsilon")
 # What a run learns from, by the names that `allow_changes` takes; see `identity`.
 PARTS = ("model", "reward", "calibration", "predictor", "prompts", "pairs", "judges")
 
@@ -63,6 +64,11 @@ class TrainerConfig(Options):
     lora_alpha: int = option(
         4, "The adapter's update is scaled by lora_alpha / lora_rank; files hold it so scaled.", at_least=1
     )
+    lora_target_modules: Sequence[str] | None = option(
+        None,
+        "Layers of the UNet or transformer that the adapter changes, by the ends of their names: to_q,ff.net.2.",
+        shown="the projections of attention",
+    )
     sample_num_steps: int = option(50, "Denoising steps of an image.", at_least=1)
     sample_eta: float = option(
         0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's, 0.7 Flow-GRPO's.", at_least=0, at_most=1
@@ -70,10 +76,16 @@ class TrainerConfig(Options):
     sample_guidance_scale: float = option(5.0, "Classifier-free guidance of the sampling; 1 turns it off.", at_least=1)
     train_batch_size: int = option(1, "Images in one forward and backward pass, on each process.", at_least=1)
     train_gradient_accumulation_steps: int = option(1, "Training batches in an optimiser step.", at_least=1)
-    train_learning_rate: float = option(3e-4, "Learning rate of AdamW.", above=0)
+    train_optimizer: Literal["adamw", "adafactor"] = option(
+        "adamw", "What updates the weights; Adafactor, without a momentum, keeps almost nothing for each of them."
+    )
+    train_learning_rate: float = option(3e-4, "Learning rate of the optimiser.", above=0)
+    train_warmup_steps: int = option(
+        0, "Updates in which the learning rate rises from 0, in equal steps; then it stays.", at_least=0
+    )
     train_adam_beta1: float = option(0.9, "Decay of AdamW's first moment.", at_least=0, below=1)
     train_adam_beta2: float = option(0.999, "Decay of AdamW's second moment.", at_least=0, below=1)
-    train_adam_weight_decay: float = option(1e-4, "Weight decay of AdamW.", at_least=0)
+    train_adam_weight_decay: float = option(1e-4, "Weight decay of the optimiser.", at_least=0)
     train_adam_epsilon: float = option(1e-8, "Epsilon of AdamW.", above=0)
     train_max_grad_norm: float = option(1.0, "Gradients longer than this are shortened to it.", above=0)
     ema_decay: float = option(
@@ -82,6 +94,7 @@ class TrainerConfig(Options):
         at_least=0,
         below=1,
     )
+    ema_freq: int = option(1, "Take the weights into the average every this many updates.", at_least=1)
     gradient_checkpointing: bool = option(
         False, "Compute activations again in the backward pass: far less memory, about a third more work."
     )
@@ -135,10 +148,27 @@ class TrainerConfig(Options):
         return 0
 
     def problems(self) -> list[str]:
-        """Changes that cannot be allowed."""
-        found = []
+        """Changes that cannot be allowed, and options that would not be read."""
+        found = [*self._unread_by_adafactor(), *self._target_problems()]
         if unknown := [name for name in self.allowed_changes if name not in PARTS]:
             found.append(f"allow_changes names {', '.join(unknown)}, must be of {', '.join(PARTS)}")
         if self.allow_changes and self.resume_from is None:
             found.append(f"allow_changes is {self.allow_changes!r} without resume_from: nothing is resumed")
         return found
+
+    def _unread_by_adafactor(self) -> list[str]:
+        if self.train_optimizer != "adafactor":
+            return []
+        own = {item.name: item.default for item in fields(self) if item.name in ADAMW_ONLY}
+        given = [name for name in ADAMW_ONLY if getattr(self, name) != own[name]]
+        return [f"{name} is {getattr(self, name)}, which adafactor does not read: leave it out" for name in given]
+
+    def _target_problems(self) -> list[str]:
+        targets = self.lora_target_modules
+        if targets is None:
+            return []
+        if self.full_finetuning:
+            return ["lora_target_modules is given with full_finetuning, which trains no adapter: leave one out"]
+        if not targets or not all(targets) or len(set(targets)) < len(targets):
+            return [f"lora_target_modules is {','.join(targets)!r}, must be different names of layers"]
+        return []

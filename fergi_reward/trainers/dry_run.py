@@ -20,12 +20,13 @@ from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
+from fergi_reward.trainers.optimisation import moment_numbers
 from fergi_reward.trainers.run import WEIGHT_DTYPES
 from fergi_reward.trainers.weights import TrainedWeights, attach
 
 META = torch.device("meta")
-# AdamW keeps two moments, training a gradient and the weight itself, in float32 each; an average comes to it.
-BYTES_A_TRAINED_PARAMETER, BYTES_OF_AN_AVERAGE = 16, 4
+# Bytes of each number that training keeps for a weight: itself, its gradient, moments, and an average.
+FLOAT32 = torch.float32.itemsize
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def dry_run(
     dtype = WEIGHT_DTYPES[config.mixed_precision]
     weights = attach(pipeline, replace(config, offload_encoders=False), META, dtype)
     count = sum(parameter.numel() for parameter in weights.parameters)
+    moments = moment_numbers(config.train_optimizer, weights.parameters)
     for parameter in weights.parameters:
         # Autocast multiplies in the dtype of the frozen weights, which is what activations are kept in.
         parameter.data = parameter.data.to(dtype)
@@ -122,7 +124,7 @@ def dry_run(
         trained=count,
         weights=_frozen_bytes(pipeline, weights) - parked,
         encoders=parked,
-        optimizer=count * (BYTES_A_TRAINED_PARAMETER + (BYTES_OF_AN_AVERAGE if config.ema_decay else 0)),
+        optimizer=FLOAT32 * (count * (3 if config.ema_decay else 2) + moments),
         scorers=(
             sum(size or 0 for size in scorers.values())
             + max((size or 0 for size in (offloaded or {}).values()), default=0)

@@ -12,21 +12,24 @@ from fergi_reward.trainers.weights import copied, swapped_in
 class EMA:
     """Averages of parameters, kept alongside them.
 
-    The average starts at the first values, and as many steps as it has seen bound how slow it may be, so that a short
-    run is not all start: the decay of step n is min(decay, (1 + n) / (10 + n)).
+    The average starts at the first values, and as many updates as there were bound how slow it may be, so that a short
+    run is not all start: the decay of update n, counted from 1, is min(decay, (1 + n) / (10 + n)), as in Flow-GRPO.
 
     Args:
         parameters: What is averaged; they keep their own values.
         decay: How much of the average a step leaves, in [0, 1).
+        every: Updates of the parameters from one step to the next.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
-        self.parameters, self.decay, self.steps = parameters, decay, 0
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float, every: int = 1) -> None:
+        self.parameters, self.decay, self.every, self.steps = parameters, decay, every, 0
         self.averages = copied(parameters)
 
     def update(self) -> None:
-        """Take the parameters' values into the average."""
+        """Count an update of the parameters, and take their values into the average if it is due."""
         self.steps += 1
+        if self.steps % self.every:
+            return
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for average, parameter in zip(self.averages, self.parameters, strict=True):
             average.lerp_(parameter.detach(), 1 - decay)
@@ -36,7 +39,7 @@ class EMA:
         return swapped_in(self.parameters, self.averages)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averages, and how many steps they have seen."""
+        """The averages, and how many updates there were."""
         return {"steps": self.steps, "averages": self.averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

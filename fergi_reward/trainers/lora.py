@@ -1,7 +1,7 @@
 """LoRA on the network that denoises (Hu et al., arXiv 2106.09685), as `pipeline.load_lora_weights` reads it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,13 @@ from fergi_reward.files.tensor_files import read_tensors
 
 ADAPTER = "reward"
 WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
+# What peft adapts.
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn.Parameter]:
+def add_lora(
+    pipeline: Pipeline, *, rank: int, alpha: int, seed: int, targets: Sequence[str] | None = None
+) -> list[nn.Parameter]:
     """Attach a fresh adapter to the network, which changes nothing yet, and freeze all else in the pipeline.
 
     Args:
@@ -24,12 +28,13 @@ def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn
         rank: Rank of the update of each weight matrix.
         alpha: The update is scaled by alpha / rank.
         seed: Seed of the first, random factor; the second starts at zero.
+        targets: Ends of the names of the layers that it changes; None for the family's own.
 
     Returns:
         The parameters to train, in float32 whatever the network is in, since small updates vanish in half precision.
 
     Raises:
-        FergiRewardError: The network already carries an adapter.
+        FergiRewardError: The network already carries an adapter, or has no layers of a name in `targets`.
     """
     from peft import LoraConfig
 
@@ -42,8 +47,14 @@ def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn
         )
     for component in (network, *family.other_models):
         component.requires_grad_(False)
-    targets = list(family.lora_targets)
-    config = LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=targets)
+    if targets is not None:
+        _check_targets(network, family.network_name, targets)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        init_lora_weights="gaussian",
+        target_modules=list(family.lora_targets if targets is None else targets),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.add_adapter(config, adapter_name=ADAPTER)
@@ -51,6 +62,24 @@ def add_lora(pipeline: Pipeline, *, rank: int, alpha: int, seed: int) -> list[nn
     for parameter in parameters:
         parameter.data = parameter.data.float()
     return parameters
+
+
+def _check_targets(network: nn.Module, network_name: str, targets: Sequence[str]) -> None:
+    """Refuse names that match no layer, which peft would ignore, or a part that is none."""
+    parts = dict(network.named_modules())
+    layers = {name for name, part in parts.items() if isinstance(part, LAYERS)}
+    matched = {end: [name for name in parts if f".{name}".endswith(f".{end}")] for end in targets}
+    if wrong := [end for end, names in matched.items() if not names or not layers.issuperset(names)]:
+        raise FergiRewardError(
+            f"lora_target_modules names {', '.join(wrong)}, which are no layers of the {network_name} that can be "
+            f"adapted: it has {', '.join(sorted({_end(name) for name in layers}))}"
+        )
+
+
+def _end(name: str) -> str:
+    """The end of a layer's name that says what it is: its last part, or its last two where that is a number."""
+    *_, before, last = f".{name}".split(".")
+    return f"{before}.{last}" if last.isdecimal() else last
 
 
 @contextmanager

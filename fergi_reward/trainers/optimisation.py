@@ -1,6 +1,6 @@
-"""Updates of the trained weights: AdamW on the mean gradient of all processes, and a moving average where wanted."""
+"""Updates of the trained weights: AdamW or Adafactor on the mean gradient of all processes, and a moving average."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,10 @@ class Optimisation:
     def __init__(self, accelerator: "Accelerator", parameters: Sequence[nn.Parameter], config: TrainerConfig) -> None:
         self.accelerator, self.parameters = accelerator, parameters
         self.max_grad_norm, self.updates = config.train_max_grad_norm, 0
-        self._options = _adamw_options(config)
-        self.optimizer = accelerator.prepare(torch.optim.AdamW(parameters, **self._options))
-        self.ema = EMA(parameters, config.ema_decay) if config.ema_decay else None
+        self._rate, self._warmup = config.train_learning_rate, config.train_warmup_steps
+        self._options = _OPTIONS[config.train_optimizer](config)
+        self.optimizer = accelerator.prepare(_optimizer(config.train_optimizer)(parameters, **self._options))
+        self.ema = EMA(parameters, config.ema_decay, config.ema_freq) if config.ema_decay else None
 
     def step(self) -> Tensor:
         """Average the gradients over the processes, shorten them, and update; returns their norm.
@@ -50,11 +51,18 @@ class Optimisation:
             for bucket in _buckets(gradients):
                 self._average(bucket)
         norm = self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate * warmed_up(self._done, self._warmup)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.ema:
             self.ema.update()
         return norm
+
+    @property
+    def _done(self) -> int:
+        """Updates of the whole run, by the optimiser's own count: without those that fp16 skipped."""
+        return max((int(state["step"]) for state in self.optimizer.state.values()), default=0) if self._warmup else 0
 
     def averaged(self) -> AbstractContextManager[None]:
         """The weights in the form that users load, inside the block: their average, if there is one."""
@@ -77,7 +85,7 @@ class Optimisation:
         """
         shapes = [tuple(parameter.shape) for parameter in self.parameters]
         moments = state["optimizer"]["state"]
-        saved = [tuple(moments[number]["exp_avg"].shape) for number in sorted(moments)]
+        saved = [_shape(moments[number]) for number in sorted(moments)]
         if saved and saved != shapes:  # none before the first update
             raise FergiRewardError(
                 f"the optimiser's state is of {len(saved)} other parameters than the {len(shapes)} that are trained: "
@@ -110,6 +118,40 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
+def warmed_up(done: int, warmup: int) -> float:
+    """The share of the learning rate after so many updates: diffusers' schedule `constant_with_warmup`.
+
+    Example:
+        >>> [warmed_up(done, 4) for done in range(6)]
+        [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+    return min(1.0, done / warmup) if warmup else 1.0
+
+
+def moment_numbers(optimizer: str, parameters: Iterable[Tensor]) -> int:
+    """Numbers that an optimiser keeps besides the weights and their gradients.
+
+    AdamW keeps two for each weight; Adafactor one for each row and one for each column of a matrix (Shazeer and Stern,
+    arXiv 1804.04235, section 3), and one for each number of a vector.
+    """
+    if optimizer == "adamw":
+        return sum(2 * parameter.numel() for parameter in parameters)
+    return sum(
+        parameter.numel() // parameter.shape[-1] + parameter.numel() // parameter.shape[-2]
+        if parameter.ndim > 1
+        else parameter.numel()
+        for parameter in parameters
+    )
+
+
+def _optimizer(name: str) -> Callable[..., torch.optim.Optimizer]:
+    if name == "adamw":
+        return torch.optim.AdamW
+    from transformers.optimization import Adafactor  # imports for seconds
+
+    return Adafactor
+
+
 def _adamw_options(config: TrainerConfig) -> dict[str, Any]:
     return {
         "lr": config.train_learning_rate,
@@ -117,3 +159,23 @@ def _adamw_options(config: TrainerConfig) -> dict[str, Any]:
         "weight_decay": config.train_adam_weight_decay,
         "eps": config.train_adam_epsilon,
     }
+
+
+def _adafactor_options(config: TrainerConfig) -> dict[str, Any]:
+    """With the learning rate as given, not scaled by the weights or the number of updates, as Diffusion-DPO has it."""
+    return {
+        "lr": config.train_learning_rate,
+        "weight_decay": config.train_adam_weight_decay,
+        "scale_parameter": False,
+        "relative_step": False,
+    }
+
+
+_OPTIONS = {"adamw": _adamw_options, "adafactor": _adafactor_options}
+
+
+def _shape(moments: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of the weights that an optimiser's moments belong to."""
+    if "exp_avg_sq_row" in moments:
+        return (*moments["exp_avg_sq_row"].shape, moments["exp_avg_sq_col"].shape[-1])
+    return tuple(moments["exp_avg_sq"].shape)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from fergi_reward.core import interrupts
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.options import as_text
 from fergi_reward.core.terminal import for_terminal
 from fergi_reward.files.atomic import sweep, write_text
 from fergi_reward.files.json_files import parse_json
@@ -91,6 +92,7 @@ class Run:
             trained_on: What is logged in addition to the options: model, reward, prompts.
         """
         options = {name: value for name, value in asdict(self.config).items() if value is not None}
+        options |= {name: as_text(value) for name, value in options.items() if isinstance(value, list | tuple)}
         # SummaryWriter hides every step from purge_step on, so that a resumed curve has no second branch.
         kwargs = {"tensorboard": {"purge_step": finished_epochs + 1}}
         self.accelerator.init_trackers(self.config.tracker_project_name, {**options, **trained_on}, kwargs)

@@ -65,7 +65,13 @@ class LoRAWeights(TrainedWeights):
     def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
         family_of(pipeline).place(device, dtype, encoders_home(config, device))
         self._pipeline = pipeline
-        self.parameters = add_lora(pipeline, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+        self.parameters = add_lora(
+            pipeline,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            seed=config.seed,
+            targets=config.lora_target_modules,
+        )
 
     def reference(self) -> AbstractContextManager[None]:
         """Without the adapter."""

@@ -85,3 +85,19 @@ def test_values_that_cannot_be(options, message):
 def test_contradictions_of_reward_backpropagation(options, message):
     with pytest.raises(FergiRewardError, match=message):
         RewardBackpropConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lora_target_modules": []}, "lora_target_modules is '', must be different names"),
+        ({"lora_target_modules": ["to_q", ""]}, "lora_target_modules is 'to_q,', must be different names"),
+        ({"lora_target_modules": ["to_q", "to_q"]}, "lora_target_modules is 'to_q,to_q', must be different names"),
+        ({"lora_target_modules": "to_q"}, "lora_target_modules is 'to_q', must be a list of texts"),
+        ({"lora_target_modules": ["to_q"], "full_finetuning": True}, "which trains no adapter"),
+        ({"train_warmup_steps": -1, "ema_freq": 0}, "train_warmup_steps is -1, .*; ema_freq is 0, must be at least 1"),
+    ],
+)
+def test_options_of_what_is_trained_that_cannot_be(options, message):
+    with pytest.raises(FergiRewardError, match=message):
+        TrainerConfig(**options)

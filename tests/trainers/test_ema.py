@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 from torch import nn
 
@@ -22,6 +23,29 @@ def test_the_average_by_hand():
     assert parameter.item() == 2
 
 
+def test_an_average_every_third_update_by_hand():
+    parameter = nn.Parameter(torch.tensor([0.0]))
+    ema = EMA([parameter], decay=0.9, every=3)
+    averages = []
+    for value in range(1, 7):
+        parameter.data.fill_(value)
+        ema.update()
+        averages.append(ema.averages[0].item())
+    # Update 3: decay 4/13 of 0 and 9/13 of 3; update 6: decay 7/16.
+    assert averages == pytest.approx([0, 0, 27 / 13, 27 / 13, 27 / 13, 7 / 16 * 27 / 13 + 9 / 16 * 6])
+
+
+def test_the_decay_is_that_of_diffusers_one_update_later():
+    diffusers = EMAModel([nn.Parameter(torch.tensor([0.0]))], decay=0.9)
+    parameter = nn.Parameter(torch.tensor([0.0]))
+    ema = EMA([parameter], decay=0.9)
+    for update in range(1, 200):
+        parameter.data.fill_(1.0)
+        ema.averages[0].fill_(0.0)
+        ema.update()
+        assert 1 - ema.averages[0].item() == pytest.approx(diffusers.get_decay(update + 1), abs=1e-6)
+
+
 def test_a_restored_average_continues_as_the_old_one():
     parameter = nn.Parameter(torch.tensor([3.0]))
     old, new = EMA([parameter], 0.9), EMA([parameter], 0.9)
@@ -34,7 +58,7 @@ def test_a_restored_average_continues_as_the_old_one():
 
 
 def test_a_run_ends_with_the_average_and_resumes_to_the_same(backprop_trainer_of, tmp_path):
-    options = {"num_epochs": 4, "save_freq": 2, "ema_decay": 0.5}
+    options = {"num_epochs": 4, "save_freq": 2, "ema_decay": 0.5, "ema_freq": 3}  # due after the checkpoint
     plain = backprop_trainer_of(num_epochs=4, output_dir=str(tmp_path / "plain"))
     plain.train()
     whole = backprop_trainer_of(**options, pipeline=tiny.stable_diffusion(), output_dir=str(tmp_path / "whole"))

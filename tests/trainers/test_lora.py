@@ -22,15 +22,16 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, st
     assert not any(parameter.requires_grad for parameter in pipeline.vae.parameters())
 
 
+@pytest.mark.parametrize("targets", [None, ["to_q", "ff.net.0.proj", "ff.net.2"]], ids=["attention", "feed-forward"])
 @pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
-def test_plain_diffusers_draws_the_same_with_the_adapter_whether_it_reads_its_metadata_or_not(kind, tmp_path):
+def test_plain_diffusers_draws_the_same_with_the_adapter_whether_it_reads_its_metadata_or_not(kind, targets, tmp_path):
     pipeline = kind(seed=0)
     start_latents = torch.randn(2, *family_of(pipeline).latent_shape, generator=torch.Generator().manual_seed(0))
     if kind is tiny.flux:
         start_latents = pipeline._pack_latents(start_latents, *start_latents.shape)
     base = drawn(pipeline, start_latents)
     # An alpha unlike the rank: diffusers takes them for equal where it is not given.
-    for parameter in add_lora(pipeline, rank=2, alpha=8, seed=0):
+    for parameter in add_lora(pipeline, rank=2, alpha=8, seed=0, targets=targets):
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
     tuned = drawn(pipeline, start_latents)
     save_lora(pipeline, tmp_path)
@@ -40,6 +41,23 @@ def test_plain_diffusers_draws_the_same_with_the_adapter_whether_it_reads_its_me
         fresh.load_lora_weights(given)
         assert abs(drawn(fresh, start_latents) - tuned).max() < 1e-6
         fresh.unload_lora_weights()
+
+
+def test_an_adapter_is_on_the_layers_that_are_named_and_on_no_others(pipeline):
+    add_lora(pipeline, rank=2, alpha=2, seed=0, targets=["attn2.to_q", "ff.net.0.proj"])
+    adapted = {name for name, module in pipeline.unet.named_modules() if hasattr(module, "lora_A")}
+    assert adapted
+    ends = ("attn2.to_q", "ff.net.0.proj")
+    layers = (name.removesuffix(".base_layer") for name, _ in pipeline.unet.named_modules())
+    assert adapted == {name for name in layers if name.endswith(ends)}
+
+
+@pytest.mark.parametrize("wrong", ["q_proj", "norm1", "ff", "o_q", "to_out", ""])
+def test_a_name_that_is_no_layers_is_refused_with_those_that_there_are(pipeline, wrong):
+    expected = f"names {wrong}, which are no layers of the unet that can be adapted: it has .*proj, .*to_out.0, to_q, "
+    with pytest.raises(FergiRewardError, match=expected):
+        add_lora(pipeline, rank=2, alpha=2, seed=0, targets=["to_k", wrong])
+    assert not getattr(pipeline.unet, "peft_config", None)
 
 
 def test_loading_restores_every_bit(pipeline, tmp_path):

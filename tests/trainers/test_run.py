@@ -155,6 +155,24 @@ def test_resuming_says_what_changed(tmp_path, capsys):
         other.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, other.say)
 
 
+def test_other_layers_to_adapt_are_refused_and_a_tuple_of_the_same_is_none(tmp_path, capsys):
+    first = run_in(tmp_path, lora_target_modules=["to_q", "to_k"])
+    checkpoint(first, 3)
+    same = run_in(tmp_path, lora_target_modules=("to_q", "to_k"), resume_from=str(tmp_path))
+    same.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, same.say)
+    assert not capsys.readouterr().out
+    for options in ({"lora_target_modules": ["to_q"]}, {"train_optimizer": "adafactor"}):
+        other = run_in(tmp_path, **{"lora_target_modules": ["to_q", "to_k"], "resume_from": str(tmp_path), **options})
+        with pytest.raises(FergiRewardError, match=f"other weights to train: {next(iter(options))} "):
+            other.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, other.say)
+
+
+def test_a_tracker_takes_a_list_of_layers(tmp_path):
+    run = Run(TrainerConfig(output_dir=str(tmp_path), log_with="tensorboard", lora_target_modules=["to_q", "to_k"]))
+    run.start_trackers(0, {})
+    run.accelerator.end_training()
+
+
 def test_resuming_from_nothing(tmp_path):
     with pytest.raises(FergiRewardError, match="holds no checkpoint"):
         run_in(tmp_path, resume_from=str(tmp_path / "nowhere")).checkpoints.to_resume()
