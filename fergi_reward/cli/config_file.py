@@ -13,16 +13,18 @@ def config_path(name: str) -> Path:
     """The file that `--config` names.
 
     Args:
-        name: A file, or a shipped configuration such as `ddpo_sd15`.
+        name: A file, or a shipped configuration such as `ddpo_sd15` or `ddpo/sd14_aesthetic_paper`.
 
     Raises:
         FergiRewardError: There is neither.
     """
     path, shipped = Path(name), _shipped()
-    if path.exists() or path.suffix or path.parent != Path():
+    if path.exists() or path.suffix:
         return path
     if name in shipped:
         return shipped[name]
+    if path.parent != Path():
+        return path
     near = difflib.get_close_matches(name, shipped, n=1)
     advice = f"did you mean {near[0]}? " if near else ""
     raise FergiRewardError(f"there is no configuration {name!r}: {advice}{known_configs()}")
@@ -34,7 +36,8 @@ def known_configs() -> str:
 
 
 def _shipped() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(shipped_folder("configs").glob("*.yaml"))}
+    folder = shipped_folder("configs")
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 
 def read_config(path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ PUBLISHED = Registry(
     "published model",
     {
         "stable-diffusion-v1-5/stable-diffusion-v1-5": "fergi_reward.diffusion.families.stable_diffusion:published",
+        "CompVis/stable-diffusion-v1-4": "fergi_reward.diffusion.families.stable_diffusion:published",
         "stabilityai/stable-diffusion-xl-base-1.0": "fergi_reward.diffusion.families.stable_diffusion_xl:published",
         "stabilityai/stable-diffusion-3.5-medium": "fergi_reward.diffusion.families.stable_diffusion_3:published",
         "black-forest-labs/FLUX.1-dev": "fergi_reward.diffusion.families.flux:published",
