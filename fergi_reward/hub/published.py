@@ -91,12 +91,18 @@ SCORERS: Mapping[str, tuple[Repository, ...]] = {
 _CLIP_TEXT = {"tokenizer/": 1_600_000, "text_encoder/": 492_300_000}
 _CLIP_TEXT_16 = {"tokenizer/": 1_600_000, "text_encoder/": 247_000_000}
 _COMMON = {"model_index.json": 700, "scheduler/": 500}
+_STABLE_DIFFUSION_1 = {
+    **_COMMON,
+    **_CLIP_TEXT,
+    "feature_extractor/": 500,
+    "unet/": 3_438_200_000,
+    "vae/": 334_600_000,
+}
 MODELS: Mapping[str, Repository] = {
     "stable-diffusion-v1-5": Repository(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "CreativeML OpenRAIL-M",
-        {**_COMMON, **_CLIP_TEXT, "feature_extractor/": 500, "unet/": 3_438_200_000, "vae/": 334_600_000},
+        "stable-diffusion-v1-5/stable-diffusion-v1-5", "CreativeML OpenRAIL-M", _STABLE_DIFFUSION_1
     ),
+    "stable-diffusion-v1-4": Repository("CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M", _STABLE_DIFFUSION_1),
     "stable-diffusion-xl-base-1.0": Repository(
         "stabilityai/stable-diffusion-xl-base-1.0",
         "CreativeML OpenRAIL++-M",

@@ -6,7 +6,7 @@ from fergi_reward.hub.published import MODELS
 from fergi_reward.scorers.registry import scorer_table
 
 # Bytes of a number as these repositories publish them.
-WIDTHS = {"stable-diffusion-v1-5": 4, "stable-diffusion-xl-base-1.0": 4}
+WIDTHS = {"stable-diffusion-v1-4": 4, "stable-diffusion-v1-5": 4, "stable-diffusion-xl-base-1.0": 4}
 
 
 @pytest.mark.parametrize("name", PUBLISHED.builtin, ids=lambda name: name.rpartition("/")[2])
