@@ -17,6 +17,9 @@ from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
 from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.flow import FlowSchedule
+from fergi_reward.diffusion.schedule import Schedule
+from fergi_reward.trainers.augmentation import Augmentation
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import (
     META,
@@ -39,7 +42,18 @@ class DiffusionDPOConfig(TrainerConfig):
     train_batch_size: int = option(1, "Pairs in one forward and backward pass, on each process.", at_least=1)
     train_learning_rate: float = option(1e-4, "Learning rate of AdamW; for full fine-tuning about 1e-6.", above=0)
     train_updates_per_epoch: int = option(10, "Optimiser steps in an epoch.", at_least=1)
-    beta: float = option(5000.0, "Larger values keep the model closer to what it was before training.", above=0)
+    beta: float | None = option(
+        None,
+        "Larger values keep the model closer to what it was before training.",
+        shown="5000; 100 for flow matching",
+        above=0,
+    )
+    caption_dropout: float = option(
+        0.0, "Share of pairs whose caption is left empty for both pictures.", at_least=0, at_most=1
+    )
+    random_flip: Literal["none", "pair", "picture"] = option(
+        "none", "Mirror half of all pairs, both pictures alike, or half of all pictures, each by itself."
+    )
     use_confidence: bool = option(True, "Let a pair count by its confidence; off: as if no pair stated one.")
     label_smoothing: float = option(
         0.0, "Share of wrong pairs among those that state no confidence.", at_least=0, below=0.5
@@ -110,12 +124,16 @@ class DiffusionDPOTrainer:
         self.model = self.loop.model
         self.noise_levels = self.model.family.training_schedule(self.loop.accelerator.device)
         self.pairs = Pairs(pairs, seed=config.seed, shuffle_buffer=config.shuffle_buffer)
-        self.batches = PairBatches(self.loop, self.pairs, config.confidence)
+        augmentation = Augmentation(config.seed, config.caption_dropout, config.random_flip)
+        self.batches = PairBatches(self.loop, self.pairs, config.confidence, augmentation)
+        self.beta = config.beta or published_beta(self.noise_levels)
         measured = Pairs(held_out, seed=config.seed, shuffle_buffer=config.shuffle_buffer) if held_out else None
         self.held_out = measured.first(config.held_out_num_pairs) if measured else []
 
     def train(self) -> Path:
         """Run all epochs that are left; returns the folder of the finished weights."""
+        kind = "flow matching" if isinstance(self.noise_levels, FlowSchedule) else "diffusion"
+        self.loop.run.say(f"beta {self.beta:g}, for a model of {kind}")
         return self.loop.run_epochs(self.epoch, summary, {"pairs": self.pairs})
 
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -144,7 +162,7 @@ class DiffusionDPOTrainer:
 
         with torch.no_grad(), self.model.weights.reference():
             reference_errors = errors()
-        better, worse = implicit_rewards(errors(), reference_errors, self.config.beta).chunk(2)
+        better, worse = implicit_rewards(errors(), reference_errors, self.beta).chunk(2)
         losses = preference_loss(better - worse, batch.confidences)
         figures = {
             "loss": losses,
@@ -173,6 +191,16 @@ class DiffusionDPOTrainer:
             mine.append((start, [dict(zip(of_batch, figures, strict=True))] * len(batch.numbers)))
         of_pairs = [of_pair for of_batch in in_order(mine) for of_pair in of_batch]
         return {f"held_out/{name}": mean.item() for name, mean in mean_of(of_pairs).items()} if of_pairs else {}
+
+
+def published_beta(noise_levels: Schedule) -> float:
+    """The beta that the field uses with the error that a model is trained on.
+
+    5000 belongs to the noise of Stable Diffusion 1.5 and XL (Wallace et al., section 5.1); with the velocity of flow
+    matching the programs for Stable Diffusion 3.5 have 100 (Flow-GRPO, Flow-Factory, verl-omni). For a diffusion
+    model that predicts v nobody has published one: it gets that of noise.
+    """
+    return 100.0 if isinstance(noise_levels, FlowSchedule) else 5000.0
 
 
 def summary(metrics: Mapping[str, float]) -> str:

@@ -84,17 +84,17 @@ def preference_loss(margins: Tensor, confidences: Tensor) -> Tensor:
     return -(confidences * logsigmoid(margins) + (1 - confidences) * logsigmoid(-margins))
 
 
-def reward_loss(rewards: Tensor, margin: float | None) -> Tensor:
+def reward_loss(rewards: Tensor, margin: float | None, scale: float = 1.0) -> Tensor:
     """What reward backpropagation minimises, from rewards (B,): minus their mean, or how far they are below a margin.
 
-    With a margin it is the loss of ReFL (Xu et al., arXiv 2304.05977, equation 5) up to a factor, which AdamW does not
-    see: images that have reached the margin pull no further.
+    With a margin it is the loss of ReFL (Xu et al., arXiv 2304.05977, equation 5): images that have reached the margin
+    pull no further. AdamW does not see the scale, but clipping of gradients does: 0.01 in AlignProp, 0.001 in ReFL.
 
     Example:
         >>> reward_loss(torch.tensor([1.0, 5.0]), margin=2.0)
         tensor(0.5000)
     """
-    return -rewards.mean() if margin is None else torch.relu(margin - rewards).mean()
+    return scale * (-rewards.mean() if margin is None else torch.relu(margin - rewards).mean())
 
 
 def nft_loss(velocity: Tensor, old_velocity: Tensor, target: Tensor, optimality: Tensor, beta: float) -> Tensor:

@@ -11,9 +11,10 @@ from torch import Tensor
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.transfers import sent
 from fergi_reward.diffusion.conditioning import Conditioning
+from fergi_reward.trainers.augmentation import Augmentation
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.loop import Loop
-from fergi_reward.trainers.pairs import DAMAGED, FramedPair, Pair, Pairs, frame_pair
+from fergi_reward.trainers.pairs import DAMAGED, FramedPair, Pair, Pairs
 from fergi_reward.trainers.processes import starts_of_batches
 
 Made = TypeVar("Made")
@@ -45,11 +46,18 @@ class PairBatches:
         loop: The run's loop.
         pairs: What is learned from.
         confidence: From the confidence that a pair states, or None, the probability that its better picture is better.
+        augmentation: What is changed about pairs that are trained on.
     """
 
-    def __init__(self, loop: Loop[TrainerConfig], pairs: Pairs, confidence: Callable[[float | None], float]) -> None:
+    def __init__(
+        self,
+        loop: Loop[TrainerConfig],
+        pairs: Pairs,
+        confidence: Callable[[float | None], float],
+        augmentation: Augmentation,
+    ) -> None:
         self._config, self._model, self._place = loop.config, loop.model, loop.accelerator
-        self._pairs, self._confidence = pairs, confidence
+        self._pairs, self._confidence, self._augmentation = pairs, confidence, augmentation
 
     def of_update(self) -> Iterator[PairBatch]:
         """The batches of the next optimiser step."""
@@ -80,7 +88,8 @@ class PairBatches:
             numbers = range(self._pairs.taken, self._pairs.taken + sum(shares))
             taken = list(zip(numbers, self._pairs.take(sum(shares)), strict=True))
             start = sum(shares[: self._place.process_index])
-            found += self._readable(taken[start : start + shares[self._place.process_index]])
+            mine = taken[start : start + shares[self._place.process_index]]
+            found += self._readable(mine, self._augmentation)
         raise FergiRewardError(
             f"{self._pairs.table.name!r} gave damaged pictures {ATTEMPTS} times in a row: give other pairs"
         )
@@ -95,13 +104,15 @@ class PairBatches:
 
     def _from(self, start: int, pairs: Sequence[Pair]) -> PairBatch | None:
         # Numbers below 0, which no pair of the training has.
-        readable = self._readable([(-1 - row, pair) for row, pair in enumerate(pairs, start)])
+        readable = self._readable([(-1 - row, pair) for row, pair in enumerate(pairs, start)], Augmentation())
         return self._batch(readable) if readable else None
 
-    def _readable(self, numbered: Sequence[tuple[int, Pair]]) -> list[tuple[int, FramedPair]]:
+    def _readable(
+        self, numbered: Sequence[tuple[int, Pair]], augmentation: Augmentation
+    ) -> list[tuple[int, FramedPair]]:
         """Those whose pictures can be read."""
         size = self._model.family.picture_size
-        framed = [(number, frame_pair(pair, *size)) for number, pair in numbered]
+        framed = [(number, augmentation.framed(number, pair, *size)) for number, pair in numbered]
         return [(number, pair) for number, pair in framed if pair]
 
     def _batch(self, numbered: Sequence[tuple[int, FramedPair]]) -> PairBatch:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from fergi_reward.core.errors import FergiRewardError
@@ -225,22 +225,26 @@ def _number(value: Any, name: str) -> float | None:  # noqa: ANN401
     return float(value)
 
 
-def frame_pair(pair: Pair, height: int, width: int) -> FramedPair | None:
-    """Both pictures of a pair as `frame` has them; None where one of them cannot be read."""
+def frame_pair(
+    pair: Pair, height: int, width: int, *, flipped: tuple[bool, bool] = (False, False)
+) -> FramedPair | None:
+    """The better and the worse picture of a pair as `frame` has them; None where one of them cannot be read."""
+    pictures = zip((pair.better, pair.worse), flipped, strict=True)
     try:
-        better, worse = (frame(picture, height, width) for picture in (pair.better, pair.worse))
+        better, worse = (frame(picture, height, width, flipped=mirrored) for picture, mirrored in pictures)
     except FergiRewardError:
         return None
     return FramedPair(pair.caption, better, worse, pair.confidence)
 
 
-def frame(picture: Any, height: int, width: int) -> FramedPicture:  # noqa: ANN401
+def frame(picture: Any, height: int, width: int, *, flipped: bool = False) -> FramedPicture:  # noqa: ANN401
     """A picture resized to cover the size and cut around its centre.
 
     Args:
         picture: See `images.open_picture`.
         height: Height of the result, in pixels.
         width: Likewise.
+        flipped: Mirror left and right, before it is cut.
 
     Raises:
         FergiRewardError: It cannot be read.
@@ -249,6 +253,8 @@ def frame(picture: Any, height: int, width: int) -> FramedPicture:  # noqa: ANN4
     scale = max(height / image.height, width / image.width)
     size = (max(height, round(image.height * scale)), max(width, round(image.width * scale)))
     resized = image.resize(size[::-1], Image.Resampling.LANCZOS)
+    if flipped:
+        resized = ImageOps.mirror(resized)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     pixels = to_pixels(resized.crop((left, top, left + width, top + height)))
     return FramedPicture(pixels, (image.height, image.width), (top, left))

@@ -13,10 +13,12 @@ rule does the rest, and the steps before are held fixed. One trainer, four publi
   pre-training loss, on data that a reward has not, is left out; LoRA and stopping early take its place.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 from typing import ClassVar, Literal
 
 import torch
@@ -44,6 +46,13 @@ class RewardBackpropConfig(TrainerConfig):
 
     backprop_steps_min: int = option(1, "Fewest last denoising steps that the gradient goes through.", at_least=1)
     backprop_steps_max: int = option(1, "Most of them; each optimiser step draws a number between the two.", at_least=1)
+    backprop_steps_mean: float | None = option(
+        None, "Draw the number from a normal distribution of this mean, cut off at the two.", shown="all alike"
+    )
+    backprop_steps_std: float = option(5.0, "The standard deviation of that distribution.", above=0)
+    backprop_steps_each_batch: bool = option(
+        False, "Draw the number for each batch on each process, as ReFL and AlignProp do, not for each optimiser step."
+    )
     one_step_prediction: bool = option(
         False, "ReFL: the first of these steps leaps to the clean picture, and the others are not taken."
     )
@@ -51,6 +60,9 @@ class RewardBackpropConfig(TrainerConfig):
         1, "DRaFT-LV: pictures for which the last step is taken from one denoising.", at_least=1
     )
     reward_margin: float | None = option(None, "ReFL: images whose reward has reached this pull no further.")
+    train_loss_scale: float = option(
+        1.0, "The loss is multiplied by this before gradients are clipped: 0.01 in AlignProp, 0.001 in ReFL.", above=0
+    )
 
     def training_memory(self, pipeline: Pipeline) -> int:
         """Peak bytes of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
@@ -74,6 +86,12 @@ class RewardBackpropConfig(TrainerConfig):
             found.append(
                 f"backprop_steps_min {self.backprop_steps_min}, backprop_steps_max {self.backprop_steps_max} and "
                 f"sample_num_steps {self.sample_num_steps} must not decrease in this order"
+            )
+        mean = self.backprop_steps_mean
+        if mean is not None and not self.backprop_steps_min <= mean <= self.backprop_steps_max:
+            found.append(
+                f"backprop_steps_mean is {mean}, must be between backprop_steps_min {self.backprop_steps_min} and "
+                f"backprop_steps_max {self.backprop_steps_max}"
             )
         if self.last_step_noises > 1 and (self.backprop_steps_max > 1 or self.one_step_prediction):
             found.append(
@@ -120,28 +138,22 @@ class RewardBackpropTrainer:
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """One optimiser step; returns its metrics."""
-        backprop_steps, rewards = self._backprop_steps(epoch), list[Rewards]()
-        losses = self._losses(epoch, backprop_steps, rewards)
-        update = self.loop.update(losses, self.config.train_gradient_accumulation_steps)
+        rewards = list[Rewards]()
+        update = self.loop.update(self._losses(epoch, rewards), self.config.train_gradient_accumulation_steps)
         of_reward = reward_metrics(gathered(self.loop.accelerator, Rewards.cat(rewards)))
-        return of_reward | self.loop.means([update]) | {"backprop_steps": float(backprop_steps)}
+        return of_reward | self.loop.means([update])
 
-    def _backprop_steps(self, epoch: int) -> int:
-        """The K of an update, the same for all of its images and processes."""
-        low, high = self.config.backprop_steps_min, self.config.backprop_steps_max
-        return int(torch.randint(low, high + 1, (), generator=generator(self.config.seed, "backprop_steps", epoch)))
-
-    def _losses(
-        self, epoch: int, backprop_steps: int, rewards: list[Rewards]
-    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def _losses(self, epoch: int, rewards: list[Rewards]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The loss of each batch, with gradient; what it was rewarded with is added to `rewards`."""
-        prompts, size = epoch_prompts(self.loop, epoch), self.config.train_batch_size
-        with self.loop.progress("training", self.config.samples_per_epoch, "image") as progress:
-            for batch, generators in batches(self.loop, epoch, prompts, size):
-                pixels = self.draw_with_gradient(batch, generators, backprop_steps)
-                loss, rewarded = self.loss(pixels, batch * self.config.last_step_noises)
+        config, prompts = self.config, epoch_prompts(self.loop, epoch)
+        with self.loop.progress("training", config.samples_per_epoch, "image") as progress:
+            for number, (batch, generators) in enumerate(batches(self.loop, epoch, prompts, config.train_batch_size)):
+                own = (self.loop.accelerator.process_index, number) if config.backprop_steps_each_batch else ()
+                steps = backprop_steps(config, epoch, *own)
+                pixels = self.draw_with_gradient(batch, generators, steps)
+                loss, rewarded = self.loss(pixels, batch * config.last_step_noises)
                 rewards.append(rewarded)
-                yield loss, {}
+                yield loss, {"backprop_steps": torch.full_like(loss.detach(), steps)}
                 progress.update(len(batch))
 
     def loss(self, pixels: Tensor, prompts: list[str]) -> tuple[Tensor, Rewards]:
@@ -151,7 +163,8 @@ class RewardBackpropTrainer:
             raise FergiRewardError(
                 "the reward has no gradient with respect to the pixels: give a differentiable one, or use DDPO"
             )
-        return reward_loss(rewards.total, self.config.reward_margin), Rewards(rewards.total.detach(), rewards.terms)
+        loss = reward_loss(rewards.total, self.config.reward_margin, self.config.train_loss_scale)
+        return loss, Rewards(rewards.total.detach(), rewards.terms)
 
     def draw_with_gradient(
         self, prompts: list[str], generators: Sequence[torch.Generator], backprop_steps: int
@@ -183,3 +196,23 @@ class RewardBackpropTrainer:
         """The clean latents that the prediction at a step implies."""
         rows = torch.full((len(latents),), step, device=latents.device)
         return self.model.schedule.original(self.model.predict(latents, rows, conditioning), latents, rows)
+
+
+def backprop_steps(config: RewardBackpropConfig, *update: int) -> int:
+    """The number of last steps that the gradient goes through: uniform, or normal, rounded up, within the range.
+
+    AlignProp's code draws the first step with a gradient from N(42, 5) of 50, rounds it down, and draws again what is
+    out of range: that is a number of steps from N(8, 5), rounded up, of which 1 to 49 are kept.
+
+    Args:
+        config: The options.
+        update: The epoch; with one draw for each batch, the process and the batch as well.
+    """
+    drawn = generator(config.seed, "backprop_steps", *update)
+    low, high = config.backprop_steps_min, config.backprop_steps_max
+    if config.backprop_steps_mean is None:
+        return int(torch.randint(low, high + 1, (), generator=drawn))
+    normal = NormalDist(config.backprop_steps_mean, config.backprop_steps_std)
+    below, within = normal.cdf(low - 1), normal.cdf(high) - normal.cdf(low - 1)
+    share = torch.rand((), generator=drawn, dtype=torch.float64).item()
+    return min(max(math.ceil(normal.inv_cdf(below + within * share)), low), high)

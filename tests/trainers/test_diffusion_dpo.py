@@ -146,6 +146,41 @@ def test_the_loss_is_that_of_the_definition(trainer_of):
     torch.testing.assert_close(trainer.loss(batch)[0], expected.mean(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "beta"), [(tiny.stable_diffusion, 5000), (tiny.stable_diffusion_3, 100)])
+def test_the_default_beta_is_the_published_one_of_what_the_model_predicts(trainer_of, kind, beta):
+    trainer = trainer_of(kind=kind)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters:
+            parameter.add_(0.05)
+    batch = trainer.batches.next()
+    margin = trainer.loss(batch)[1]["margin"]
+    trainer.beta = 1.0
+    assert margin / trainer.loss(batch)[1]["margin"] == pytest.approx(beta, rel=1e-4)
+
+
+def test_the_beta_is_said_at_the_start(trainer_of, capsys):
+    trainer_of(kind=tiny.stable_diffusion_3, beta=7.5).train()
+    assert "beta 7.5, for a model of flow matching\n" in capsys.readouterr().out
+
+
+def test_pairs_are_changed_in_training_alone(trainer_of, tmp_path):
+    def first_batches(name, **options):
+        trainer = trainer_of(held_out=red_over_blue(), output_dir=str(tmp_path / name), **options)
+        return trainer.batches.next(), next(trainer.batches.of(trainer.held_out))[1], trainer
+
+    trained, measured, plain = first_batches("plain")
+    changed, still, _ = first_batches("changed", caption_dropout=1.0, random_flip="pair")
+    nothing = plain.model.family.encode_prompts([""])
+    assert torch.equal(measured.latents, still.latents)
+    assert torch.equal(measured.conditioning.prompt_embeds, still.conditioning.prompt_embeds)
+    assert torch.equal(
+        changed.conditioning.prompt_embeds, nothing.prompt_embeds.expand_as(changed.conditioning.prompt_embeds)
+    )
+    mirrored = [not torch.equal(*both) for both in zip(trained.latents, changed.latents, strict=True)]
+    assert mirrored[:2] == mirrored[2:]  # both pictures of a pair
+    assert any(mirrored)
+
+
 def test_confidence_counts_unless_it_is_turned_off(trainer_of):
     def confidences(rows, **options):
         trainer = trainer_of(rows, **options)
@@ -180,6 +215,7 @@ def test_a_table_of_damaged_pictures_ends_the_run_with_a_sentence(trainer_of):
 @pytest.mark.parametrize("full", [False, True])
 def test_a_resumed_run_is_bitwise_the_run_that_was_not_stopped(trainer_of, tmp_path, full):
     options = {"num_epochs": 4, "save_freq": 2, "full_finetuning": full, "ema_decay": 0.5}
+    options |= {"train_warmup_steps": 6, "caption_dropout": 0.5, "random_flip": "picture"}
     whole = trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
     resumed = trainer_of(**options, resume_from=str(whole.loop.run.checkpoints.folder / "epoch_0002"))

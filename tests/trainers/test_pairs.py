@@ -164,6 +164,16 @@ def test_a_picture_is_cut_around_its_centre():
     assert torch.equal(upright.pixels, framed.pixels.transpose(1, 2))
 
 
+def test_a_flipped_picture_is_the_other_way_round_and_keeps_what_was_cut():
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 31, 3), np.uint8)
+    mirrored, flipped = (
+        frame(Image.fromarray(pixels[:, ::-1]), 4, 4),
+        frame(Image.fromarray(pixels), 4, 4, flipped=True),
+    )
+    torch.testing.assert_close(flipped.pixels, mirrored.pixels, atol=1 / 255, rtol=0)
+    assert (flipped.size, flipped.corner) == (mirrored.size, mirrored.corner)
+
+
 def test_a_small_picture_is_enlarged_and_a_grey_one_gets_colours():
     framed = frame(Image.new("L", (2, 3), 51), 8, 8)
     torch.testing.assert_close(framed.pixels, torch.full((3, 8, 8), 0.2))

@@ -1,13 +1,16 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.stats import norm
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.trajectory import noise_like, predict, starting_noise
 from fergi_reward.toy import tiny
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, backprop_steps
 
 STEPS = 4
 KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux]
@@ -141,10 +144,42 @@ def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_
     assert analytic == pytest.approx(numeric, rel=1e-5)
 
 
-def test_the_number_of_steps_is_drawn_from_its_range(backprop_trainer_of):
-    trainer = backprop_trainer_of(sample_num_steps=5, backprop_steps_min=2, backprop_steps_max=4)
-    drawn = [trainer._backprop_steps(epoch) for epoch in range(60)]
-    assert set(drawn) == {2, 3, 4}
+def test_the_number_of_steps_is_drawn_from_its_range():
+    config = RewardBackpropConfig(sample_num_steps=5, backprop_steps_min=2, backprop_steps_max=4)
+    assert {backprop_steps(config, epoch) for epoch in range(60)} == {2, 3, 4}
+
+
+@pytest.mark.parametrize(("mean", "std", "high"), [(8, 5.0, 49), (2, 0.5, 3), (1, 30.0, 4)])
+def test_a_normal_number_of_steps_has_the_distribution_of_drawing_until_it_fits(mean, std, high):
+    config = RewardBackpropConfig(backprop_steps_max=high, backprop_steps_mean=mean, backprop_steps_std=std)
+    drawn = [backprop_steps(config, epoch) for epoch in range(600)]
+    again = norm(mean, std).rvs(200_000, random_state=0)
+    steps = np.ceil(again[(again > 0) & (again <= high)])
+    expected = np.bincount(steps.astype(int), minlength=high + 1) / len(steps)
+    found = np.bincount(drawn, minlength=high + 1) / len(drawn)
+    assert np.abs(np.cumsum(found) - np.cumsum(expected)).max() < 1.63 / 600**0.5  # Kolmogorov-Smirnov at 1 %
+
+
+def test_a_draw_for_each_batch_differs_from_batch_to_batch(backprop_trainer_of):
+    options = {"sample_num_steps": 12, "backprop_steps_max": 12, "train_batch_size": 1}
+    trainer = backprop_trainer_of(train_gradient_accumulation_steps=4, backprop_steps_each_batch=True, **options)
+    taken = []
+    trainer.draw_with_gradient = lambda prompts, generators, steps: (
+        taken.append(steps) or torch.ones(1, 3, 8, 8, requires_grad=True)
+    )
+    figures = [figure["backprop_steps"].item() for _, figure in trainer._losses(0, [])]
+    assert figures == taken == [backprop_steps(trainer.config, 0, 0, number) for number in range(4)]
+    assert len(set(taken)) > 1
+
+
+def test_the_scale_of_the_loss_counts_where_gradients_are_clipped(backprop_trainer_of):
+    def length(scale):
+        trainer = backprop_trainer_of(pipeline=tiny.stable_diffusion(), train_loss_scale=scale)
+        for loss, _ in trainer._losses(0, []):
+            loss.backward()
+        return torch.nn.utils.get_total_norm([parameter.grad for parameter in trainer.model.parameters])
+
+    assert length(0.01).item() == pytest.approx(0.01 * length(1.0).item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
