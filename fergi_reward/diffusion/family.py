@@ -44,6 +44,7 @@ class Family(ABC):
 
     Attributes:
         pipeline: Pipeline of diffusers. Its components may be exchanged: they are looked up when they are asked for.
+        resolution: Height and width in pixels of what is drawn; None for those that the network was made for.
         network_name: The component that denoises, as the pipeline calls it.
         lora_targets: Ends of the names of the layers that an adapter changes: the projections of attention, what
             diffusers' own LoRA programs train; the second line is a transformer's text stream.
@@ -58,6 +59,8 @@ class Family(ABC):
     )
     vae_class: ClassVar[str] = "AutoencoderKL"
     upcasts_vae: ClassVar[bool] = True
+
+    resolution: int | None = None
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -138,7 +141,7 @@ class Family(ABC):
         return next(self.text_encoders[0].parameters()).device
 
     @property
-    def latent_shape(self) -> tuple[int, int, int]:
+    def native_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the latents at the resolution that the network was made for."""
         config = self.network.config
         size = config.sample_size
@@ -146,10 +149,33 @@ class Family(ABC):
         return config.in_channels, height, width
 
     @property
+    def pixels_per_latent(self) -> int:
+        """Height, and width, in pixels of what one latent stands for."""
+        return int(self.pipeline.vae_scale_factor)
+
+    @property
+    def resolution_multiple(self) -> int:
+        """What `resolution` must be a multiple of: here latents in patches, if the network has `patch_size`."""
+        return self.pixels_per_latent * int(getattr(self.network.config, "patch_size", None) or 1)
+
+    @property
+    def largest_resolution(self) -> int | None:
+        """The largest `resolution` that the network has places for, None where there is no limit."""
+        return None
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the latents at `resolution`."""
+        if self.resolution is None:
+            return self.native_shape
+        side = self.resolution // self.pixels_per_latent
+        return self.native_shape[0], side, side
+
+    @property
     def picture_size(self) -> tuple[int, int]:
-        """Height and width in pixels at the resolution that the network was made for."""
+        """Height and width in pixels at `resolution`."""
         _, height, width = self.latent_shape
-        return height * self.pipeline.vae_scale_factor, width * self.pipeline.vae_scale_factor
+        return height * self.pixels_per_latent, width * self.pixels_per_latent
 
     def is_guided(self, scale: float) -> bool:
         """Whether a scale takes classifier-free guidance: a second prediction, without a prompt."""
@@ -234,11 +260,15 @@ class Family(ABC):
         self.pipeline.vae.enable_gradient_checkpointing()
 
 
-def family_of(pipeline: Pipeline) -> Family:
+def family_of(pipeline: Pipeline, resolution: int | None = None) -> Family:
     """The family of a pipeline, which it comes with.
 
+    Args:
+        pipeline: Pipeline of diffusers.
+        resolution: Height and width in pixels of what is drawn; None for those that the network was made for.
+
     Raises:
-        FergiRewardError: There is none for its class.
+        FergiRewardError: There is none for its class, or it cannot draw at this resolution.
     """
     names = FAMILIES.names()
     name = next((kind.__name__ for kind in type(pipeline).__mro__ if kind.__name__ in names), None)
@@ -254,4 +284,20 @@ def family_of(pipeline: Pipeline) -> Family:
         raise FergiRewardError(
             f"the family {name!r} ({found.origin}) gave a {type(family).__name__}, must give a {Family.__name__}"
         )
+    if resolution is not None:
+        _check_resolution(family, resolution)
+        family.resolution = resolution
     return family
+
+
+def _check_resolution(family: Family, resolution: int) -> None:
+    """Refuse a resolution that the family's own pipeline would refuse, or round without a word."""
+    multiple, most = family.resolution_multiple, family.largest_resolution
+    kind = type(family.pipeline).__name__
+    if resolution % multiple:
+        near = max(multiple, round(resolution / multiple) * multiple)
+        raise FergiRewardError(
+            f"resolution is {resolution}, which a {kind} cannot draw: it must be a multiple of {multiple}, such as {near}"
+        )
+    if most is not None and resolution > most:
+        raise FergiRewardError(f"resolution is {resolution}, but this {kind} has places for {most} pixels at most")

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ STATE_FILE = "trainer_state.pt"
 # Version of the state's layout; 2 holds what was trained on.
 FORMAT = 2
 LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen": list, "weights": str}
-# Options that make it another run whatever is allowed: weights, or what is remembered of them, would not fit.
-FIXED = {"lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning", "train_optimizer"}
+# Options that make it another run whatever is allowed: weights, or what is remembered of them, would not fit, or what is
+# learned or measured would be something else.
+FIXED = {"resolution", "lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning", "train_optimizer"}
 # Before DiffusionNFT had a trainer of its own, Flow-GRPO's had the options of both. By objective: which trainer such a
 # checkpoint belongs to today, and which of its options are not that trainer's.
 FORMER = {
@@ -133,6 +134,8 @@ class Checkpoints:
     def _changed_options(self, checkpoint: Path, before: dict[str, Any]) -> list[str]:
         """Options that are not what they were and matter, with both values."""
         options = _as_record(self.config)
+        # What an older version had no option for was done as the default does it.
+        before = {item.name: item.default for item in fields(self.config) if item.name in FIXED} | before
         if unknown := sorted(set(before) - set(options)):
             raise FergiRewardError(
                 f"{checkpoint} was written with options that this version does not know ({', '.join(unknown)}): "
@@ -144,9 +147,7 @@ class Checkpoints:
             if name not in HOUSEKEEPING and options[name] != value
         }
         if fixed := [what for name, what in changed.items() if name in FIXED]:
-            raise FergiRewardError(
-                f"cannot resume {checkpoint} with other weights to train: {', '.join(fixed)}; give what it was"
-            )
+            raise FergiRewardError(f"cannot resume {checkpoint} as another run: {', '.join(fixed)}; give what it was")
         return list(changed.values())
 
 

@@ -69,6 +69,12 @@ class TrainerConfig(Options):
         "Layers of the UNet or transformer that the adapter changes, by the ends of their names: to_q,ff.net.2.",
         shown="the projections of attention",
     )
+    resolution: int | None = option(
+        None,
+        "Height and width in pixels of all pictures: drawn, judged, and of pairs.",
+        shown="those that the network was made for",
+        at_least=1,
+    )
     sample_num_steps: int = option(50, "Denoising steps of an image.", at_least=1)
     sample_eta: float = option(
         0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's, 0.7 Flow-GRPO's.", at_least=0, at_most=1

@@ -83,7 +83,9 @@ class DiffusionDPOConfig(TrainerConfig):
 
     def training_memory(self, pipeline: Pipeline) -> int:
         """Peak bytes: both pictures of each pair are encoded, and then denoised."""
-        pictures = torch.empty(2 * self.train_batch_size, 3, *family_of(pipeline).picture_size, device=META)
+        pictures = torch.empty(
+            2 * self.train_batch_size, 3, *family_of(pipeline, self.resolution).picture_size, device=META
+        )
         encoding = peak_memory(lambda: family_of(pipeline).encode_pictures(pictures))
         return max(encoding, prediction_memory(self, pipeline, len(pictures), guided=False))
 
@@ -92,7 +94,7 @@ class DiffusionDPOConfig(TrainerConfig):
         if not self.offload_encoders:
             return 0
         pictures = 2 * self.train_batch_size * self.train_gradient_accumulation_steps
-        return pictures * (latents_bytes(pipeline) + conditioning_bytes(pipeline))
+        return pictures * (latents_bytes(self, pipeline) + conditioning_bytes(pipeline))
 
 
 class DiffusionDPOTrainer:

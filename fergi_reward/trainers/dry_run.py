@@ -151,9 +151,9 @@ def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
     return sum(parameter.nbytes for parameter in parameters if id(parameter) not in trained)
 
 
-def latents_bytes(pipeline: Pipeline) -> int:
+def latents_bytes(config: TrainerConfig, pipeline: Pipeline) -> int:
     """Bytes of the latents of one image, in float32."""
-    return math.prod(family_of(pipeline).latent_shape) * torch.float32.itemsize
+    return math.prod(family_of(pipeline, config.resolution).latent_shape) * torch.float32.itemsize
 
 
 def conditioning_bytes(pipeline: Pipeline) -> int:
@@ -164,7 +164,7 @@ def conditioning_bytes(pipeline: Pipeline) -> int:
 @torch.no_grad()
 def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     """One step of drawing pictures, and their decoding."""
-    family = family_of(pipeline)
+    family = family_of(pipeline, config.resolution)
     latents, conditioning, guidance = inputs(config, pipeline, config.picture_batch_size)
     network, timesteps = family.denoiser(config.sample_guidance_scale), torch.ones(len(latents), device=META)
     family.decode(predict(network, latents, timesteps, conditioning, guidance)[0])
@@ -190,7 +190,7 @@ def backward(result: Tensor) -> None:
 
 def inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
     """Latents (B, C, H, W), conditioning and guidance of so many images, as shapes alone."""
-    family, scale = family_of(pipeline), config.sample_guidance_scale
+    family, scale = family_of(pipeline, config.resolution), config.sample_guidance_scale
     conditioning = family.empty_conditioning(batch)
     absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]
     guidance = Guidance(scale, absence) if family.is_guided(scale) else None

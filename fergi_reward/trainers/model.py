@@ -45,7 +45,8 @@ class TrainedModel:
         self, pipeline: Pipeline, config: TrainerConfig, accelerator: "Accelerator", dtype: torch.dtype
     ) -> None:
         device = accelerator.device
-        self.pipeline, self.family, self.config, self._accelerator = pipeline, family_of(pipeline), config, accelerator
+        self.pipeline, self.config, self._accelerator = pipeline, config, accelerator
+        self.family = family_of(pipeline, config.resolution)
         self.identity = model_part(pipeline)  # before anything is attached to it
         self.schedule = self.family.schedule(config.sample_num_steps, device)
         self._picture_schedule = self.family.schedule(config.picture_num_steps, device)

@@ -26,7 +26,7 @@ Fine-tuned by `{trainer}` of fergi_reward {version}.
 
 pipeline = DiffusionPipeline.from_pretrained({base_literal})
 {loading}
-```
+{drawing}```
 
 A tuned model draws what it learned from likes, which is not all that people like: look at its pictures next to those of
 the model it came from, and at a judge that it was not trained on.
@@ -74,12 +74,19 @@ def write_model_card(
         base_literal=json.dumps(base_model),
         imports=f"from diffusers import {', '.join(loaded)}",
         loading=loading_line(pipeline, config, "path/of/this/folder"),
+        drawing=_drawing_line(config),
         trainer=trainer,
         version=__version__,
         learned_from=json.dumps(learned_from, indent=2),
         configuration=yaml.safe_dump(asdict(config), sort_keys=False),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _drawing_line(config: TrainerConfig) -> str:
+    """How to draw where that is not as the pipeline would by itself."""
+    side = config.resolution
+    return f'picture = pipeline("a prompt", height={side}, width={side}).images[0]\n' if side else ""
 
 
 def _printable(name: object) -> str:

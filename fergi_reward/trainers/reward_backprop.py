@@ -74,7 +74,7 @@ class RewardBackpropConfig(TrainerConfig):
 
     def _meta_pass(self, pipeline: Pipeline, steps: int) -> None:
         latents, conditioning, guidance = inputs(self, pipeline, self.train_batch_size)
-        schedule = family_of(pipeline).schedule(self.sample_num_steps, META)
+        schedule = family_of(pipeline, self.resolution).schedule(self.sample_num_steps, META)
         network = family_of(pipeline).denoiser(self.sample_guidance_scale)
         latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
         backward(family_of(pipeline).decode(latents.repeat(self.last_step_noises, 1, 1, 1)))

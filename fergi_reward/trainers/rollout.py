@@ -80,7 +80,7 @@ class RolloutConfig(TrainerConfig):
 
     def kept_memory(self, pipeline: Pipeline) -> int:
         """Bytes of an epoch's trajectories with their prompts."""
-        trajectory = (self.sample_num_steps + 1) * latents_bytes(pipeline)
+        trajectory = (self.sample_num_steps + 1) * latents_bytes(self, pipeline)
         return self.samples_per_epoch * (trajectory + conditioning_bytes(pipeline))
 
     def problems(self) -> list[str]:

@@ -56,3 +56,22 @@ def test_a_family_that_gives_other_shapes_is_refused():
         OneRow(pipeline).encode_prompts(["a cat", "a dog"])
     with pytest.raises(FergiRewardError, match="of 2 images must have as many rows in all, but size has 1, mask has 3"):
         Conditioning(torch.zeros(2, 77, 8), {"size": torch.zeros(1, 6), "all": torch.zeros(2), "mask": torch.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "resolution", "why"),
+    [
+        (tiny.stable_diffusion, 100, "StableDiffusionPipeline cannot draw: it must be a multiple of 8, such as 96"),
+        (tiny.stable_diffusion_3, 72, "StableDiffusion3Pipeline cannot draw: it must be a multiple of 16, such as 64"),
+        (tiny.stable_diffusion_3, 512, "this StableDiffusion3Pipeline has places for 256 pixels at most"),
+        (tiny.flux, 8, "FluxPipeline cannot draw: it must be a multiple of 16, such as 16"),
+    ],
+)
+def test_a_resolution_that_a_family_cannot_draw_is_refused_by_name(kind, resolution, why):
+    with pytest.raises(FergiRewardError, match=f"resolution is {resolution}, .*{why}$"):
+        family_of(kind(), resolution)
+
+
+def test_a_resolution_is_told_to_stable_diffusion_xl():
+    conditioning = family_of(tiny.stable_diffusion_xl(), 96).encode_prompts(["a cat"])
+    assert conditioning.others["time_ids"].tolist() == [[96, 96, 0, 0, 96, 96]]

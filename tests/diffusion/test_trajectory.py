@@ -48,11 +48,11 @@ def recomputed(pipeline, trajectory, guidance):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize(("scale", "resolution"), [(1.0, None), (3.0, None), (3.0, 96)])
 @torch.no_grad()
-def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
+def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale, resolution):
     pipeline = kind(seed=0)
-    family = family_of(pipeline)
+    family = family_of(pipeline, resolution)
     # A loaded pipeline has no dropout; this one has just been built.
     family.network.eval()
     conditioning = family.encode_prompts(PROMPTS)
@@ -60,8 +60,9 @@ def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale):
     schedule, network, guidance = family.schedule(STEPS, CPU), family.denoiser(scale), family.guidance(scale)
     latents = denoise(network, schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
     start = pipeline._pack_latents(noise, *noise.shape) if isinstance(pipeline, FluxPipeline) else noise
+    size = {} if resolution is None else {"height": resolution, "width": resolution}
     expected = pipeline(
-        PROMPTS, latents=start, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
+        PROMPTS, **size, latents=start, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
     ).images
     pixels = family.decode(latents).permute(0, 2, 3, 1)
     torch.testing.assert_close(pixels, torch.from_numpy(expected), rtol=0, atol=1e-5)

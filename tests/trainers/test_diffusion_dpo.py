@@ -269,6 +269,11 @@ def test_stable_diffusion_xl_is_given_how_each_picture_was_cut(trainer_of):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_pictures_of_pairs_are_framed_to_the_resolution(trainer_of, kind):
+    assert trainer_of(kind=kind, resolution=32).batches.next().latents.shape[-2:] == (4, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_pictures_come_back_from_their_latents_as_the_vae_itself_has_them(kind):
     pipeline = kind()
     pixels = torch.rand(1, 3, *family_of(pipeline).picture_size, generator=torch.Generator().manual_seed(0))

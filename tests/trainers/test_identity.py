@@ -284,7 +284,7 @@ def test_another_trainers_checkpoint_is_refused(backprop_trainer_of, first):
 
 
 def test_another_rank_is_refused(trainer_of, first):
-    with pytest.raises(FergiRewardError, match="other weights to train: lora_rank 4 -> 8"):
+    with pytest.raises(FergiRewardError, match="as another run: lora_rank 4 -> 8"):
         resumed(trainer_of, first, lora_rank=8).train()
 
 

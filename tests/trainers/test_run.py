@@ -150,7 +150,7 @@ def test_resuming_says_what_changed(tmp_path, capsys):
     same = run_in(tmp_path, **options)
     same.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, same.say)
     assert capsys.readouterr().out == "resuming with changes: seed 1 -> 2\n"
-    with pytest.raises(FergiRewardError, match="other weights to train: lora_rank 4 -> 8"):
+    with pytest.raises(FergiRewardError, match="as another run: lora_rank 4 -> 8"):
         other = run_in(tmp_path, **options, lora_rank=8)
         other.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, other.say)
 
@@ -163,7 +163,7 @@ def test_other_layers_to_adapt_are_refused_and_a_tuple_of_the_same_is_none(tmp_p
     assert not capsys.readouterr().out
     for options in ({"lora_target_modules": ["to_q"]}, {"train_optimizer": "adafactor"}):
         other = run_in(tmp_path, **{"lora_target_modules": ["to_q", "to_k"], "resume_from": str(tmp_path), **options})
-        with pytest.raises(FergiRewardError, match=f"other weights to train: {next(iter(options))} "):
+        with pytest.raises(FergiRewardError, match=f"as another run: {next(iter(options))} "):
             other.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, other.say)
 
 

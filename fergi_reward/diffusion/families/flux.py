@@ -66,10 +66,15 @@ class Flux(Family):
         return FlowSchedule.of_training(self.pipeline.scheduler, device)
 
     @property
-    def latent_shape(self) -> tuple[int, int, int]:
+    def native_shape(self) -> tuple[int, int, int]:
         """(C, H, W) before they are packed; the pipeline knows the size, the transformer does not."""
         size = self.pipeline.default_sample_size
         return self.network.config.in_channels // PATCH**2, size, size
+
+    @property
+    def resolution_multiple(self) -> int:
+        """Whole patches, which the transformer's configuration does not tell."""
+        return self.pixels_per_latent * PATCH
 
 
 def packed(latents: Tensor) -> Tensor:

@@ -50,6 +50,12 @@ class StableDiffusion3(Family):
             return_dict=False,
         )[0]
 
+    @property
+    def largest_resolution(self) -> int:
+        """The transformer knows so many places along a side."""
+        config = self.network.config
+        return int(config.pos_embed_max_size * config.patch_size * self.pixels_per_latent)
+
     def schedule(self, num_steps: int, device: torch.device) -> FlowSchedule:
         """Euler's steps; some schedulers give pictures of more tokens more noise."""
         _, height, width = self.latent_shape
