@@ -297,7 +297,8 @@ def _check_resolution(family: Family, resolution: int) -> None:
     if resolution % multiple:
         near = max(multiple, round(resolution / multiple) * multiple)
         raise FergiRewardError(
-            f"resolution is {resolution}, which a {kind} cannot draw: it must be a multiple of {multiple}, such as {near}"
+            f"resolution is {resolution}, which a {kind} cannot draw: "
+            f"it must be a multiple of {multiple}, such as {near}"
         )
     if most is not None and resolution > most:
         raise FergiRewardError(f"resolution is {resolution}, but this {kind} has places for {most} pixels at most")

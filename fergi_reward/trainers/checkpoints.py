@@ -19,8 +19,8 @@ STATE_FILE = "trainer_state.pt"
 # Version of the state's layout; 2 holds what was trained on.
 FORMAT = 2
 LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen": list, "weights": str}
-# Options that make it another run whatever is allowed: weights, or what is remembered of them, would not fit, or what is
-# learned or measured would be something else.
+# Options that make it another run whatever is allowed: weights, or what is remembered, learned or measured, would be
+# of something else.
 FIXED = {"resolution", "lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning", "train_optimizer"}
 # Before DiffusionNFT had a trainer of its own, Flow-GRPO's had the options of both. By objective: which trainer such a
 # checkpoint belongs to today, and which of its options are not that trainer's.
