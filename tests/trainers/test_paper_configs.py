@@ -9,6 +9,7 @@ import yaml
 
 from fergi_reward.cli.command import read_options
 from fergi_reward.cli.config_file import config_path
+from fergi_reward.core.options import as_text
 from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
 from fergi_reward.trainers.program import rehearse
 from fergi_reward.trainers.registry import TRAINERS
@@ -20,17 +21,27 @@ PUBLISHED = list(csv.DictReader((CONFIGS / "published.csv").read_text(encoding="
 OURS = {
     *("prompts", "output_dir", "seed", "save_freq", "num_checkpoint_limit", "grid_freq", "grid_num_images", "log_with"),
     *("gradient_checkpointing", "per_prompt_stat_tracking", "sample_num_batches_per_epoch"),
-    *("train_gradient_accumulation_steps", "pairs", "pairs_split", "streaming", "num_epochs"),
+    *("train_gradient_accumulation_steps", "train_batch_size", "train_updates_per_epoch"),
+    *("pairs", "pairs_split", "streaming", "num_epochs"),
 }
+# For one card, by the published setting that their header compares them with.
+FOLLOWERS = {
+    path.stem: found.group(1)
+    for path in sorted(CONFIGS.glob("*.yaml"))
+    if (found := re.search(r"^# What differs from configs/(\S+)\.yaml", path.read_text(), re.MULTILINE))
+}
+# What is in the totals, changes no result, or is the network's own size where it is not given.
+UNTOLD = {*OURS, "config", "resolution", "picture_num_steps", "held_out", "held_out_split"}
 
 
 def read(name):
     """The options of the run and of its trainer, and the number of processes of the launch command."""
-    trainer = TRAINERS.get(name.split("/")[0]).target
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    processes, program = re.match(r"# accelerate launch (?:--num_processes (\d+) )?training/(\w+)\.py ", text).groups()
+    trainer = TRAINERS.get(program).target
     records = [PairTrainingOptions if trainer.learns_from == "pairs" else RewardTrainingOptions, trainer.config_class]
-    script, config = read_options(records, ["--config", str(PAPERS[name])])
-    processes = int(re.match(r"# accelerate launch --num_processes (\d+) ", PAPERS[name].read_text()).group(1))
-    return script, config, processes
+    script, config = read_options(records, ["--config", str(CONFIGS / f"{name}.yaml")])
+    return script, config, int(processes or 1)
 
 
 def values(name):
@@ -42,6 +53,7 @@ def values(name):
         "processes": processes,
         "total_images_per_epoch": each * processes,
         "total_images_per_update": each * processes * epochs // config.updates_per_epoch,
+        "total_pairs_per_update": config.train_batch_size * config.train_gradient_accumulation_steps * processes,
         "total_updates": config.num_epochs * config.updates_per_epoch,
     }
     return {**vars(script), **vars(config), **totals}
@@ -67,6 +79,28 @@ def test_a_paper_configuration_says_what_differs_and_what_it_takes(name):
     assert config.output_dir == f"runs/{name.replace('/', '_')}"
     stated = float(text.split("--dry-run: ")[1].split(" GB")[0])
     assert rehearse(script, config).peak / 1e9 == pytest.approx(stated, rel=0.1)
+
+
+def differences(name, published):
+    """Options whose values are not those of a published setting, with both values."""
+    ours, theirs = values(name), values(published)
+    unread = {option for option in ours if option.startswith("lora_")} if theirs["full_finetuning"] else set()
+    if "pairs" in ours:
+        unread |= {option for option in ours if option.startswith("sample_")} | {"total_images_per_update"}
+    else:
+        unread |= {"total_pairs_per_update"}
+    told = sorted(set(theirs) - UNTOLD - unread)
+    return [(option, shown(theirs[option]), shown(ours[option])) for option in told if ours[option] != theirs[option]]
+
+
+def shown(value):
+    return "the default" if value is None else as_text(value)
+
+
+@pytest.mark.parametrize("name", FOLLOWERS)
+def test_a_configuration_for_one_card_says_which_published_values_it_has_not(name):
+    rows = re.findall(r"^# \| (\w+) +\| (.+?) +\| (.+?) +\|$", (CONFIGS / f"{name}.yaml").read_text(), re.MULTILINE)
+    assert rows == [("option", "published", "here"), *differences(name, FOLLOWERS[name])]
 
 
 def test_every_line_of_the_table_has_a_configuration_and_a_source():
