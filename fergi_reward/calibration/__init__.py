@@ -3,7 +3,8 @@
 - `calibration.py`: the record that is saved; `by_hand.py`: weights that somebody chose; `weighed.py`: the weighted sum.
 - `protocols.py`: runs a protocol; `registry.py`: protocols by name; `outcome.py`: what each must give.
 - `bradley_terry.py`: the project's own; `grid.py` (`paper-v1`), `paper_v3.py` with `faunet.py`: as published.
-- `judged_weights.py`: weights from any human judgement, by the pairs of `judged_pairs.py`; `from_arrays.py`: of arrays.
+- `judged_weights.py`: weights from any human judgement, by the pairs of `judged_pairs.py` and, for each set of terms,
+  `judged_model.py`; `rater_sensitivity.py`: raters who differ; `from_arrays.py`: of arrays.
 - `hyperparameters.py`: what cross-validation chooses; `options.py`: options that name weights.
 - `signals.py`: what scores and action units measure.
 """

@@ -23,6 +23,7 @@ def fit_weights(
     higher_is_better: bool = True,
     nonnegative: bool = False,
     ties: Ties = "leave_out",
+    rater_sensitivity: bool = False,
     seed: int = 0,
 ) -> Calibration:
     """Fit the weights of scorers to what people preferred.
@@ -48,6 +49,7 @@ def fit_weights(
         higher_is_better: Whether a high rating is good; a rank is often the other way round.
         nonnegative: As of `fit_judged_weights`.
         ties: As of `fit_judged_weights`.
+        rater_sensitivity: As of `fit_judged_weights`.
         seed: Seed of folds and intervals.
 
     Raises:
@@ -63,7 +65,15 @@ def fit_weights(
             f"judgements has the columns {', '.join(map(str, judged)) or 'none'}: give winner and loser, or image, "
             "prompt and rating"
         )
-    fitted = fit_judged_weights(found, [*table], nonnegative=nonnegative, ties=ties, seed=seed, command="fit_weights()")
+    fitted = fit_judged_weights(
+        found,
+        [*table],
+        nonnegative=nonnegative,
+        ties=ties,
+        rater_sensitivity=rater_sensitivity,
+        seed=seed,
+        command="fit_weights()",
+    )
     return fitted.calibration
 
 

@@ -92,6 +92,11 @@ class JudgedPairs:
             )
         return np.repeat(told, counts.astype(int))
 
+    @property
+    def told_groups(self) -> NDArray[np.str_]:
+        """The number of the group of each of these, as texts in the order of numbers, (P',)."""
+        return np.char.zfill(self.group[self.told].astype(str), 9)
+
 
 def _first_difference(better: Floats, worse: Floats) -> Floats:
     """The difference of the first term in which two pictures differ, 0 where they differ in none, (P,)."""

@@ -28,6 +28,7 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
         scored.scorers,
         nonnegative=options.nonnegative,
         ties=options.ties,
+        rater_sensitivity=options.rater_sensitivity,
         seed=options.seed,
         command=command_line(),
     )

@@ -14,6 +14,7 @@ from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
+from fergi_reward.stats.intervals import FEW_UNITS, Interval
 
 # A score that is so many interquartile ranges from the median is more likely a mistake than a tail.
 FAR = 20
@@ -48,6 +49,7 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
         [
             summary(found, fitted),
             f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
+            *_sensitivity(fitted),
             *_doubts(fitted),
             *_outliers(found, fitted),
         ],
@@ -59,6 +61,7 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
             "results": {name: _record(each) for name, each in fitted.results.items()},
             "weights": {each.name: asdict(each) for each in fitted.weights},
             "ties": None if fitted.tie_fit is None else asdict(fitted.tie_fit),
+            "rater_sensitivity": fitted.sensitivity and asdict(replace(fitted.sensitivity, of_raters={})),
         },
         first=[
             Section("How often the scores agree with people", items=[results_table(found, fitted)]),
@@ -78,6 +81,24 @@ def _left_out_in_turn(found: FoundJudgements, fitted: JudgedWeights) -> str:
     if fitted.units < groups:
         return f"left out in turn: {fitted.units} bundles of the {groups:,} {unit}s"
     return f"left out in turn: each {unit}"
+
+
+def _sensitivity(fitted: JudgedWeights) -> Iterator[str]:
+    """Whether raters differ, and what it is worth to know that."""
+    if not (found := fitted.sensitivity):
+        return
+    verdict = "The weights are those of raters who differ" if found.used else "The weights take all raters as alike"
+    few = f", with at least {FEW_UNITS} raters" if found.raters < FEW_UNITS else ""
+    yield (
+        f"{verdict}: what a sensitivity per rater gains in log-loss on raters left out is "
+        f"{_gain(found.gain, found.ci95)}; it is used where the whole interval is above 0{few}. That is of "
+        "probabilities averaged over raters, among whom the logarithm of the sensitivity has a standard deviation of "
+        f"{found.spread:.2f}; the total alone gains {_gain(found.total_gain, found.total_ci95)}."
+    )
+
+
+def _gain(gain: float, bounds: Interval) -> str:
+    return f"{gain:.4f} (95 % interval {bounds[0]:.4f} to {bounds[1]:.4f})"
 
 
 def _doubts(fitted: JudgedWeights) -> Iterator[str]:

@@ -114,6 +114,11 @@ class CalibrateOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
 
     ties: Ties = option("leave_out", "For --judgements: ties are left out, or evidence by Davidson's model.")
     nonnegative: bool = option(False, "For --judgements: keep the weights of scores at 0 or above.")
+    rater_sensitivity: bool = option(
+        False,
+        "For --judgements: let raters differ in how strongly they follow the scores, where raters left out prove that "
+        "this foretells more.",
+    )
 
     @property
     def is_benchmark(self) -> bool:
@@ -128,7 +133,8 @@ class CalibrateOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
         if self.scorers is not None and not "".join(names):
             found.append("--scorers is empty: give at least one")
         if self.judgements is None:
-            return found + _given(self, "is for --judgements", "images", "ties", "nonnegative", *_OF_SCORING)
+            of_judgements = ("images", "ties", "nonnegative", "rater_sensitivity", *_OF_SCORING)
+            return found + _given(self, "is for --judgements", *of_judgements)
         found += _given(self, "is for viewers with faces, without --judgements", *_OF_VIEWERS)
         if self.protocol != BRADLEY_TERRY:
             found.append(f"--protocol {self.protocol} is for viewers with faces, without --judgements")

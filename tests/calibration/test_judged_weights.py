@@ -83,7 +83,7 @@ def test_weights_that_made_the_ratings_come_back_and_a_scorer_that_says_nothing_
 def test_many_pairs_are_fitted_by_one_step_to_what_full_fits_give(monkeypatch):
     table = judged(drawn([1.0, 0.5], prompts=400))
     whole = fit_judged_weights(table, ["a", "b"])
-    monkeypatch.setattr("fergi_reward.calibration.judged_weights.MANY", 100)
+    monkeypatch.setattr("fergi_reward.calibration.judged_model.MANY", 100)
     quick = fit_judged_weights(table, ["a", "b"])
     assert quick.results["a+b"].correct == pytest.approx(whole.results["a+b"].correct, abs=2)
     assert quick.results["a+b"].log_loss == pytest.approx(whole.results["a+b"].log_loss, abs=1e-4)
