@@ -23,12 +23,13 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from fergi_reward.callables.rewards import Reward, Rewards, check_gradients, evaluate, reward_metrics
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.conditioning import Conditioning
-from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.family import Network, Pipeline, family_of
 from fergi_reward.diffusion.trajectory import denoise, noise_like, starting_noise
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
@@ -53,6 +54,11 @@ class RewardBackpropConfig(TrainerConfig):
     backprop_steps_each_batch: bool = option(
         False, "Draw the number for each batch on each process, as ReFL and AlignProp do, not for each optimiser step."
     )
+    checkpoint_steps: bool = option(
+        False,
+        "Keep of each of these steps its latents alone, and compute it again in the backward pass: memory no longer "
+        "grows by a network's activations for each step.",
+    )
     one_step_prediction: bool = option(
         False, "ReFL: the first of these steps leaps to the clean picture, and the others are not taken."
     )
@@ -75,13 +81,19 @@ class RewardBackpropConfig(TrainerConfig):
     def _meta_pass(self, pipeline: Pipeline, steps: int) -> None:
         latents, conditioning, guidance = inputs(self, pipeline, self.train_batch_size)
         schedule = family_of(pipeline, self.resolution).schedule(self.sample_num_steps, META)
-        network = family_of(pipeline).denoiser(self.sample_guidance_scale)
+        network = self.kept_for_backward(family_of(pipeline).denoiser(self.sample_guidance_scale))
         latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
         backward(family_of(pipeline).decode(latents.repeat(self.last_step_noises, 1, 1, 1)))
+
+    def kept_for_backward(self, network: Network) -> Network:
+        """The network with its activations kept, or computed again where they are needed."""
+        return partial(checkpoint, network, use_reentrant=False) if self.checkpoint_steps else network
 
     def problems(self) -> list[str]:
         """Options that exclude each other."""
         found = super().problems()
+        if self.checkpoint_steps and self.one_step_prediction:
+            found.append("checkpoint_steps is for several steps, one_step_prediction takes one: leave one of them out")
         if not self.backprop_steps_min <= self.backprop_steps_max <= self.sample_num_steps:
             found.append(
                 f"backprop_steps_min {self.backprop_steps_min}, backprop_steps_max {self.backprop_steps_max} and "
@@ -186,7 +198,16 @@ class RewardBackpropTrainer:
             latents = model.denoise(conditioning, latents, steps[:-backprop_steps], generators)
         if self.config.one_step_prediction:
             return model.family.decode(self._leap(conditioning, latents, steps[-backprop_steps]))
-        latents = model.denoise(conditioning, latents, steps[-backprop_steps:], generators)
+        latents = denoise(
+            self.config.kept_for_backward(model.network),
+            model.schedule,
+            conditioning,
+            latents,
+            steps[-backprop_steps:],
+            generators,
+            eta=self.config.sample_eta,
+            guidance=model.guidance,
+        )
         noises = [noise_like(latents, generators) for _ in range(self.config.last_step_noises - 1)]
         last = torch.full((len(latents),), steps[-1], device=latents.device)
         again = [model.schedule.noised(latents.detach(), noise, last) for noise in noises]

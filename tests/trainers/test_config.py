@@ -78,6 +78,7 @@ def test_values_that_cannot_be(options, message):
         ({"sample_num_steps": 5, "backprop_steps_max": 6}, "sample_num_steps 5 must not decrease"),
         ({"last_step_noises": 2, "one_step_prediction": True}, "last_step_noises is 2, which needs"),
         ({"backprop_steps_mean": 8.0}, "backprop_steps_mean is 8.0, must be between backprop_steps_min 1 and .*_max 1"),
+        ({"checkpoint_steps": True, "one_step_prediction": True}, "checkpoint_steps is for several steps"),
         ({"last_step_noises": 2, "backprop_steps_max": 2}, "last_step_noises is 2, which needs"),
         ({"reward_margin": "two"}, r"reward_margin is 'two', must be a number"),
         ({"sample_eta": 2.0}, "sample_eta is 2.0, must be at least 0 and at most 1"),

@@ -119,6 +119,8 @@ def test_checkpointing_takes_less_and_more_steps_take_more():
     one, three, five = (training(backprop_steps_max=steps) for steps in (1, 3, 5))
     assert five - three == pytest.approx(three - one, rel=0.1)
     assert three > 1.5 * one
+    two, all_five = (training(backprop_steps_max=steps, checkpoint_steps=True) for steps in (2, 5))
+    assert all_five < 1.1 * two
 
 
 def test_full_fine_tuning_holds_the_network_twice_and_more():

@@ -20,7 +20,7 @@ PUBLISHED = list(csv.DictReader((CONFIGS / "published.csv").read_text(encoding="
 # Options that no publication states, or that change no result.
 OURS = {
     *("prompts", "output_dir", "seed", "save_freq", "num_checkpoint_limit", "grid_freq", "grid_num_images", "log_with"),
-    *("gradient_checkpointing", "per_prompt_stat_tracking", "sample_num_batches_per_epoch"),
+    *("gradient_checkpointing", "checkpoint_steps", "per_prompt_stat_tracking", "sample_num_batches_per_epoch"),
     *("train_gradient_accumulation_steps", "train_batch_size", "train_updates_per_epoch"),
     *("pairs", "pairs_split", "streaming", "num_epochs"),
 }

@@ -144,6 +144,19 @@ def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_
     assert analytic == pytest.approx(numeric, rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_3])
+def test_steps_that_are_computed_again_give_the_same_gradient(backprop_trainer_of, kind):
+    def gradients(**options):
+        trainer = backprop_trainer_of(pipeline=kind(), sample_num_steps=STEPS, backprop_steps_max=3, **options)
+        weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), 3)).backward()
+        return [parameter.grad for parameter in trainer.model.parameters]
+
+    kept = gradients(sample_eta=0.5)
+    for options in ({}, {"gradient_checkpointing": True}):
+        again = gradients(sample_eta=0.5, checkpoint_steps=True, **options)
+        assert all(torch.equal(*pair) for pair in zip(kept, again, strict=True))
+
+
 def test_the_number_of_steps_is_drawn_from_its_range():
     config = RewardBackpropConfig(sample_num_steps=5, backprop_steps_min=2, backprop_steps_max=4)
     assert {backprop_steps(config, epoch) for epoch in range(60)} == {2, 3, 4}
@@ -208,6 +221,8 @@ def test_accumulated_batches_are_one_large_step(backprop_trainer_of, tmp_path):
 def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_path):
     # An alpha whose scale, 1.5, rounds what is saved.
     options = {"num_epochs": 4, "backprop_steps_max": 3, "save_freq": 2, "lora_rank": 2, "lora_alpha": 3}
+    options |= {"backprop_steps_mean": 2.0, "backprop_steps_each_batch": True, "train_loss_scale": 0.5}
+    options |= {"train_batch_size": 2, "train_gradient_accumulation_steps": 2, "train_warmup_steps": 3}
     whole = backprop_trainer_of(**options, output_dir=str(tmp_path / "whole"))
     whole.train()
     checkpoint = str(whole.loop.run.checkpoints.folder / "epoch_0002")
