@@ -73,22 +73,28 @@ def main(
     out: Path,
 ) -> None:
     """Train and judge what is missing, or report what there is."""
-    files = [path for path in (out / FILE,) if path.exists()] + list(results)
-    if report:
-        from better_model_report import write_report
+    with clean_exit():  # inside the command: click would make a traceback of a signal
+        files = [path for path in (out / FILE,) if path.exists()] + list(results)
+        if report:
+            from better_model_report import write_report
 
-        click.echo(write_report(read_results(files), out))
-        return
-    budget = Budget(pictures, noises)
-    use_device(device)
-    deadline = time.monotonic() + 60 * limit_minutes if limit_minutes else float("inf")
-    with owned(out / FILE):
-        done = read_results(files, budget)
-        tasks = [task for task in all_tasks(methods, rewards, seeds) if task not in done]
-        click.echo(f"{len(done)} tasks are done, {len(tasks)} to do")
-        failed = perform(tasks, budget, done, out, jobs, deadline)
-    missing = [task for task in tasks if task not in done]
-    if missing:
+            click.echo(write_report(read_results(files), out))
+        else:
+            deadline = time.monotonic() + 60 * limit_minutes if limit_minutes else float("inf")
+            use_device(device)
+            with owned(out / FILE):
+                done = read_results(files, budget := Budget(pictures, noises))
+                complete(all_tasks(methods, rewards, seeds), budget, done, out, jobs, deadline)
+
+
+def complete(
+    tasks: Sequence[Task], budget: Budget, done: dict[Task, Result], out: Path, at_once: int, deadline: float
+) -> None:
+    """Do the tasks that are not done; leave with status 1 where some are not done then either."""
+    to_do = [task for task in tasks if task not in done]
+    click.echo(f"{len(done)} tasks are done, {len(to_do)} to do")
+    failed = perform(to_do, budget, done, out, at_once, deadline)
+    if missing := [task for task in to_do if task not in done]:
         click.echo(f"{failed} tasks failed, {len(missing) - failed} were not finished: the same command does them")
         sys.exit(1)
 
@@ -168,5 +174,4 @@ def emptied(folder: Path) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    with clean_exit():
-        main(standalone_mode=False)
+    main()

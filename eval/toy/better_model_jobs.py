@@ -6,11 +6,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import Pipe
+from multiprocessing import Pipe, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 SECONDS_TO_LEAVE = 20
@@ -88,7 +89,16 @@ def _start(job: Job, context: ForkServerContext | ForkContext, log: Path) -> tup
     return receiver, process
 
 
+def _leave_with_parent() -> None:
+    """End this process when the one that started it ends, however it does."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
 def _perform(sender: Connection, work: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> None:
+    Thread(target=_leave_with_parent, daemon=True).start()
     with log.open("w", encoding="utf-8", buffering=1) as printed:
         sys.stdout = sys.stderr = printed
         for stream in (1, 2):  # what is not Python's prints there

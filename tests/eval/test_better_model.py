@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import asdict, replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import better_model
 import better_model_jobs
@@ -196,3 +197,36 @@ def test_a_task_trains_and_is_judged_before_and_after(tmp_path, monkeypatch):
     assert read_results([tmp_path / "results.jsonl"], budget) == {task: done}
     with pytest.raises(FergiRewardError, match="is no predictor"):
         perform(Task("draft", "predicted", 0), budget, tmp_path / "none", tmp_path / "run")
+
+
+def waits_for_a_job(folder):
+    pid = folder / "pid"
+    better_jobs = [Job("long", writes_its_number_and_sleeps, (pid,))]
+    list(better_model_jobs.run(better_jobs, 1, get_context("fork"), folder / "logs", time.monotonic() + 60))
+
+
+def writes_its_number_and_sleeps(path):
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def test_a_job_ends_with_the_program_that_is_killed(tmp_path):
+    program = get_context("fork").Process(target=waits_for_a_job, args=(tmp_path,))
+    program.start()
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.01)
+    program.kill()
+    program.join()
+    number = int((tmp_path / "pid").read_text())
+    for _ in range(500):
+        if not is_running(number):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"process {number} runs on")
+
+
+def is_running(number):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{number}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
