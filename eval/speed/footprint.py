@@ -3,8 +3,8 @@
 Everything happens in fresh processes. Scorers have official sizes and random weights, or the checkpoints that
 `--checkpoint` names; trainers train the emoji toys for one epoch. Start-up is timed by the clock from the start of the
 process to the first score, with the checkpoint in the system's cache, so leave the machine alone: medians of the
-rounds, by turns; trainers are started once. Memory is the peak of the resident size, weights that are mapped from a
-file included. The originals are started where `make parity` has built their environments, and read the same checkpoint.
+rounds, by turns. Memory is the peak of the resident size, weights that are mapped from a file included. The originals
+are started where `make parity` has built their environments, and read the same checkpoint.
 
 A run that was interrupted resumes with what its JSON file lacks; delete the file when the code has changed.
 
@@ -13,30 +13,30 @@ OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/speed/footprint.py --out r
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import click
-import cost_options
-from cost_plots import footprint_panels, write_panels
 from measure import MeasuredRows, Row, by_turns, tables
-from official_sizes import CHECKPOINTS, PROMPT, Checkpoints, noise_pictures
+from official_sizes import CHECKPOINTS, PROMPT, Checkpoints, checkpoint_option, noise_pictures
 from originals import OF_SCORERS, Original, is_built
 from peak_memory import forget_peak, peak_memory
-from tqdm import tqdm
+from toy_trainers import CONFIGS
 
 from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError
 
-ORIGINAL = "original"
 PROGRAM = Path(__file__).with_name("fresh_process.py")
+COUNT = click.IntRange(min=1)
+BATCH, FIRST = 8, ("first score", "first epoch")
+VARIANTS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,73 @@ class Stage:
     weights: float | None = None
 
 
+@click.command()
+@checkpoint_option
+@click.option("--originals/--no-originals", default=True, show_default=True, help="Those whose environment is built.")
+@click.option("--rounds", type=COUNT, default=2, show_default=True, help="Rounds of starting each.")
+@click.option("--images", type=COUNT, default=24, show_default=True, help="Pictures scored after a batch of 8.")
+@click.option("--only", type=click.Choice([*CHECKPOINTS, "combined", *CONFIGS]), multiple=True, help="What to start.")
+@click.option("--threads", type=COUNT, default=2, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/footprint.json"), show_default=True)
+def main(
+    checkpoints: dict[str, Path],
+    originals: bool,
+    rounds: int,
+    images: int,
+    only: Sequence[str],
+    threads: int,
+    out: Path,
+) -> None:
+    """Measure what the file lacks; print tables, and write the ratios."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    given = {name: folder.name for name, folder in checkpoints.items()}
+    measured = MeasuredRows(out, {"rounds": rounds, "threads": threads, "images": images, "checkpoints": given})
+    with tempfile.TemporaryDirectory() as place:
+        folders, pictures = Checkpoints(Path(place), checkpoints), noise_pictures(Path(place), max(images, BATCH))
+        for name in only or [*CHECKPOINTS, "combined", *CONFIGS]:
+            if name in CONFIGS:
+                measured.measure([f"trainer {name}"], partial(trainer_row, name))
+                continue
+            scorers = [*CHECKPOINTS] if name == "combined" else [name]
+            theirs = originals and name != "combined" and is_built(OF_SCORERS[name])
+            variants = [*VARIANTS, *["original"] * theirs]
+            keys = [f"scorer {name} {variant}" for variant in variants]
+            measured.measure(keys, partial(scorer_rows, name, scorers, folders, variants, rounds, pictures))
+    found = ratios(measured.rows)
+    measured.write({"ratios": found})
+    print(tables(measured.rows, found))
+
+
+def scorer_rows(
+    name: str,
+    scorers: Sequence[str],
+    folders: Checkpoints,
+    variants: Sequence[str],
+    rounds: int,
+    pictures: Sequence[Path],
+) -> dict[str, Row]:
+    """A row for each precision, and for the original; by turns."""
+    places = [f"{scorer}={folders[scorer]}" for scorer in scorers]
+    tasks = {
+        variant: partial(stages_of_original, name, folders[scorers[0]], pictures[:BATCH])
+        if variant == "original"
+        else partial(stages, "scoring", variant, pictures[0].parent, BATCH, len(pictures), *places)
+        for variant in variants
+    }
+    found = by_turns(tasks, rounds, name)
+    size = sum((folders[scorer] / CHECKPOINTS[scorer]).stat().st_size for scorer in scorers) / 1e9
+    rows = {f"scorer {name} {variant}": row_of(of_variant) for variant, of_variant in found.items()}
+    for variant in VARIANTS:
+        rows[f"scorer {name} {variant}"] |= beyond_weights(found[variant][0], size)
+    return rows
+
+
+def trainer_row(name: str) -> dict[str, Row]:
+    """A trainer's start-up and memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {f"trainer {name}": row_of([stages("training", name, folder)])}
+
+
 def stages(*arguments: object) -> list[Stage]:
     """Run `fresh_process.py` to its end.
 
@@ -73,172 +140,42 @@ def stages(*arguments: object) -> list[Stage]:
 
 
 def stages_of_original(name: str, folder: Path, pictures: Sequence[Path]) -> list[Stage]:
-    """The original of a scorer loaded, one picture scored, and where there are more, all of them."""
-    started = time.perf_counter()
+    """The original of a scorer loaded, one picture scored, and all of them in one call."""
+    started, found = time.perf_counter(), list[Stage]()
     with Original(OF_SCORERS[name], folder) as theirs:
-
-        def stage(done: str) -> Stage:
-            reached = Stage(done, time.perf_counter() - started, peak_memory(theirs.process))
+        for done, scored in (("load", 0), (FIRST[0], 1), (f"batch {len(pictures)}", len(pictures))):
+            if scored:
+                theirs.score(pictures[:scored], PROMPT)
+            found.append(Stage(done, time.perf_counter() - started, peak_memory(theirs.process)))
             forget_peak(theirs.process)
-            return reached
-
-        found = [stage("load")]
-        theirs.score(pictures[:1], PROMPT)
-        found.append(stage("first score"))
-        if len(pictures) > 1:
-            theirs.score(pictures, PROMPT)
-            found.append(stage(f"batch {len(pictures)}"))
     return found
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is started: a scorer, or several as the combined reward.
-
-    Attributes:
-        name: What its rows are called.
-        scorers: Their names.
-        checkpoints: Checkpoints of scorers; one that nobody asks for is not written.
-        variants: The precisions of the towers, and perhaps the original.
-    """
-
-    name: str
-    scorers: Sequence[str]
-    checkpoints: Checkpoints
-    variants: Sequence[str]
-
-    def keys(self, kind: str) -> list[str]:
-        """Its rows of one kind, one for each variant."""
-        return [f"{kind} {self.name} {variant}" for variant in self.variants]
-
-    def run(self, variant: str, pictures: Sequence[Path], batches: Sequence[int] = (), images: int = 0) -> list[Stage]:
-        """A process that scores a picture, then a batch of each size, then many images.
-
-        An original scores as many as the last batch has in one call, where there are batches.
-        """
-        if variant == ORIGINAL:
-            asked = pictures[: batches[-1]] if batches else pictures[:1]
-            return stages_of_original(self.name, self.checkpoints[self.name], asked)
-        places = [f"{name}={self.checkpoints[name]}" for name in self.scorers]
-        return stages("scoring", variant, pictures[0].parent, ",".join(map(str, batches)), images, *places)
-
-    def memory(
-        self, key: str, variant: str, pictures: Sequence[Path], batches: Sequence[int], images: int
-    ) -> dict[str, Row]:
-        """A row with the peak of all and of each stage, in GB."""
-        found = self.run(variant, pictures, batches, images)
-        row = memory_row(found)
-        if variant == ORIGINAL:
-            return {key: row}
-        files = (self.checkpoints[name] / CHECKPOINTS[name] for name in self.scorers)
-        size = sum(file.stat().st_size for file in files) / 1e9
-        return {key: row | beyond_weights(found, size, f"batch {batches[-1]}")}
+def row_of(rounds: Sequence[Sequence[Stage]]) -> Row:
+    """Medians over the rounds: seconds to the first score or epoch, and the peak of each stage and of all, in GB."""
+    row: Row = {"seconds": [next(stage.seconds for stage in one if stage.done in FIRST) for one in rounds]}
+    row |= {
+        "s to the first": median(row["seconds"]),
+        "peak": median(max(stage.peak for stage in one) for one in rounds),
+    }
+    return row | {stage.done: median(one[at].peak for one in rounds) for at, stage in enumerate(rounds[0])}
 
 
-@click.command()
-@cost_options.scorers
-@cost_options.checkpoints
-@cost_options.dtypes
-@cost_options.originals
-@click.option("--rounds", type=cost_options.COUNT, default=2, show_default=True, help="Rounds of starting each.")
-@click.option("--batches", type=cost_options.COUNTS, default="1,2,4,8", show_default=True, help="Batch sizes to score.")
-@click.option("--images", type=cost_options.COUNT, default=24, show_default=True, help="Pictures scored in one call.")
-@cost_options.trainers
-@cost_options.threads
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/footprint.json"), show_default=True)
-def main(
-    scorers: list[str],
-    checkpoints: dict[str, Path],
-    dtypes: list[str],
-    originals: bool,
-    rounds: int,
-    batches: list[int],
-    images: int,
-    trainers: list[str],
-    threads: int,
-    out: Path,
-) -> None:
-    """Measure what the file lacks; print tables, and write the ratios and a plot next to it."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    settings = {"rounds": rounds, "threads": threads, "batches": batches, "images": images}
-    measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))
-    with tempfile.TemporaryDirectory() as place:
-        pictures = noise_pictures(Path(place), max(images, *batches))
-        for subject in subjects(scorers, Checkpoints(Path(place), checkpoints), dtypes, originals):
-            measured.measure(subject.keys("start"), partial(start_rows, subject, pictures, rounds))
-            for variant, key in zip(subject.variants, subject.keys("memory"), strict=True):
-                measured.measure([key], partial(subject.memory, key, variant, pictures, batches, images))
-    for name in tqdm(trainers, desc="trainers", unit="trainer"):
-        measured.measure([f"trainer {name}"], partial(trainer_rows, name))
-    found = ratios(measured.rows)
-    measured.write({"ratios": found})
-    print(tables(measured.rows, found))
-    write_panels(footprint_panels(measured.rows, found), out.with_suffix(".png"))
-
-
-def subjects(
-    scorers: Sequence[str], checkpoints: Checkpoints, dtypes: Sequence[str], originals: bool
-) -> Iterator[Subject]:
-    """Each scorer, and with all three of them the combined reward, in the last of the precisions."""
-    for name in scorers:
-        theirs = [ORIGINAL] * (originals and is_built(OF_SCORERS[name]))
-        yield Subject(name, [name], checkpoints, [*dtypes, *theirs])
-    if set(scorers) == set(CHECKPOINTS):
-        yield Subject("combined", scorers, checkpoints, dtypes[-1:])
-
-
-def start_rows(subject: Subject, pictures: Sequence[Path], rounds: int) -> dict[str, Row]:
-    """A row of start-up for each variant."""
-    tasks = {variant: partial(subject.run, variant, pictures) for variant in subject.variants}
-    found = by_turns(tasks, rounds, f"{subject.name}, starting")
-    return {f"start {subject.name} {variant}": start_row(of_variant) for variant, of_variant in found.items()}
-
-
-def trainer_rows(name: str) -> dict[str, Row]:
-    """A row of a trainer's start-up and memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        return {f"trainer {name}": start_row([stages("training", name, folder)])}
-
-
-def start_row(rounds: Sequence[Sequence[Stage]]) -> Row:
-    """Seconds to the last stage and in each, and the peak memory in GB: medians."""
-    row: Row = {"seconds": [one[-1].seconds for one in rounds]}
-    row |= {"total": statistics.median(row["seconds"]), "peak": statistics.median(highest(one) for one in rounds)}
-    for number, stage in enumerate(rounds[0]):
-        since = [one[number - 1].seconds if number else 0.0 for one in rounds]
-        row[stage.done] = statistics.median(
-            one[number].seconds - start for one, start in zip(rounds, since, strict=True)
-        )
-    return row
-
-
-def memory_row(found: Sequence[Stage]) -> Row:
-    """The peak of all and of each stage, in GB."""
-    return {"peak": highest(found)} | {stage.done: stage.peak for stage in found}
-
-
-def highest(found: Sequence[Stage]) -> float:
-    """The peak memory of a process, in GB."""
-    return max(stage.peak for stage in found)
-
-
-def beyond_weights(found: Sequence[Stage], checkpoint: float, batch: str) -> Row:
-    """The peak of loading over the checkpoint's size, and what scoring full batches adds to the weights, in GB."""
+def beyond_weights(found: Sequence[Stage], checkpoint: float) -> Row:
+    """The peak of loading over the checkpoint's size, and what scoring a full batch adds to the weights, in GB."""
     stage = {stage.done: stage for stage in found}
     before, weights = stage["import torch"].peak, stage["load"].weights or 0.0
-    loading, scoring = stage["load"].peak - before, stage[batch].peak - before
+    loading, scoring = stage["load"].peak - before, stage[f"batch {BATCH}"].peak - before
     return {"load peak / checkpoint": loading / checkpoint, "scoring peak - weights": scoring - weights}
 
 
 def ratios(rows: Mapping[str, Row]) -> dict[str, float]:
     """How many times our seconds to the first score, and our peak memory, the originals take."""
-    found = {}
+    found = dict[str, float]()
     for key, row in rows.items():
-        kind, _, subject = key.partition(" ")
-        theirs = rows.get(f"{kind} {subject.partition(' ')[0]} {ORIGINAL}")
+        theirs = rows.get(f"{key.rpartition(' ')[0]} original")
         if theirs and theirs is not row:
-            what = "total" if kind == "start" else "peak"
-            found[f"original / {key}"] = theirs[what] / row[what]
+            found |= {f"original / {key}, {what}": theirs[what] / row[what] for what in ("s to the first", "peak")}
     return found
 
 

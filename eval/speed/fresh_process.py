@@ -2,7 +2,7 @@
 
 Each line that it prints is a JSON object: what is done by now, and the most memory that it took, in GB.
 
-python eval/speed/fresh_process.py scoring DTYPE FOLDER_OF_PICTURES BATCHES IMAGES NAME=CHECKPOINT [NAME=CHECKPOINT ...]
+python eval/speed/fresh_process.py scoring DTYPE FOLDER_OF_PICTURES BATCH IMAGES NAME=CHECKPOINT ...
 python eval/speed/fresh_process.py training NAME FOLDER
 """
 
@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from itertools import count
 from pathlib import Path
 
 from peak_memory import forget_peak, peak_memory
@@ -24,13 +23,12 @@ def say(done: str, **more: float) -> None:
     forget_peak()
 
 
-def scoring(dtype: str, folder: str, batches: str, images: str, *checkpoints: str) -> None:
-    """Load a scorer, or several as a combined reward; score a picture, a batch of each size, and many pictures."""
+def scoring(dtype: str, folder: str, batch: str, images: str, *checkpoints: str) -> None:
+    """Load a scorer, or several as a combined reward; score a picture, a batch, and all pictures."""
     import torch
     from official_sizes import PROMPT
 
     from fergi_reward.reward import CombinedReward
-    from fergi_reward.scorers.base import TowerScorer
     from fergi_reward.scorers.registry import load_scorer
 
     say("import torch")
@@ -38,26 +36,13 @@ def scoring(dtype: str, folder: str, batches: str, images: str, *checkpoints: st
     scorers = [load_scorer(name, place, dtype=getattr(torch, dtype)) for name, place in named]
     reward = CombinedReward.from_pretrained(scorers=scorers) if len(scorers) > 1 else scorers[0]
     say("load", weights=sum(value.nbytes for scorer in scorers for value in scorer.parameters()) / 1e9)
-    sizes = [int(size) for size in batches.split(",") if size]
-    pictures = [f"{folder}/{number}.png" for number in range(max(1, *sizes, int(images)))]
+    pictures = [f"{folder}/{number}.png" for number in range(int(images))]
     reward.score(pictures[:1], PROMPT)
     say("first score")
-    for size in sizes:
-        reward.score(pictures[:size], PROMPT, batch_size=size)
-        say(f"batch {size}")
-    if not sizes:
-        return
-    scored = count(0, sizes[-1])
-
-    def before_batch(*_: object) -> None:
-        if done := next(scored):
-            say(f"count {done}")
-
-    last = scorers[-1]  # which of several sees a picture when the others have seen it
-    assert isinstance(last, TowerScorer)
-    last.towers()[0].register_forward_pre_hook(before_batch)
-    reward.score(pictures[: int(images)], PROMPT, batch_size=sizes[-1])
-    say(f"count {images}")
+    reward.score(pictures[: int(batch)], PROMPT, batch_size=int(batch))
+    say(f"batch {batch}")
+    reward.score(pictures, PROMPT, batch_size=int(batch))
+    say(f"{images} images")
 
 
 def training(name: str, folder: str) -> None:

@@ -16,17 +16,16 @@ from pathlib import Path
 from statistics import median
 
 import click
-import cost_options
 import numpy as np
 import torch
 from gpu_epoch import epoch_row
-from linear_rate import tower_operations
 from measure import MeasuredRows, Row, tables
 from official_models import SCORERS, official_scorer
 from official_sizes import PROMPT
 from peak_memory import peak_memory
 from PIL import Image
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.job import score_into
@@ -37,6 +36,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.base import TowerScorer
 
 BATCH, SIDE = 64, 512
+COUNT = click.IntRange(min=1)
 MATRIX = 8192
 GOALS = {
     "scorer pickscore bfloat16": ("images/s", 800.0),
@@ -50,9 +50,9 @@ GOALS = {
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/gpu"), show_default=True)
-@click.option("--rounds", type=cost_options.COUNT, default=5, show_default=True, help="After a first one.")
-@click.option("--files", type=cost_options.COUNT, default=4000, show_default=True, help="JPEG files to score.")
-@click.option("--workers", type=cost_options.COUNT, default=16, show_default=True, help="That decode them.")
+@click.option("--rounds", type=COUNT, default=5, show_default=True, help="After a first one.")
+@click.option("--files", type=COUNT, default=4000, show_default=True, help="JPEG files to score.")
+@click.option("--workers", type=COUNT, default=16, show_default=True, help="That decode them.")
 @click.option("--only", multiple=True, type=click.Choice(["card", "scorer", "files", "epoch"]), help="Part to measure.")
 def main(out: Path, rounds: int, files: int, workers: int, only: tuple[str, ...]) -> None:
     """Measure what the file lacks; print tables, the goals last."""
@@ -134,6 +134,14 @@ def scorer_row(name: str, kind: str, rounds: int, rows: Mapping[str, Row]) -> Ro
     if "card matrix" in rows:
         row["of the card"] = row["tower TFLOP/s"] / rows["card matrix"]["TFLOP/s"]
     return row | {"peak GB": torch.cuda.max_memory_allocated() / 1e9}
+
+
+def tower_operations(scorer: TowerScorer, picture: Image.Image) -> int:
+    """Floating-point operations of the image tower for a picture."""
+    inputs = scorer._as_input(scorer.preprocess(picture)[None])
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        scorer.towers()[0](inputs)
+    return counter.get_total_flops()
 
 
 @torch.no_grad()

@@ -1,10 +1,11 @@
 """What is scored where weights do not matter: checkpoints of official sizes with random weights, and noise."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 import torch
 from PIL import Image
@@ -37,6 +38,25 @@ class Checkpoints:
             {"image_reward": _image_reward, "pickscore": _pickscore, "hps_v2": _hps}[name](folder)
             self._folders[name] = folder
         return self._folders[name]
+
+
+def named_folders(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
+    """Folders by name, from NAME=FOLDER."""
+    folders = {name: Path(place) for name, _, place in (value.partition("=") for value in values)}
+    for name, folder in folders.items():
+        if name not in CHECKPOINTS or not folder.is_dir():
+            raise click.BadParameter(f"{name}={folder} must be one of {', '.join(CHECKPOINTS)} and a folder")
+    return folders
+
+
+checkpoint_option = click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    callback=named_folders,
+    metavar="NAME=FOLDER",
+    help="A checkpoint in place of official sizes with random weights; repeatable.",
+)
 
 
 def noise_pictures(folder: Path, count: int) -> list[Path]:

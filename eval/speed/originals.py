@@ -2,7 +2,9 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +56,17 @@ class Original:
         )
         self.process = self._process.pid
         self._read()
+
+    @classmethod
+    @contextmanager
+    def with_random_weights(cls, name: str, folder: Path) -> Iterator[Self]:
+        """A running original from which the folder's checkpoint is hidden: only its small files are there."""
+        with tempfile.TemporaryDirectory() as bare:
+            for path in folder.iterdir():
+                if path.suffix in (".json", ".txt"):
+                    (Path(bare) / path.name).symlink_to(path.resolve())
+            with cls(name, Path(bare)) as running:
+                yield running
 
     def score(self, images: Sequence[Path], prompt: str) -> Answer:
         """Ask for the scores of images with one prompt."""

@@ -1,11 +1,10 @@
-"""How fast are the scorers, the combined reward and each trainer, and what do batches and numbers of images cost?
+"""How fast are the scorers next to the originals, the combined reward, and each trainer on its toy?
 
-Scorers have official sizes and random weights, or the checkpoints that `--checkpoint` names; trainers train the emoji
-toys. Seconds are those of the clock, so leave the machine alone; each row notes its load. What a ratio compares ran by
-turns; figures are medians of the rounds after a first call. The first call is given too, because ImageReward's package
-keeps a gradient for everything: it takes half as long again while it gets that memory. Originals are timed where
-`make parity` has built their environments, without the reading of their checkpoint, which HPS's does at every call.
-The points of the curves are single calls, in the last of `--dtypes`. trl_comparison.py times TRL's trainers.
+Scorers have official sizes and random weights, or the checkpoints that `--checkpoint` names. Seconds are those of the
+clock, so leave the machine alone; each row notes its load. What a ratio compares ran by turns; figures are medians of
+the rounds after a first call. The first call is given too, because ImageReward's package keeps a gradient for
+everything: it takes half as long again while it gets that memory. Originals are timed where `make parity` has built
+their environments, without the reading of their checkpoint, which HPS's does at every call.
 
 A run that was interrupted resumes with what its JSON file lacks; delete the file when the code has changed.
 
@@ -15,102 +14,125 @@ OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python eval/speed/throughput.py --out 
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 
 import click
-import cost_options
 import torch
-from cost_plots import throughput_panels, write_panels
-from measure import MeasuredRows, Row, image_row, tables
-from official_sizes import CHECKPOINTS, PROMPTS, Checkpoints, noise_pictures
-from scorer_speed import COMBINED, ScoringPlan, combined_rows, scorer_rows
-from toy_trainers import ToyRun
+from measure import MeasuredRows, Row, by_turns, image_row, tables, timed
+from official_sizes import CHECKPOINTS, PROMPT, PROMPTS, Checkpoints, checkpoint_option, noise_pictures
+from originals import OF_SCORERS, Original, is_built
+from toy_trainers import CONFIGS, ToyRun
 from tqdm import tqdm
 
 from fergi_reward.cli.errors import clean_exit
+from fergi_reward.images import open_picture
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers.registry import load_scorer
 
-STEPS = cost_options.CommaList(cost_options.COUNT, may_be_empty=True)
+DTYPES = ("float32", "bfloat16")
+COUNT = click.IntRange(min=1)
 
 
 @click.command()
-@cost_options.scorers
-@cost_options.checkpoints
-@cost_options.dtypes
-@cost_options.originals
-@click.option("--images", type=cost_options.COUNT, default=4, show_default=True, help="Pictures of a call.")
-@click.option("--rounds", type=cost_options.COUNT, default=3, show_default=True, help="After a first one.")
-@click.option(
-    "--batches", type=cost_options.COUNTS, default="1,2,4,8", show_default=True, help="Batch sizes to score these in."
-)
-@click.option(
-    "--counts", type=cost_options.COUNTS, default="8,16,32", show_default=True, help="Numbers of pictures to score."
-)
-@cost_options.trainers
-@click.option("--steps", type=STEPS, default="5,10,20,40", show_default=True, help="Denoising steps of DDPO.")
-@cost_options.threads
+@checkpoint_option
+@click.option("--originals/--no-originals", default=True, show_default=True, help="Those whose environment is built.")
+@click.option("--images", type=COUNT, default=4, show_default=True, help="Pictures of a call.")
+@click.option("--rounds", type=COUNT, default=3, show_default=True, help="After a first one.")
+@click.option("--only", type=click.Choice(["scorers", "combined", *CONFIGS]), multiple=True, help="Part to measure.")
+@click.option("--threads", type=COUNT, default=2, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/throughput.json"), show_default=True)
 def main(
-    scorers: list[str],
     checkpoints: dict[str, Path],
-    trainers: list[str],
-    steps: list[int],
+    originals: bool,
+    images: int,
     rounds: int,
+    only: Sequence[str],
     threads: int,
     out: Path,
-    **plan: Sequence,
 ) -> None:
-    """Measure what the file lacks; print tables, and write the ratios and a plot next to it."""
+    """Measure what the file lacks; print tables, and write the ratios."""
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of the originals
-    settings = {"rounds": rounds, "threads": threads, "images": plan["images"], "curves": plan["dtypes"][-1]}
-    measured = MeasuredRows(out, settings | cost_options.shown(checkpoints))
-    scoring = ScoringPlan(rounds=rounds, **plan)
+    given = {name: folder.name for name, folder in checkpoints.items()}
+    measured = MeasuredRows(out, {"rounds": rounds, "threads": threads, "images": images, "checkpoints": given})
+    only = only or ["scorers", "combined", *CONFIGS]
     with tempfile.TemporaryDirectory() as place:
-        places = Checkpoints(Path(place), checkpoints)
-        pictures = noise_pictures(Path(place), scoring.pictures)
-        for name in scorers:
-            measured.measure(scoring.keys(name), partial(scorer_rows, name, places, scoring, pictures))
-        if set(scorers) == set(CHECKPOINTS):
-            measured.measure(scoring.combined_keys(), partial(combined_rows, scorers, places, scoring, pictures))
-    runs: dict[str, tuple[str, Sequence[str]]] = {f"trainer {name}": (name, ()) for name in trainers}
-    runs |= {f"steps {count}": ("ddpo", ("--sample_num_steps", str(count))) for count in steps if "ddpo" in trainers}
-    for key, (name, options) in tqdm(runs.items(), desc="trainers", unit="run"):
-        measured.measure([key], partial(trainer_rows, key, name, rounds, options))
+        folders = Checkpoints(Path(place), checkpoints)
+        pictures = noise_pictures(Path(place), images)
+        for name in CHECKPOINTS if "scorers" in only else ():
+            theirs = originals and is_built(OF_SCORERS[name])
+            keys = [f"scorer {name} {variant}" for variant in (*DTYPES, *["original"] * theirs)]
+            measured.measure(keys, partial(scorer_rows, name, folders, theirs, rounds, pictures))
+        if "combined" in only:
+            measured.measure(["combined all"], partial(combined_row, folders, rounds, pictures))
+    for name in tqdm([name for name in only if name in CONFIGS], desc="trainers", unit="run"):
+        measured.measure([f"trainer {name}"], partial(trainer_row, name, rounds))
     found = ratios(measured.rows)
     measured.write({"ratios": found})
     print(tables(measured.rows, found))
-    write_panels(throughput_panels(measured.rows, found), out.with_suffix(".png"))
 
 
-def trainer_rows(key: str, name: str, rounds: int, options: Sequence[str]) -> dict[str, Row]:
+def scorer_rows(name: str, folders: Checkpoints, theirs: bool, rounds: int, pictures: Sequence[Path]) -> dict[str, Row]:
+    """By turns each precision and the original; ImageReward also with four prompts: its text tower reads the image."""
+    scorers = {dtype: load_scorer(name, folders[name], dtype=getattr(torch, dtype)) for dtype in DTYPES}
+    tasks = {}
+    for dtype, scorer in scorers.items():
+        for kind, prompts in (("scorer", [PROMPT]), *[("four-prompts", PROMPTS)] * (name == "image_reward")):
+            repeated = [path for path in pictures for _ in prompts]
+            tasks[f"{kind} {name} {dtype}"] = timed(partial(scorer.score, repeated, [*prompts] * len(pictures)))
+    with ExitStack() as running:
+        if theirs:
+            original = running.enter_context(Original.with_random_weights(OF_SCORERS[name], folders[name]))
+            tasks[f"scorer {name} original"] = lambda: original.score(pictures, PROMPT).seconds
+        seconds = by_turns(tasks, rounds + 1, name)
+    rows = {key: image_row(len(pictures), each) for key, each in seconds.items()}
+    scores = {dtype: scorer.score(pictures, PROMPT) for dtype, scorer in scorers.items()}
+    for dtype in DTYPES:
+        rows[f"scorer {name} {dtype}"]["|- float32|"] = (scores[dtype] - scores["float32"]).abs().max().item()
+    return rows
+
+
+def combined_row(folders: Checkpoints, rounds: int, pictures: Sequence[Path]) -> dict[str, Row]:
+    """The combined reward in bfloat16 against its scorers one after the other, and decoding alone, by turns."""
+    scorers = [load_scorer(name, folders[name], dtype=torch.bfloat16) for name in CHECKPOINTS]
+    reward = CombinedReward.from_pretrained(scorers=scorers)
+    works: dict[str, Callable[[], object]] = {
+        "whole": lambda: reward.score(pictures, PROMPT),
+        "parts": lambda: [scorer.score(pictures, PROMPT) for scorer in scorers],
+        "decoding": lambda: [open_picture(picture) for picture in pictures],
+    }
+    tasks = {what: timed(work) for what, work in works.items()}
+    found = {what: image_row(len(pictures), each) for what, each in by_turns(tasks, rounds + 1, "combined").items()}
+    more = {f"{what} / parts": found[what]["s/image"] / found["parts"]["s/image"] for what in ("whole", "decoding")}
+    return {"combined all": found["whole"] | more}
+
+
+def trainer_row(name: str, rounds: int) -> dict[str, Row]:
     """Train for an epoch that warms up and one a round; the reward's share of them is without its gradients."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
-        run = ToyRun.prepared(name, Path(folder), rounds + 1, options)
+        run = ToyRun.prepared(name, Path(folder), rounds + 1)
         seconds = run.epochs()
     row = image_row(run.images, seconds)
     row |= {"updates": run.updates, "updates/s": run.updates * row["images/s"] / run.images}
     if run.reward:
         row |= {"reward, forward": run.reward.total / sum(seconds)}
         row |= {"reward without its scorers": (run.reward.total - run.reward.in_scorers) / sum(seconds)}
-    return {key: row}
+    return {f"trainer {name}": row}
 
 
-def ratios(rows: dict[str, Row]) -> dict[str, float]:
-    """How many times the originals' seconds are ours, and what the combined reward costs of its scorers one by one."""
+def ratios(rows: Mapping[str, Row]) -> dict[str, float]:
+    """How many times the originals' seconds are ours."""
     found = {}
     for key, row in rows.items():
-        kind, name, *dtype = key.split()
+        kind, name, *variant = key.split()
         theirs = rows.get(f"scorer {name} original")
-        if theirs and kind in ("scorer", "four-prompts") and dtype != ["original"]:
+        if theirs and kind in ("scorer", "four-prompts") and variant != ["original"]:
             prompts = 1 if kind == "scorer" else len(PROMPTS)
             found[f"original / {key}"] = prompts * theirs["s/image"] / row["s/image"]
             found[f"original / {key}, first call"] = prompts * theirs["seconds"][0] / row["seconds"][0]
-    if all(f"combined {what}" in rows for what in COMBINED):
-        whole, parts, decoding = (rows[f"combined {what}"]["s/image"] for what in COMBINED)
-        found |= {"combined / one after the other": whole / parts, "decoding / one after the other": decoding / parts}
     return found
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,27 +28,13 @@ ALL = ("--log_with", "none", "--grid_num_images", "0", "--save_freq", "1000")
 ONE_BATCH = ("--sample_num_batches_per_epoch", "1")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A trainer of the registry, by name.
-
-    Attributes:
-        title: What people call it.
-        file: In `configs/`.
-        shortened: Further options, which shorten it.
-    """
-
-    title: str
-    file: str
-    shortened: tuple[str, ...] = ()
-
-
-KINDS = {
-    "ddpo": Kind("DDPO", "ddpo_emoji.yaml", ONE_BATCH),
-    "reward_backprop": Kind("reward backprop", "draft1_emoji.yaml"),
-    "diffusion_dpo": Kind("Diffusion-DPO", "diffusion_dpo_emoji.yaml", ("--train_updates_per_epoch", "2")),
-    "flow_grpo": Kind("Flow-GRPO", "flow_grpo_emoji.yaml", ONE_BATCH),
-    "nft": Kind("DiffusionNFT", "nft_emoji.yaml", ONE_BATCH),
+# By trainer, its file in `configs/`, and what shortens it.
+CONFIGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "ddpo": ("ddpo_emoji.yaml", ONE_BATCH),
+    "reward_backprop": ("draft1_emoji.yaml", ()),
+    "diffusion_dpo": ("diffusion_dpo_emoji.yaml", ("--train_updates_per_epoch", "2")),
+    "flow_grpo": ("flow_grpo_emoji.yaml", ONE_BATCH),
+    "nft": ("nft_emoji.yaml", ONE_BATCH),
 }
 
 
@@ -83,18 +69,17 @@ class ToyRun:
     reward: TimedReward | None
 
     @classmethod
-    def prepared(cls, name: str, folder: Path, epochs: int, options: Sequence[str] = ()) -> "ToyRun":
+    def prepared(cls, name: str, folder: Path, epochs: int) -> "ToyRun":
         """Everything loaded, nothing trained.
 
         Args:
-            name: One of `KINDS`.
+            name: One of `CONFIGS`.
             folder: Folder of the run.
             epochs: To train.
-            options: Further ones, as the training program takes them.
         """
-        kind, trainer = KINDS[name], find_trainer(name).target
+        (file, shortened), trainer = CONFIGS[name], find_trainer(name).target
         script_type = PairTrainingOptions if trainer.learns_from == "pairs" else RewardTrainingOptions
-        arguments = ["--config", str(ROOT / "configs" / kind.file), *ALL, *kind.shortened, *options]
+        arguments = ["--config", str(ROOT / "configs" / file), *ALL, *shortened]
         arguments += ["--output_dir", str(folder), "--num_epochs", str(epochs)]
         script, config = read_options([script_type, trainer.config_class], arguments)
         pipeline, prompts = load_pipeline(script.model), read_prompts(script.prompts)

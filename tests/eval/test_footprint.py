@@ -4,7 +4,6 @@ import pytest
 
 from fergi_reward.core.errors import FergiRewardError
 
-FAST = ["--scorers=pickscore", "--dtypes=float32", "--batches=1,2", "--images=4"]
 IMPORTS = ["Python", "import fergi_reward", "import torch"]
 
 
@@ -18,53 +17,48 @@ def scorer(run, out):
     """The rows of a scorer."""
     from footprint import main
 
-    return run(main, out, *FAST, "--trainers=")["rows"]
-
-
-@pytest.fixture(scope="module")
-def measured(run, out, scorer):
-    """These, and the row of a trainer: nothing is measured twice."""
-    from footprint import main
-
-    found = run(main, out, *FAST, "--trainers=diffusion_dpo")["rows"]
-    assert {key: found[key] for key in scorer} == scorer
-    assert out.with_suffix(".png").stat().st_size > 10_000
-    return found
+    return run(main, out, "--images=9", "--only=pickscore")["rows"]
 
 
 def test_every_stage_has_a_peak_and_importing_the_package_is_light(scorer):
-    row = scorer["memory pickscore float32"]
-    stages = [*IMPORTS, "load", "first score", "batch 1", "batch 2", "count 2", "count 4"]
-    assert set(row) == {*stages, "system load", "peak", "load peak / checkpoint", "scoring peak - weights"}
+    row = scorer["scorer pickscore float32"]
+    stages = [*IMPORTS, "load", "first score", "batch 8", "9 images"]
+    others = {"system load", "seconds", "s to the first", "peak", "load peak / checkpoint", "scoring peak - weights"}
+    assert set(row) == {*stages, *others}
     assert row["peak"] == max(row[stage] for stage in stages)
     assert row["import fergi_reward"] < 0.05 < row["import torch"]
-    assert abs(row["count 4"] - row["count 2"]) < 0.05  # as much for more pictures
+    assert abs(row["9 images"] - row["batch 8"]) < 0.05  # as much for more pictures
 
 
-@pytest.mark.parametrize(
-    ("key", "last"), [("start pickscore float32", "first score"), ("trainer diffusion_dpo", "first epoch")]
-)
-def test_the_stages_of_a_start_make_up_the_whole(measured, key, last):
-    row = measured[key]
-    stages = [row[stage] for stage in [*IMPORTS, "load", last]]
-    assert min(stages) > 0
-    assert sum(stages) == pytest.approx(row["total"])
+def test_a_trainer_is_added_and_nothing_is_measured_twice(run, out, scorer):
+    from footprint import main
+
+    found = run(main, out, "--images=9", "--only=pickscore", "--only=diffusion_dpo")["rows"]
+    assert {key: found[key] for key in scorer} == scorer
+    row = found["trainer diffusion_dpo"]
+    assert {*IMPORTS, "load", "first epoch"} < row.keys()
     assert row["peak"] > 0.1  # torch alone takes more
+    assert row["seconds"] == [row["s to the first"]]
 
 
 def test_medians_and_ratios_of_stages_by_hand():
-    from footprint import Stage, beyond_weights, memory_row, ratios, start_row
+    from footprint import Stage, beyond_weights, ratios, row_of
 
     def process(load, score):
-        return [Stage("load", load, 4.0, 1.5), Stage("first score", load + score, 3.0)]
+        return [Stage("load", load, 4.0, 1.5), Stage("first score", load + score, 3.0), Stage("batch 8", 99.0, 2.0)]
 
-    ours = start_row([process(1.0, 1.0), process(2.0, 5.0), process(3.0, 2.0)])
-    assert (ours["load"], ours["first score"], ours["total"], ours["peak"]) == (2.0, 2.0, 5.0, 4.0)
-    found = [Stage("import torch", 0.5, 0.5), Stage("load", 1.0, 2.5, 1.5), Stage("batch 2", 1.5, 2.0)]
-    assert beyond_weights(found, 4.0, "batch 2") == {"load peak / checkpoint": 0.5, "scoring peak - weights": 0.0}
-    rows = {"start a float32": ours, "start a original": {"total": 10.0, "load": 9.0}, "start b float32": ours}
-    rows |= {"memory a float32": memory_row(found), "memory a original": {"load": 1.0, "peak": 5.0}}
-    assert ratios(rows) == {"original / start a float32": 2.0, "original / memory a float32": 2.0}
+    ours = row_of([process(1.0, 1.0), process(2.0, 5.0), process(3.0, 2.0)])
+    assert ours == {
+        **{"seconds": [2.0, 7.0, 5.0], "s to the first": 5.0, "peak": 4.0},
+        **{"load": 4.0, "first score": 3.0, "batch 8": 2.0},
+    }
+    found = [Stage("import torch", 0.5, 0.5), Stage("load", 1.0, 2.5, 1.5), Stage("batch 8", 1.5, 2.0)]
+    assert beyond_weights(found, 4.0) == {"load peak / checkpoint": 0.5, "scoring peak - weights": 0.0}
+    rows = {"scorer a float32": ours, "scorer a original": {"s to the first": 10.0, "peak": 5.0}, "scorer b x": ours}
+    assert ratios(rows) == {
+        "original / scorer a float32, s to the first": 2.0,
+        "original / scorer a float32, peak": 1.25,
+    }
 
 
 def test_a_process_that_fails_is_one_sentence():
