@@ -45,6 +45,8 @@ class Family(ABC):
     Attributes:
         pipeline: Pipeline of diffusers. Its components may be exchanged: they are looked up when they are asked for.
         resolution: Height and width in pixels of what is drawn; None for those that the network was made for.
+        max_sequence_length: Tokens of a prompt that T5 reads; None for as many as the pipeline takes by itself.
+        longest_sequence: The most that there can be of these; 0 where the length of prompts cannot be chosen.
         network_name: The component that denoises, as the pipeline calls it.
         lora_targets: Ends of the names of the layers that an adapter changes: the projections of attention, what
             diffusers' own LoRA programs train; the second line is a transformer's text stream.
@@ -60,7 +62,9 @@ class Family(ABC):
     vae_class: ClassVar[str] = "AutoencoderKL"
     upcasts_vae: ClassVar[bool] = True
 
+    longest_sequence: ClassVar[int] = 0
     resolution: int | None = None
+    max_sequence_length: int | None = None
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -260,15 +264,16 @@ class Family(ABC):
         self.pipeline.vae.enable_gradient_checkpointing()
 
 
-def family_of(pipeline: Pipeline, resolution: int | None = None) -> Family:
+def family_of(pipeline: Pipeline, resolution: int | None = None, max_sequence_length: int | None = None) -> Family:
     """The family of a pipeline, which it comes with.
 
     Args:
         pipeline: Pipeline of diffusers.
         resolution: Height and width in pixels of what is drawn; None for those that the network was made for.
+        max_sequence_length: Tokens of a prompt that T5 reads; None for as many as the pipeline takes by itself.
 
     Raises:
-        FergiRewardError: There is none for its class, or it cannot draw at this resolution.
+        FergiRewardError: There is none for its class, or it cannot draw at this resolution or read so many tokens.
     """
     names = FAMILIES.names()
     name = next((kind.__name__ for kind in type(pipeline).__mro__ if kind.__name__ in names), None)
@@ -287,7 +292,20 @@ def family_of(pipeline: Pipeline, resolution: int | None = None) -> Family:
     if resolution is not None:
         _check_resolution(family, resolution)
         family.resolution = resolution
+    if max_sequence_length is not None:
+        _check_sequence_length(family, max_sequence_length)
+        family.max_sequence_length = max_sequence_length
     return family
+
+
+def _check_sequence_length(family: Family, tokens: int) -> None:
+    kind, most = type(family.pipeline).__name__, family.longest_sequence
+    if not most:
+        raise FergiRewardError(
+            f"max_sequence_length is {tokens}, but the length of a {kind}'s prompts cannot be chosen: leave it out"
+        )
+    if tokens > most:
+        raise FergiRewardError(f"max_sequence_length is {tokens}, but a {kind} reads {most} tokens at most")
 
 
 def _check_resolution(family: Family, resolution: int) -> None:

@@ -6,9 +6,10 @@ deterministic. With noise, and a drift that makes up for it, the pictures of eve
 (Liu et al., Flow-GRPO, arXiv 2505.05470): then a step is a Gaussian, as one of diffusion is.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from fergi_reward.diffusion.scheduler_settings import check_flow
 if TYPE_CHECKING:
     from diffusers.configuration_utils import ConfigMixin
 
+NoiseLaw = Literal["sde", "cps"]
+
 
 @dataclass(frozen=True)
 class FlowSchedule:
@@ -28,10 +31,12 @@ class FlowSchedule:
     Attributes:
         timesteps: (T,) float, descending, what the transformer is given.
         sigmas: (T + 1,) share of noise where each step starts, which is the time; the last is 0.
+        law: How a step draws noise: as Flow-GRPO's `sde_std` and `sde_mean`, or as Flow-CPS's `cps_std` and `cps_mean`.
     """
 
     timesteps: Tensor
     sigmas: Tensor
+    law: NoiseLaw = "sde"
 
     @classmethod
     def from_scheduler(
@@ -74,8 +79,8 @@ class FlowSchedule:
     def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
         """Mean (B, C, H, W) and standard deviation (B,) of the next latents; at `eta` 0 it is Euler's step."""
         time, next_time = self.sigmas[steps], self.sigmas[steps + 1]
-        std = sde_std(time, next_time, eta)
-        return sde_mean(prediction, latents, time, next_time, std), std
+        std, mean = self._std(time, next_time, eta), sde_mean if self.law == "sde" else cps_mean
+        return mean(prediction, latents, time, next_time, std), std
 
     def original(self, prediction: Tensor, latents: Tensor, steps: Tensor) -> Tensor:
         """The clean latents, if the velocity stayed as it is."""
@@ -87,8 +92,15 @@ class FlowSchedule:
         return (1 - sigma) * original + sigma * noise
 
     def random_steps(self, eta: float) -> list[int]:
-        """With `eta` above 0 all but those near the picture; see `sde_std`."""
-        return torch.nonzero(sde_std(self.sigmas[:-1], self.sigmas[1:], eta) > 0).flatten().tolist()
+        """With `eta` above 0 all but those near the picture, see `sde_std`; under Flow-CPS's law all but the last."""
+        return torch.nonzero(self._std(self.sigmas[:-1], self.sigmas[1:], eta) > 0).flatten().tolist()
+
+    def lengths(self, steps: Tensor) -> Tensor:
+        """How much time (B,) each step takes."""
+        return self.sigmas[steps] - self.sigmas[steps + 1]
+
+    def _std(self, time: Tensor, next_time: Tensor, eta: float) -> Tensor:
+        return sde_std(time, next_time, eta) if self.law == "sde" else cps_std(next_time, eta)
 
     def target(self, original: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """The velocity, the same at each step."""
@@ -139,6 +151,41 @@ def sde_mean(velocity: Tensor, latents: Tensor, time: Tensor, next_time: Tensor,
     time, next_time, std = (over_pixels(value, latents) for value in (time, next_time, std))
     expected_noise = latents + (1 - time) * velocity
     return latents + (next_time - time) * velocity - std**2 / (2 * time) * expected_noise
+
+
+def cps_std(next_time: Tensor, eta: float) -> Tensor:
+    """Standard deviation of a step of Flow-CPS, any shape: t' sin(eta pi / 2), a share of the noise that its end has.
+
+    Coefficients-preserving sampling (arXiv 2509.05952), with Flow-GRPO's names: its code calls eta `noise_level`.
+
+    Args:
+        next_time: t' where the step ends, in [0, 1].
+        eta: 0 for the deterministic flow; at 1 all noise of the step's end is fresh. Flow-GRPO uses 0.8.
+
+    Example:
+        >>> cps_std(torch.tensor(0.5), eta=1.0)
+        tensor(0.5000)
+    """
+    return next_time * math.sin(eta * math.pi / 2)
+
+
+def cps_mean(velocity: Tensor, latents: Tensor, time: Tensor, next_time: Tensor, std: Tensor) -> Tensor:
+    """Mean (B, C, H, W) of the next latents of a step of Flow-CPS (arXiv 2509.05952).
+
+    The picture and the noise that the velocity implies are mixed as the time wants: 1 - t' of the picture, and of
+    noise t' in all, sqrt(t'^2 - std^2) of what was there and `std` of what the step draws. No step brings more
+    noise than its end may hold, however few there are.
+
+    Args:
+        velocity: (B, C, H, W) that is predicted, after guidance.
+        latents: (B, C, H, W) that the step starts from.
+        time: (B,) t where it starts, in (0, 1].
+        next_time: (B,) t' where it ends.
+        std: (B,) standard deviation of the step, at most t'.
+    """
+    time, next_time, std = (over_pixels(value, latents) for value in (time, next_time, std))
+    picture, noise = latents - time * velocity, latents + (1 - time) * velocity
+    return (1 - next_time) * picture + (next_time**2 - std**2).clamp(min=0).sqrt() * noise
 
 
 def sliding_window(steps: Sequence[int], size: int, stride: int, turn: int) -> list[int]:

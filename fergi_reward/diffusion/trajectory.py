@@ -38,7 +38,13 @@ class Trajectory:
 
 
 def predict(
-    network: Network, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance: Guidance | None
+    network: Network,
+    latents: Tensor,
+    timesteps: Tensor,
+    conditioning: Conditioning,
+    guidance: Guidance | None,
+    *,
+    detach_absence: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The network's prediction with guidance and the one without, (B, C, H, W) each; equal where guidance is None.
 
@@ -50,6 +56,7 @@ def predict(
         timesteps: (B,).
         conditioning: Of B images.
         guidance: None for the conditional prediction alone, at half the work.
+        detach_absence: Whether the prediction without a prompt counts as a constant.
     """
     if guidance is None:
         conditional = network(latents, timesteps, conditioning).to(latents.dtype)
@@ -58,6 +65,7 @@ def predict(
     twice = latents.repeat(2, *[1] * (latents.ndim - 1))
     both = network(twice, timesteps.repeat(2), Conditioning.cat([absence, conditioning]))
     unconditional, conditional = both.to(latents.dtype).chunk(2)
+    unconditional = unconditional.detach() if detach_absence else unconditional
     return guidance.combined(unconditional, conditional), conditional
 
 

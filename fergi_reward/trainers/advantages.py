@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence, Set
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from fergi_reward.trainers.identity import REWARDING
 
 # Keeps the advantage finite, and 0, where all rewards are equal.
 EPSILON = 1e-6
+# Whose standard deviation an advantage is measured in.
+Spread = Literal["group", "all"]
 
 
 def standardize(rewards: Tensor, reference: Tensor) -> Tensor:
@@ -23,18 +26,34 @@ def standardize(rewards: Tensor, reference: Tensor) -> Tensor:
     return ((rewards.double() - reference.mean()) / (reference.std(correction=0) + EPSILON)).to(rewards.dtype)
 
 
-def group_advantages(prompts: Sequence[str], rewards: Tensor) -> Tensor:
+def group_advantages(prompts: Sequence[str], rewards: Tensor, spread: Spread = "group") -> Tensor:
     """Rewards (N,) standardised among those of the same prompt (GRPO: Shao et al., arXiv 2402.03300, section 4.1).
 
+    Args:
+        prompts: N of them.
+        rewards: (N,).
+        spread: What a reward's distance from the mean of its group is divided by: the standard deviation of its group,
+            or of all N rewards, as Flow-GRPO's `global_std` has it. Then a group whose images are alike moves little.
+
     Example:
-        >>> group_advantages(["cat", "dog", "cat", "dog"], torch.tensor([1.0, 10.0, 3.0, 10.0]))
+        >>> rewards = torch.tensor([1.0, 10.0, 3.0, 10.0])
+        >>> group_advantages(["cat", "dog", "cat", "dog"], rewards)
         tensor([-1.0000,  0.0000,  1.0000,  0.0000])
+        >>> group_advantages(["cat", "dog", "cat", "dog"], rewards, spread="all")  # their deviation is 4.06
+        tensor([-0.2462,  0.0000,  0.2462,  0.0000])
     """
     advantages = torch.empty_like(rewards)
     for prompt in set(prompts):
         rows = [row for row, other in enumerate(prompts) if other == prompt]
-        advantages[rows] = standardize(rewards[rows], rewards[rows])
+        own = rewards[rows]
+        advantages[rows] = standardize(own, own) if spread == "group" else _centred(own, rewards)
     return advantages
+
+
+def _centred(own: Tensor, everything: Tensor) -> Tensor:
+    """`own` minus its mean, over the population standard deviation of `everything`."""
+    values = own.double()
+    return ((values - values.mean()) / (everything.double().std(correction=0) + EPSILON)).to(own.dtype)
 
 
 def optimality(advantages: Tensor, most: float) -> Tensor:

@@ -21,7 +21,11 @@ FORMAT = 2
 LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen": list, "weights": str}
 # Options that make it another run whatever is allowed: weights, or what is remembered, learned or measured, would be
 # of something else.
-FIXED = {"resolution", "lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning", "train_optimizer"}
+FIXED = {
+    *("resolution", "max_sequence_length", "lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning"),
+    *("train_optimizer", "train_unconditional", "advantage_std", "train_kl_form", "sde_type", "nft_weighting"),
+    *("nft_old_rate", "nft_old_delay"),
+}
 # Before DiffusionNFT had a trainer of its own, Flow-GRPO's had the options of both. By objective: which trainer such a
 # checkpoint belongs to today, and which of its options are not that trainer's.
 FORMER = {

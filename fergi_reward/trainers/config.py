@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fergi_reward.core.options import Options, option
+from fergi_reward.trainers.totals import batches_each, total_problems
 
 if TYPE_CHECKING:
-    from fergi_reward.diffusion.family import Pipeline
+    from fergi_reward.diffusion.family import Family, Pipeline
 
 ADAMW_ONLY = ("train_adam_beta1", "train_adam_beta2", "train_adam_epsilon")
 # What a run learns from, by the names that `allow_changes` takes; see `identity`.
@@ -75,6 +76,12 @@ class TrainerConfig(Options):
         shown="those that the network was made for",
         at_least=1,
     )
+    max_sequence_length: int | None = option(
+        None,
+        "Tokens of a prompt that T5 reads.",
+        shown="as many as the pipeline takes by itself",
+        at_least=1,
+    )
     sample_num_steps: int = option(50, "Denoising steps of an image.", at_least=1)
     sample_eta: float = option(
         0.0, "Noise of a step: 0 is DDIM's none, 1 is DDPM's, 0.7 Flow-GRPO's.", at_least=0, at_most=1
@@ -82,6 +89,12 @@ class TrainerConfig(Options):
     sample_guidance_scale: float = option(5.0, "Classifier-free guidance of the sampling; 1 turns it off.", at_least=1)
     train_batch_size: int = option(1, "Images in one forward and backward pass, on each process.", at_least=1)
     train_gradient_accumulation_steps: int = option(1, "Training batches in an optimiser step.", at_least=1)
+    train_total_batch_size: int | None = option(
+        None,
+        "Images in an optimiser step over all processes; train_gradient_accumulation_steps follows from it.",
+        shown="train_batch_size x train_gradient_accumulation_steps on each process",
+        at_least=1,
+    )
     train_optimizer: Literal["adamw", "adafactor"] = option(
         "adamw", "What updates the weights; Adafactor, without a momentum, keeps almost nothing for each of them."
     )
@@ -133,12 +146,29 @@ class TrainerConfig(Options):
     @property
     def samples_per_epoch(self) -> int:
         """Images that one process generates for training in an epoch."""
-        return self.train_batch_size * self.train_gradient_accumulation_steps
+        return self.train_batch_size * self.accumulation_steps
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Training batches in an optimiser step, on each process."""
+        if self.train_total_batch_size is None:
+            return self.train_gradient_accumulation_steps
+        return batches_each(self.train_total_batch_size, self.train_batch_size)
 
     @property
     def updates_per_epoch(self) -> int:
         """Optimiser steps in an epoch."""
         return 1
+
+    def family(self, pipeline: "Pipeline") -> "Family":
+        """The family of the pipeline, as these options use it.
+
+        Raises:
+            FergiRewardError: It cannot draw at this resolution, or read so many tokens.
+        """
+        from fergi_reward.diffusion.family import family_of  # imports torch
+
+        return family_of(pipeline, self.resolution, self.max_sequence_length)
 
     def training_memory(self, pipeline: "Pipeline") -> int:
         """Peak bytes of what is done with gradients; here one guided prediction of a training batch and back.
@@ -155,7 +185,7 @@ class TrainerConfig(Options):
 
     def problems(self) -> list[str]:
         """Changes that cannot be allowed, and options that would not be read."""
-        found = [*self._unread_by_adafactor(), *self._target_problems()]
+        found = [*self._unread_by_adafactor(), *self._target_problems(), *self._total_problems()]
         if unknown := [name for name in self.allowed_changes if name not in PARTS]:
             found.append(f"allow_changes names {', '.join(unknown)}, must be of {', '.join(PARTS)}")
         if self.allow_changes and self.resume_from is None:
@@ -168,6 +198,11 @@ class TrainerConfig(Options):
         own = {item.name: item.default for item in fields(self) if item.name in ADAMW_ONLY}
         given = [name for name in ADAMW_ONLY if getattr(self, name) != own[name]]
         return [f"{name} is {getattr(self, name)}, which adafactor does not read: leave it out" for name in given]
+
+    def _total_problems(self) -> list[str]:
+        names = ("train_total_batch_size", "train_batch_size", "train_gradient_accumulation_steps")
+        total, size, batches = (getattr(self, name) for name in names)
+        return total_problems(total, size, batches, 1, names)
 
     def _target_problems(self) -> list[str]:
         targets = self.lora_target_modules

@@ -21,7 +21,15 @@ from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import clipped_loss
-from fergi_reward.trainers.rollout import Rollout, RolloutConfig, check_random, passes_of_updates, sample
+from fergi_reward.trainers.rollout import (
+    Rollout,
+    RolloutConfig,
+    check_random,
+    passes_of_updates,
+    sample,
+    say_first_ratio,
+    say_what_is_trained,
+)
 from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 
 
@@ -87,6 +95,7 @@ class DDPOTrainer:
 
     def train(self) -> Path:
         """Run all epochs that are left; returns the folder of the finished weights."""
+        say_what_is_trained(self.loop, self.random_steps)
         return self.loop.run_epochs(self.epoch, reward_summary, {"stat_tracker": self.tracker})
 
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -113,7 +122,9 @@ class DDPOTrainer:
         for passes in passes_of_updates(self.loop, rollout, self.random_steps):
             losses = (self.loss(rollout, rows, steps) for rows, steps in passes)
             updates.append(self.loop.update(losses, len(passes)))
-        return self.loop.means(updates)
+        metrics = self.loop.means(updates)
+        say_first_ratio(self.loop, rollout, updates[0])
+        return metrics
 
     def loss(self, rollout: Rollout, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """PPO's loss, and the KL divergence's, of one step of each of some images; and figures to log.
@@ -127,7 +138,8 @@ class DDPOTrainer:
         rows, steps = (sent(places, self.loop.accelerator.device) for places in (rows, steps))
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         conditioning = trajectory.conditioning[rows]
-        mean, std = self.model.step(latents, steps, conditioning, guided=config.train_cfg)
+        constant = not config.train_unconditional
+        mean, std = self.model.step(latents, steps, conditioning, guided=config.train_cfg, detach_absence=constant)
         log_probs, old_log_probs = gaussian_log_prob(following, mean, std), trajectory.log_probs[rows, steps]
         clipped = clipped_loss(log_probs, old_log_probs, rollout.advantages[rows], config.train_clip_range)
         figures = {"approx_kl": clipped.approx_kl, "clip_fraction": clipped.clip_fraction}

@@ -16,7 +16,7 @@ from torch import Tensor
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
-from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.flow import FlowSchedule
 from fergi_reward.diffusion.schedule import Schedule
 from fergi_reward.trainers.augmentation import Augmentation
@@ -83,18 +83,16 @@ class DiffusionDPOConfig(TrainerConfig):
 
     def training_memory(self, pipeline: Pipeline) -> int:
         """Peak bytes: both pictures of each pair are encoded, and then denoised."""
-        pictures = torch.empty(
-            2 * self.train_batch_size, 3, *family_of(pipeline, self.resolution).picture_size, device=META
-        )
-        encoding = peak_memory(lambda: family_of(pipeline).encode_pictures(pictures))
+        pictures = torch.empty(2 * self.train_batch_size, 3, *self.family(pipeline).picture_size, device=META)
+        encoding = peak_memory(lambda: self.family(pipeline).encode_pictures(pictures))
         return max(encoding, prediction_memory(self, pipeline, len(pictures), guided=False))
 
     def kept_memory(self, pipeline: Pipeline) -> int:
         """Bytes of the batches of an update, which are made together where text encoders wait on the CPU."""
         if not self.offload_encoders:
             return 0
-        pictures = 2 * self.train_batch_size * self.train_gradient_accumulation_steps
-        return pictures * (latents_bytes(self, pipeline) + conditioning_bytes(pipeline))
+        pictures = 2 * self.train_batch_size * self.accumulation_steps
+        return pictures * (latents_bytes(self, pipeline) + conditioning_bytes(self, pipeline))
 
 
 class DiffusionDPOTrainer:
@@ -144,7 +142,7 @@ class DiffusionDPOTrainer:
         with self.loop.progress("training", config.train_updates_per_epoch, "update") as progress:
             for _ in range(config.train_updates_per_epoch):
                 losses = (self.loss(batch) for batch in self.batches.of_update())
-                figures.append(self.loop.update(losses, config.train_gradient_accumulation_steps))
+                figures.append(self.loop.update(losses, config.accumulation_steps))
                 progress.update()
         metrics = self.loop.means(figures) | {f"skipped/{why}": float(self.pairs.skipped[why]) for why in REASONS}
         if epoch + 1 == config.num_epochs or (epoch + 1) % config.held_out_freq == 0:

@@ -153,18 +153,18 @@ def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
 
 def latents_bytes(config: TrainerConfig, pipeline: Pipeline) -> int:
     """Bytes of the latents of one image, in float32."""
-    return math.prod(family_of(pipeline, config.resolution).latent_shape) * torch.float32.itemsize
+    return math.prod(config.family(pipeline).latent_shape) * torch.float32.itemsize
 
 
-def conditioning_bytes(pipeline: Pipeline) -> int:
+def conditioning_bytes(config: TrainerConfig, pipeline: Pipeline) -> int:
     """Bytes of the conditioning of one image, in the network's data type."""
-    return family_of(pipeline).empty_conditioning(1).nbytes
+    return config.family(pipeline).empty_conditioning(1).nbytes
 
 
 @torch.no_grad()
 def _sampling_pass(config: TrainerConfig, pipeline: Pipeline) -> None:
     """One step of drawing pictures, and their decoding."""
-    family = family_of(pipeline, config.resolution)
+    family = config.family(pipeline)
     latents, conditioning, guidance = inputs(config, pipeline, config.picture_batch_size)
     network, timesteps = family.denoiser(config.sample_guidance_scale), torch.ones(len(latents), device=META)
     family.decode(predict(network, latents, timesteps, conditioning, guidance)[0])
@@ -190,7 +190,7 @@ def backward(result: Tensor) -> None:
 
 def inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tensor, Conditioning, Guidance | None]:
     """Latents (B, C, H, W), conditioning and guidance of so many images, as shapes alone."""
-    family, scale = family_of(pipeline, config.resolution), config.sample_guidance_scale
+    family, scale = config.family(pipeline), config.sample_guidance_scale
     conditioning = family.empty_conditioning(batch)
     absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]
     guidance = Guidance(scale, absence) if family.is_guided(scale) else None

@@ -8,7 +8,7 @@ steps in a sliding window draw noise and are trained. Without noise or probabili
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -24,7 +24,16 @@ from fergi_reward.trainers.advantages import group_advantages
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import clipped_loss
-from fergi_reward.trainers.rollout import GroupConfig, Rollout, check_flow, check_random, passes_of_updates, sample
+from fergi_reward.trainers.rollout import (
+    GroupConfig,
+    Rollout,
+    check_flow,
+    check_random,
+    passes_of_updates,
+    sample,
+    say_first_ratio,
+    say_what_is_trained,
+)
 from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 
 
@@ -38,11 +47,26 @@ class FlowGRPOConfig(GroupConfig):
     train_clip_range: float = option(
         1e-4, "How far an importance ratio may leave 1 before its gradient stops.", above=0
     )
+    train_kl_form: Literal["exact", "per_time"] = option(
+        "exact",
+        "What train_kl_beta weighs: the divergence between the steps' Gaussians, or that times the step's length, "
+        "which is Flow-GRPO's, 7 to 25 times smaller in ten steps.",
+    )
+    sde_type: Literal["sde", "cps"] = option(
+        "sde", "How a step draws noise: Flow-GRPO's law, or Flow-CPS's, under which all steps but the last can."
+    )
     sde_window_size: int = option(
         0, "MixGRPO: steps at a time that draw noise and are trained; 0: all that can.", at_least=0
     )
     sde_window_stride: int = option(1, "MixGRPO: how many steps the window moves towards the picture.", at_least=1)
     sde_window_epochs: int = option(1, "MixGRPO: epochs after which it moves.", at_least=1)
+
+    def problems(self) -> list[str]:
+        """A KL term that the law of the noise does not have."""
+        found = super().problems()
+        if self.sde_type == "cps" and self.train_kl_form == "per_time":
+            found.append("train_kl_form is per_time, but the noise of sde_type cps is not per time: take exact")
+        return found
 
 
 class FlowGRPOTrainer:
@@ -74,11 +98,13 @@ class FlowGRPOTrainer:
         self.config, self.reward = config, reward
         self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, reward=reward)
         self.model = self.loop.model
-        check_flow(pipeline, self.model.schedule)
+        self.schedule = replace(check_flow(pipeline, self.model.schedule), law=config.sde_type)
+        self.model.schedule = self.schedule
         check_random(self.random_steps(0), config)
 
     def train(self) -> Path:
         """Run all epochs that are left; returns the folder of the finished weights."""
+        say_what_is_trained(self.loop, self.schedule.random_steps(self.config.sample_eta))
         return self.loop.run_epochs(self.epoch, reward_summary)
 
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -90,13 +116,13 @@ class FlowGRPOTrainer:
         """Sample this process's share of the epoch's images, and compare each with its group."""
         prompts = epoch_prompts(self.loop, epoch, self.config.sample_group_size)
         trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, self.random_steps(epoch))
-        most = self.config.train_adv_clip_max
-        advantages = group_advantages(prompts, rewards.total).clamp(-most, most)
+        most, spread = self.config.train_adv_clip_max, self.config.advantage_std
+        advantages = group_advantages(prompts, rewards.total, spread).clamp(-most, most)
         return Rollout.of(self.loop, epoch, trajectory, advantages), reward_metrics(rewards)
 
     def random_steps(self, epoch: int) -> list[int]:
         """Which steps draw noise and are trained in an epoch: all that can, or those in the window."""
-        config, possible = self.config, self.model.schedule.random_steps(self.config.sample_eta)
+        config, possible = self.config, self.schedule.random_steps(self.config.sample_eta)
         if not config.sde_window_size:
             return possible
         turn = epoch // config.sde_window_epochs
@@ -108,7 +134,9 @@ class FlowGRPOTrainer:
         for passes in passes_of_updates(self.loop, rollout, self.random_steps(rollout.epoch)):
             losses = (self.loss(rollout, rows, steps) for rows, steps in passes)
             updates.append(self.loop.update(losses, len(passes)))
-        return self.loop.means(updates)
+        metrics = self.loop.means(updates)
+        say_first_ratio(self.loop, rollout, updates[0])
+        return metrics
 
     def loss(self, rollout: Rollout, rows: Tensor, steps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """GRPO's clipped loss, and the KL divergence's, of one step of each of some images; and figures to log.
@@ -122,7 +150,8 @@ class FlowGRPOTrainer:
         rows, steps = (sent(places, self.loop.accelerator.device) for places in (rows, steps))
         latents, following = trajectory.latents[rows, steps], trajectory.latents[rows, steps + 1]
         conditioning = trajectory.conditioning[rows]
-        mean, std = self.model.step(latents, steps, conditioning, guided=config.train_cfg)
+        constant = not config.train_unconditional
+        mean, std = self.model.step(latents, steps, conditioning, guided=config.train_cfg, detach_absence=constant)
         log_probs, old_log_probs = gaussian_log_prob(following, mean, std), trajectory.log_probs[rows, steps]
         clipped = clipped_loss(log_probs, old_log_probs, rollout.advantages[rows], config.train_clip_range)
         figures = {"approx_kl": clipped.approx_kl, "clip_fraction": clipped.clip_fraction}
@@ -130,5 +159,8 @@ class FlowGRPOTrainer:
             return clipped.loss, figures
         with torch.no_grad(), self.model.weights.reference():
             reference_mean, _ = self.model.step(latents, steps, conditioning, guided=config.train_cfg)
-        divergence = gaussian_kl(mean, reference_mean, std).mean()
+        divergence = gaussian_kl(mean, reference_mean, std)
+        if config.train_kl_form == "per_time":
+            divergence = divergence * self.schedule.lengths(steps)
+        divergence = divergence.mean()
         return clipped.loss + config.train_kl_beta * divergence, {**figures, "reference_kl": divergence.detach()}

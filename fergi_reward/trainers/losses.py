@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from fergi_reward.diffusion.schedule import over_pixels
+
+# An image's mean error is taken for no less, as in DiffusionNFT's code.
+SMALLEST_ERROR = 1e-5
+
 
 @dataclass(frozen=True)
 class ClippedLoss:
@@ -119,6 +124,49 @@ def nft_loss(velocity: Tensor, old_velocity: Tensor, target: Tensor, optimality:
         >>> nft_loss(one, 0 * one, 2 * one, torch.tensor([0.75]), beta=0.5)  # 0.75 x 1.5^2 + 0.25 x 2.5^2
         tensor(3.2500)
     """
-    change = beta * (velocity - old_velocity)
-    positive, negative = (((old_velocity + way * change - target) ** 2).flatten(1).mean(1) for way in (1, -1))
+    positive, negative = (
+        (error**2).flatten(1).mean(1) for error in _implicit_errors(velocity, old_velocity, target, beta)
+    )
     return (optimality * positive + (1 - optimality) * negative).mean()
+
+
+def adaptive_nft_loss(
+    velocity: Tensor, old_velocity: Tensor, target: Tensor, optimality: Tensor, beta: float, times: Tensor, most: float
+) -> Tensor:
+    """DiffusionNFT's objective as its authors' code weighs it.
+
+    The errors are those of the picture that a velocity implies: the velocity's error times t. Each squared error
+    is divided by its image's mean magnitude, without gradient, so that noisy times, where pictures are off by more, do
+    not outweigh the others; the sum is divided by beta and multiplied by `most`.
+
+    Args:
+        velocity: (B, C, H, W) predicted by the policy that is trained, with gradient.
+        old_velocity: (B, C, H, W) predicted by the policy that drew the pictures.
+        target: (B, C, H, W) the true velocity, noise - image.
+        optimality: (B,) in [0, 1], how good each picture is; see `advantages.optimality`.
+        beta: How far the two implicit policies are from the old one; above 0.
+        times: (B,) the share of noise, in (0, 1].
+        most: What advantages were clipped to.
+
+    Returns:
+        Scalar.
+
+    Example:
+        >>> one = torch.ones(1, 1, 1, 1)  # errors 1.5 and 2.5 of the velocity, 0.75 and 1.25 of the picture at t = 0.5
+        >>> adaptive_nft_loss(one, 0 * one, 2 * one, torch.tensor([0.5]), 0.5, torch.tensor([0.5]), most=5.0)
+        tensor(10.)
+    """
+
+    def weighed(error: Tensor) -> Tensor:
+        error = over_pixels(times, error) * error
+        size = error.detach().abs().flatten(1).mean(1).clamp(min=SMALLEST_ERROR)
+        return (error**2).flatten(1).mean(1) / size
+
+    positive, negative = map(weighed, _implicit_errors(velocity, old_velocity, target, beta))
+    return (optimality * positive + (1 - optimality) * negative).mean() * most / beta
+
+
+def _implicit_errors(velocity: Tensor, old_velocity: Tensor, target: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """What the implicit positive policy and the negative one err by, (B, C, H, W) each."""
+    change = beta * (velocity - old_velocity)
+    return old_velocity + change - target, old_velocity - change - target

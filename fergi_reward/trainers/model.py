@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
-from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.trajectory import denoise, predict, starting_noise
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.identity import model_part
@@ -46,7 +46,7 @@ class TrainedModel:
     ) -> None:
         device = accelerator.device
         self.pipeline, self.config, self._accelerator = pipeline, config, accelerator
-        self.family = family_of(pipeline, config.resolution)
+        self.family = config.family(pipeline)
         self.identity = model_part(pipeline)  # before anything is attached to it
         self.schedule = self.family.schedule(config.sample_num_steps, device)
         self._picture_schedule = self.family.schedule(config.picture_num_steps, device)
@@ -67,16 +67,27 @@ class TrainedModel:
         with self._accelerator.autocast():
             return self.family.denoiser(self.config.sample_guidance_scale)(latents, timesteps, conditioning)
 
-    def predict(self, latents: Tensor, steps: Tensor, conditioning: Conditioning, *, guided: bool = True) -> Tensor:
-        """The network's prediction (B, C, H, W) for latents of that shape at steps (B,) of the schedule."""
-        guidance = self.guidance if guided else None
-        return predict(self.network, latents, self.schedule.timesteps[steps], conditioning, guidance)[0]
+    def predict(
+        self,
+        latents: Tensor,
+        steps: Tensor,
+        conditioning: Conditioning,
+        *,
+        guided: bool = True,
+        detach_absence: bool = False,
+    ) -> Tensor:
+        """The network's prediction (B, C, H, W) for latents of that shape at steps (B,) of the schedule.
+
+        With `detach_absence` no gradient goes through the prediction without a prompt.
+        """
+        guidance, timesteps = self.guidance if guided else None, self.schedule.timesteps[steps]
+        return predict(self.network, latents, timesteps, conditioning, guidance, detach_absence=detach_absence)[0]
 
     def step(
-        self, latents: Tensor, steps: Tensor, conditioning: Conditioning, *, guided: bool
+        self, latents: Tensor, steps: Tensor, conditioning: Conditioning, *, guided: bool, detach_absence: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Where steps (B,) of the schedule lead: mean (B, C, H, W) and standard deviation (B,), with `sample_eta`."""
-        prediction = self.predict(latents, steps, conditioning, guided=guided)
+        prediction = self.predict(latents, steps, conditioning, guided=guided, detach_absence=detach_absence)
         return self.schedule.step(prediction, latents, steps, self.config.sample_eta)
 
     def denoise(

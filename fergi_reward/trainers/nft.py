@@ -22,8 +22,15 @@ from fergi_reward.diffusion.trajectory import noise_like
 from fergi_reward.trainers.advantages import group_advantages, optimality
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.loop import Loop
-from fergi_reward.trainers.losses import nft_loss
-from fergi_reward.trainers.rollout import GroupConfig, Rollout, check_flow, passes_of_updates, sample
+from fergi_reward.trainers.losses import adaptive_nft_loss, nft_loss
+from fergi_reward.trainers.rollout import (
+    GroupConfig,
+    Rollout,
+    check_flow,
+    passes_of_updates,
+    sample,
+    say_what_is_trained,
+)
 from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 from fergi_reward.trainers.weights import copied, swapped_in
 
@@ -33,12 +40,44 @@ class NFTConfig(GroupConfig):
     """Options of DiffusionNFT."""
 
     nft_beta: float = option(1.0, "How far the implicit positive and negative policies are from the old one.", above=0)
+    nft_weighting: Literal["plain", "adaptive"] = option(
+        "plain",
+        "What is minimised: the velocity's squared error, or as published the picture's, divided by its mean size, "
+        "/ nft_beta, x train_adv_clip_max.",
+    )
     nft_old_decay: float = option(
         0.0,
         "How much of itself the old policy, which samples, keeps after an epoch; 0: it is always the latest.",
         at_least=0,
         below=1,
     )
+    nft_old_rate: float = option(
+        0.0,
+        "How much more it keeps for each update that there was, up to nft_old_decay; 0: that much from the beginning.",
+        at_least=0,
+    )
+    nft_old_delay: int = option(0, "Updates before it begins to keep anything; with nft_old_rate.", at_least=0)
+
+    def problems(self) -> list[str]:
+        """A schedule of the old policy without its rate."""
+        found = super().problems()
+        if self.nft_old_delay and not self.nft_old_rate:
+            found.append(f"nft_old_delay is {self.nft_old_delay} without nft_old_rate: give both or neither")
+        if self.nft_old_rate and not self.nft_old_decay:
+            found.append(f"nft_old_rate is {self.nft_old_rate}, but nft_old_decay 0 lets it keep nothing: raise it")
+        return found
+
+    def old_decay(self, updates: int) -> float:
+        """How much of itself the old policy keeps after so many updates of the whole run.
+
+        Example:
+            >>> config = NFTConfig(sample_batch_size=8, nft_old_decay=0.999, nft_old_rate=0.0075, nft_old_delay=75)
+            >>> [config.old_decay(updates) for updates in (75, 175, 1000)]
+            [0.0, 0.75, 0.999]
+        """
+        if not self.nft_old_rate:
+            return self.nft_old_decay
+        return min(self.nft_old_rate * max(0, updates - self.nft_old_delay), self.nft_old_decay)
 
 
 class OldPolicy:
@@ -46,19 +85,18 @@ class OldPolicy:
 
     Args:
         parameters: What is trained.
-        decay: How much of itself the old policy keeps when it follows, in [0, 1).
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
-        self.parameters, self.decay, self.values = parameters, decay, copied(parameters)
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters, self.values = parameters, copied(parameters)
 
     def swapped_in(self) -> AbstractContextManager[None]:
         """The old policy in place of the trained one, inside the block."""
         return swapped_in(self.parameters, self.values)
 
-    def follow(self) -> None:
-        """Move towards the trained parameters."""
-        torch._foreach_lerp_(self.values, copied(self.parameters), 1 - self.decay)
+    def follow(self, decay: float) -> None:
+        """Move towards the trained parameters, and keep `decay`, in [0, 1), of what it was."""
+        torch._foreach_lerp_(self.values, copied(self.parameters), 1 - decay)
 
     def state_dict(self) -> list[Tensor]:
         """The values."""
@@ -98,11 +136,12 @@ class NFTTrainer:
         self.config, self.reward = config, reward
         self.loop = Loop(type(self).__name__, config, pipeline, prompts, judges, reward=reward)
         self.model = self.loop.model
-        check_flow(pipeline, self.model.schedule)
-        self.old = OldPolicy(self.model.parameters, config.nft_old_decay)
+        self.schedule = check_flow(pipeline, self.model.schedule)
+        self.old = OldPolicy(self.model.parameters)
 
     def train(self) -> Path:
         """Run all epochs that are left; returns the folder of the finished weights."""
+        say_what_is_trained(self.loop, range(self.config.sample_num_steps))
         return self.loop.run_epochs(self.epoch, reward_summary, {"old": self.old})
 
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -110,7 +149,7 @@ class NFTTrainer:
         with self.old.swapped_in():
             rollout, metrics = self.collect(epoch)
         metrics |= self.improve(rollout)
-        self.old.follow()
+        self.old.follow(self.config.old_decay((epoch + 1) * self.config.updates_per_epoch))
         return metrics
 
     def collect(self, epoch: int) -> tuple[Rollout, dict[str, float]]:
@@ -118,8 +157,8 @@ class NFTTrainer:
         prompts = epoch_prompts(self.loop, epoch, self.config.sample_group_size)
         random_steps = self.model.schedule.random_steps(self.config.sample_eta)
         trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, random_steps)
-        most = self.config.train_adv_clip_max
-        advantages = group_advantages(prompts, rewards.total).clamp(-most, most)
+        most, spread = self.config.train_adv_clip_max, self.config.advantage_std
+        advantages = group_advantages(prompts, rewards.total, spread).clamp(-most, most)
         return Rollout.of(self.loop, epoch, trajectory, advantages), reward_metrics(rewards)
 
     def improve(self, rollout: Rollout) -> dict[str, float]:
@@ -146,13 +185,18 @@ class NFTTrainer:
         latents = self.model.schedule.noised(images, noise, steps)
 
         def velocity() -> Tensor:
-            return self.model.predict(latents, steps, conditioning, guided=config.train_cfg)
+            constant, guided = not config.train_unconditional, config.train_cfg
+            return self.model.predict(latents, steps, conditioning, guided=guided, detach_absence=constant)
 
         # The old policy first: gradients need the parameters as they were in the forward pass.
         with torch.no_grad(), self.old.swapped_in():
             old = velocity()
         new, good = velocity(), optimality(rollout.advantages[rows], config.train_adv_clip_max)
-        loss = nft_loss(new, old, noise - images, good, config.nft_beta)
+        if config.nft_weighting == "plain":
+            loss = nft_loss(new, old, noise - images, good, config.nft_beta)
+        else:
+            times, most = self.schedule.sigmas[steps], config.train_adv_clip_max
+            loss = adaptive_nft_loss(new, old, noise - images, good, config.nft_beta, times, most)
         if not config.train_kl_beta:
             return loss, {}
         with torch.no_grad(), self.model.weights.reference():

@@ -61,7 +61,7 @@ class PairBatches:
 
     def of_update(self) -> Iterator[PairBatch]:
         """The batches of the next optimiser step."""
-        return self._made([self.next] * self._config.train_gradient_accumulation_steps)
+        return self._made([self.next] * self._config.accumulation_steps)
 
     def of(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, PairBatch]]:
         """This process's batches of some pairs, and where each starts; those without a readable pair are left out."""
@@ -96,7 +96,7 @@ class PairBatches:
 
     def _made(self, batches: Sequence[Callable[[], Made]]) -> Iterator[Made]:
         """The batches; those of an update are made together where text encoders wait on the CPU, to move them once."""
-        together = self._config.train_gradient_accumulation_steps if self._config.offload_encoders else 1
+        together = self._config.accumulation_steps if self._config.offload_encoders else 1
         for start in range(0, len(batches), together):
             with self._model.encoded.encoders_on_device():
                 made = [make() for make in batches[start : start + together]]

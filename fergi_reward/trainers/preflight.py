@@ -49,11 +49,11 @@ def _launcher(config: TrainerConfig) -> Iterator[str]:
             f"mixed_precision is {config.mixed_precision}: give both the same"
         )
     steps = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    if steps not in ("1", str(config.train_gradient_accumulation_steps)):
+    if steps not in ("1", str(config.accumulation_steps)):
         yield (
             f"accelerate was launched with gradient_accumulation_steps {steps} "
             "(ACCELERATE_GRADIENT_ACCUMULATION_STEPS), but the option train_gradient_accumulation_steps is "
-            f"{config.train_gradient_accumulation_steps}: give both the same"
+            f"{config.accumulation_steps}: give both the same"
         )
 
 

@@ -29,7 +29,7 @@ from fergi_reward.callables.rewards import Reward, Rewards, check_gradients, eva
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.conditioning import Conditioning
-from fergi_reward.diffusion.family import Network, Pipeline, family_of
+from fergi_reward.diffusion.family import Network, Pipeline
 from fergi_reward.diffusion.trajectory import denoise, noise_like, starting_noise
 from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
@@ -80,10 +80,10 @@ class RewardBackpropConfig(TrainerConfig):
 
     def _meta_pass(self, pipeline: Pipeline, steps: int) -> None:
         latents, conditioning, guidance = inputs(self, pipeline, self.train_batch_size)
-        schedule = family_of(pipeline, self.resolution).schedule(self.sample_num_steps, META)
-        network = self.kept_for_backward(family_of(pipeline).denoiser(self.sample_guidance_scale))
+        schedule = self.family(pipeline).schedule(self.sample_num_steps, META)
+        network = self.kept_for_backward(self.family(pipeline).denoiser(self.sample_guidance_scale))
         latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
-        backward(family_of(pipeline).decode(latents.repeat(self.last_step_noises, 1, 1, 1)))
+        backward(self.family(pipeline).decode(latents.repeat(self.last_step_noises, 1, 1, 1)))
 
     def kept_for_backward(self, network: Network) -> Network:
         """The network with its activations kept, or computed again where they are needed."""
@@ -151,7 +151,7 @@ class RewardBackpropTrainer:
     def epoch(self, epoch: int) -> dict[str, float]:
         """One optimiser step; returns its metrics."""
         rewards = list[Rewards]()
-        update = self.loop.update(self._losses(epoch, rewards), self.config.train_gradient_accumulation_steps)
+        update = self.loop.update(self._losses(epoch, rewards), self.config.accumulation_steps)
         of_reward = reward_metrics(gathered(self.loop.accelerator, Rewards.cat(rewards)))
         return of_reward | self.loop.means([update])
 

@@ -5,7 +5,7 @@ They sample images with a record of each denoising step, have them rewarded, and
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from fergi_reward.trainers.dry_run import conditioning_bytes, latents_bytes, pre
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.processes import gathered
 from fergi_reward.trainers.shares import batches, share
+from fergi_reward.trainers.totals import batches_each, launched_processes, total_problems
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class RolloutConfig(TrainerConfig):
 
     sample_batch_size: int = option(1, "Images sampled and rewarded at a time.", at_least=1)
     sample_num_batches_per_epoch: int = option(2, "Batches sampled in an epoch.", at_least=1)
+    sample_total_images: int | None = option(
+        None,
+        "Images of an epoch over all processes; sample_num_batches_per_epoch follows from it.",
+        shown="sample_batch_size x sample_num_batches_per_epoch on each process",
+        at_least=1,
+    )
     train_gradient_accumulation_steps: int = option(
         1, "Training batches in an optimiser step; each already accumulates all of its timesteps.", at_least=1
     )
@@ -40,6 +47,9 @@ class RolloutConfig(TrainerConfig):
     )
     train_cfg: bool = option(
         True, "Train the guided prediction; off: the conditional one, at half the work, while sampling stays guided."
+    )
+    train_unconditional: bool = option(
+        True, "Let gradients go through the unconditional prediction of guidance too; off: it counts as a constant."
     )
     train_adv_clip_max: float = option(5.0, "Advantages are clipped to plus and minus this.", above=0)
     train_kl_beta: float = option(
@@ -57,7 +67,9 @@ class RolloutConfig(TrainerConfig):
     @property
     def samples_per_epoch(self) -> int:
         """Images that one process samples in an epoch."""
-        return self.sample_batch_size * self.sample_num_batches_per_epoch
+        total = self.sample_total_images
+        batches = self.sample_num_batches_per_epoch if total is None else batches_each(total, self.sample_batch_size)
+        return self.sample_batch_size * batches
 
     @property
     def updates_per_epoch(self) -> int:
@@ -67,7 +79,7 @@ class RolloutConfig(TrainerConfig):
     @property
     def images_per_update(self) -> int:
         """Images whose steps are in one optimiser step."""
-        return self.train_batch_size * self.train_gradient_accumulation_steps
+        return self.train_batch_size * self.accumulation_steps
 
     @property
     def picture_batch_size(self) -> int:
@@ -81,11 +93,17 @@ class RolloutConfig(TrainerConfig):
     def kept_memory(self, pipeline: Pipeline) -> int:
         """Bytes of an epoch's trajectories with their prompts."""
         trajectory = (self.sample_num_steps + 1) * latents_bytes(self, pipeline)
-        return self.samples_per_epoch * (trajectory + conditioning_bytes(pipeline))
+        return self.samples_per_epoch * (trajectory + conditioning_bytes(self, pipeline))
 
     def problems(self) -> list[str]:
         """Batches that do not divide each other."""
-        found = super().problems()
+        names = ("sample_total_images", "sample_batch_size", "sample_num_batches_per_epoch")
+        total, size, batches = (getattr(self, name) for name in names)
+        found = [*super().problems(), *total_problems(total, size, batches, 2, names)]
+        if not (self.train_unconditional or self.train_cfg):
+            found.append(
+                "train_unconditional is off, but without train_cfg no guided prediction is trained: leave it out"
+            )
         if self.images_per_update >= 1 and self.samples_per_epoch % self.images_per_update:
             found.append(
                 f"an epoch has {self.samples_per_epoch} samples (sample_batch_size x sample_num_batches_per_epoch), "
@@ -107,6 +125,11 @@ class GroupConfig(RolloutConfig):
     sample_group_size: int = option(
         8, "Images of a prompt in an epoch, at least 2, which are compared with each other.", at_least=2
     )
+    advantage_std: Literal["group", "all"] = option(
+        "group",
+        "Whose standard deviation divides an image's distance from the mean reward of its group: the group's, or "
+        "that of all images of the epoch, Flow-GRPO's global_std.",
+    )
     picture_num_steps: int = option(
         40, "Denoising steps, without noise, of the pictures in grids and for judges.", at_least=1
     )
@@ -119,9 +142,10 @@ class GroupConfig(RolloutConfig):
     def problems(self) -> list[str]:
         """Groups that do not fill an epoch."""
         found = super().problems()
-        if self.sample_group_size >= 1 and self.samples_per_epoch % self.sample_group_size:
+        images = self.samples_per_epoch * launched_processes()  # a group may be spread over processes
+        if self.sample_group_size >= 1 and images % self.sample_group_size:
             found.append(
-                f"an epoch has {self.samples_per_epoch} samples (sample_batch_size x sample_num_batches_per_epoch), "
+                f"an epoch has {images} samples (sample_batch_size x sample_num_batches_per_epoch), "
                 f"which sample_group_size {self.sample_group_size} does not divide"
             )
         return found
@@ -217,6 +241,39 @@ def passes_of_updates(
                 progress.update()
 
 
+def say_what_is_trained(loop: Loop[RolloutConfig], possible: Sequence[int]) -> None:
+    """Print how many images an epoch and an update have over all processes, and which steps can be trained.
+
+    Args:
+        loop: The run's loop.
+        possible: Steps that have something to train.
+    """
+    config, processes = loop.config, loop.accelerator.num_processes
+    images, each = config.samples_per_epoch * processes, config.images_per_update * processes
+    count, steps = len(possible), config.sample_num_steps
+    loop.run.say(
+        f"an epoch has {images} images and {config.updates_per_epoch} updates of {each} images, over {processes} "
+        f"process{'es' * (processes > 1)}; {count} of {steps} denoising steps can be trained"
+    )
+    if 2 * count < steps:
+        loop.run.say(
+            f"warning: fewer than half of the steps draw noise; more steps or a smaller sample_eta than "
+            f"{config.sample_eta} would let more of them, as would sde_type cps where a trainer has it"
+        )
+
+
+def say_first_ratio(loop: Loop[RolloutConfig], rollout: Rollout, first: Mapping[str, Tensor]) -> None:
+    """After the first update of a run print how far importance ratios were from 1, at which they should have been.
+
+    Args:
+        loop: The run's loop.
+        rollout: What was trained on.
+        first: Figures of its first update; `approx_kl` is half the mean square of the ratios' logarithms.
+    """
+    if rollout.epoch == 0:
+        loop.run.say(f"at the first update, importance ratios are 1 to {(2 * float(first['approx_kl'])) ** 0.5:.1e}")
+
+
 def step_order(
     config: RolloutConfig, trained_steps: Sequence[int], epoch: int, inner_epoch: int, indices: Tensor
 ) -> Tensor:
@@ -241,11 +298,12 @@ def check_random(steps: Sequence[int], config: RolloutConfig) -> None:
         )
 
 
-def check_flow(pipeline: Pipeline, schedule: Schedule) -> None:
-    """Refuse a pipeline that is not of flow matching.
+def check_flow(pipeline: Pipeline, schedule: Schedule) -> FlowSchedule:
+    """The schedule of a pipeline that must be of flow matching.
 
     Raises:
         FergiRewardError: It is not.
     """
     if not isinstance(schedule, FlowSchedule):
         raise FergiRewardError(f"a {type(pipeline).__name__} is not of flow matching: train it with DDPO")
+    return schedule

@@ -72,6 +72,27 @@ def test_a_resolution_that_a_family_cannot_draw_is_refused_by_name(kind, resolut
         family_of(kind(), resolution)
 
 
+@pytest.mark.parametrize("kind", [tiny.stable_diffusion_3, tiny.flux])
+def test_t5_reads_as_many_tokens_as_are_asked_for(kind):
+    short, whole = family_of(kind(), max_sequence_length=16), family_of(kind())
+    encoded = short.encode_prompts(["a cat", "a dog"]).prompt_embeds
+    assert encoded.shape == short.empty_conditioning(2).prompt_embeds.shape
+    t5 = 256 if kind is tiny.stable_diffusion_3 else 512
+    assert whole.encode_prompts(["a cat"]).prompt_embeds.shape[1] - encoded.shape[1] == t5 - 16
+    others = [None] * (2 if kind is tiny.stable_diffusion_3 else 1)
+    own = short.pipeline.encode_prompt("a cat", *others, max_sequence_length=16)
+    torch.testing.assert_close(encoded[:1], own[0])
+
+
+def test_a_number_of_tokens_that_cannot_be_is_refused_by_name():
+    with pytest.raises(FergiRewardError, match="is 128, but the length of a StableDiffusionPipeline's prompts cannot"):
+        family_of(tiny.stable_diffusion(), max_sequence_length=128)
+    with pytest.raises(
+        FergiRewardError, match="max_sequence_length is 513, but a FluxPipeline reads 512 tokens at mos"
+    ):
+        family_of(tiny.flux(), max_sequence_length=513)
+
+
 def test_a_resolution_is_told_to_stable_diffusion_xl():
     conditioning = family_of(tiny.stable_diffusion_xl(), 96).encode_prompts(["a cat"])
     assert conditioning.others["time_ids"].tolist() == [[96, 96, 0, 0, 96, 96]]

@@ -1,10 +1,20 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from scipy.stats import norm
 
-from fergi_reward.diffusion.flow import FlowSchedule, resolution_shift, sde_mean, sde_std, sliding_window
+from fergi_reward.diffusion.flow import (
+    FlowSchedule,
+    cps_mean,
+    cps_std,
+    resolution_shift,
+    sde_mean,
+    sde_std,
+    sliding_window,
+)
 from fergi_reward.diffusion.schedule import gaussian_log_prob
 
 CPU = torch.device("cpu")
@@ -46,6 +56,60 @@ def test_the_first_step_is_finite_and_the_last_ones_draw_no_noise():
     expected = 0.6 * torch.tensor([1.0, math.sqrt(0.8), math.sqrt(0.3), 0.0, 0.0])
     torch.testing.assert_close(sde_std(times[:-1], times[1:], 0.6), expected)
     assert schedule_of(8).random_steps(0.7) == [0, 1, 2, 3, 4]
+
+
+def cps_of(num_steps):
+    return replace(schedule_of(num_steps), law="cps")
+
+
+def test_a_step_of_flow_cps_by_hand():
+    # From t = 0.5 to 0.4 with eta 1/3: sin(30 degrees) = 0.5, so 0.2 of noise is fresh. x = 2 and v = 1 imply the
+    # picture 2 - 0.5 = 1.5 and the noise 2 + 0.5 = 2.5: 0.6 x 1.5 + sqrt(0.16 - 0.04) x 2.5.
+    time, following = torch.tensor([0.5]), torch.tensor([0.4])
+    std = cps_std(following, 1 / 3)
+    assert std.item() == pytest.approx(0.2)
+    mean = cps_mean(torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 2.0), time, following, std)
+    assert mean.item() == pytest.approx(0.9 + math.sqrt(0.12) * 2.5)
+
+
+@pytest.mark.parametrize("steps", [3, 10])
+@pytest.mark.parametrize("eta", [0.3, 0.8, 1.0])
+def test_flow_cps_keeps_the_coefficients_of_picture_and_noise_in_any_number_of_steps(eta, steps):
+    """Where the velocity leads to one picture c, x_t must be (1 - t) c + t n with standard normal n at every time."""
+    schedule, picture = cps_of(steps), 1.5
+    assert schedule.random_steps(eta) == list(range(steps - 1))
+    mean, variance = 0.0, 1.0  # of x at time 1; both follow in closed form, since a step is linear in x
+    for index in range(steps):
+        rows = torch.tensor([index])
+        time, following = schedule.sigmas[index].double(), schedule.sigmas[index + 1].double()
+
+        def moved(x, rows=rows, time=time):
+            latents = torch.full((1, 1, 1, 1), x, dtype=torch.float64)
+            return schedule.step((latents - picture) / time, latents, rows, eta)
+
+        (at_zero, std), (at_one, _) = moved(0.0), moved(1.0)
+        slope = (at_one - at_zero).item()
+        mean, variance = at_zero.item() + slope * mean, slope**2 * variance + std.item() ** 2
+        assert mean == pytest.approx((1 - following.item()) * picture, abs=1e-6)
+        assert variance == pytest.approx(following.item() ** 2, abs=1e-6)
+
+
+def test_flow_cps_without_noise_is_eulers_step():
+    rows = torch.tensor([0, 2, 3])
+    (ours, std), (euler, _) = (schedule.step(drawn(1), drawn(0), rows, 0.0) for schedule in (cps_of(4), schedule_of(4)))
+    torch.testing.assert_close(ours, euler, rtol=0, atol=1e-6)
+    assert std.tolist() == [0, 0, 0] and cps_of(4).random_steps(0.0) == []
+
+
+def test_the_probability_of_a_step_of_flow_cps_is_that_of_its_gaussian():
+    mean, std = cps_of(4).step(drawn(1), drawn(0), torch.tensor([0, 1, 2]), 0.8)
+    expected = [norm.logpdf(drawn(2)[row], mean[row], std[row]).mean() for row in range(3)]
+    torch.testing.assert_close(gaussian_log_prob(drawn(2), mean, std), torch.tensor(expected, dtype=torch.float32))
+    # Its density integrates to 1 over the latents it can reach.
+    places = torch.linspace(-8, 8, 4001, dtype=torch.float64).view(-1, 1, 1, 1)
+    one = torch.full((4001,), float(std[0]), dtype=torch.float64)
+    density = gaussian_log_prob(places, torch.full_like(places, float(mean[0, 0, 0, 0])), one).exp()
+    assert torch.trapezoid(density, places.flatten()).item() == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.7, 1.5])

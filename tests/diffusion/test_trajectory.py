@@ -78,6 +78,28 @@ def test_a_record_without_noise_is_plain_denoising_and_has_no_probabilities(pipe
     assert trajectory.log_probs.isnan().all()
 
 
+def test_a_detached_absence_leaves_the_gradient_of_the_prompt_alone(pipeline):
+    family = family_of(pipeline)
+    guidance, conditioning = family.guidance(3.0), family.encode_prompts(PROMPTS)
+    latents, timesteps = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([700, 20])
+    weight = family.network.conv_out.weight.requires_grad_()
+    family.network.eval()
+
+    def slope(**options):
+        weight.grad = None
+        guided, conditional = predict(family.denoiser(1.0), latents, timesteps, conditioning, guidance, **options)
+        guided.sum().backward()
+        return weight.grad, guided, conditional
+
+    whole, guided, _ = slope()
+    detached, same, _ = slope(detach_absence=True)
+    weight.grad = None
+    predict(family.denoiser(1.0), latents, timesteps, conditioning, None)[0].sum().backward()
+    # The guided prediction is u + 3 (c - u): with u constant its slope is three times that of c.
+    torch.testing.assert_close(detached, 3 * weight.grad, rtol=1e-4, atol=1e-4)
+    assert torch.equal(guided, same) and not torch.allclose(whole, detached)
+
+
 @pytest.mark.parametrize("guided", [True, False])
 def test_training_finds_the_probabilities_that_sampling_recorded(pipeline, guided):
     guidance = family_of(pipeline).guidance(3.0)

@@ -47,3 +47,12 @@ def test_a_group_is_judged_by_itself_wherever_its_members_stand():
 
 def test_optimality_stays_between_the_worst_and_the_best():
     assert optimality(torch.tensor([-7.0, -1.0, 0.0, 1.0, 7.0]), 2.0).tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_a_global_deviation_is_that_of_all_images_by_hand():
+    # Groups (0, 2) and (10, 10) have the means 1 and 10. All four: mean 5.5, squares 30.25, 20.25, 12.25, 20.25.
+    rewards = torch.tensor([0.0, 10.0, 2.0, 10.0])
+    deviation = (83 / 4) ** 0.5
+    found = group_advantages(["a", "b", "a", "b"], rewards, spread="all")
+    assert found.tolist() == pytest.approx([-1 / deviation, 0, 1 / deviation, 0], abs=1e-5)
+    assert group_advantages(["a", "b"] * 2, torch.full((4,), 3.0), spread="all").tolist() == [0, 0, 0, 0]

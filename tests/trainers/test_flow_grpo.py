@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,6 +91,46 @@ def test_the_model_before_training_is_the_reference(flow_trainer_of, options, fi
     first, second = (line[figure] for line in metrics_of(trainer))
     assert first == 0
     assert second > 0
+
+
+def test_the_divergence_per_time_is_the_exact_one_times_the_steps_length(flow_trainer_of):
+    trainer = flow_trainer_of(train_kl_beta=1.0)
+    trainer.epoch(0)  # the adapter then differs from the model before training
+    rollout, _ = trainer.collect(1)
+    for step in trainer.random_steps(0):
+        rows, steps = torch.arange(4), torch.full((4,), step)
+        found = []
+        for form in ("exact", "per_time"):
+            trainer.config = replace(trainer.config, train_kl_form=form)
+            found.append(trainer.loss(rollout, rows, steps)[1]["reference_kl"].item())
+        sigmas = trainer.schedule.sigmas.tolist()
+        assert found[1] == pytest.approx(found[0] * (sigmas[step] - sigmas[step + 1]), rel=1e-5)
+        assert found[0] > 0
+
+
+def test_flow_cps_trains_all_steps_but_the_last_and_starts_on_policy(flow_trainer_of, capsys):
+    options = {"sde_type": "cps", "sample_eta": 0.8, "train_batch_size": 8, "train_timestep_fraction": 1.0}
+    trainer = flow_trainer_of(**options)
+    assert trainer.random_steps(0) == [0, 1, 2, 3]
+    trainer.train()
+    said = capsys.readouterr().out
+    assert "an epoch has 8 images and 1 updates of 8 images, over 1 process; 4 of 5 denoising steps can be tr" in said
+    assert "at the first update, importance ratios are 1 to 0.0e+00\n" in said
+    assert "fewer than half" not in said
+
+
+def test_a_run_that_trains_few_of_its_steps_says_so(flow_trainer_of, capsys):
+    trainer = flow_trainer_of(sample_num_steps=6, sample_eta=0.9)
+    trainer.loop.run_epochs = lambda *_: None
+    trainer.train()
+    said = capsys.readouterr().out
+    assert "1 of 6 denoising steps can be trained\nwarning: fewer than half of the steps draw noise" in said
+
+
+def test_another_noise_law_is_another_run(flow_trainer_of, tmp_path):
+    flow_trainer_of().train()
+    with pytest.raises(FergiRewardError, match="as another run: sde_type 'sde' -> 'cps'"):
+        flow_trainer_of(sde_type="cps", num_epochs=2, resume_from=str(tmp_path / "run")).train()
 
 
 @pytest.mark.parametrize("options", [{}, NFT], ids=["grpo", "nft"])

@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from fergi_reward.trainers.losses import clipped_loss, implicit_rewards, nft_loss, preference_loss, reward_loss
+from fergi_reward.trainers.losses import (
+    adaptive_nft_loss,
+    clipped_loss,
+    implicit_rewards,
+    nft_loss,
+    preference_loss,
+    reward_loss,
+)
 
 
 def test_numbers_worked_by_hand():
@@ -99,6 +106,41 @@ def test_nft_moves_towards_good_pictures_and_away_from_bad_ones(optimality, sign
     ).backward()
     assert velocity.grad.item() == pytest.approx(2 * 0.3 * (2 * optimality - 1) * (0.5 - 2.0), abs=1e-6)
     assert torch.sign(velocity.grad).item() == pytest.approx(sign, abs=1e-6)
+
+
+def test_adaptive_nft_is_the_weighted_error_of_the_implied_pictures():
+    """From noisy latents, as DiffusionNFT's authors compute it, and not from errors of the velocity."""
+    draws = torch.Generator().manual_seed(0)
+    picture, noise, velocity, old = torch.randn(4, 3, 4, 2, 2, generator=draws, dtype=torch.float64)
+    times, good, beta, most = torch.tensor([0.99, 0.5, 0.05]).double(), torch.tensor([0.9, 0.5, 0.2]).double(), 0.1, 5.0
+    expected = []
+    for row, time in enumerate(times.tolist()):
+        noisy = (1 - time) * picture[row] + time * noise[row]
+        positive = beta * velocity[row] + (1 - beta) * old[row]
+        negative = (1 + beta) * old[row] - beta * velocity[row]
+        parts = []
+        for implied in (noisy - time * positive, noisy - time * negative):
+            parts.append(((implied - picture[row]) ** 2).mean() / (implied - picture[row]).abs().mean())
+        share = good[row]
+        expected.append((share * parts[0] + (1 - share) * parts[1]) / beta * most)
+    found = adaptive_nft_loss(velocity, old, noise - picture, good, beta, times, most)
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+
+
+def test_the_weight_of_adaptive_nft_has_no_gradient():
+    # One number with error e at t = 1, certain to be good: e^2 / |e| with |e| constant has the slope 2 e / |e| = -2,
+    # times beta (the policy's part) x most / beta.
+    velocity = torch.zeros(1, 1, 1, 1, requires_grad=True)
+    one = torch.ones(1)
+    adaptive_nft_loss(velocity, torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 3.0), one, 0.5, one, 5.0).backward()
+    assert velocity.grad.item() == pytest.approx(-2 * 5)
+
+
+def test_adaptive_nft_is_finite_where_nothing_errs():
+    zero = torch.zeros(1, 1, 1, 1, requires_grad=True)
+    loss = adaptive_nft_loss(zero, zero.detach(), zero.detach(), torch.ones(1), 1.0, torch.ones(1), 5.0)
+    loss.backward()
+    assert (loss.item(), zero.grad.item()) == (0, 0)
 
 
 def test_gradient_of_nft_against_finite_differences():

@@ -39,6 +39,32 @@ def test_the_old_policy_samples_and_follows_slowly(nft_trainer_of):
     assert not torch.equal(sampled[0], by_new.trajectory.latents)
 
 
+def test_the_published_old_policy_keeps_more_with_each_update(nft_trainer_of):
+    # 0.1 after the first update, 0.2 after the second and last of an epoch, 0.3 at most.
+    options = {"nft_old_decay": 0.3, "nft_old_rate": 0.1, "sample_batch_size": 8, "train_batch_size": 4}
+    trainer = nft_trainer_of(nft_weighting="adaptive", **options)
+    for epoch, keeps in enumerate([0.2, 0.3]):
+        before = [value.clone() for value in trainer.old.values]
+        trainer.epoch(epoch)
+        new = copied(trainer.model.parameters)
+        expected = [keeps * old + (1 - keeps) * value for old, value in zip(before, new, strict=True)]
+        torch.testing.assert_close(trainer.old.values, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "updates", "keeps"),
+    [
+        ((0.5, 0.001, 0), [0, 1, 300, 500, 9999], [0, 0.001, 0.3, 0.5, 0.5]),
+        ((0.999, 0.0075, 75), [0, 75, 76, 175, 9999], [0, 0, 0.0075, 0.75, 0.999]),
+        ((0.5, 0.0, 0), [0, 1, 9999], [0.5, 0.5, 0.5]),
+    ],
+)
+def test_schedules_of_the_old_policy_are_the_published_ones(settings, updates, keeps):
+    names = ("nft_old_decay", "nft_old_rate", "nft_old_delay")
+    config = NFTConfig(sample_batch_size=8, **dict(zip(names, settings, strict=True)))
+    assert [config.old_decay(count) for count in updates] == pytest.approx(keeps)
+
+
 def test_a_run_resumed_is_bitwise_the_run_that_was_not(nft_trainer_of, tmp_path):
     options = {"nft_old_decay": 0.5}
 
@@ -66,6 +92,8 @@ def test_a_pipeline_that_is_not_of_flow_matching_is_refused(nft_trainer_of, pipe
     ("options", "message"),
     [
         ({"nft_beta": 0.0}, "nft_beta is 0.0, must be above 0"),
+        ({"nft_old_delay": 75}, "nft_old_delay is 75 without nft_old_rate: give both or neither"),
+        ({"nft_old_rate": 0.001}, "nft_old_rate is 0.001, but nft_old_decay 0 lets it keep nothing"),
         ({"nft_old_decay": 1.0}, "nft_old_decay is 1.0, must be at least 0 and below 1"),
         ({"sample_group_size": 3}, "sample_group_size 3 does not divide"),
     ],

@@ -19,16 +19,22 @@ TOKENS = 512
 class Flux(Family):
     """A `FluxPipeline`. Its conditioning has `pooled_embeds` (B, P), one vector per prompt."""
 
+    longest_sequence = TOKENS
+
     def encode(self, prompts: list[str], *, negative: bool) -> Conditioning:
         """Tokens of T5, and CLIP's vector."""
-        embeds, pooled, _ = self.pipeline.encode_prompt(prompt=prompts, device=self.text_device)
+        embeds, pooled, _ = self.pipeline.encode_prompt(
+            prompt=prompts, device=self.text_device, max_sequence_length=self.max_sequence_length or TOKENS
+        )
         return Conditioning(embeds, {"pooled_embeds": pooled})
 
     def empty_conditioning(self, images: int) -> Conditioning:
         """T5's tokens, and a vector."""
         transformer = self.network
         tokens = torch.empty(
-            (images, TOKENS, transformer.config.joint_attention_dim), device=transformer.device, dtype=transformer.dtype
+            (images, self.max_sequence_length or TOKENS, transformer.config.joint_attention_dim),
+            device=transformer.device,
+            dtype=transformer.dtype,
         )
         return Conditioning(
             tokens, {"pooled_embeds": tokens.new_empty(images, transformer.config.pooled_projection_dim)}

@@ -11,11 +11,13 @@ from fergi_reward.diffusion.family import Family, Pipeline
 from fergi_reward.diffusion.flow import FlowSchedule
 
 # Tokens of CLIP, and of T5 after them.
-TOKENS = 77 + 256
+CLIP_TOKENS, T5_TOKENS = 77, 256
 
 
 class StableDiffusion3(Family):
     """A `StableDiffusion3Pipeline`. Its conditioning has `pooled_embeds` (B, P), one vector per prompt."""
+
+    longest_sequence = 512
 
     def encode(self, prompts: list[str], *, negative: bool) -> Conditioning:
         """Tokens of all text encoders, and the vectors of the two that are CLIP; the empty prompt stands for none."""
@@ -26,6 +28,7 @@ class StableDiffusion3(Family):
             device=self.text_device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=negative,
+            max_sequence_length=self.max_sequence_length or T5_TOKENS,
         )
         embeds, pooled = encoded[1::2] if negative else encoded[0::2]  # each is followed by the negative one
         return Conditioning(embeds, {"pooled_embeds": pooled})
@@ -33,8 +36,9 @@ class StableDiffusion3(Family):
     def empty_conditioning(self, images: int) -> Conditioning:
         """The tokens of three text encoders, and a vector."""
         transformer = self.network
+        count = CLIP_TOKENS + (self.max_sequence_length or T5_TOKENS)
         tokens = torch.empty(
-            (images, TOKENS, transformer.config.joint_attention_dim), device=transformer.device, dtype=transformer.dtype
+            (images, count, transformer.config.joint_attention_dim), device=transformer.device, dtype=transformer.dtype
         )
         return Conditioning(
             tokens, {"pooled_embeds": tokens.new_empty(images, transformer.config.pooled_projection_dim)}

@@ -1,0 +1,47 @@
+"""Numbers of images over all processes, and how many batches of each process they come to.
+
+A publication states how many images an update has on all its GPUs. On another number of them the same total takes other
+batches, or does not divide, which is refused.
+"""
+
+import os
+
+
+def launched_processes() -> int:
+    """How many processes the launcher started, by the variable that torchrun and accelerate set."""
+    given = os.environ.get("WORLD_SIZE", "1")
+    return int(given) if given.isdecimal() and int(given) else 1
+
+
+def batches_each(total: int, batch_size: int) -> int:
+    """The batches of a process that come to `total` images over all of them; see `total_problems`."""
+    return max(1, total // (launched_processes() * batch_size))
+
+
+def total_problems(
+    total: int | None, batch_size: int, batches: int, default: int, names: tuple[str, str, str]
+) -> list[str]:
+    """One clause if a total does not divide, or if the batches are given too and come to another.
+
+    Args:
+        total: Images over all processes, None where no total is stated.
+        batch_size: Images of a batch, on each process.
+        batches: The option for the number of batches of each process.
+        default: Its default, with which it does not count as given.
+        names: What these options are called: the total, the batch size, the batches.
+    """
+    if total is None or total < 1 or batch_size < 1:
+        return []
+    processes, (its, size, number) = launched_processes(), names
+    at_once = processes * batch_size
+    if total % at_once:
+        return [
+            f"{its} is {total}, which the {at_once} of {size} {batch_size} on {processes} processes do not divide: "
+            f"take a multiple of {at_once}, or another {size} or number of processes"
+        ]
+    if batches not in (default, total // at_once):
+        return [
+            f"{number} is {batches}, but {its} {total} takes {total // at_once} batches on each of {processes} "
+            f"processes: leave {number} out"
+        ]
+    return []

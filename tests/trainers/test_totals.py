@@ -1,0 +1,48 @@
+"""Totals over all processes, and the batches of each that follow from them."""
+
+import pytest
+
+from fergi_reward.core.options import OptionsError
+from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
+
+FLOW_GRPO = {
+    "sample_total_images": 1152,
+    "train_total_batch_size": 576,
+    "sample_batch_size": 9,
+    "train_batch_size": 9,
+    "sample_group_size": 24,
+}
+
+
+@pytest.mark.parametrize(("processes", "batches"), [(32, 4), (16, 8), (8, 16), (1, 128)])
+def test_a_published_total_takes_the_batches_that_it_needs(monkeypatch, processes, batches):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    config = FlowGRPOConfig(**FLOW_GRPO)
+    assert config.samples_per_epoch == 9 * batches
+    assert (config.accumulation_steps, config.updates_per_epoch) == (batches // 2, 2)
+    assert config.samples_per_epoch * processes == 1152
+    assert config.images_per_update * processes == 576
+
+
+def test_processes_that_do_not_divide_are_refused_with_both_values(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "7")
+    with pytest.raises(OptionsError) as refused:
+        FlowGRPOConfig(**FLOW_GRPO)
+    clauses = refused.value.problems
+    assert "sample_total_images is 1152, which the 63 of sample_batch_size 9 on 7 processes do not divide" in clauses[1]
+    assert "take a multiple of 63" in clauses[1]
+    assert "train_total_batch_size is 576, which the 63 of train_batch_size 9 on 7 processes" in clauses[0]
+
+
+def test_a_number_of_batches_next_to_a_total_must_be_the_same(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert TrainerConfig(train_total_batch_size=8, train_gradient_accumulation_steps=4).accumulation_steps == 4
+    with pytest.raises(OptionsError, match="takes 4 batches on each of 2 processes: leave train_gradient_accum"):
+        TrainerConfig(train_total_batch_size=8, train_gradient_accumulation_steps=3)
+
+
+def test_a_total_of_less_than_one_batch_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(OptionsError, match="train_total_batch_size is 2, which the 4 of train_batch_size 1 on 4"):
+        TrainerConfig(train_total_batch_size=2)
