@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fergi_reward.core.options import Options, option
+from fergi_reward.core.options import Options, option, range_problems
 from fergi_reward.trainers.totals import batches_each, total_problems
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class TrainerConfig(Options):
 
     def problems(self) -> list[str]:
         """Changes that cannot be allowed, and options that would not be read."""
-        found = [*self._unread_by_adafactor(), *self._target_problems(), *self._total_problems()]
+        found = [*self._unread_by_adafactor(), *self._target_problems(), *self._total_problems(), *self._never_reached()]
         if unknown := [name for name in self.allowed_changes if name not in PARTS]:
             found.append(f"allow_changes names {', '.join(unknown)}, must be of {', '.join(PARTS)}")
         if self.allow_changes and self.resume_from is None:
@@ -203,6 +203,26 @@ class TrainerConfig(Options):
         names = ("train_total_batch_size", "train_batch_size", "train_gradient_accumulation_steps")
         total, size, batches = (getattr(self, name) for name in names)
         return total_problems(total, size, batches, 1, names)
+
+    def _never_reached(self) -> list[str]:
+        """A rate that the run would not rise to, and an average that would be the weights that it began with."""
+        if range_problems(self):
+            return []
+        updates = self.num_epochs * self.updates_per_epoch
+        found = []
+        if self.train_warmup_steps > updates:
+            found.append(
+                f"train_warmup_steps is {self.train_warmup_steps}, but the run has {updates} updates: it would never "
+                "reach train_learning_rate"
+            )
+        if self.ema_freq > 1 and not self.ema_decay:
+            found.append(f"ema_freq is {self.ema_freq} without ema_decay: nothing is averaged")
+        elif self.ema_freq > updates:
+            found.append(
+                f"ema_freq is {self.ema_freq}, but the run has {updates} updates: the average would be the model "
+                "before training"
+            )
+        return found
 
     def _target_problems(self) -> list[str]:
         targets = self.lora_target_modules

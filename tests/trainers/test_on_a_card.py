@@ -40,12 +40,14 @@ TRAINERS = {
     "reward_backprop": (RewardBackpropConfig, RewardBackpropTrainer, {"backprop_steps_max": 2}),
     "diffusion_dpo": (DiffusionDPOConfig, DiffusionDPOTrainer, {"train_updates_per_epoch": 1, "held_out_freq": 1}),
 }
+AGAIN = {"checkpoint_steps": True, "backprop_steps_each_batch": True, "train_warmup_steps": 1}
+PUBLISHED = {"train_optimizer": "adafactor", "train_warmup_steps": 1, "caption_dropout": 0.5, "random_flip": "picture"}
 RUNS = [
     ("ddpo", tiny.stable_diffusion_xl, "fp16", {"async_reward_computation": True, "sample_num_steps": 2}),
     ("flow_grpo", tiny.flux, "fp16", {"ema_decay": 0.5, "train_batch_size": 1}),
     ("nft", tiny.stable_diffusion_3, "bf16", {"grid_num_images": 1}),
-    ("reward_backprop", tiny.stable_diffusion, "bf16", {"full_finetuning": True, "sample_num_steps": 2}),
-    ("diffusion_dpo", tiny.stable_diffusion_xl, "bf16", {"offload_encoders": True, "sample_num_steps": 1}),
+    ("reward_backprop", tiny.stable_diffusion, "bf16", {"full_finetuning": True, "sample_num_steps": 2, **AGAIN}),
+    ("diffusion_dpo", tiny.stable_diffusion_xl, "bf16", {"offload_encoders": True, "sample_num_steps": 1, **PUBLISHED}),
     ("diffusion_dpo", tiny.stable_diffusion_3, "fp16", {"train_gradient_accumulation_steps": 2, "sample_num_steps": 1}),
 ]
 # What these keep besides their weights and the optimiser's moments is of the card, too, or is loaded in its own way.
