@@ -185,7 +185,12 @@ class TrainerConfig(Options):
 
     def problems(self) -> list[str]:
         """Changes that cannot be allowed, and options that would not be read."""
-        found = [*self._unread_by_adafactor(), *self._target_problems(), *self._total_problems(), *self._never_reached()]
+        found = [
+            *self._unread_by_adafactor(),
+            *self._target_problems(),
+            *self._total_problems(),
+            *self._never_reached(),
+        ]
         if unknown := [name for name in self.allowed_changes if name not in PARTS]:
             found.append(f"allow_changes names {', '.join(unknown)}, must be of {', '.join(PARTS)}")
         if self.allow_changes and self.resume_from is None:
