@@ -4,7 +4,8 @@
   a network what to draw; `autoencoder.py`: pictures as latents and back.
 - `schedule.py`, `ddim.py`, `flow.py`: the steps from noise to image; `scheduler_settings.py`: which settings of
   diffusers' schedulers they follow.
-- `trajectory.py`: denoising, with or without a record of each step; `encoded_prompts.py`: each prompt encoded once.
+- `trajectory.py`: denoising, with or without a record of each step; `dpm_solver.py`: by a solver of second order;
+  `encoded_prompts.py`: each prompt encoded once.
 - `registry.py`: models and toys by name; `load.py`: loads them; `published.py`: their sizes without weights;
   `content.py`: what they are by content; `trained_weights.py`: an adapter or a network put on a pipeline.
 - `options.py`: the options that name a model and its reward; `rewards.py`: loads that reward.

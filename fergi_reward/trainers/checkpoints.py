@@ -24,7 +24,7 @@ LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen"
 FIXED = {
     *("resolution", "max_sequence_length", "lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning"),
     *("train_optimizer", "train_unconditional", "advantage_std", "train_kl_form", "sde_type", "nft_weighting"),
-    *("nft_old_rate", "nft_old_delay"),
+    *("nft_old_rate", "nft_old_delay", "sample_solver"),
 }
 # Before DiffusionNFT had a trainer of its own, Flow-GRPO's had the options of both. By objective: which trainer such a
 # checkpoint belongs to today, and which of its options are not that trainer's.

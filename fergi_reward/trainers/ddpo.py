@@ -26,6 +26,7 @@ from fergi_reward.trainers.rollout import (
     RolloutConfig,
     check_random,
     passes_of_updates,
+    recorder,
     sample,
     say_first_ratio,
     say_what_is_trained,
@@ -106,7 +107,7 @@ class DDPOTrainer:
     def collect(self, epoch: int) -> tuple[Rollout, dict[str, float]]:
         """Sample this process's share of the epoch's images, and judge each among those of all processes."""
         prompts = epoch_prompts(self.loop, epoch)
-        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, self.random_steps)
+        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, recorder(self.loop, self.random_steps))
         advantages = self.advantages(prompts, rewards.total)
         return Rollout.of(self.loop, epoch, trajectory, advantages), reward_metrics(rewards)
 

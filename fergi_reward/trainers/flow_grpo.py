@@ -30,6 +30,7 @@ from fergi_reward.trainers.rollout import (
     check_flow,
     check_random,
     passes_of_updates,
+    recorder,
     sample,
     say_first_ratio,
     say_what_is_trained,
@@ -115,7 +116,8 @@ class FlowGRPOTrainer:
     def collect(self, epoch: int) -> tuple[Rollout, dict[str, float]]:
         """Sample this process's share of the epoch's images, and compare each with its group."""
         prompts = epoch_prompts(self.loop, epoch, self.config.sample_group_size)
-        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, self.random_steps(epoch))
+        draw = recorder(self.loop, self.random_steps(epoch))
+        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, draw)
         most, spread = self.config.train_adv_clip_max, self.config.advantage_std
         advantages = group_advantages(prompts, rewards.total, spread).clamp(-most, most)
         return Rollout.of(self.loop, epoch, trajectory, advantages), reward_metrics(rewards)

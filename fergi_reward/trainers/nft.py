@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from fergi_reward.callables.rewards import Reward, reward_metrics
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.conditioning import Conditioning
+from fergi_reward.diffusion.dpm_solver import solve
 from fergi_reward.diffusion.family import Pipeline
-from fergi_reward.diffusion.trajectory import noise_like
+from fergi_reward.diffusion.trajectory import Trajectory, noise_like, starting_noise
 from fergi_reward.trainers.advantages import group_advantages, optimality
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.loop import Loop
@@ -28,6 +30,7 @@ from fergi_reward.trainers.rollout import (
     Rollout,
     check_flow,
     passes_of_updates,
+    recorder,
     sample,
     say_what_is_trained,
 )
@@ -39,6 +42,9 @@ from fergi_reward.trainers.weights import copied, swapped_in
 class NFTConfig(GroupConfig):
     """Options of DiffusionNFT."""
 
+    sample_solver: Literal["euler", "dpm++2m"] = option(
+        "euler", "How images for training are drawn: Euler's steps, or as published DPM-Solver++'s of second order."
+    )
     nft_beta: float = option(1.0, "How far the implicit positive and negative policies are from the old one.", above=0)
     nft_weighting: Literal["plain", "adaptive"] = option(
         "plain",
@@ -61,6 +67,10 @@ class NFTConfig(GroupConfig):
     def problems(self) -> list[str]:
         """A schedule of the old policy without its rate."""
         found = super().problems()
+        if self.sample_solver != "euler" and self.sample_eta:
+            found.append(
+                f"sample_solver {self.sample_solver} draws no noise, but sample_eta is {self.sample_eta}: give 0"
+            )
         if self.nft_old_delay and not self.nft_old_rate:
             found.append(f"nft_old_delay is {self.nft_old_delay} without nft_old_rate: give both or neither")
         if self.nft_old_rate and not self.nft_old_decay:
@@ -155,11 +165,21 @@ class NFTTrainer:
     def collect(self, epoch: int) -> tuple[Rollout, dict[str, float]]:
         """Sample this process's share of the epoch's images, and compare each with its group."""
         prompts = epoch_prompts(self.loop, epoch, self.config.sample_group_size)
-        random_steps = self.model.schedule.random_steps(self.config.sample_eta)
-        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, random_steps)
+        steps = self.schedule.random_steps(self.config.sample_eta)
+        draw = recorder(self.loop, steps) if self.config.sample_solver == "euler" else self._solve
+        trajectory, rewards = sample(self.loop, self.reward, epoch, prompts, draw)
         most, spread = self.config.train_adv_clip_max, self.config.advantage_std
         advantages = group_advantages(prompts, rewards.total, spread).clamp(-most, most)
         return Rollout.of(self.loop, epoch, trajectory, advantages), reward_metrics(rewards)
+
+    def _solve(self, conditioning: Conditioning, generators: Sequence[torch.Generator]) -> Trajectory:
+        """Images by DPM-Solver++, with a record of where they began and ended."""
+        model = self.model
+        noise = starting_noise(model.family.latent_shape, generators, conditioning)
+        latents = solve(model.network, self.schedule, conditioning, noise, model.guidance)
+        return Trajectory(
+            torch.stack([noise, latents], dim=1), noise.new_full((len(noise), 1), torch.nan), conditioning
+        )
 
     def improve(self, rollout: Rollout) -> dict[str, float]:
         """Move the velocity at the noise levels of all sampling steps: optimiser steps, each on some images."""

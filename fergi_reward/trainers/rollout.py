@@ -3,7 +3,7 @@
 They sample images with a record of each denoising step, have them rewarded, and then train on single steps of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,6 +14,7 @@ from fergi_reward.callables.rewards import Reward, RewardQueue, Rewards
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.core.transfers import sent
+from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.flow import FlowSchedule
 from fergi_reward.diffusion.schedule import Schedule
@@ -24,6 +25,9 @@ from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.processes import gathered
 from fergi_reward.trainers.shares import batches, share
 from fergi_reward.trainers.totals import batches_each, launched_processes, total_problems
+
+# From what to draw, and a generator for each image, to how it was drawn.
+Draw = Callable[[Conditioning, Sequence[torch.Generator]], Trajectory]
 
 
 @dataclass(frozen=True)
@@ -182,8 +186,24 @@ class Rollout:
         return cls(trajectory, own, torch.tensor(mine), epoch)
 
 
+def recorder(loop: Loop[RolloutConfig], random_steps: Sequence[int]) -> Draw:
+    """What draws images with a record of every step, of which some draw noise."""
+    config, model = loop.config, loop.model
+    return lambda conditioning, generators: sample_trajectory(
+        model.network,
+        model.schedule,
+        conditioning,
+        model.family.latent_shape,
+        generators,
+        random_steps,
+        eta=config.sample_eta,
+        guidance=model.guidance,
+        guided_log_probs=config.train_cfg,
+    )
+
+
 def sample(
-    loop: Loop[RolloutConfig], reward: Reward, epoch: int, prompts: Sequence[str], random_steps: Sequence[int]
+    loop: Loop[RolloutConfig], reward: Reward, epoch: int, prompts: Sequence[str], draw: Draw
 ) -> tuple[Trajectory, Rewards]:
     """Sample this process's share of an epoch's images, and have them rewarded.
 
@@ -192,7 +212,7 @@ def sample(
         reward: What rewards.
         epoch: Counted from 0.
         prompts: One for each image of all processes.
-        random_steps: Which steps draw noise.
+        draw: What draws them, such as a `recorder`.
 
     Returns:
         How this process's images were denoised, and the rewards of the images of all processes, on the CPU.
@@ -201,17 +221,7 @@ def sample(
     queue = RewardQueue(reward, config.async_reward_computation)
     with queue, loop.progress("sampling", config.samples_per_epoch, "image") as progress:
         for batch, generators in batches(loop, epoch, prompts, config.sample_batch_size):
-            trajectory = sample_trajectory(
-                model.network,
-                model.schedule,
-                model.encoded(batch),
-                model.family.latent_shape,
-                generators,
-                random_steps,
-                eta=config.sample_eta,
-                guidance=model.guidance,
-                guided_log_probs=config.train_cfg,
-            )
+            trajectory = draw(model.encoded(batch), generators)
             with torch.no_grad():
                 pixels = model.family.decode(trajectory.latents[:, -1])
             queue.put(pixels, batch)

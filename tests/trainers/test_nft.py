@@ -39,6 +39,16 @@ def test_the_old_policy_samples_and_follows_slowly(nft_trainer_of):
     assert not torch.equal(sampled[0], by_new.trajectory.latents)
 
 
+def test_it_trains_on_pictures_of_the_published_solver(nft_trainer_of):
+    euler, solver = (nft_trainer_of(sample_solver=name) for name in ("euler", "dpm++2m"))
+    drawn = [trainer.collect(0)[0].trajectory.latents for trainer in (euler, solver)]
+    assert torch.equal(drawn[0][:, 0], drawn[1][:, 0]) and drawn[1].shape[1] == 2
+    assert not torch.allclose(drawn[0][:, -1], drawn[1][:, -1])
+    before = copied(solver.model.parameters)
+    solver.epoch(0)
+    assert not all(torch.equal(old, new) for old, new in zip(before, solver.model.parameters, strict=True))
+
+
 def test_the_published_old_policy_keeps_more_with_each_update(nft_trainer_of):
     # 0.1 after the first update, 0.2 after the second and last of an epoch, 0.3 at most.
     options = {"nft_old_decay": 0.3, "nft_old_rate": 0.1, "sample_batch_size": 8, "train_batch_size": 4}
@@ -92,6 +102,7 @@ def test_a_pipeline_that_is_not_of_flow_matching_is_refused(nft_trainer_of, pipe
     ("options", "message"),
     [
         ({"nft_beta": 0.0}, "nft_beta is 0.0, must be above 0"),
+        ({"sample_solver": "dpm++2m"}, "sample_solver dpm[+][+]2m draws no noise, but sample_eta is 0.7: give 0"),
         ({"nft_old_delay": 75}, "nft_old_delay is 75 without nft_old_rate: give both or neither"),
         ({"nft_old_rate": 0.001}, "nft_old_rate is 0.001, but nft_old_decay 0 lets it keep nothing"),
         ({"nft_old_decay": 1.0}, "nft_old_decay is 1.0, must be at least 0 and below 1"),
