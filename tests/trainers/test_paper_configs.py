@@ -2,10 +2,12 @@
 
 import csv
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from pytest import MonkeyPatch
 
 from fergi_reward.cli.command import read_options
 from fergi_reward.cli.config_file import config_path
@@ -21,7 +23,7 @@ PUBLISHED = list(csv.DictReader((CONFIGS / "published.csv").read_text(encoding="
 OURS = {
     *("prompts", "output_dir", "seed", "save_freq", "num_checkpoint_limit", "grid_freq", "grid_num_images", "log_with"),
     *("gradient_checkpointing", "checkpoint_steps", "per_prompt_stat_tracking", "sample_num_batches_per_epoch"),
-    *("train_gradient_accumulation_steps", "train_batch_size", "train_updates_per_epoch"),
+    *("train_gradient_accumulation_steps", "train_batch_size", "train_total_batch_size", "train_updates_per_epoch"),
     *("pairs", "pairs_split", "streaming", "num_epochs"),
 }
 # For one card, by the published setting that their header compares them with.
@@ -44,19 +46,31 @@ def read(name):
     return script, config, int(processes or 1)
 
 
+@contextmanager
+def started(processes):
+    """As a launcher starts them: totals over all processes become batches of each."""
+    with MonkeyPatch.context() as patch:
+        patch.setenv("WORLD_SIZE", str(processes))
+        yield
+
+
 def values(name):
     """All options by name, and what follows from them for all processes together."""
     script, config, processes = read(name)
+    with started(processes):
+        return {**vars(script), **vars(config), **totals(config, processes)}
+
+
+def totals(config, processes):
     each = config.samples_per_epoch
     epochs = getattr(config, "train_num_inner_epochs", 1)
-    totals = {
+    return {
         "processes": processes,
         "total_images_per_epoch": each * processes,
         "total_images_per_update": each * processes * epochs // config.updates_per_epoch,
-        "total_pairs_per_update": config.train_batch_size * config.train_gradient_accumulation_steps * processes,
+        "total_pairs_per_update": config.train_batch_size * config.accumulation_steps * processes,
         "total_updates": config.num_epochs * config.updates_per_epoch,
     }
-    return {**vars(script), **vars(config), **totals}
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -78,7 +92,8 @@ def test_a_paper_configuration_says_what_differs_and_what_it_takes(name):
     assert "# | differs" in text
     assert config.output_dir == f"runs/{name.replace('/', '_')}"
     stated = float(text.split("--dry-run: ")[1].split(" GB")[0])
-    assert rehearse(script, config).peak / 1e9 == pytest.approx(stated, rel=0.1)
+    with started(processes):
+        assert rehearse(script, config).peak / 1e9 == pytest.approx(stated, rel=0.1)
 
 
 def differences(name, published):
