@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from fergi_reward.diffusion.conditioning import Conditioning as Conditioning
     from fergi_reward.diffusion.conditioning import Guidance as Guidance
     from fergi_reward.diffusion.families.flux import Flux as Flux
+    from fergi_reward.diffusion.families.qwen_image import QwenImage as QwenImage
     from fergi_reward.diffusion.families.stable_diffusion import StableDiffusion as StableDiffusion
     from fergi_reward.diffusion.families.stable_diffusion_3 import StableDiffusion3 as StableDiffusion3
     from fergi_reward.diffusion.families.stable_diffusion_xl import StableDiffusionXL as StableDiffusionXL
+    from fergi_reward.diffusion.families.z_image import ZImage as ZImage
     from fergi_reward.diffusion.family import Family as Family
     from fergi_reward.diffusion.family import family_of as family_of
     from fergi_reward.diffusion.load import load_pipeline as load_pipeline
@@ -35,9 +37,11 @@ __getattr__, __dir__, __all__ = exports(
         "Family": "family",
         "Flux": "families.flux",
         "Guidance": "conditioning",
+        "QwenImage": "families.qwen_image",
         "StableDiffusion": "families.stable_diffusion",
         "StableDiffusion3": "families.stable_diffusion_3",
         "StableDiffusionXL": "families.stable_diffusion_xl",
+        "ZImage": "families.z_image",
         "family_of": "family",
         "load_pipeline": "load",
         "render": "rendering",

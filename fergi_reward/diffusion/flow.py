@@ -67,13 +67,18 @@ class FlowSchedule:
         return cls(timesteps=flow.timesteps.to(device), sigmas=flow.sigmas.to(device))
 
     @classmethod
-    def of_training(cls, scheduler: "ConfigMixin", device: torch.device) -> Self:
+    def of_training(cls, scheduler: "ConfigMixin", device: torch.device, *, tokens: int) -> Self:
         """All the noise levels of the scheduler, shifted towards noise as it says.
 
+        Where the shift depends on the resolution, it is that of sampling at this number of tokens.
+
         Raises:
-            FergiRewardError: They depend on the resolution, or the scheduler has settings that are not followed.
+            FergiRewardError: The scheduler has settings that are not followed.
         """
-        flow = _plain(scheduler, "use_dynamic_shifting")
+        flow = _plain(scheduler)
+        if flow.config.use_dynamic_shifting:
+            levels = flow.config.num_train_timesteps
+            return cls.from_scheduler(scheduler, levels, device, tokens=tokens, sigmas=even_sigmas(levels))
         return cls(timesteps=flow.timesteps.to(device), sigmas=torch.cat([flow.sigmas, torch.zeros(1)]).to(device))
 
     def step(self, prediction: Tensor, latents: Tensor, steps: Tensor, eta: float) -> tuple[Tensor, Tensor]:
@@ -222,9 +227,19 @@ def resolution_shift(settings: Any, tokens: int) -> float:  # noqa: ANN401  # a 
     return settings.base_shift + share * (settings.max_shift - settings.base_shift)
 
 
-def _plain(scheduler: "ConfigMixin", *without: str) -> Any:  # noqa: ANN401  # its attributes have no types
-    """The FlowMatchEulerDiscreteScheduler of these settings, if it has none of those named."""
+def even_sigmas(num_steps: int) -> list[float]:
+    """T even shares of noise from 1 down to 1 / T, before they are shifted.
+
+    Example:
+        >>> even_sigmas(4)
+        [1.0, 0.75, 0.5, 0.25]
+    """
+    return [1 - step / num_steps for step in range(num_steps)]
+
+
+def _plain(scheduler: "ConfigMixin") -> Any:  # noqa: ANN401  # its attributes have no types
+    """The FlowMatchEulerDiscreteScheduler of these settings."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    check_flow(scheduler, without)
+    check_flow(scheduler)
     return FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)

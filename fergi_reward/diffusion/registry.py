@@ -50,6 +50,8 @@ MODELS = Registry(
         "tiny_xl": "fergi_reward.toy.tiny:stable_diffusion_xl",
         "tiny_3": "fergi_reward.toy.tiny:stable_diffusion_3",
         "tiny_flux": "fergi_reward.toy.tiny:flux",
+        "tiny_qwen_image": "fergi_reward.toy.tiny:qwen_image",
+        "tiny_z_image": "fergi_reward.toy.tiny:z_image",
     },
 )
 # Instances of `Toy`, by the names of their models.
@@ -62,6 +64,8 @@ TOYS = Registry(
         "tiny_xl": "fergi_reward.toy.toys:TINY",
         "tiny_3": "fergi_reward.toy.toys:TINY",
         "tiny_flux": "fergi_reward.toy.toys:TINY",
+        "tiny_qwen_image": "fergi_reward.toy.toys:TINY",
+        "tiny_z_image": "fergi_reward.toy.toys:TINY",
     },
 )
 

@@ -57,13 +57,13 @@ def diffusion_settings(scheduler: Any) -> dict[str, Any]:  # noqa: ANN401  # sch
     return {name: scheduler.config[name] for name in FOLLOWED if name in scheduler.config}
 
 
-def check_flow(scheduler: Any, without: Sequence[str] = ()) -> None:  # noqa: ANN401
-    """Refuse a scheduler that is not one of plain flow matching, or that has one of the settings named.
+def check_flow(scheduler: Any) -> None:  # noqa: ANN401
+    """Refuse a scheduler that is not one of plain flow matching, or that has settings that nothing here reads.
 
     Raises:
         FergiRewardError: The scheduler is of a kind, or has settings, that sampling here does not follow.
     """
-    _check(scheduler, FLOW_CLASSES, [name for name in FLOW_FOLLOWED if name not in without])
+    _check(scheduler, FLOW_CLASSES, FLOW_FOLLOWED)
 
 
 def _check(scheduler: Any, classes: Sequence[str], free: Sequence[str]) -> None:  # noqa: ANN401

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Loaded from a folder: configurations, vocabularies and weights; no copy in another precision or for another library.
-_LOADED = r"[\w-]+((\.safetensors\.index)?\.json|\.txt|\.model|\.safetensors)"
+# Loaded from a folder: configurations, vocabularies, chat templates, weights; no copy in another precision or format.
+_LOADED = r"[\w-]+((\.safetensors\.index)?\.json|\.jinja|\.txt|\.model|\.safetensors)"
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,28 @@ MODELS: Mapping[str, Repository] = {
             "tokenizer_2/": 3_300_000,
             "text_encoder_2/": 9_525_000_000,
             "transformer/": 23_803_000_000,
+            "vae/": 167_700_000,
+        },
+    ),
+    "Qwen-Image": Repository(
+        "Qwen/Qwen-Image",
+        "Apache-2.0",
+        {
+            **_COMMON,
+            "tokenizer/": 4_500_000,
+            "text_encoder/": 16_584_000_000,
+            "transformer/": 40_861_000_000,
+            "vae/": 254_000_000,
+        },
+    ),
+    "Z-Image": Repository(
+        "Tongyi-MAI/Z-Image",
+        "Apache-2.0",
+        {
+            **_COMMON,
+            "tokenizer/": 15_900_000,
+            "text_encoder/": 8_045_000_000,
+            "transformer/": 12_310_000_000,
             "vae/": 167_700_000,
         },
     ),

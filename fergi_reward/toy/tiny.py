@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+    from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
-    from transformers import CLIPTextConfig, T5Tokenizer
+    from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
+    from transformers import CLIPTextConfig, Qwen2Tokenizer, T5Tokenizer
 
     from fergi_reward.scorers.aesthetic import AestheticScorer
     from fergi_reward.scorers.clip import CLIPScorer
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from fergi_reward.scorers.pickscore import PickScorer
 
 # The pipelines' names, for `--model`.
-MODELS = ("tiny", "tiny_xl", "tiny_3", "tiny_flux")
+MODELS = ("tiny", "tiny_xl", "tiny_3", "tiny_flux", "tiny_qwen_image", "tiny_z_image")
 _TOWER: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
@@ -227,12 +229,109 @@ def flux(*, seed: int = 0, guidance_embeds: bool = True) -> "FluxPipeline":
     return pipeline
 
 
+def qwen_image(*, seed: int = 0) -> "QwenImagePipeline":
+    """Qwen-Image that draws 64 x 64 pixels, with a Qwen2.5-VL whose tokens are bytes."""
+    from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
+    from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    tokenizer = qwen_tokenizer()
+    # The three axes of its places share the 8 numbers of a head in pairs.
+    text = {**_language_model(len(tokenizer)), "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]}}
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32}
+    with seeded(seed):
+        components: dict[str, Any] = {
+            "transformer": QwenImageTransformer2DModel(
+                in_channels=16,
+                out_channels=4,
+                num_layers=2,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=32,
+                axes_dims_rope=(4, 6, 6),
+            ),
+            "vae": AutoencoderKLQwenImage(
+                base_dim=8,
+                z_dim=4,
+                dim_mult=[1, 1, 2, 2],
+                num_res_blocks=1,
+                latents_mean=[-0.8, 0.1, 0.4, -0.2],
+                latents_std=[2.8, 1.5, 2.3, 1.1],
+            ),
+            "text_encoder": Qwen2_5_VLForConditionalGeneration(
+                Qwen2_5_VLConfig(text_config=text, vision_config=vision)
+            ),
+            "tokenizer": tokenizer,
+            "scheduler": FlowMatchEulerDiscreteScheduler(
+                use_dynamic_shifting=True, max_image_seq_len=8192, max_shift=0.9, shift_terminal=0.02
+            ),
+        }
+        pipeline = QwenImagePipeline(**components)
+    # The pipeline's own is 128, for 1,024 pixels, whatever its transformer is like.
+    pipeline.default_sample_size = 8
+    return pipeline
+
+
+def z_image(*, seed: int = 0) -> "ZImagePipeline":
+    """Z-Image that draws 64 x 64 pixels, with a Qwen3 whose tokens are bytes."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, ZImageTransformer2DModel
+    from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
+    from transformers import Qwen3Config, Qwen3Model
+
+    tokenizer = qwen_tokenizer()
+    with seeded(seed):
+        transformer = ZImageTransformer2DModel(
+            in_channels=4,
+            dim=32,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=32,
+            axes_dims=(4, 6, 6),
+            axes_lens=(1024, 64, 64),
+        )
+        components: dict[str, Any] = {
+            "transformer": transformer,
+            "vae": _vae(latent_channels=4, shift_factor=0.1159, scaling_factor=0.3611),
+            "text_encoder": Qwen3Model(Qwen3Config(**_language_model(len(tokenizer)), head_dim=8)),
+            "tokenizer": tokenizer,
+            "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
+        }
+        return ZImagePipeline(**components)
+
+
+def qwen_tokenizer() -> "Qwen2Tokenizer":
+    """A tokenizer of Qwen's kind whose tokens are single bytes, and that frames a prompt as a chat."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    vocabulary = {token: number for number, token in enumerate([*sorted(ByteLevel.alphabet()), *special])}
+    template = "{% for message in messages %}<|im_start|>{{ message.role }} {{ message.content }}<|im_end|>{% endfor %}"
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], additional_special_tokens=special[1:])
+    tokenizer.chat_template = template + "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+    return tokenizer
+
+
 def t5_tokenizer() -> "T5Tokenizer":
     """A tokenizer of T5's kind whose tokens are single characters: it needs no download."""
     from transformers import T5Tokenizer
 
     characters = [(character, -3.0) for character in string.ascii_letters + string.digits + string.punctuation]
     return T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0), ("▁", -2.0), *characters])
+
+
+def _language_model(vocabulary: int) -> dict[str, Any]:
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 1024,
+    }
+    # Qwen's tokens for the ends of a text are beyond so small a vocabulary.
+    ends = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    return {**sizes, **ends, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": vocabulary}
 
 
 def _unet(**options: Any) -> "UNet2DConditionModel":  # noqa: ANN401

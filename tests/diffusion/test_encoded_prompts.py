@@ -8,6 +8,7 @@ import torch
 from fergi_reward.diffusion.encoded_prompts import EncodedPrompts
 from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
+from tests.tiny_families import KINDS
 
 CPU = torch.device("cpu")
 CAT, DOG, OWL = "a cat", "a dog on a very long road " * 9, "owl"
@@ -31,7 +32,7 @@ def counted():
         handle.remove()
 
 
-@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_are_those_of_the_pipeline_and_the_bits_do_not_depend_on_the_prompts_next_to_them(kind):
     pipeline = kind()
     encoded = EncodedPrompts(family_of(pipeline), CPU, CPU)

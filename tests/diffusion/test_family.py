@@ -9,8 +9,7 @@ from fergi_reward.diffusion import Conditioning, StableDiffusion, family_of
 from fergi_reward.diffusion.family import FAMILIES
 from fergi_reward.diffusion.published import PUBLISHED, on_meta
 from fergi_reward.toy import tiny
-
-KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux]
+from tests.tiny_families import KINDS
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,6 +63,9 @@ def test_a_family_that_gives_other_shapes_is_refused():
         (tiny.stable_diffusion, 100, "StableDiffusionPipeline cannot draw: it must be a multiple of 8, such as 96"),
         (tiny.stable_diffusion_3, 72, "StableDiffusion3Pipeline cannot draw: it must be a multiple of 16, such as 64"),
         (tiny.stable_diffusion_3, 512, "this StableDiffusion3Pipeline has places for 256 pixels at most"),
+        (tiny.qwen_image, 72, "QwenImagePipeline cannot draw: it must be a multiple of 16, such as 64"),
+        (tiny.z_image, 72, "ZImagePipeline cannot draw: it must be a multiple of 16, such as 64"),
+        (tiny.z_image, 1040, "this ZImagePipeline has places for 1024 pixels at most"),
         (tiny.flux, 8, "FluxPipeline cannot draw: it must be a multiple of 16, such as 16"),
     ],
 )

@@ -163,6 +163,16 @@ def test_larger_pictures_move_towards_noise():
     assert resolution_shift(settings, 2176) == pytest.approx(0.825)
 
 
+def test_noise_levels_of_training_are_shifted_as_far_as_sampling_at_this_resolution():
+    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    for tokens, shift in ((256, 0.5), (4096, 1.15)):
+        levels = FlowSchedule.of_training(scheduler, CPU, tokens=tokens)
+        assert len(levels.timesteps) == 1000
+        # Sigma 1/2: e^mu / (e^mu + 1), as diffusers shifts by resolution.
+        assert levels.sigmas[500].item() == pytest.approx(1 / (1 + math.exp(-shift)), abs=1e-6)
+        assert levels.sigmas[[0, -1]].tolist() == [1, 0]
+
+
 def test_the_window_slides_and_begins_again():
     assert [sliding_window([0, 1, 2, 3], 2, 1, turn) for turn in range(4)] == [[0, 1], [1, 2], [2, 3], [0, 1]]
     assert sliding_window([0, 1, 2, 3], 4, 2, 5) == [0, 1, 2, 3]

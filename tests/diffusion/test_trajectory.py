@@ -1,23 +1,21 @@
 import pytest
 import torch
-from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 
 from fergi_reward.core.seeds import generator
+from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.schedule import gaussian_log_prob
 from fergi_reward.diffusion.trajectory import denoise, predict, sample_trajectory, starting_noise
 from fergi_reward.toy import tiny
+from tests.tiny_families import KINDS, drawn, noise_for
 
-PROMPTS = ["a red cat", "a blue house"]
+PROMPTS = ["a red cat", "a blue house on a long road by the sea", "x"]
 CPU = torch.device("cpu")
 STEPS = 4
 
 
 def flux_schnell(seed):
     return tiny.flux(seed=seed, guidance_embeds=False)
-
-
-KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux, flux_schnell]
 
 
 def sampled(pipeline, guidance, *, eta=1.0, rows=(0, 1), guided_log_probs=True):
@@ -47,25 +45,37 @@ def recomputed(pipeline, trajectory, guidance):
     return log_probs.detach()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("scale", "resolution"), [(1.0, None), (3.0, None), (3.0, 96)])
+@pytest.mark.parametrize("kind", [*KINDS, flux_schnell])
+@pytest.mark.parametrize("resolution", [None, 96])
 @torch.no_grad()
-def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, scale, resolution):
+def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, resolution):
     pipeline = kind(seed=0)
     family = family_of(pipeline, resolution)
     # A loaded pipeline has no dropout; this one has just been built.
     family.network.eval()
-    conditioning = family.encode_prompts(PROMPTS)
-    noise = starting_noise(family.latent_shape, [generator(row) for row in range(2)], conditioning)
-    schedule, network, guidance = family.schedule(STEPS, CPU), family.denoiser(scale), family.guidance(scale)
-    latents = denoise(network, schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
-    start = pipeline._pack_latents(noise, *noise.shape) if isinstance(pipeline, FluxPipeline) else noise
-    size = {} if resolution is None else {"height": resolution, "width": resolution}
-    expected = pipeline(
-        PROMPTS, **size, latents=start, num_inference_steps=STEPS, guidance_scale=scale, output_type="np"
-    ).images
-    pixels = family.decode(latents).permute(0, 2, 3, 1)
-    torch.testing.assert_close(pixels, torch.from_numpy(expected), rtol=0, atol=1e-5)
+    for prompts, scale in ((PROMPTS, 1.0), (PROMPTS, 3.0), (["an owl"], 3.0)):
+        conditioning = family.encode_prompts(prompts)
+        noise = starting_noise(family.latent_shape, [generator(row) for row in range(len(prompts))], conditioning)
+        schedule, network, guidance = family.schedule(STEPS, CPU), family.denoiser(scale), family.guidance(scale)
+        latents = denoise(network, schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
+        expected = drawn(pipeline, prompts, noise, scale, STEPS)
+        torch.testing.assert_close(family.decode(latents), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_prompts_of_a_batch_and_guidance_change_what_is_predicted(kind):
+    family = family_of(kind(seed=0))
+    family.network.eval()
+    latents = noise_for(family, 1).expand(2, -1, -1, -1)
+    timesteps, guidance = torch.full((2,), 500.0), family.guidance(3.0)
+    short, long = (family.encode_prompts([prompt] * 2) for prompt in ("x", PROMPTS[1] * 3))
+    mixed = Conditioning.cat([short[torch.tensor([0])], long[torch.tensor([0])]])
+    alone = [predict(family.denoiser(3.0), latents, timesteps, each, guidance)[0] for each in (short, long)]
+    both, unguided = predict(family.denoiser(3.0), latents, timesteps, mixed, guidance)
+    torch.testing.assert_close(both, torch.stack([alone[0][0], alone[1][1]]), rtol=0, atol=1e-5)
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+    assert guidance is None or (both - unguided).abs().max() > 1e-3
 
 
 def test_a_record_without_noise_is_plain_denoising_and_has_no_probabilities(pipeline):

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.families import published_parts
+from fergi_reward.diffusion.families.patches import PATCH, packed, patches_of, unpacked
 from fergi_reward.diffusion.family import Family, Pipeline
-from fergi_reward.diffusion.flow import FlowSchedule
+from fergi_reward.diffusion.flow import FlowSchedule, even_sigmas
 
-# Side of a patch, in latents.
-PATCH = 2
 # Tokens of T5.
 TOKENS = 512
 
@@ -62,14 +61,12 @@ class Flux(Family):
 
     def schedule(self, num_steps: int, device: torch.device) -> FlowSchedule:
         """Euler's steps from even ones, moved towards noise with the number of patches."""
-        _, height, width = self.latent_shape
-        tokens = (height // PATCH) * (width // PATCH)
-        even = [1 - step / num_steps for step in range(num_steps)]
-        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=tokens, sigmas=even)
+        tokens, sigmas = patches_of(self.latent_shape), even_sigmas(num_steps)
+        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=tokens, sigmas=sigmas)
 
     def training_schedule(self, device: torch.device) -> FlowSchedule:
         """All noise levels."""
-        return FlowSchedule.of_training(self.pipeline.scheduler, device)
+        return FlowSchedule.of_training(self.pipeline.scheduler, device, tokens=patches_of(self.latent_shape))
 
     @property
     def native_shape(self) -> tuple[int, int, int]:
@@ -81,18 +78,6 @@ class Flux(Family):
     def resolution_multiple(self) -> int:
         """Whole patches, which the transformer's configuration does not tell."""
         return self.pixels_per_latent * PATCH
-
-
-def packed(latents: Tensor) -> Tensor:
-    """(B, C, H, W) as rows of patches of 2 x 2, (B, H W / 4, 4 C)."""
-    patches = latents.unflatten(3, (-1, PATCH)).unflatten(2, (-1, PATCH))
-    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
-
-
-def unpacked(patches: Tensor, height: int, width: int) -> Tensor:
-    """The opposite of `packed`: (B, H W / 4, 4 C) as (B, C, H, W)."""
-    parts = patches.unflatten(2, (-1, PATCH, PATCH)).unflatten(1, (height // PATCH, width // PATCH))
-    return parts.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
 def patch_places(latents: Tensor) -> Tensor:

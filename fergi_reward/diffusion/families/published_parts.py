@@ -66,3 +66,22 @@ def t5_xxl() -> Any:  # noqa: ANN401
 
     sizes: dict[str, Any] = {"d_model": 4096, "d_ff": 10240, "d_kv": 64, "num_heads": 64, "num_layers": 24}
     return T5EncoderModel(T5Config(**sizes, feed_forward_proj="gated-gelu", vocab_size=32128))
+
+
+def qwen3_4b() -> Any:  # noqa: ANN401
+    """The language model Qwen3-4B."""
+    from transformers import Qwen3Config, Qwen3Model
+
+    sizes: dict[str, Any] = {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36}
+    heads: dict[str, Any] = {"num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}
+    return Qwen3Model(Qwen3Config(**sizes, **heads, vocab_size=151_936))
+
+
+def qwen_vl_7b() -> Any:  # noqa: ANN401
+    """Qwen2.5-VL-7B-Instruct, the part that reads pictures among it."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    text: dict[str, Any] = {"hidden_size": 3584, "intermediate_size": 18_944, "num_hidden_layers": 28}
+    text |= {"num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152_064}
+    vision = {"hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 3584, "depth": 32, "num_heads": 16}
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision))

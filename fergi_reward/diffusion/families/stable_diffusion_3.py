@@ -62,14 +62,17 @@ class StableDiffusion3(Family):
 
     def schedule(self, num_steps: int, device: torch.device) -> FlowSchedule:
         """Euler's steps; some schedulers give pictures of more tokens more noise."""
-        _, height, width = self.latent_shape
-        patch = self.network.config.patch_size
-        tokens = (height // patch) * (width // patch)
-        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=tokens)
+        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=self._tokens)
 
     def training_schedule(self, device: torch.device) -> FlowSchedule:
         """All noise levels."""
-        return FlowSchedule.of_training(self.pipeline.scheduler, device)
+        return FlowSchedule.of_training(self.pipeline.scheduler, device, tokens=self._tokens)
+
+    @property
+    def _tokens(self) -> int:
+        _, height, width = self.latent_shape
+        patch = self.network.config.patch_size
+        return int((height // patch) * (width // patch))
 
 
 def published() -> Pipeline:

@@ -1,0 +1,34 @@
+"""A tiny model of each family, and how its own pipeline is called: what is added here is taken by all tests."""
+
+import torch
+
+from fergi_reward.diffusion.families.patches import packed
+from fergi_reward.toy import tiny
+
+FLOWS = [tiny.stable_diffusion_3, tiny.flux, tiny.qwen_image, tiny.z_image]
+KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, *FLOWS]
+# Pipelines that take latents as rows of patches.
+PACKED = ("FluxPipeline", "QwenImagePipeline")
+
+
+def call_options(pipeline, latents, scale=1.0, pixels_per_latent=8):
+    """What the pipeline's own call is given to draw from latents (B, C, H, W) with our scale of guidance."""
+    kind = type(pipeline).__name__
+    height, width = (pixels_per_latent * size for size in latents.shape[2:])
+    size = {"height": height, "width": width, "latents": packed(latents) if kind in PACKED else latents}
+    if kind == "QwenImagePipeline":
+        # It takes no guidance without a negative prompt.
+        return {**size, "true_cfg_scale": scale, **({"negative_prompt": [" "] * len(latents)} if scale > 1 else {})}
+    # Z-Image counts from 0, as Imagen does.
+    return {**size, "guidance_scale": scale - 1 if kind == "ZImagePipeline" else scale}
+
+
+def drawn(pipeline, prompts, latents, scale=1.0, steps=2):
+    """Pixels (B, 3, H, W) of the pipeline's own call."""
+    options = call_options(pipeline, latents, scale)
+    return pipeline(list(prompts), num_inference_steps=steps, output_type="pt", **options).images
+
+
+def noise_for(family, images, seed=0):
+    """Latents (B, C, H, W) to start from."""
+    return torch.randn(images, *family.latent_shape, generator=torch.Generator().manual_seed(seed))
