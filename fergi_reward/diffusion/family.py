@@ -47,7 +47,7 @@ class Family(ABC):
     Attributes:
         pipeline: Pipeline of diffusers. Its components may be exchanged: they are looked up when they are asked for.
         resolution: Height and width in pixels of what is drawn; None for those that the network was made for.
-        max_sequence_length: Tokens of a prompt that T5 reads; None for as many as the pipeline takes by itself.
+        max_sequence_length: Tokens of a prompt that T5, or a language model, reads; None for the pipeline's own.
         longest_sequence: The most that there can be of these; 0 where the length of prompts cannot be chosen.
         network_name: The component that denoises, as the pipeline calls it.
         lora_targets: Ends of the names of the layers that an adapter changes: the projections of attention, what
@@ -272,7 +272,7 @@ def family_of(pipeline: Pipeline, resolution: int | None = None, max_sequence_le
     Args:
         pipeline: Pipeline of diffusers.
         resolution: Height and width in pixels of what is drawn; None for those that the network was made for.
-        max_sequence_length: Tokens of a prompt that T5 reads; None for as many as the pipeline takes by itself.
+        max_sequence_length: Tokens of a prompt that T5, or a language model, reads; None for the pipeline's own.
 
     Raises:
         FergiRewardError: There is none for its class, or it cannot draw at this resolution or read so many tokens.

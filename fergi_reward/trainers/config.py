@@ -78,7 +78,7 @@ class TrainerConfig(Options):
     )
     max_sequence_length: int | None = option(
         None,
-        "Tokens of a prompt that T5 reads.",
+        "Tokens of a prompt that T5, or a language model, reads.",
         shown="as many as the pipeline takes by itself",
         at_least=1,
     )

@@ -86,6 +86,16 @@ def test_t5_reads_as_many_tokens_as_are_asked_for(kind):
     torch.testing.assert_close(encoded[:1], own[0])
 
 
+@pytest.mark.parametrize("kind", [tiny.qwen_image, tiny.z_image])
+def test_a_language_model_reads_as_many_tokens_as_are_asked_for(kind):
+    short = family_of(kind(), max_sequence_length=16)
+    encoded = short.encode_prompts(["a cat " * 200])
+    assert encoded.prompt_embeds.shape == short.empty_conditioning(1).prompt_embeds.shape
+    own = short.pipeline.encode_prompt(["a cat " * 200], max_sequence_length=16)[0]
+    torch.testing.assert_close(encoded.prompt_embeds[0], own[0])
+    assert encoded.others["mask"].all()
+
+
 def test_a_number_of_tokens_that_cannot_be_is_refused_by_name():
     with pytest.raises(FergiRewardError, match="is 128, but the length of a StableDiffusionPipeline's prompts cannot"):
         family_of(tiny.stable_diffusion(), max_sequence_length=128)

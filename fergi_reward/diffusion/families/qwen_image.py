@@ -13,8 +13,8 @@ from fergi_reward.diffusion.families.patches import PATCH, packed, patches_of, u
 from fergi_reward.diffusion.family import Family, Pipeline
 from fergi_reward.diffusion.flow import FlowSchedule, even_sigmas
 
-# The most tokens of a prompt that the pipeline reads, after its template.
-TOKENS = 512
+# Tokens of a prompt that the pipeline reads by itself, after its template, and the most that it can.
+TOKENS, MOST_TOKENS = 512, 1024
 # What stands for no prompt: the pipeline has no guidance without a negative prompt, and its authors give it a space.
 NO_PROMPT = " "
 # What other models of this architecture have: distilled ones, and those that edit pictures or draw layers.
@@ -37,17 +37,20 @@ class QwenImage(Family):
 
     vae_class: ClassVar[str] = "AutoencoderKLQwenImage"
     upcasts_vae: ClassVar[bool] = False
+    longest_sequence: ClassVar[int] = MOST_TOKENS
 
     def encode(self, prompts: list[str], *, negative: bool) -> Conditioning:
         """Tokens of the language model, after those of the pipeline's template."""
         read = [prompt or NO_PROMPT for prompt in prompts] if negative else prompts
-        embeds, mask = self.pipeline.encode_prompt(read, device=self.text_device, max_sequence_length=TOKENS)
+        most = self.max_sequence_length or TOKENS
+        embeds, mask = self.pipeline.encode_prompt(read, device=self.text_device, max_sequence_length=most)
         counts = [embeds.shape[1]] * len(embeds) if mask is None else mask.sum(1).tolist()
-        return padded_prompts.padded([row[:count] for row, count in zip(embeds, counts, strict=True)], TOKENS)
+        return padded_prompts.padded([row[:count] for row, count in zip(embeds, counts, strict=True)], most)
 
     def empty_conditioning(self, images: int) -> Conditioning:
         """The longest prompts."""
-        return padded_prompts.empty(images, TOKENS, self.network.config.joint_attention_dim, self.network.proj_out.bias)
+        network, most = self.network, self.max_sequence_length or TOKENS
+        return padded_prompts.empty(images, most, network.config.joint_attention_dim, network.proj_out.bias)
 
     @torch.no_grad()
     def guidance(self, scale: float) -> Guidance | None:

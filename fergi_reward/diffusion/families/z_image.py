@@ -1,6 +1,6 @@
 """Z-Image (arXiv 2511.22699): a transformer that reads prompt and picture as one sequence, and a Qwen3 for prompts."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,18 +21,20 @@ class ZImage(Family):
     A scale of guidance is here what it is everywhere, 1 for none: the pipeline's own `guidance_scale` is less by 1.
     """
 
+    longest_sequence: ClassVar[int] = TOKENS
+
     def encode(self, prompts: list[str], *, negative: bool) -> Conditioning:
         """Tokens of the language model, those of its chat template among them."""
-        # A copy: the pipeline writes its template into the list.
+        most, copied = self.max_sequence_length or TOKENS, [*prompts]  # the pipeline writes its template into the list
         embeds, _ = self.pipeline.encode_prompt(
-            [*prompts], device=self.text_device, do_classifier_free_guidance=False, max_sequence_length=TOKENS
+            copied, device=self.text_device, do_classifier_free_guidance=False, max_sequence_length=most
         )
-        return padded_prompts.padded(embeds, TOKENS)
+        return padded_prompts.padded(embeds, most)
 
     def empty_conditioning(self, images: int) -> Conditioning:
         """The longest prompts."""
-        network = self.network
-        return padded_prompts.empty(images, TOKENS, network.config.cap_feat_dim, network.x_pad_token)
+        network, most = self.network, self.max_sequence_length or TOKENS
+        return padded_prompts.empty(images, most, network.config.cap_feat_dim, network.x_pad_token)
 
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
         """The velocity: the network tells its opposite, and reads time as it passes from noise to image."""
