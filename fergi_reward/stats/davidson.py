@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fergi_reward.stats.newton import Floats, Mask, largest_product
+from fergi_reward.stats.newton import LONGEST, Floats, LargestProducts, Mask
 
 # Keeps log nu finite where a resample has no tie; far below what a tie says.
 TIE_PENALTY = 1e-6
@@ -62,8 +62,13 @@ class Davidson:
 
     def moved(self, steps: Floats) -> Floats:
         """As in `Likelihood`."""
-        margins = largest_product(steps[:, :-1], self._columns)
-        return np.maximum(margins, margins / 2 + np.abs(steps[:, -1]))
+        by_nu = np.abs(steps[:, -1])
+        margins = self._largest_products(steps[:, :-1], np.minimum(LONGEST, 2 * (LONGEST - by_nu)))
+        return np.maximum(margins, margins / 2 + by_nu)
+
+    @cached_property
+    def _largest_products(self) -> LargestProducts:
+        return LargestProducts(self._columns)
 
     def _derivatives(self, margins: Floats, log_nu: Floats) -> tuple[Floats, Floats, tuple[Floats, Floats, Floats]]:
         """Two slopes and three curvatures of the losses, by the margin (B, P) and by log nu (B, 1); (B, P) each."""

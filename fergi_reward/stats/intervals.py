@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 Interval = tuple[float, float]
 
 RESAMPLES = 2000
+# Numbers that are drawn at a time: the memory of a hundred thousand units would not hold them all, and a cache does not.
+BLOCK = 1 << 18
 
 # From fewer units a bootstrap draws too few different samples for an interval to mean anything.
 LEAST_UNITS = 5
@@ -24,8 +26,12 @@ def bootstrap_interval(values: NDArray[np.float64] | NDArray[np.bool_], users: N
     """
     _, index = np.unique(users, return_inverse=True)
     sums, counts = np.bincount(index, values), np.bincount(index)
-    drawn = np.random.default_rng(seed).integers(len(counts), size=(RESAMPLES, len(counts)))
-    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
+    rng, size = np.random.default_rng(seed), max(1, BLOCK // len(counts))
+    means = []
+    for at in range(0, RESAMPLES, size):
+        drawn = rng.integers(len(counts), size=(min(size, RESAMPLES - at), len(counts)))
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 

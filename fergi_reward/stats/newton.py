@@ -84,7 +84,10 @@ class Likelihood(Protocol):
         """Gradients (B, K) and curvatures (B, K * K) of losses that are weighed by `shares` (B, P) and summed."""
 
     def moved(self, steps: Floats) -> Floats:
-        """How far steps (B, K) move log-odds of one outcome against another at most, (B,)."""
+        """How far steps (B, K) move log-odds of one outcome against another at most, (B,).
+
+        Up to `LONGEST`, a bound is as good.
+        """
 
 
 class Logistic:
@@ -120,14 +123,34 @@ class Logistic:
 
     def moved(self, steps: Floats) -> Floats:
         """As in `Likelihood`."""
-        return largest_product(steps, self._columns)
+        return self._largest_products(steps, np.full(len(steps), LONGEST))
+
+    @cached_property
+    def _largest_products(self) -> "LargestProducts":
+        return LargestProducts(self._columns)
 
 
-def largest_product(steps: Floats, columns: Floats) -> Floats:
-    """The largest absolute value in each row of steps (B, K) @ columns (K, P), which need not fit into memory, (B,)."""
-    size = max(1, MOST_AT_ONCE // len(steps))
-    parts = [np.abs(steps @ columns[:, at : at + size]).max(axis=1) for at in range(0, columns.shape[1], size)]
-    return np.max(parts, axis=0).astype(np.float64, copy=False)
+class LargestProducts:
+    """The largest absolute value in each row of steps (B, K) @ columns (K, P), which need not fit into memory.
+
+    Args:
+        columns: (K, P).
+    """
+
+    def __init__(self, columns: Floats) -> None:
+        self._columns, self._largest = columns, np.abs(columns).max(axis=1)
+
+    def __call__(self, steps: Floats, enough: Floats) -> Floats:
+        """These values, and where a bound of one is at most `enough` (B,), the bound, (B,)."""
+        found: Floats = np.abs(steps) @ self._largest
+        if (rows := found > enough).any():
+            found[rows] = self._exact(steps[rows])
+        return found
+
+    def _exact(self, steps: Floats) -> Floats:
+        size, columns = max(1, MOST_AT_ONCE // len(steps)), self._columns
+        parts = [np.abs(steps @ columns[:, at : at + size]).max(axis=1) for at in range(0, columns.shape[1], size)]
+        return np.max(parts, axis=0).astype(np.float64, copy=False)
 
 
 class RepeatedFits:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from fergi_reward.stats.newton import Logistic, RepeatedFits, logistic_weights
+from fergi_reward.stats.newton import LargestProducts, Logistic, RepeatedFits, logistic_weights
 
 
 def test_newton_finds_the_minimum_that_scipy_finds():
@@ -17,6 +17,17 @@ def test_newton_finds_the_minimum_that_scipy_finds():
     # From far off, where whole steps would leap back and forth, the way is another and the end the same.
     far = logistic_weights(differences, 0.01, np.array([9.0, -9.0, 9.0, -9.0]))
     np.testing.assert_allclose(far, found, atol=1e-9)
+
+
+def test_largest_products_are_exact_beyond_what_is_enough_and_bounds_below():
+    rng = np.random.default_rng(2)
+    columns, steps = rng.normal(size=(3, 500)), rng.normal(size=(40, 3))
+    exact = np.abs(steps @ columns).max(axis=1)
+    enough = np.quantile(exact, 0.7) * np.ones(40)
+    found = LargestProducts(columns)(steps, enough)
+    is_bound = found <= enough
+    assert 0 < is_bound.sum() < 40 and (exact[is_bound] <= found[is_bound]).all()
+    np.testing.assert_allclose(found[~is_bound], exact[~is_bound])
 
 
 def test_separable_pairs_still_have_a_finite_fit():

@@ -51,6 +51,18 @@ def test_the_interval_of_a_difference_uses_that_models_err_alike():
     assert high - low < 0.6 * (alone[1] - alone[0])
 
 
+def test_an_interval_is_that_of_all_draws_at_once_however_few_are_held(monkeypatch):
+    rng = np.random.default_rng(3)
+    values, users = rng.normal(size=700), rng.integers(33, size=700).astype(str)
+    _, index = np.unique(users, return_inverse=True)
+    sums, counts = np.bincount(index, values), np.bincount(index)
+    drawn = np.random.default_rng(5).integers(33, size=(2000, 33))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    for block in (1, 33 * 7, 1 << 30):
+        monkeypatch.setattr("fergi_reward.stats.intervals.BLOCK", block)
+        assert bootstrap_interval(values, users, seed=5) == tuple(np.quantile(means, [0.025, 0.975]))
+
+
 def test_coverage_and_its_area():
     margins = np.array([4.0, 3.0, -2.0, 1.0])
     curve = coverage(margins)
