@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 Interval = tuple[float, float]
 
 RESAMPLES = 2000
-# Numbers that are drawn at a time: the memory of a hundred thousand units would not hold them all, and a cache does not.
+# Numbers that are drawn at a time, as many as a cache holds: memory would not hold those of a hundred thousand units.
 BLOCK = 1 << 18
 
 # From fewer units a bootstrap draws too few different samples for an interval to mean anything.
