@@ -53,7 +53,7 @@ def extrapolation(times: Sequence[float], index: int) -> float:
 
     Args:
         times: (T + 1,) from noise to 0.
-        index: Of a step.
+        index: The number of a step, from 0.
 
     Example:
         >>> extrapolation([1.0, 0.75, 0.5, 0.25, 0.0], 2)  # lambda goes by log 3 in step 1 and in step 2
