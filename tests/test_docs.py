@@ -100,12 +100,17 @@ def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predi
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+REDNESS = "judge = lambda pixels, prompts: pixels[:, 0].mean((1, 2))"
+
+
 @pytest.fixture
 def replaced(rewriter, tmp_path_factory):
     """Names of the hub and of GPUs, and what stands for them here."""
     pipeline = tmp_path_factory.mktemp("toy") / "sd15"
     tiny.stable_diffusion().save_pretrained(pipeline)
     names = {'"stable-diffusion-v1-5/stable-diffusion-v1-5"': repr(str(pipeline)), '"cuda"': '"cpu"'}
+    names |= {'judge = CombinedReward.from_pretrained(scorers=["image_reward"], device="cuda")': REDNESS}
+    names |= {"num_inference_steps=20": "num_inference_steps=1"}
     names |= {"sample_num_steps=5": "sample_num_steps=2"}
     names |= {" stable-diffusion-v1-5/stable-diffusion-v1-5 ": " tiny --steps 4 "}
     names |= {"args = GRPOConfig(": "args = GRPOConfig(use_cpu=True, bf16=False, "}
@@ -120,8 +125,17 @@ def host_names():
     pixels, prompts = torch.rand(2, 3, 32, 32), ["a cat", "a dog"]
     accelerator = SimpleNamespace(device=device)
     names = {"device": device, "accelerator": accelerator, "self": SimpleNamespace(accelerator=accelerator)}
-    names |= {"DDPOTrainer": lambda *_: None, "config": SimpleNamespace(), "prompt_function": None, "pipeline": None}
-    return names | {"images": pixels, "prompts": prompts, "reward_losses": [], "CombinedReward": CombinedReward}
+    names |= {"DDPOTrainer": lambda *_: None, "config": SimpleNamespace(), "prompt_function": None}
+    pipeline = tiny.stable_diffusion()
+    pipeline.set_progress_bar_config(disable=True)
+    names |= {"pipeline": pipeline, "trained": [*pipeline.unet.parameters()], "steps": 1, "train": lambda step: None}
+    return names | {
+        "images": pixels,
+        "prompts": prompts,
+        "torch": torch,
+        "reward_losses": [],
+        "CombinedReward": CombinedReward,
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -94,6 +94,11 @@ class JudgeWatch:
         self._first: dict[str, list[float]] = {}
 
     @property
+    def pictures(self) -> int:
+        """How many pictures each evaluation has, 0 before the first."""
+        return len(self._best)
+
+    @property
     def fallen(self) -> bool:
         """Whether the judges' patience is over."""
         return self.falls >= self.patience

@@ -13,13 +13,14 @@ from accelerate import PartialState
 from accelerate.tracking import GeneralTracker
 from trl import AlignPropConfig, AlignPropTrainer, DDPOConfig, DDPOTrainer, DefaultDDPOStableDiffusionPipeline
 
-from fergi_reward.adapters import TRLAlignPropReward, TRLDDPOReward
+from fergi_reward.adapters import RewardGuard, TRLAlignPropReward, TRLDDPOReward
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy import emoji
 
 PROMPTS = ["a red cat", "a blue house", "a green tree", "a yellow car"]
 COMMON = {
     "num_epochs": 1,
+    "save_freq": 1000,
     "sample_num_steps": 5,
     "train_batch_size": 4,
     "train_gradient_accumulation_steps": 1,
@@ -73,6 +74,32 @@ def run(trainer, seen, reward):
     return {"images": images, "largest difference": max(differences), "weights moved": moved, "terms": sorted(names)}
 
 
+def watched(trainer, pipeline, reward):
+    """Two epochs of TRL's loop with a guard: its verdicts must be those on the pictures that the weights draw."""
+    settings = {"num_inference_steps": 5, "output_type": "pt"}
+
+    def draw(prompts, seeds):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return pipeline.sd_pipeline(prompts, generator=generators, **settings).images
+
+    guard = RewardGuard({"redness": redness}, PROMPTS, reward=reward, parameters=trainer.trainable_layers)
+    step, differences = 0, []
+    for epoch in range(2):
+        verdict = guard.check(epoch, draw)
+        with torch.no_grad():
+            expected = redness(draw(PROMPTS, range(len(PROMPTS))), PROMPTS).mean().item()
+        differences.append(abs(verdict.metrics["judges/redness_mean"] - expected))
+        step = trainer.step(epoch, step)
+    trained = [weight.detach().clone() for weight in trainer.trainable_layers]
+    guard.restore_best()
+    moved = max((old - new).abs().max().item() for old, new in zip(trained, trainer.trainable_layers, strict=True))
+    return {"images": 2 * len(PROMPTS), "largest difference": max(differences), "weights moved": moved, "terms": []}
+
+
+def redness(pixels, prompts):
+    return pixels[:, 0].mean((1, 2))
+
+
 def prompt_function():
     names = itertools.cycle(PROMPTS)
     return lambda: (next(names), {})
@@ -85,6 +112,7 @@ pipeline = DefaultDDPOStableDiffusionPipeline(sys.argv[1], use_lora=True)
 config = DDPOConfig(**COMMON, log_with=Silent(), sample_batch_size=4, sample_num_batches_per_epoch=2)
 trainer = DDPOTrainer(config, TRLDDPOReward(reward), prompt_function(), pipeline, ddpo.ddpo)
 results = {"DDPOTrainer": run(trainer, ddpo, reward)}
+results["DDPOTrainer, guarded"] = watched(trainer, pipeline, reward)
 pipeline = DefaultDDPOStableDiffusionPipeline(sys.argv[1], use_lora=True)
 config = AlignPropConfig(
     **COMMON, log_with=Silent(), truncated_backprop_rand=False, truncated_backprop_timestep=3, log_image_freq=1

@@ -1,0 +1,69 @@
+"""A `RewardGuard` in a Trainer of transformers or TRL."""
+
+from typing import Any
+
+from transformers.trainer_callback import TrainerCallback, TrainerControl, TrainerState
+from transformers.training_args import TrainingArguments
+
+from fergi_reward.adapters.reward_guard import Draw, RewardGuard, Verdict
+
+
+class GuardCallback(TrainerCallback):
+    """Checks before the first step and every so many steps; ends the training when the judges have fallen.
+
+    The metrics go into the trainer's `log_history`. A best check asks for a checkpoint. A training that is resumed
+    begins to watch anew, unless the guard's `load_state_dict` is called before.
+
+    Args:
+        guard: The guard; with `parameters`, the weights at the end are those that the judges liked most.
+        draw: As for `RewardGuard.check`.
+        every: Steps between two checks.
+
+    Attributes:
+        verdicts: All so far.
+    """
+
+    def __init__(self, guard: RewardGuard, draw: Draw, every: int) -> None:
+        self.guard, self.draw, self.every = guard, draw, every
+        self.verdicts: list[Verdict] = []
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """The first check."""
+        self._check(state)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """A check, where it is due."""
+        if state.global_step % self.every:
+            return
+        verdict = self._check(state)
+        control.should_save |= verdict.is_best
+        control.should_training_stop |= verdict.must_stop
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Back to the best weights, if they are kept."""
+        if self.guard.keeps_weights:
+            self.guard.restore_best()
+
+    def _check(self, state: TrainerState) -> Verdict:
+        verdict = self.guard.check(state.global_step, self.draw)
+        self.verdicts.append(verdict)
+        state.log_history.append({"step": state.global_step, **verdict.metrics})
+        return verdict

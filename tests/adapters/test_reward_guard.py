@@ -1,0 +1,228 @@
+"""A guard in other people's loops, against a model of one number whose best value is known."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import Trainer, TrainingArguments
+
+from fergi_reward import CombinedReward
+from fergi_reward.adapters import GuardCallback, RewardGuard
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.images import to_picture
+from fergi_reward.toy import tiny
+from fergi_reward.trainers.guards import JudgeWatch
+
+PROMPTS = ["a red cat", "a blue house", "a dog"]
+
+
+def redness(pixels, prompts):
+    return pixels[:, 0].mean((1, 2))
+
+
+def moderate(pixels, prompts):
+    """Likes pictures of a redness of 0.6 most."""
+    return -((pixels[:, 0].mean((1, 2)) - 0.6) ** 2)
+
+
+class Red(nn.Module):
+    """A model that draws pictures of a redness, but for a little noise from the seed."""
+
+    def __init__(self, redness=0.1):
+        super().__init__()
+        self.redness = nn.Parameter(torch.tensor(redness))
+
+    def draw(self, prompts, seeds):
+        noise = [torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        pixels = 0.02 * torch.stack(noise)
+        pixels[:, 0] += self.redness.detach()
+        return pixels
+
+    def forward(self, number):
+        """A loss that falls as the pictures get redder: `number` is how much in a step of size 1."""
+        return {"loss": -self.redness * number.mean()}
+
+
+def guard(**options):
+    return RewardGuard({"moderate": moderate}, PROMPTS, **options)
+
+
+def test_it_keeps_the_best_weights_and_stops_when_the_judges_have_fallen_twice():
+    model = Red()
+    watching = guard(reward=redness, parameters=[model.redness])
+    verdicts = []
+    for step in range(10):
+        verdicts.append(watching.check(step, model.draw))
+        if verdicts[-1].must_stop:
+            break
+        model.redness.data += 0.1
+    # 0.1, 0.2, ... 0.6 is best at step 5; steps 6 and 7 are worse.
+    assert [one.is_best for one in verdicts] == [True] * 6 + [False] * 2
+    assert (verdicts[-1].step, verdicts[-1].best_step) == (7, 5)
+    rewards = [one.metrics["judges/reward_mean"] for one in verdicts]
+    assert rewards == sorted(rewards)
+    watching.restore_best()
+    assert model.redness.item() == pytest.approx(0.6)
+
+
+def test_the_verdict_is_the_watch_s_on_the_scores_of_all_pictures():
+    model, watch, watching = Red(), JudgeWatch(1, 1.0), guard(patience=1, tolerance=1.0, batch_size=2, seed=7)
+    for step, level in enumerate([0.5, 0.7, 0.9, 0.55]):
+        model.redness.data.fill_(level)
+        scores = moderate(model.draw(PROMPTS, [7, 8, 9]), PROMPTS)
+        is_best = watch.update(step, {"moderate": scores.tolist()})
+        found = watching.check(step, model.draw)
+        assert (found.is_best, found.must_stop, found.best_step) == (is_best, watch.fallen, watch.best_epoch)
+        assert found.metrics["judges/moderate_mean"] == pytest.approx(scores.mean().item(), rel=1e-5)
+
+
+def test_scores_of_a_host_that_draws_by_itself_get_the_same_verdicts():
+    model, drawing, given = Red(), guard(patience=1), guard(patience=1)
+    for step, level in enumerate([0.5, 0.6, 0.9]):
+        model.redness.data.fill_(level)
+        scores = moderate(model.draw(PROMPTS, [0, 1, 2]), PROMPTS)
+        expected = drawing.check(step, model.draw)
+        found = given.check_scores(step, {"moderate": scores.numpy(), "reward": [level] * 3})
+        assert (found.is_best, found.must_stop) == (expected.is_best, expected.must_stop)
+        assert found.metrics["judges/reward_mean"] == pytest.approx(level)
+    assert found.must_stop
+
+
+def given_twice(first, second):
+    watching = guard()
+    watching.check_scores(0, {"moderate": first})
+    watching.check_scores(1, {"moderate": second})
+
+
+def test_pictures_of_pil_are_scored_as_they_are():
+    model = Red(0.5)
+    as_pictures = guard().check(0, lambda prompts, seeds: [to_picture(one) for one in model.draw(prompts, seeds)])
+    expected = guard().check(0, model.draw)
+    assert as_pictures.metrics["judges/moderate_mean"] == pytest.approx(
+        expected.metrics["judges/moderate_mean"], abs=2e-3
+    )
+
+
+def test_diversity_is_the_mean_distance_of_the_pictures_of_a_prompt():
+    scorer = tiny.clip()
+
+    def draw(prompts, seeds):
+        return torch.stack([torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    found = guard(images_per_prompt=3, diversity=scorer, batch_size=4).check(0, draw).metrics["judges/diversity"]
+    unit = nn.functional.normalize(scorer.embed(draw(None, range(9)), "")[0].float(), dim=-1).view(3, 3, -1)
+    cosines = torch.einsum("gad,gbd->gab", unit, unit)
+    expected = ((9 - cosines.sum((1, 2))) / 6).mean().item()  # a picture is at distance 0 from itself
+    assert found == pytest.approx(expected, abs=1e-5)
+    same = guard(images_per_prompt=2, diversity=scorer).check(0, lambda prompts, seeds: draw(prompts, [0] * len(seeds)))
+    assert same.metrics["judges/diversity"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_loop_that_resumes_gets_the_verdicts_of_the_unbroken_one():
+    def verdicts(watching, model, levels):
+        found = []
+        for level in levels:
+            model.redness.data.fill_(level)
+            found.append(watching.check(len(found), model.draw))
+        return [(one.is_best, one.must_stop) for one in found]
+
+    levels = [0.5, 0.6, 0.8, 0.9]
+    whole = verdicts(guard(), Red(), levels)
+    broken = guard()
+    first = verdicts(broken, Red(), levels[:2])
+    resumed = guard()
+    resumed.load_state_dict(broken.state_dict())
+    assert first + verdicts(resumed, Red(), levels[2:]) == whole
+    assert whole[-1] == (False, True)
+
+
+def test_a_state_of_other_pictures_is_refused():
+    old = guard()
+    old.check(0, Red().draw)
+    with pytest.raises(FergiRewardError, match="other judges, prompts"):
+        guard(seed=1).load_state_dict(old.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RewardGuard({}, PROMPTS), "there is no judge"),
+        (lambda: RewardGuard({"a": moderate}, "a cat"), "prompts is one text"),
+        (lambda: RewardGuard({"a": moderate}, ["a cat"]), "1 prompts x images_per_prompt 1 must be at least 2"),
+        (lambda: guard(diversity=tiny.clip()), "images_per_prompt is 1, must be at least 2"),
+        (lambda: guard(batch_size=0), "batch_size is 0"),
+        (lambda: RewardGuard({"a": redness}, PROMPTS, reward=redness), "a cannot judge what it rewards"),
+        (
+            lambda: RewardGuard({"mine": moderate}, PROMPTS, reward=CombinedReward({"mine": (redness, 1.0)})),
+            "mine cannot judge what it rewards",
+        ),
+        (lambda: guard().restore_best(), "no weights are kept"),
+        (lambda: guard().check_scores(0, {"other": [1.0, 2.0]}), "no scores of moderate, got those of other"),
+        (lambda: guard().check_scores(0, {"moderate": [1.0]}), "1 scores, must be 2"),
+        (lambda: given_twice([1.0, 2.0, 3.0], [1.0, 2.0]), "2 scores, must be 3"),
+        (lambda: given_twice([1.0, 2.0], [float("nan"), 2.0]), "not finite, at step 1"),
+        (lambda: guard().check(0, lambda prompts, seeds: torch.rand(2, 3, 4, 4)), "2 pictures for 3 prompts"),
+        (lambda: guard().check(0, lambda prompts, seeds: torch.full((3, 3, 4, 4), 2.0)), r"\[0, 1\]"),
+        (
+            lambda: RewardGuard({"a": lambda pixels, prompts: pixels[:, 0, 0, 0] / 0}, PROMPTS).check(0, Red().draw),
+            "must be finite",
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(make, message):
+    with pytest.raises(FergiRewardError, match=message):
+        make()
+
+
+def test_it_ends_a_trainer_of_transformers_and_returns_to_the_best_weights(tmp_path):
+    model = Red()
+    callback = GuardCallback(guard(parameters=[model.redness]), model.draw, every=2)
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        max_steps=100,
+        per_device_train_batch_size=1,
+        learning_rate=0.1,
+        lr_scheduler_type="constant",
+        optim="sgd",
+        max_grad_norm=0.0,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    rows = [{"number": torch.tensor(0.5)} for _ in range(100)]
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[callback])
+    trainer.train()
+    # 0.05 a step: 0.1, 0.2, ... at every second one; 0.6 after 10 steps; worse after 12 and 14.
+    assert trainer.state.global_step == 14
+    assert model.redness.item() == pytest.approx(0.6)
+    logged = [line["judges/moderate_mean"] for line in trainer.state.log_history if "judges/moderate_mean" in line]
+    assert len(logged) == len(callback.verdicts) == 8
+
+
+PROGRAM = """
+import json, os, sys
+from pathlib import Path
+import torch
+from test_reward_guard import Red, guard
+
+torch.distributed.init_process_group("gloo")
+model, drawn = Red(0.4), []
+found = guard(batch_size=1).check(3, lambda *batch: drawn.append(batch[1]) or model.draw(*batch))
+Path(f"{os.environ['RANK']}.json").write_text(json.dumps([found.metrics, drawn]))
+"""
+
+
+def test_two_processes_have_the_verdict_of_one(tmp_path, forked):
+    """Each draws a part of the pictures."""
+    expected = guard(batch_size=1).check(3, Red(0.4).draw)
+    program = tmp_path / "program.py"
+    program.write_text(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{PROGRAM}")
+    run = forked([str(program)], 2, cwd=tmp_path)
+    assert run.wait() == 0, run.stderr
+    results = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert [drawn for _, drawn in results] == [[[0], [2]], [[1]]]
+    for metrics, _ in results:
+        assert metrics == pytest.approx(expected.metrics)
