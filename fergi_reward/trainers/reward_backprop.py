@@ -36,7 +36,7 @@ from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import reward_loss
 from fergi_reward.trainers.processes import gathered
-from fergi_reward.trainers.shares import batches, epoch_prompts, reward_summary
+from fergi_reward.trainers.shares import batches, epoch_prompts, reward_summary, share
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ class RewardBackpropTrainer:
         config, prompts = self.config, epoch_prompts(self.loop, epoch)
         with self.loop.progress("training", config.samples_per_epoch, "image") as progress:
             for number, (batch, generators) in enumerate(batches(self.loop, epoch, prompts, config.train_batch_size)):
-                own = (self.loop.accelerator.process_index, number) if config.backprop_steps_each_batch else ()
+                first_image = share(self.loop).start + number * config.train_batch_size
+                own = (first_image,) if config.backprop_steps_each_batch else ()
                 steps = backprop_steps(config, epoch, *own)
                 pixels = self.draw_with_gradient(batch, generators, steps)
                 loss, rewarded = self.loss(pixels, batch * config.last_step_noises)
@@ -227,7 +228,8 @@ def backprop_steps(config: RewardBackpropConfig, *update: int) -> int:
 
     Args:
         config: The options.
-        update: The epoch; with one draw for each batch, the process and the batch as well.
+        update: The epoch; with one draw for each batch, the number of its first image among all processes' as well:
+            on other numbers of processes the same images have the same steps.
     """
     drawn = generator(config.seed, "backprop_steps", *update)
     low, high = config.backprop_steps_min, config.backprop_steps_max
