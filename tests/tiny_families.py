@@ -6,6 +6,8 @@ from fergi_reward.diffusion.families.patches import packed
 from fergi_reward.toy import tiny
 
 FLOWS = [tiny.stable_diffusion_3, tiny.flux, tiny.qwen_image, tiny.z_image]
+# Those that every method is tried on in tests/trainers/test_families.py; the others have tests of their own.
+NEWER = [tiny.qwen_image, tiny.z_image]
 KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, *FLOWS]
 # Pipelines that take latents as rows of patches.
 PACKED = ("FluxPipeline", "QwenImagePipeline")

@@ -85,10 +85,11 @@ class Optimisation:
         """
         shapes = [tuple(parameter.shape) for parameter in self.parameters]
         moments = state["optimizer"]["state"]
-        saved = [_shape(moments[number]) for number in sorted(moments)]
-        if saved and saved != shapes:  # none before the first update
+        count = sum(len(group["params"]) for group in state["optimizer"]["param_groups"])
+        # There are no moments of what had no gradient: all before the first update, and what no prediction depends on.
+        if count != len(shapes) or any(_shape(own) != shapes[number] for number, own in moments.items()):
             raise FergiRewardError(
-                f"the optimiser's state is of {len(saved)} other parameters than the {len(shapes)} that are trained: "
+                f"the optimiser's state is of {count} other parameters than the {len(shapes)} that are trained: "
                 "resume another checkpoint"
             )
         self.optimizer.load_state_dict(state["optimizer"])

@@ -126,6 +126,26 @@ def test_networks_with_settings_that_are_not_followed_are_refused_by_name(pipeli
         attach(pipeline, TrainerConfig(), CPU, torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        (tiny.qwen_image, {"guidance_embeds": True}, "transformer has guidance_embeds: such a pipeline cannot be"),
+        (
+            tiny.qwen_image,
+            {"zero_cond_t": True, "use_layer3d_rope": True},
+            "has zero_cond_t and its transformer has use_",
+        ),
+        (tiny.z_image, {"siglip_feat_dim": 8}, "transformer has siglip_feat_dim"),
+        (tiny.z_image, {"all_patch_size": (4,)}, "transformer has all_patch_size without 2"),
+    ],
+)
+def test_other_forms_of_an_architecture_are_refused_by_name(kind, settings, said):
+    pipeline = kind()
+    pipeline.transformer.register_to_config(**settings)
+    with pytest.raises(FergiRewardError, match=said):
+        attach(pipeline, TrainerConfig(), CPU, torch.float32)
+
+
 def test_another_kind_of_vae_is_refused_by_name():
     pipeline = tiny.stable_diffusion()
     pipeline.vae = diffusers.AutoencoderTiny()

@@ -4,12 +4,13 @@ from safetensors.torch import load_file
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.family import family_of
-from fergi_reward.toy import tiny
 from fergi_reward.trainers.lora import WEIGHTS_FILE, add_lora, load_lora, save_lora
+from tests import tiny_families
+from tests.tiny_families import KINDS
 
 
 def drawn(pipeline, latents):
-    return pipeline(["a cat"] * 2, latents=latents, num_inference_steps=2, output_type="np").images
+    return tiny_families.drawn(pipeline, ["a cat"] * 2, latents)
 
 
 def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, start_latents):
@@ -23,12 +24,10 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, st
 
 
 @pytest.mark.parametrize("targets", [None, ["to_q", "ff.net.0.proj", "ff.net.2"]], ids=["attention", "feed-forward"])
-@pytest.mark.parametrize("kind", [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux])
+@pytest.mark.parametrize("kind", KINDS)
 def test_plain_diffusers_draws_the_same_with_the_adapter_whether_it_reads_its_metadata_or_not(kind, targets, tmp_path):
     pipeline = kind(seed=0)
     start_latents = torch.randn(2, *family_of(pipeline).latent_shape, generator=torch.Generator().manual_seed(0))
-    if kind is tiny.flux:
-        start_latents = pipeline._pack_latents(start_latents, *start_latents.shape)
     base = drawn(pipeline, start_latents)
     # An alpha unlike the rank: diffusers takes them for equal where it is not given.
     for parameter in add_lora(pipeline, rank=2, alpha=8, seed=0, targets=targets):

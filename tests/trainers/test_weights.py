@@ -7,9 +7,10 @@ from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.weights import attach, copied, loading_line
+from tests import tiny_families
+from tests.tiny_families import KINDS
 
 CPU = torch.device("cpu")
-KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux]
 
 
 def attached(pipeline, full, dtype=torch.float32):
@@ -23,8 +24,7 @@ def moved(weights):
 
 
 def drawn(pipeline):
-    noise = torch.Generator().manual_seed(0)
-    return pipeline(["a cat"], generator=noise, num_inference_steps=2, output_type="pt").images
+    return tiny_families.drawn(pipeline, ["a cat"], tiny_families.noise_for(family_of(pipeline), 1))
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -102,7 +102,7 @@ class QwenImage(Family):
         return [f"transformer has {name}" for name in UNREAD if self.network.config.get(name)]
 
     def checkpoint_gradients(self) -> None:
-        """Of the network alone: the VAE cannot, but each picture is decoded again in the backward pass."""
+        """Only in the network: the VAE has no such switch, but `decoded` keeps none of its activations."""
         self.network.enable_gradient_checkpointing()
 
     def _scale(self, latents: Tensor) -> tuple[Tensor, Tensor]:
