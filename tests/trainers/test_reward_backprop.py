@@ -44,7 +44,7 @@ def weighted(pixels):
     return (weights * pixels.sin()).sum()
 
 
-def directional_derivatives(trainer, value, gradient_of):
+def directional_derivatives(trainer, value, gradient_of, length_of_step=1e-5):
     """Along a random direction of the adapter: by backpropagation, and by central differences of `value`.
 
     The direction leans to the gradient, since across it there is nothing to measure.
@@ -57,14 +57,14 @@ def directional_derivatives(trainer, value, gradient_of):
     ]
     analytic = sum((one * other).sum() for one, other in zip(gradients, directions, strict=True))
     values = []
-    for step in (1e-5, -1e-5):
+    for step in (length_of_step, -length_of_step):
         with torch.no_grad():
             for parameter, direction in zip(trainer.model.parameters, directions, strict=True):
                 parameter.add_(step * direction)
             values.append(value().item())
             for parameter, direction in zip(trainer.model.parameters, directions, strict=True):
                 parameter.sub_(step * direction)
-    return analytic.item(), (values[0] - values[1]) / 2e-5
+    return analytic.item(), (values[0] - values[1]) / (2 * length_of_step)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,11 @@ def test_gradient_through_the_last_steps_against_finite_differences(backprop_tra
         return weighted(trainer.draw_with_gradient(["a cat", "a house"], generators(), steps))
 
     assert value().item() == pytest.approx(gradient_of().item(), rel=1e-9)
-    analytic, numeric = directional_derivatives(trainer, value, gradient_of)
+    # The others turn their queries and keys in float32, whatever the rest is in: a short step would measure its noise.
+    precise = kind.__name__.startswith("stable_diffusion")
+    analytic, numeric = directional_derivatives(trainer, value, gradient_of, 1e-5 if precise else 3e-4)
     assert abs(numeric) > 1e-3
-    # The others turn their queries and keys in float32, whatever the rest is in.
-    assert analytic == pytest.approx(numeric, rel=1e-5 if kind.__name__.startswith("stable_diffusion") else 1e-3)
+    assert analytic == pytest.approx(numeric, rel=1e-5 if precise else 1e-3)
 
 
 def test_several_noises_for_the_last_step_average_its_gradient(backprop_trainer_of):
