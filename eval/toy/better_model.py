@@ -44,8 +44,8 @@ IMPORTED = [
 
 
 @click.command()
-@click.option("--methods", type=click.Choice(METHODS), multiple=True, default=METHODS, help="Of which; all by default.")
-@click.option("--rewards", type=click.Choice(REWARDS), multiple=True, default=REWARDS, help="On which; all by default.")
+@click.option("--methods", type=click.Choice(METHODS), multiple=True, default=METHODS, help="Methods; all by default.")
+@click.option("--rewards", type=click.Choice(REWARDS), multiple=True, default=REWARDS, help="Rewards; all by default.")
 @click.option("--seeds", type=COUNT, default=3, show_default=True, help="Seeds 0, 1, ... of each.")
 @click.option(
     "--pictures", type=click.IntRange(min=256), default=Budget.pictures, show_default=True, help="To train on."

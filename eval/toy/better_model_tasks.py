@@ -43,7 +43,7 @@ PROMPTS = "emoji"
 # The scorer that alone tells most pairs of the calibration's viewers right.
 ONE_SCORER = "pickscore"
 BATCH = 64
-# Of the pictures that are ranked for Diffusion-DPO: they must not have the noise of those that are judged.
+# Seed of the pictures that are ranked for Diffusion-DPO, which must not have the noise of those that are judged.
 PAIRS_SEED = 1_000_000
 # The calibration's viewers are those of seed 0.
 VIEWERS_SEED = 1
