@@ -146,7 +146,8 @@ class GroupConfig(RolloutConfig):
     def problems(self) -> list[str]:
         """Groups that do not fill an epoch."""
         found = super().problems()
-        images = self.samples_per_epoch * launched_processes()  # a group may be spread over processes
+        # A group may be spread over processes.
+        images = self.sample_total_images or self.samples_per_epoch * launched_processes()
         if self.sample_group_size >= 1 and images % self.sample_group_size:
             found.append(
                 f"an epoch has {images} samples (sample_batch_size x sample_num_batches_per_epoch), "
@@ -262,7 +263,7 @@ def say_what_is_trained(loop: Loop[RolloutConfig], possible: Sequence[int]) -> N
     images, each = config.samples_per_epoch * processes, config.images_per_update * processes
     count, steps = len(possible), config.sample_num_steps
     loop.run.say(
-        f"an epoch has {images} images and {config.updates_per_epoch} updates of {each} images, over {processes} "
+        f"{images} images per epoch, {each} per update, over {processes} "
         f"process{'es' * (processes > 1)}; {count} of {steps} denoising steps can be trained"
     )
     if 2 * count < steps:

@@ -1,10 +1,13 @@
 """Totals over all processes, and the batches of each that follow from them."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from fergi_reward.core.options import OptionsError
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
+from fergi_reward.trainers.shares import epoch_prompts, share
 
 FLOW_GRPO = {
     "sample_total_images": 1152,
@@ -32,6 +35,7 @@ def test_processes_that_do_not_divide_are_refused_with_both_values(monkeypatch):
     clauses = refused.value.problems
     assert "sample_total_images is 1152, which the 63 of sample_batch_size 9 on 7 processes do not divide" in clauses[1]
     assert "take a multiple of 63" in clauses[1]
+    assert len(clauses) == 2
     assert "train_total_batch_size is 576, which the 63 of train_batch_size 9 on 7 processes" in clauses[0]
 
 
@@ -46,3 +50,18 @@ def test_a_total_of_less_than_one_batch_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(OptionsError, match="train_total_batch_size is 2, which the 4 of train_batch_size 1 on 4"):
         TrainerConfig(train_total_batch_size=2)
+
+
+@pytest.mark.parametrize("processes", [32, 8])
+def test_the_processes_together_draw_whole_groups(monkeypatch, processes):
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    config = FlowGRPOConfig(**FLOW_GRPO)
+    drawn = []
+    for index in range(processes):
+        accelerator = SimpleNamespace(num_processes=processes, process_index=index)
+        loop = SimpleNamespace(config=config, prompts=[str(number) for number in range(1000)], accelerator=accelerator)
+        prompts = epoch_prompts(loop, 0, config.sample_group_size)
+        drawn += [prompts[image] for image in share(loop)]
+    # 36 images on each of 32 processes: every second group is drawn by two of them.
+    assert len(drawn) == 1152
+    assert all(len(set(drawn[start : start + 24])) == 1 for start in range(0, 1152, 24))
