@@ -86,6 +86,8 @@ def test_published_networks_have_the_published_sizes():
     assert sizes["stabilityai/stable-diffusion-xl-base-1.0"] == 2_567_463_684
     assert 2.2e9 < sizes["stabilityai/stable-diffusion-3.5-medium"] < 2.6e9
     assert sizes["black-forest-labs/FLUX.1-dev"] == 11_901_408_320
+    assert sizes["Qwen/Qwen-Image"] == 20_430_401_088
+    assert sizes["Tongyi-MAI/Z-Image"] == 6_154_908_736
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
@@ -104,7 +106,8 @@ def test_every_configuration_can_be_built_and_fits_what_it_says(path):
 def test_all_published_configurations_are_there():
     names = (
         "alignprop_sd15 ddpo_sd15 ddpo_sdxl diffusion_dpo_sd15 diffusion_dpo_sd35 diffusion_dpo_sdxl draft1_sd15 "
-        "draft1_sd35 draft1_sdxl flow_grpo_flux flow_grpo_sd35 nft_sd35 refl_sd15"
+        "draft1_sd35 draft1_sdxl flow_grpo_flux flow_grpo_qwen_image flow_grpo_sd35 flow_grpo_z_image nft_sd35 "
+        "refl_sd15"
     )
     assert [path.stem for path in TRAINED] == names.split()
 
