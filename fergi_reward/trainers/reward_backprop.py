@@ -6,11 +6,12 @@ rule does the rest, and the steps before are held fixed. One trainer, four publi
 - DRaFT-K (Clark et al., arXiv 2309.17400, section 4): the last K steps. `backprop_steps_min = backprop_steps_max = K`;
   all steps is plain DRaFT.
 - DRaFT-LV (the same, section 4.2): K = 1, with several noises for the last step. `last_step_noises = n`.
-- AlignProp (Prabhudesai et al., arXiv 2310.03739, section 3): a new K for each update, which keeps long
-  dependencies without their bias. `backprop_steps_min = 1, backprop_steps_max = sample_num_steps`.
+- AlignProp (Prabhudesai et al., arXiv 2310.03739, section 3): a new K each time, which keeps long dependencies without
+  their bias. `backprop_steps_min = 1, backprop_steps_max = sample_num_steps`; the authors' code draws it for each batch
+  (`backprop_steps_each_batch`) from a normal distribution (`backprop_steps_mean`).
 - ReFL (Xu et al., ImageReward, arXiv 2304.05977, algorithm 1): one of the last steps, drawn at random, leaps to the
   clean picture at once. `one_step_prediction = true`, the range says which steps, `reward_margin = 2`. ReFL's
-  pre-training loss, on data that a reward has not, is left out; LoRA and stopping early take its place.
+  pre-training loss, on data that a reward has not, is left out, as in the authors' program for Stable Diffusion 1.4.
 """
 
 import math
