@@ -11,7 +11,7 @@ from fergi_reward.cli.command import Answer, Command, as_function
 from fergi_reward.core.registry import is_path
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
-from fergi_reward.trainers.registry import TRAINERS
+from fergi_reward.trainers.registry import TRAINERS, find_options, find_trainer
 
 # One line each: to print them, no trainer is imported.
 HELP = {
@@ -48,20 +48,18 @@ def __getattr__(name: str) -> Callable[..., None]:
     """The command of a trainer, which is imported now."""
     if name not in TRAINERS.names() and not is_path(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from fergi_reward.trainers.registry import find_trainer
-
-    found = find_trainer(name)
-    trainer = found.target
+    learns_from, config_class = find_options(name)
 
     def run(options: RewardTrainingOptions | PairTrainingOptions, config: TrainerConfig) -> Answer | None:
         from fergi_reward.trainers.program import train
 
-        done = train(found, options, config)
+        done = train(find_trainer(name), options, config)
         if int(os.environ.get("RANK", "0")):  # the first process prints it
             return None
         if not isinstance(done, Path):
             return Answer(str(done), asdict(done))
         return Answer(f"trained weights: {done} (README.md there says how to load them)", {"weights": str(done)})
 
-    made = Command(run, (OPTIONS[trainer.learns_from], trainer.config_class), resumes=False)
-    return as_function(made, trainer.__doc__ or "", name)
+    made = Command(run, (OPTIONS[learns_from], config_class), resumes=False)
+    help = HELP.get(name) or find_trainer(name).target.__doc__ or ""
+    return as_function(made, help, name)

@@ -6,7 +6,6 @@ as in TRL's DDPOConfig, which TRL no longer has.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,12 +17,11 @@ from fergi_reward.core.transfers import sent
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.schedule import gaussian_kl, gaussian_log_prob
 from fergi_reward.trainers.advantages import PerPromptStatTracker, standardize
-from fergi_reward.trainers.config import option
+from fergi_reward.trainers.ddpo_config import DDPOConfig
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import clipped_loss
 from fergi_reward.trainers.rollout import (
     Rollout,
-    RolloutConfig,
     check_random,
     passes_of_updates,
     recorder,
@@ -32,28 +30,6 @@ from fergi_reward.trainers.rollout import (
     say_what_is_trained,
 )
 from fergi_reward.trainers.shares import epoch_prompts, reward_summary
-
-
-@dataclass(frozen=True)
-class DDPOConfig(RolloutConfig):
-    """Options of DDPO."""
-
-    sample_eta: float = option(
-        1.0,
-        "Noise of a step: 1 is DDPM's. At 0 nothing is random, and nothing can be trained.",
-        above=0,
-        at_most=1,
-    )
-    train_clip_range: float = option(
-        1e-4, "How far an importance ratio may leave 1 before its gradient stops.", above=0
-    )
-    per_prompt_stat_tracking: bool = option(
-        True, "Judge an image by the rewards of its own prompt; off: by all rewards of the epoch."
-    )
-    per_prompt_stat_tracking_buffer_size: int = option(16, "Rewards of a prompt that are remembered.", at_least=1)
-    per_prompt_stat_tracking_min_count: int = option(
-        16, "A prompt with fewer remembered rewards is judged by all rewards of the epoch.", at_least=1
-    )
 
 
 class DDPOTrainer:

@@ -1,6 +1,7 @@
 """The trainers by name. What one must offer is written in `TrainerClass`."""
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -22,6 +23,15 @@ TRAINERS = Registry(
         "diffusion_dpo": "fergi_reward.trainers.diffusion_dpo:DiffusionDPOTrainer",
     },
 )
+# Where the options of the built-in ones are: `--help` imports no algorithm, and so no torch.
+CONFIGS = {
+    "ddpo": "fergi_reward.trainers.ddpo_config:DDPOConfig",
+    "flow_grpo": "fergi_reward.trainers.flow_grpo_config:FlowGRPOConfig",
+    "nft": "fergi_reward.trainers.nft_config:NFTConfig",
+    "reward_backprop": "fergi_reward.trainers.reward_backprop_config:RewardBackpropConfig",
+    "diffusion_dpo": "fergi_reward.trainers.diffusion_dpo_config:DiffusionDPOConfig",
+}
+LEARN_FROM_PAIRS = {"diffusion_dpo"}
 SOURCES = ("reward", "pairs")
 
 
@@ -71,6 +81,19 @@ def find_trainer(name: str) -> Found:
     if missing := list(_lacks(found.target)):
         raise FergiRewardError(f"the trainer {name!r} ({found.origin}) must have {' and '.join(missing)}")
     return found
+
+
+def find_options(name: str) -> tuple[Literal["reward", "pairs"], type[TrainerConfig]]:
+    """What a trainer learns from, and the class of its options; a built-in trainer is not imported.
+
+    Raises:
+        FergiRewardError: As `find_trainer`.
+    """
+    if name in CONFIGS:
+        module, _, attribute = CONFIGS[name].partition(":")
+        return "pairs" if name in LEARN_FROM_PAIRS else "reward", getattr(import_module(module), attribute)
+    trainer = find_trainer(name).target
+    return trainer.learns_from, trainer.config_class
 
 
 def _lacks(target: object) -> list[str]:

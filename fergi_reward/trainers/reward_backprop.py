@@ -16,7 +16,6 @@ rule does the rest, and the steps before are held fixed. One trainer, four publi
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
@@ -32,86 +31,12 @@ from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.family import Network, Pipeline
 from fergi_reward.diffusion.trajectory import denoise, noise_like, starting_noise
-from fergi_reward.trainers.config import TrainerConfig, option
 from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import reward_loss
 from fergi_reward.trainers.processes import gathered
+from fergi_reward.trainers.reward_backprop_config import RewardBackpropConfig
 from fergi_reward.trainers.shares import batches, epoch_prompts, reward_summary, share
-
-
-@dataclass(frozen=True)
-class RewardBackpropConfig(TrainerConfig):
-    """Options of reward backpropagation. An epoch is one optimiser step."""
-
-    needs_gradient = True
-
-    backprop_steps_min: int = option(1, "Fewest last denoising steps that the gradient goes through.", at_least=1)
-    backprop_steps_max: int = option(1, "Most of them; each optimiser step draws a number between the two.", at_least=1)
-    backprop_steps_mean: float | None = option(
-        None, "Draw the number from a normal distribution of this mean, cut off at the two.", shown="all alike"
-    )
-    backprop_steps_std: float = option(5.0, "The standard deviation of that distribution.", above=0)
-    backprop_steps_each_batch: bool = option(
-        False, "Draw the number for each batch on each process, as ReFL and AlignProp do, not for each optimiser step."
-    )
-    checkpoint_steps: bool = option(
-        False,
-        "Keep of each of these steps its latents alone, and compute it again in the backward pass: memory no longer "
-        "grows by a network's activations for each step.",
-    )
-    one_step_prediction: bool = option(
-        False, "ReFL: the first of these steps leaps to the clean picture, and the others are not taken."
-    )
-    last_step_noises: int = option(
-        1, "DRaFT-LV: pictures for which the last step is taken from one denoising.", at_least=1
-    )
-    reward_margin: float | None = option(None, "ReFL: images whose reward has reached this pull no further.")
-    train_loss_scale: float = option(
-        1.0, "The loss is multiplied by this before gradients are clipped: 0.01 in AlignProp, 0.001 in ReFL.", above=0
-    )
-
-    def training_memory(self, pipeline: Pipeline) -> int:
-        """Peak bytes of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
-        steps = 1 if self.one_step_prediction else self.backprop_steps_max
-        peak = peak_memory(partial(self._meta_pass, pipeline, min(steps, 3)))
-        if steps <= 3:
-            return peak
-        return peak + (steps - 3) * (peak - peak_memory(partial(self._meta_pass, pipeline, 2)))
-
-    def _meta_pass(self, pipeline: Pipeline, steps: int) -> None:
-        latents, conditioning, guidance = inputs(self, pipeline, self.train_batch_size)
-        schedule = self.family(pipeline).schedule(self.sample_num_steps, META)
-        network = self.kept_for_backward(self.family(pipeline).denoiser(self.sample_guidance_scale))
-        latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
-        backward(self.family(pipeline).decode(latents.repeat(self.last_step_noises, 1, 1, 1)))
-
-    def kept_for_backward(self, network: Network) -> Network:
-        """The network with its activations kept, or computed again where they are needed."""
-        return partial(checkpoint, network, use_reentrant=False) if self.checkpoint_steps else network
-
-    def problems(self) -> list[str]:
-        """Options that exclude each other."""
-        found = super().problems()
-        if self.checkpoint_steps and self.one_step_prediction:
-            found.append("checkpoint_steps is for several steps, one_step_prediction takes one: leave one of them out")
-        if not self.backprop_steps_min <= self.backprop_steps_max <= self.sample_num_steps:
-            found.append(
-                f"backprop_steps_min {self.backprop_steps_min}, backprop_steps_max {self.backprop_steps_max} and "
-                f"sample_num_steps {self.sample_num_steps} must not decrease in this order"
-            )
-        mean = self.backprop_steps_mean
-        if mean is not None and not self.backprop_steps_min <= mean <= self.backprop_steps_max:
-            found.append(
-                f"backprop_steps_mean is {mean}, must be between backprop_steps_min {self.backprop_steps_min} and "
-                f"backprop_steps_max {self.backprop_steps_max}"
-            )
-        if self.last_step_noises > 1 and (self.backprop_steps_max > 1 or self.one_step_prediction):
-            found.append(
-                f"last_step_noises is {self.last_step_noises}, which needs backprop_steps_max 1 and no "
-                "one_step_prediction: several noises are for the last step alone"
-            )
-        return found
 
 
 class RewardBackpropTrainer:
@@ -201,7 +126,7 @@ class RewardBackpropTrainer:
         if self.config.one_step_prediction:
             return model.family.decode(self._leap(conditioning, latents, steps[-backprop_steps]))
         latents = denoise(
-            self.config.kept_for_backward(model.network),
+            kept_for_backward(self.config, model.network),
             model.schedule,
             conditioning,
             latents,
@@ -240,3 +165,26 @@ def backprop_steps(config: RewardBackpropConfig, *update: int) -> int:
     below, within = normal.cdf(low - 1), normal.cdf(high) - normal.cdf(low - 1)
     share = torch.rand((), generator=drawn, dtype=torch.float64).item()
     return min(max(math.ceil(normal.inv_cdf(below + within * share)), low), high)
+
+
+def kept_for_backward(config: RewardBackpropConfig, network: Network) -> Network:
+    """The network with its activations kept, or computed again where they are needed."""
+    return partial(checkpoint, network, use_reentrant=False) if config.checkpoint_steps else network
+
+
+def longest_pass_memory(config: RewardBackpropConfig, pipeline: Pipeline) -> int:
+    """Peak bytes of the longest pass. Each step keeps the same: beyond three they are not taken but added."""
+    steps = 1 if config.one_step_prediction else config.backprop_steps_max
+    peak = peak_memory(partial(_meta_pass, config, pipeline, min(steps, 3)))
+    if steps <= 3:
+        return peak
+    return peak + (steps - 3) * (peak - peak_memory(partial(_meta_pass, config, pipeline, 2)))
+
+
+def _meta_pass(config: RewardBackpropConfig, pipeline: Pipeline, steps: int) -> None:
+    latents, conditioning, guidance = inputs(config, pipeline, config.train_batch_size)
+    family = config.family(pipeline)
+    schedule = family.schedule(config.sample_num_steps, META)
+    network = kept_for_backward(config, family.denoiser(config.sample_guidance_scale))
+    latents = denoise(network, schedule, conditioning, latents, range(steps), [], eta=0.0, guidance=guidance)
+    backward(family.decode(latents.repeat(config.last_step_noises, 1, 1, 1)))

@@ -140,8 +140,11 @@ def test_help_imports_nothing_heavy():
     code = """
 import sys
 from fergi_reward.cli.app import run
+from fergi_reward.trainers.registry import TRAINERS
 for words in ["--help"], ["score", "--help"], ["evaluate", "models", "-h"], ["train", "--help"], ["--version"]:
     run(words)
+for name in TRAINERS.builtin:
+    run(["train", name, "--help"])
 print(*sys.modules)
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -4,7 +4,7 @@ import pytest
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
-from fergi_reward.trainers.registry import TRAINERS, find_trainer
+from fergi_reward.trainers.registry import TRAINERS, find_options, find_trainer
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def test_a_built_in_trainer_names_its_options_and_what_it_learns_from(name):
     assert issubclass(trainer.config_class, TrainerConfig)
     assert trainer.learns_from == ("pairs" if name == "diffusion_dpo" else "reward")
     assert trainer.config_class.needs_gradient == (name == "reward_backprop")
+    assert find_options(name) == (trainer.learns_from, trainer.config_class)
 
 
 class Lacking:

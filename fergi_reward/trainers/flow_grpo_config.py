@@ -1,0 +1,39 @@
+"""The options of `flow_grpo.py`; imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fergi_reward.trainers.config import option
+from fergi_reward.trainers.rollout_config import GroupConfig
+
+
+@dataclass(frozen=True)
+class FlowGRPOConfig(GroupConfig):
+    """Options of Flow-GRPO and MixGRPO."""
+
+    sample_eta: float = option(
+        0.7, "Noise of a step, Flow-GRPO's a; without any there is no probability to train.", above=0, at_most=1
+    )
+    train_clip_range: float = option(
+        1e-4, "How far an importance ratio may leave 1 before its gradient stops.", above=0
+    )
+    train_kl_form: Literal["exact", "per_time"] = option(
+        "exact",
+        "What train_kl_beta weighs: the divergence between the steps' Gaussians, or that times the step's length, "
+        "which is Flow-GRPO's, 7 to 25 times smaller in ten steps.",
+    )
+    sde_type: Literal["sde", "cps"] = option(
+        "sde", "How a step draws noise: Flow-GRPO's law, or Flow-CPS's, under which all steps but the last can."
+    )
+    sde_window_size: int = option(
+        0, "MixGRPO: steps at a time that draw noise and are trained; 0: all that can.", at_least=0
+    )
+    sde_window_stride: int = option(1, "MixGRPO: how many steps the window moves towards the picture.", at_least=1)
+    sde_window_epochs: int = option(1, "MixGRPO: epochs after which it moves.", at_least=1)
+
+    def problems(self) -> list[str]:
+        """A KL term that the law of the noise does not have."""
+        found = super().problems()
+        if self.sde_type == "cps" and self.train_kl_form == "per_time":
+            found.append("train_kl_form is per_time, but the noise of sde_type cps is not per time: take exact")
+        return found
