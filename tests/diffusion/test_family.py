@@ -1,5 +1,7 @@
 """What families must agree on with their pipelines, and what is refused of one that does not."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -8,8 +10,9 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion import Conditioning, StableDiffusion, family_of
 from fergi_reward.diffusion.family import FAMILIES
 from fergi_reward.diffusion.published import PUBLISHED, on_meta
+from fergi_reward.diffusion.trajectory import denoise
 from fergi_reward.toy import tiny
-from tests.tiny_families import KINDS
+from tests.tiny_families import KINDS, drawn, noise_for
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,6 +106,23 @@ def test_a_number_of_tokens_that_cannot_be_is_refused_by_name():
         FergiRewardError, match="max_sequence_length is 513, but a FluxPipeline reads 512 tokens at mos"
     ):
         family_of(tiny.flux(), max_sequence_length=513)
+
+
+@torch.no_grad()
+def test_the_family_of_the_page_for_contributors_draws_what_its_pipeline_draws():
+    page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = page.split("## Add a model family")[1].split("```python\n")[1].split("```")[0]
+    exec(block, names := {})
+    pipeline = tiny.stable_diffusion_3()
+    pipeline.transformer.eval()
+    family, noise, prompts = names["Plain"](pipeline), noise_for(family_of(pipeline), 2), ["a cat", "a blue house"]
+    assert type(family).__mro__[1].__name__ == "Family"
+    assert family.empty_conditioning(2).nbytes == family.encode_prompts(prompts).nbytes
+    schedule, conditioning = family.schedule(2, noise.device), family.encode_prompts(prompts)
+    given = {"eta": 0.0, "guidance": family.guidance(3.0)}
+    latents = denoise(family.denoiser(3.0), schedule, conditioning, noise, range(2), [], **given)
+    torch.testing.assert_close(family.decode(latents), drawn(pipeline, prompts, noise, 3.0), rtol=0, atol=1e-5)
+    assert len(family.training_schedule(noise.device).timesteps) == 1000
 
 
 def test_a_resolution_is_told_to_stable_diffusion_xl():

@@ -15,7 +15,7 @@ from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
 from tests.tiny_families import NEWER, drawn, noise_for
 
-# Of different lengths, so that batches are padded.
+# Their lengths differ, so that batches are padded.
 PROMPTS = ["a cat", "a blue house on a long road by the sea"]
 SAMPLED = {"sample_group_size": 2, "sample_batch_size": 4, "sample_num_batches_per_epoch": 1, "sample_num_steps": 3}
 METHODS = {
