@@ -3,19 +3,20 @@
 import torch
 
 from fergi_reward.diffusion.families.patches import packed
+from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 
-FLOWS = [tiny.stable_diffusion_3, tiny.flux, tiny.qwen_image, tiny.z_image]
 # Those that every method is tried on in tests/trainers/test_families.py; the others have tests of their own.
-NEWER = [tiny.qwen_image, tiny.z_image]
-KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, *FLOWS]
+NEWER = [tiny.qwen_image, tiny.z_image, tiny.flux2, tiny.flux2_klein]
+KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux, *NEWER]
 # Pipelines that take latents as rows of patches.
 PACKED = ("FluxPipeline", "QwenImagePipeline")
 
 
-def call_options(pipeline, latents, scale=1.0, pixels_per_latent=8):
+def call_options(pipeline, latents, scale=1.0):
     """What the pipeline's own call is given to draw from latents (B, C, H, W) with our scale of guidance."""
     kind = type(pipeline).__name__
+    pixels_per_latent = family_of(pipeline).pixels_per_latent
     height, width = (pixels_per_latent * size for size in latents.shape[2:])
     size = {"height": height, "width": width, "latents": packed(latents) if kind in PACKED else latents}
     if kind == "QwenImagePipeline":
@@ -28,7 +29,7 @@ def call_options(pipeline, latents, scale=1.0, pixels_per_latent=8):
 def drawn(pipeline, prompts, latents, scale=1.0, steps=2):
     """Pixels (B, 3, H, W) of the pipeline's own call."""
     options = call_options(pipeline, latents, scale)
-    return pipeline(list(prompts), num_inference_steps=steps, output_type="pt", **options).images
+    return pipeline(prompt=list(prompts), num_inference_steps=steps, output_type="pt", **options).images
 
 
 def noise_for(family, images, seed=0):

@@ -33,6 +33,8 @@ FAMILIES = Registry(
         "FluxPipeline": "fergi_reward.diffusion.families.flux:Flux",
         "QwenImagePipeline": "fergi_reward.diffusion.families.qwen_image:QwenImage",
         "ZImagePipeline": "fergi_reward.diffusion.families.z_image:ZImage",
+        "Flux2Pipeline": "fergi_reward.diffusion.families.flux2:Flux2",
+        "Flux2KleinPipeline": "fergi_reward.diffusion.families.flux2:Flux2Klein",
     },
     plural="families",
 )

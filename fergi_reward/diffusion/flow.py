@@ -45,7 +45,8 @@ class FlowSchedule:
         num_steps: int,
         device: torch.device,
         *,
-        tokens: int,
+        tokens: int = 0,
+        shift: float | None = None,
         sigmas: Sequence[float] | None = None,
     ) -> Self:
         """The steps that diffusers' FlowMatchEulerDiscreteScheduler takes.
@@ -55,6 +56,7 @@ class FlowSchedule:
             num_steps: T.
             device: Where the tensors belong.
             tokens: How many the transformer makes of a picture; some schedulers give larger pictures more noise.
+            shift: How far these move towards noise, where the pipeline does not leave it to `resolution_shift`.
             sigmas: (T,) the shares of noise before they are shifted, where the pipeline does not leave them to the
                 scheduler.
 
@@ -62,8 +64,9 @@ class FlowSchedule:
             FergiRewardError: The scheduler has settings that are not followed, such as steps drawn at random.
         """
         flow = _plain(scheduler)
-        shift = {"mu": resolution_shift(flow.config, tokens)} if flow.config.use_dynamic_shifting else {}
-        flow.set_timesteps(num_steps, sigmas=None if sigmas is None else list(sigmas), **shift)
+        mu = resolution_shift(flow.config, tokens) if shift is None else shift
+        dynamic = {"mu": mu} if flow.config.use_dynamic_shifting else {}
+        flow.set_timesteps(num_steps, sigmas=None if sigmas is None else list(sigmas), **dynamic)
         return cls(timesteps=flow.timesteps.to(device), sigmas=flow.sigmas.to(device))
 
     @classmethod

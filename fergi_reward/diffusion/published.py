@@ -16,6 +16,8 @@ PUBLISHED = Registry(
         "black-forest-labs/FLUX.1-dev": "fergi_reward.diffusion.families.flux:published",
         "Qwen/Qwen-Image": "fergi_reward.diffusion.families.qwen_image:published",
         "Tongyi-MAI/Z-Image": "fergi_reward.diffusion.families.z_image:published",
+        "black-forest-labs/FLUX.2-dev": "fergi_reward.diffusion.families.flux2:published",
+        "black-forest-labs/FLUX.2-klein-base-4B": "fergi_reward.diffusion.families.flux2:published_klein",
     },
     plural="published_models",
 )

@@ -52,6 +52,8 @@ MODELS = Registry(
         "tiny_flux": "fergi_reward.toy.tiny:flux",
         "tiny_qwen_image": "fergi_reward.toy.tiny:qwen_image",
         "tiny_z_image": "fergi_reward.toy.tiny:z_image",
+        "tiny_flux2": "fergi_reward.toy.tiny:flux2",
+        "tiny_flux2_klein": "fergi_reward.toy.tiny:flux2_klein",
     },
 )
 # Instances of `Toy`, by the names of their models.
@@ -66,6 +68,8 @@ TOYS = Registry(
         "tiny_flux": "fergi_reward.toy.toys:TINY",
         "tiny_qwen_image": "fergi_reward.toy.toys:TINY",
         "tiny_z_image": "fergi_reward.toy.toys:TINY",
+        "tiny_flux2": "fergi_reward.toy.toys:TINY",
+        "tiny_flux2_klein": "fergi_reward.toy.toys:TINY",
     },
 )
 

@@ -39,7 +39,7 @@ def render(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **call: 
     _in_one_dtype(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return pipeline(list(prompts), generator=generators, output_type="pt", **call).images.float()
+    return pipeline(prompt=list(prompts), generator=generators, output_type="pt", **call).images.float()
 
 
 def _in_one_dtype(pipeline: Any) -> None:  # noqa: ANN401

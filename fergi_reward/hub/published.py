@@ -141,6 +141,28 @@ MODELS: Mapping[str, Repository] = {
             "vae/": 167_700_000,
         },
     ),
+    "FLUX.2-dev": Repository(
+        "black-forest-labs/FLUX.2-dev",
+        "FLUX.2 [dev] Non-Commercial (to be accepted on its page)",
+        {
+            **_COMMON,
+            "tokenizer/": 17_100_000,
+            "text_encoder/": 48_022_700_000,
+            "transformer/": 64_446_600_000,
+            "vae/": 168_100_000,
+        },
+    ),
+    "FLUX.2-klein-base-4B": Repository(
+        "black-forest-labs/FLUX.2-klein-base-4B",
+        "Apache-2.0",
+        {
+            **_COMMON,
+            "tokenizer/": 15_900_000,
+            "text_encoder/": 8_044_900_000,
+            "transformer/": 7_751_100_000,
+            "vae/": 168_100_000,
+        },
+    ),
     "Qwen-Image": Repository(
         "Qwen/Qwen-Image",
         "Apache-2.0",

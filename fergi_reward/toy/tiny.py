@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+    from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
     from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
@@ -25,8 +27,16 @@ if TYPE_CHECKING:
     from fergi_reward.scorers.pickscore import PickScorer
 
 # The pipelines' names, for `--model`.
-MODELS = ("tiny", "tiny_xl", "tiny_3", "tiny_flux", "tiny_qwen_image", "tiny_z_image")
+MODELS = ("tiny", "tiny_xl", "tiny_3", "tiny_flux", "tiny_flux2", "tiny_flux2_klein", "tiny_qwen_image", "tiny_z_image")
 _TOWER: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+_VAE: dict[str, Any] = {
+    "block_out_channels": (8, 8, 16, 16),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "sample_size": 64,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
 
 
 def pickscore(*, seed: int = 0) -> "PickScorer":
@@ -229,6 +239,67 @@ def flux(*, seed: int = 0, guidance_embeds: bool = True) -> "FluxPipeline":
     return pipeline
 
 
+def flux2(*, seed: int = 0) -> "Flux2Pipeline":
+    """FLUX.2 that draws 64 x 64 pixels, with a Mistral 3 whose tokens are single bytes."""
+    from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
+
+    from fergi_reward.toy import tiny_readers
+
+    with seeded(seed):
+        components: dict[str, Any] = {
+            **_flux2_parts(guidance_embeds=True),
+            "text_encoder": tiny_readers.mistral3(),
+            "tokenizer": tiny_readers.mistral_processor(),
+        }
+        pipeline = Flux2Pipeline(**components)
+    # The pipeline's own is 128, for 1,024 pixels, whatever its transformer is like.
+    pipeline.default_sample_size = 8
+    return pipeline
+
+
+def flux2_klein(*, seed: int = 0, is_distilled: bool = False) -> "Flux2KleinPipeline":
+    """FLUX.2 klein that draws 64 x 64 pixels, with a Qwen3 whose tokens are single bytes.
+
+    Args:
+        seed: Seed of the weights.
+        is_distilled: Whether it has no classifier-free guidance, unlike the "base" models.
+    """
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
+
+    from fergi_reward.toy import tiny_readers
+
+    with seeded(seed):
+        parts = {**_flux2_parts(guidance_embeds=False), "text_encoder": tiny_readers.qwen3()}
+        pipeline = Flux2KleinPipeline(**parts, tokenizer=qwen_tokenizer(), is_distilled=is_distilled)
+    pipeline.default_sample_size = 8
+    return pipeline
+
+
+def _flux2_parts(*, guidance_embeds: bool) -> dict[str, Any]:
+    import torch
+    from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
+
+    transformer = Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=3 * 16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=guidance_embeds,
+    )
+    vae: Any = AutoencoderKLFlux2(**_VAE, latent_channels=4)
+    # A fresh batch norm changes nothing: a mistake with its statistics would not be seen.
+    vae.bn.running_mean.copy_(torch.linspace(-1, 1, 16))
+    vae.bn.running_var.copy_(torch.linspace(0.5, 2, 16))
+    return {
+        "transformer": transformer,
+        "vae": vae.eval(),
+        "scheduler": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+    }
+
+
 def qwen_image(*, seed: int = 0) -> "QwenImagePipeline":
     """Qwen-Image that draws 64 x 64 pixels, with a Qwen2.5-VL whose tokens are bytes."""
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
@@ -353,15 +424,7 @@ def _unet(**options: Any) -> "UNet2DConditionModel":  # noqa: ANN401
 def _vae(**options: Any) -> "AutoencoderKL":  # noqa: ANN401
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        sample_size=64,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        **options,
-    )
+    return AutoencoderKL(**_VAE, **options)
 
 
 def _text_config() -> "CLIPTextConfig":

@@ -86,7 +86,7 @@ def write_model_card(
 def _drawing_line(config: TrainerConfig) -> str:
     """How to draw where that is not as the pipeline would by itself."""
     side = config.resolution
-    return f'picture = pipeline("a prompt", height={side}, width={side}).images[0]\n' if side else ""
+    return f'picture = pipeline(prompt="a prompt", height={side}, width={side}).images[0]\n' if side else ""
 
 
 def _printable(name: object) -> str:

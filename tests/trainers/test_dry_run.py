@@ -88,6 +88,9 @@ def test_published_networks_have_the_published_sizes():
     assert sizes["black-forest-labs/FLUX.1-dev"] == 11_901_408_320
     assert sizes["Qwen/Qwen-Image"] == 20_430_401_088
     assert sizes["Tongyi-MAI/Z-Image"] == 6_154_908_736
+    # Both publications round them to billions: 32 and 4.
+    assert round(sizes["black-forest-labs/FLUX.2-dev"] / 1e9) == 32
+    assert round(sizes["black-forest-labs/FLUX.2-klein-base-4B"] / 1e9) == 4
 
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
@@ -106,8 +109,8 @@ def test_every_configuration_can_be_built_and_fits_what_it_says(path):
 def test_all_published_configurations_are_there():
     names = (
         "alignprop_sd15 ddpo_sd15 ddpo_sdxl diffusion_dpo_sd15 diffusion_dpo_sd35 diffusion_dpo_sdxl draft1_sd15 "
-        "draft1_sd35 draft1_sdxl flow_grpo_flux flow_grpo_qwen_image flow_grpo_sd35 flow_grpo_z_image nft_sd35 "
-        "refl_sd15"
+        "draft1_sd35 draft1_sdxl flow_grpo_flux flow_grpo_flux2 flow_grpo_flux2_klein flow_grpo_qwen_image "
+        "flow_grpo_sd35 flow_grpo_z_image nft_sd35 refl_sd15"
     )
     assert [path.stem for path in TRAINED] == names.split()
 

@@ -74,7 +74,7 @@ def qwen3_4b() -> Any:  # noqa: ANN401
 
     sizes: dict[str, Any] = {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36}
     heads: dict[str, Any] = {"num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}
-    return Qwen3Model(Qwen3Config(**sizes, **heads, vocab_size=151_936))
+    return Qwen3Model(Qwen3Config(**sizes, **heads, vocab_size=151_936, tie_word_embeddings=True))
 
 
 def qwen_vl_7b() -> Any:  # noqa: ANN401
