@@ -97,7 +97,7 @@ def test_the_command_line_names_its_model_and_refuses_a_pipeline_without_a_famil
 
 
 def test_a_pipeline_without_a_family_is_one_sentence():
-    built_in = "StableDiffusionPipeline, StableDiffusionXLPipeline, StableDiffusion3Pipeline, FluxPipeline"
+    built_in = ", ".join(FAMILIES.builtin)
     sentence = (
         f"cannot train a KandinskyPipeline: families are {built_in}, PastelPipeline, NoFamilyPipeline; one of your own "
         "is an entry point of fergi_reward.families"
