@@ -25,7 +25,8 @@ def render(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **call: 
         pipeline: A text-to-image pipeline of diffusers.
         prompts: B of them.
         seeds: One per picture: `torch.Generator().manual_seed(seed)` draws it again.
-        call: Arguments of the pipeline's call, such as `num_inference_steps`; without them its own defaults hold.
+        call: Arguments of the pipeline's call, such as `num_inference_steps`; without them its own defaults hold. For
+            Qwen-Image `guidance_scale` is its `true_cfg_scale`, away from a space.
 
     Returns:
         Pixels (B, 3, H, W) in [0, 1], float32, on the pipeline's device.
@@ -39,7 +40,21 @@ def render(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **call: 
     _in_one_dtype(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return pipeline(prompt=list(prompts), generator=generators, output_type="pt", **call).images.float()
+    call = _with_followed_guidance(pipeline, call, len(prompts))
+    return pipeline(list(prompts), generator=generators, output_type="pt", **call).images.float()
+
+
+def _with_followed_guidance(pipeline: Any, call: dict[str, Any], images: int) -> dict[str, Any]:  # noqa: ANN401
+    """The call with the scale of guidance under the name that a pipeline of Qwen-Image follows.
+
+    Its `guidance_scale` is for distilled models, any other ignores it and draws without guidance.
+    """
+    known = inspect.signature(pipeline.__call__).parameters
+    ignored = "true_cfg_scale" in known and known["guidance_scale"].default is None
+    if "guidance_scale" not in call or not ignored or pipeline.transformer.config.guidance_embeds:
+        return call
+    others = {name: value for name, value in call.items() if name != "guidance_scale"}
+    return {"negative_prompt": [" "] * images, **others, "true_cfg_scale": call["guidance_scale"]}
 
 
 def _in_one_dtype(pipeline: Any) -> None:  # noqa: ANN401
