@@ -61,9 +61,15 @@ class FlowSchedule:
                 scheduler.
 
         Raises:
-            FergiRewardError: The scheduler has settings that are not followed, such as steps drawn at random.
+            FergiRewardError: The scheduler has settings that are not followed, such as steps drawn at random, or
+                one step cannot end where it must.
         """
         flow = _plain(scheduler)
+        if num_steps == 1 and flow.config.shift_terminal:
+            raise FergiRewardError(
+                f"the pipeline's scheduler ends at shift_terminal {flow.config.shift_terminal}, which 1 step cannot: "
+                "take at least 2"
+            )
         mu = resolution_shift(flow.config, tokens) if shift is None else shift
         dynamic = {"mu": mu} if flow.config.use_dynamic_shifting else {}
         flow.set_timesteps(num_steps, sigmas=None if sigmas is None else list(sigmas), **dynamic)

@@ -41,7 +41,7 @@ def render(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **call: 
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     call = _with_followed_guidance(pipeline, call, len(prompts))
-    return pipeline(list(prompts), generator=generators, output_type="pt", **call).images.float()
+    return pipeline(prompt=list(prompts), generator=generators, output_type="pt", **call).images.float()
 
 
 def _with_followed_guidance(pipeline: Any, call: dict[str, Any], images: int) -> dict[str, Any]:  # noqa: ANN401
@@ -50,8 +50,9 @@ def _with_followed_guidance(pipeline: Any, call: dict[str, Any], images: int) ->
     Its `guidance_scale` is for distilled models, any other ignores it and draws without guidance.
     """
     known = inspect.signature(pipeline.__call__).parameters
-    ignored = "true_cfg_scale" in known and known["guidance_scale"].default is None
-    if "guidance_scale" not in call or not ignored or pipeline.transformer.config.guidance_embeds:
+    if "guidance_scale" not in call or "true_cfg_scale" not in known or known["guidance_scale"].default is not None:
+        return call
+    if pipeline.transformer.config.guidance_embeds:
         return call
     others = {name: value for name, value in call.items() if name != "guidance_scale"}
     return {"negative_prompt": [" "] * images, **others, "true_cfg_scale": call["guidance_scale"]}

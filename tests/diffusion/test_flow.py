@@ -6,6 +6,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from scipy.stats import norm
 
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.flow import (
     FlowSchedule,
     cps_mean,
@@ -161,6 +162,12 @@ def test_larger_pictures_move_towards_noise():
     assert resolution_shift(settings, 256) == pytest.approx(0.5)
     assert resolution_shift(settings, 4096) == pytest.approx(1.15)
     assert resolution_shift(settings, 2176) == pytest.approx(0.825)
+
+
+def test_one_step_to_a_last_level_of_the_schedulers_own_is_refused():
+    # diffusers divides 0 by 0 there, and its picture is not a number.
+    with pytest.raises(FergiRewardError, match=r"shift_terminal 0.02, which 1 step cannot: take at least 2"):
+        schedule_of(1, shift_terminal=0.02)
 
 
 def test_noise_levels_of_training_are_shifted_as_far_as_sampling_at_this_resolution():
