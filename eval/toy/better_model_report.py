@@ -94,6 +94,15 @@ def crossed_interval(values: Floats) -> Estimate:
     return Estimate(float(mean), (float(mean) - half, float(mean) + half))
 
 
+def share_interval(values: Floats) -> Estimate:
+    """The same of shares, whose interval ends at 0 and 1."""
+    estimate = crossed_interval(values)
+    if estimate.bounds is None:
+        return estimate
+    low, high = estimate.bounds
+    return Estimate(estimate.mean, (max(low, 0.0), min(high, 1.0)))
+
+
 def gains(results: Sequence[Result]) -> Floats:
     """By seed and caption, by how many dB the PSNR has risen."""
     return np.array([psnr(result.after) - psnr(result.before) for result in results])
@@ -119,7 +128,8 @@ def write_report(results: Mapping[Task, Result], out: Path) -> str:
     """
     if not results:
         raise FergiRewardError(f"{out} has no results: run better_model.py without --report, or name some by --results")
-    text = "\n\n".join([made_by(results), table_of_gains(results), *map(partial(comparison, results), COMPARED)]) + "\n"
+    compared = filter(None, map(partial(comparison, results), COMPARED))
+    text = "\n\n".join([made_by(results), table_of_gains(results), *compared]) + "\n"
     write_text(out / "report.md", text)
     plot(results, out / "better_model")
     return text
@@ -169,7 +179,7 @@ def table_of_gains(results: Mapping[Task, Result]) -> str:
                         WEIGHTS[reward],
                         f"{before:.2f} to {after:.2f}",
                         crossed_interval(gains(found)).text(2),
-                        crossed_interval(win_rates(found)).text(1, 100),
+                        share_interval(win_rates(found)).text(1, 100),
                         f"{100 * right[0]:.1f} to {100 * right[1]:.1f}",
                         f"{own[0]:.3f} to {own[1]:.3f}",
                     ]
@@ -184,7 +194,7 @@ def win_rates(results: Sequence[Result]) -> Floats:
 
 
 def comparison(results: Mapping[Task, Result], compared: tuple[str, str]) -> str:
-    """How much better one reward is than another, by method and of all together."""
+    """How much better one reward is than another, by method and of all together; nothing where no run has both."""
     first, second = compared
     rows, everything = [], list[tuple[Result, Result]]()
     for method in METHODS:
@@ -196,8 +206,9 @@ def comparison(results: Mapping[Task, Result], compared: tuple[str, str]) -> str
         everything += pairs
         if pairs:
             rows.append([TITLES[method], *_compared(pairs)])
-    if everything:
-        rows.append([ALL, *_compared(everything)])
+    if not everything:
+        return ""
+    rows.append([ALL, *_compared(everything)])
     heads = [
         f"{WEIGHTS[first]} against {WEIGHTS[second]}",
         "runs",
@@ -210,7 +221,7 @@ def comparison(results: Mapping[Task, Result], compared: tuple[str, str]) -> str
 
 def _compared(pairs: Sequence[tuple[Result, Result]]) -> list[str]:
     difference = crossed_interval(np.array([psnr(one.after) - psnr(other.after) for one, other in pairs]))
-    won = crossed_interval(np.array([wins(one.after, other.after) for one, other in pairs]))
+    won = share_interval(np.array([wins(one.after, other.after) for one, other in pairs]))
     return [str(len(pairs)), difference.text(2), won.text(1, 100), verdict(difference)]
 
 
@@ -234,15 +245,17 @@ def plot(results: Mapping[Task, Result], path: Path) -> None:
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "drawing the plot", "report") from error
     figure = Figure(figsize=(10, 4.2), layout="constrained")
-    panels: dict[str, tuple[Callable[[Sequence[Result]], Floats], float, float]] = {
-        "gain on held-out captions, dB": (gains, 1, 0),
-        "pictures that win against those before, %": (win_rates, 100, 50),
+    panels: dict[str, tuple[Callable[[Sequence[Result]], Floats], Callable[[Floats], Estimate], float, float]] = {
+        "gain on held-out captions, dB": (gains, crossed_interval, 1, 0),
+        "pictures that win against those before, %": (win_rates, share_interval, 100, 50),
     }
-    for axes, (title, (values, scale, nothing)) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
+    for axes, (title, (values, interval, scale, nothing)) in zip(
+        figure.subplots(1, 2, sharey=True), panels.items(), strict=True
+    ):
         for place, method in enumerate(METHODS):
             for row, reward in enumerate(REWARDS):
                 if found := of(results, method, reward):
-                    estimate = crossed_interval(values(found))
+                    estimate = interval(values(found))
                     low, high = estimate.bounds or (estimate.mean, estimate.mean)
                     errors = [[scale * (estimate.mean - low)], [scale * (high - estimate.mean)]]
                     height = place + 0.18 * (row - 1.5)
