@@ -100,16 +100,13 @@ def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predi
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-REDNESS = "judge = lambda pixels, prompts: pixels[:, 0].mean((1, 2))"
-
-
 @pytest.fixture
 def replaced(rewriter, tmp_path_factory):
     """Names of the hub and of GPUs, and what stands for them here."""
     pipeline = tmp_path_factory.mktemp("toy") / "sd15"
     tiny.stable_diffusion().save_pretrained(pipeline)
     names = {'"stable-diffusion-v1-5/stable-diffusion-v1-5"': repr(str(pipeline)), '"cuda"': '"cpu"'}
-    names |= {'judge = CombinedReward.from_pretrained(scorers=["image_reward"], device="cuda")': REDNESS}
+    names |= {'load_scorer("clip", device="cuda")': "lambda pixels, prompts: pixels[:, 0].mean((1, 2))"}
     names |= {"num_inference_steps=20": "num_inference_steps=1"}
     names |= {"sample_num_steps=5": "sample_num_steps=2"}
     names |= {" stable-diffusion-v1-5/stable-diffusion-v1-5 ": " tiny --steps 4 "}

@@ -12,7 +12,7 @@ class GuardCallback(TrainerCallback):
     """Checks before the first step and every so many steps; ends the training when the judges have fallen.
 
     The metrics go into the trainer's `log_history`. A best check asks for a checkpoint. A training that is resumed
-    begins to watch anew, unless the guard's `load_state_dict` is called before.
+    knows nothing of earlier checks, unless the guard's `load_state_dict` is called before.
 
     Args:
         guard: The guard; with `parameters`, the weights at the end are those that the judges liked most.

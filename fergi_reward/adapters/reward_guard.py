@@ -54,7 +54,7 @@ class RewardGuard:
 
     Args:
         judges: By name, rewards that are not trained on.
-        prompts: Of the pictures; two pictures at least.
+        prompts: What the pictures are drawn from; two pictures at least.
         reward: What is trained on, to see both on the same pictures; a judge that it weighs is refused.
         images_per_prompt: Pictures of each prompt.
         diversity: A scorer with embeddings of pictures, such as CLIP: how far apart the pictures of one prompt are is a
@@ -63,7 +63,7 @@ class RewardGuard:
         patience: Checks in a row by which the judges must have fallen.
         tolerance: Standard errors by which they must have fallen.
         batch_size: Pictures drawn at a time.
-        seed: Of the pictures' seeds.
+        seed: The first picture's seed; the others have the next ones.
 
     Raises:
         FergiRewardError: There is no judge, a judge is trained on, or there are too few pictures.
@@ -174,7 +174,7 @@ class RewardGuard:
         """
         if state["of"] != self._identity():
             raise FergiRewardError(
-                "the guard's state is of other judges, prompts, images_per_prompt or seed: give the same, or begin anew"
+                "the guard's state is of other judges, prompts, images_per_prompt or seed: give the same, or a new guard"
             )
         self._watch.load_state_dict(state["watch"])
         self._best = [

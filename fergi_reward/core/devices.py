@@ -7,11 +7,15 @@ import torch
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 
 
-def named_device(name: str | None) -> torch.device:
+def named_device(name: str | None, option: str = "--device") -> torch.device:
     """The device of a name such as `cuda:1`; without a name this process's GPU, else the CPU.
 
     Under `torchrun` and `accelerate launch` the processes of a machine take its GPUs in turn, unless accelerate is set
     to use the CPU.
+
+    Args:
+        name: As PyTorch names it.
+        option: Which option gave it, for errors.
 
     Raises:
         FergiRewardError: This machine has none of that name.
@@ -24,7 +28,7 @@ def named_device(name: str | None) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise FergiRewardError(f"--device {name} cannot be used ({reason}): give cpu or cuda") from error
+        raise FergiRewardError(f"{option} {name} cannot be used ({reason}): give cpu or cuda") from error
 
 
 def training_device() -> torch.device:

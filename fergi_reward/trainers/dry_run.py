@@ -41,6 +41,7 @@ class DryRun:
             drawn; else they are among the weights.
         optimizer: Bytes of what is trained with its gradient, moments and average.
         scorers: Bytes of the reward's and the judges' weights.
+        scorers_on: Where these are, if not with the model.
         sampling: Peak bytes of the activations while images are drawn, and of what an epoch keeps for training.
         training: Peak bytes of the activations in training, without those inside the scorers, and of what it keeps.
         images: That are generated for training, by all epochs.
@@ -59,20 +60,24 @@ class DryRun:
     images: int
     updates: int
     uncounted: tuple[str, ...] = ()
+    scorers_on: str | None = None
 
     @property
     def peak(self) -> int:
-        """Bytes at the worst moment."""
-        return self.weights + self.optimizer + self.scorers + max(self.encoders, self.sampling, self.training)
+        """Bytes at the worst moment, on the device that trains."""
+        scorers = 0 if self.scorers_on else self.scorers
+        return self.weights + self.optimizer + scorers + max(self.encoders, self.sampling, self.training)
 
     def __str__(self) -> str:
         """A few lines for the terminal."""
-        parts = {name: f"{getattr(self, name) / 1e9:.1f}" for name in ("weights", "optimizer", "scorers")}
+        counted = ("weights", "optimizer", *(() if self.scorers_on else ("scorers",)))
+        parts = {name: f"{getattr(self, name) / 1e9:.1f}" for name in counted}
         waiting = f", text encoders {self.encoders / 1e9:.1f} while they encode" if self.encoders else ""
         inside = "those inside the scorers not counted"
         if self.uncounted:
             inside += f", nor the weights of {', '.join(self.uncounted)}, which do not say their parameter_count"
         passes = f"sampling {self.sampling / 1e9:.1f} or training {self.training / 1e9:.1f}"
+        elsewhere = f"scorers               {self.scorers / 1e9:.1f} GB on {self.scorers_on}"
         return "\n".join(
             [
                 f"parameters            {self.parameters:,}",
@@ -82,6 +87,7 @@ class DryRun:
                 f"estimated peak memory {self.peak / 1e9:.1f} GB on each device: "
                 + ", ".join(f"{name} {size}" for name, size in parts.items())
                 + f", activations of {passes} ({inside}){waiting}",
+                *([elsewhere] if self.scorers_on else []),
             ]
         )
 
@@ -93,6 +99,7 @@ def dry_run(
     *,
     offloaded: Mapping[str, int | None] | None = None,
     scorer_dtype: torch.dtype = torch.float32,
+    scorers_on: str | None = None,
 ) -> DryRun:
     """Take the passes of a run with shapes alone.
 
@@ -102,6 +109,7 @@ def dry_run(
         scorers: Scorers that the reward weighs or that judge: by name, their number of parameters, if it is known.
         offloaded: The same of those of which one at a time is on the device.
         scorer_dtype: What all of these are loaded in.
+        scorers_on: Where all of these are, if not with the model.
     """
     family = family_of(pipeline)
     for network in _networks(pipeline):
@@ -135,6 +143,7 @@ def dry_run(
         images=config.num_epochs * config.samples_per_epoch,
         updates=config.num_epochs * config.updates_per_epoch,
         uncounted=tuple(name for name, size in (*scorers.items(), *(offloaded or {}).items()) if size is None),
+        scorers_on=scorers_on,
     )
 
 

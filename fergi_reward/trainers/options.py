@@ -21,6 +21,12 @@ class TrainingOptions(ModelOptions):
     judges: Sequence[str] | None = option(
         None, "Scorers that are not trained on and only say whether it helps.", names=REGISTRY
     )
+    reward_device: str | None = option(
+        None,
+        "Where the scorers of reward and judges are, such as cuda:1 or cpu; all processes of a machine share it. "
+        "[default: the device that trains]",
+        metavar="DEVICE",
+    )
     dry_run: bool = option(False, "Load and train nothing: print what the run would take.")
 
 

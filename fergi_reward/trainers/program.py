@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from fergi_reward.callables.rewards import Reward, check_gradients
-from fergi_reward.core.devices import training_device
+from fergi_reward.core.devices import named_device, training_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.parking import CPU
 from fergi_reward.core.registry import Found, blaming
@@ -41,7 +41,7 @@ def train(trainer: Found, options: TrainingOptions, config: TrainerConfig) -> Pa
     Raises:
         FergiRewardError: An option, or what it names, cannot be used.
     """
-    check_offload(options, config)
+    check_places(options, config)
     prompts = read_prompts(options.prompts)
     blamed = blaming(f"the trainer {trainer.target.__name__}", trainer.origin)
     if options.dry_run:
@@ -57,7 +57,7 @@ def train(trainer: Found, options: TrainingOptions, config: TrainerConfig) -> Pa
         learned: tuple[object, ...] = (config, pairs, load_pipeline(options.model), prompts, judges, held_out)
     else:
         assert isinstance(options, RewardTrainingOptions)
-        reward = load_reward(options, offload=_parks_reward(options, config))
+        reward = load_reward(options, on=_scorers_device(options), offload=_parks_reward(options, config))
         judges = load_judges(options, reward)
         learned = (config, reward, load_pipeline(options.model), prompts, judges)
     with blamed:
@@ -81,20 +81,31 @@ def rehearse(options: TrainingOptions, config: TrainerConfig) -> DryRun:
         {name: parameter_count(name) for name in counted if name not in parked},
         offloaded={name: parameter_count(name) for name in counted if name in parked},
         scorer_dtype=getattr(torch, options.scorer_dtype),
+        scorers_on=options.reward_device,
     )
 
 
-def check_offload(options: TrainingOptions, config: TrainerConfig) -> None:
-    """Refuse to park scorers where there are none to park.
+def check_places(options: TrainingOptions, config: TrainerConfig) -> None:
+    """Refuse to park scorers, or to have them elsewhere, where there are none.
 
     Raises:
-        FergiRewardError: The only scorers are those that a gradient goes through, or there are none.
+        FergiRewardError: The only scorers to park are those that a gradient goes through, or there are none.
     """
+    if options.reward_device and not (options.judges or isinstance(options, RewardTrainingOptions)):
+        raise FergiRewardError(
+            f"reward_device is {options.reward_device}, but there is no scorer to put there: "
+            "name judges, or leave it out"
+        )
     if options.offload_scorers and not (options.judges or _parks_reward(options, config)):
         raise FergiRewardError(
             "offload_scorers is on, but there is no scorer to park: a gradient needs the reward's where they are, and "
             "no judges are named; leave it out"
         )
+
+
+def _scorers_device(options: TrainingOptions) -> torch.device:
+    """Where scorers compute."""
+    return named_device(options.reward_device, "--reward-device") if options.reward_device else training_device()
 
 
 def _parks_reward(options: TrainingOptions, config: TrainerConfig) -> bool:
@@ -112,13 +123,13 @@ def load_judges(options: TrainingOptions, reward: CombinedReward | None) -> dict
     check_held_out(names, reward)
     judges = {term: _load_judge(options, name) for term, name in names.items()}
     if options.offload_scorers:
-        return {term: ParkedScorer(judge, training_device()) for term, judge in judges.items()}
+        return {term: ParkedScorer(judge, _scorers_device(options)) for term, judge in judges.items()}
     return dict(judges)
 
 
 def _load_judge(options: TrainingOptions, name: str) -> LoadedScorer:
     dtype = getattr(torch, options.scorer_dtype)
     if is_toys_own(options.model, name):
-        return load_toy_scorer(options.model, name, dtype)
-    device = CPU if options.offload_scorers else training_device()
+        return load_toy_scorer(options.model, name, dtype).to(_scorers_device(options))
+    device = CPU if options.offload_scorers else _scorers_device(options)
     return load_scorer(name, (options.checkpoints or {}).get(name), device=device, dtype=dtype)

@@ -28,7 +28,7 @@ def moderate(pixels, prompts):
 
 
 class Red(nn.Module):
-    """A model that draws pictures of a redness, but for a little noise from the seed."""
+    """A model that draws pictures of a redness, with a little noise from the seed."""
 
     def __init__(self, redness=0.1):
         super().__init__()

@@ -195,3 +195,15 @@ def test_scorers_count_in_their_dtype_and_one_at_a_time_where_they_wait_on_the_c
     assert scorers(RewardBackpropConfig(), offload_scorers=True) == (447 + 986 + 428) * 4_000_000
     pairs = PairTrainingOptions(model=str(tmp_path), judges=["clip", "aesthetic"], offload_scorers=True)
     assert rehearse(pairs, DiffusionDPOConfig()).scorers == 428 * 4_000_000
+
+
+def test_scorers_elsewhere_are_not_counted_where_the_model_trains(tmp_path):
+    tiny.stable_diffusion().save_pretrained(tmp_path)
+
+    def found(**options):
+        return rehearse(RewardTrainingOptions(model=str(tmp_path), scorers=["pickscore"], **options), DDPOConfig())
+
+    with_model, elsewhere = found(), found(reward_device="cuda:1")
+    assert with_model.peak - elsewhere.peak == elsewhere.scorers == 986 * 4_000_000
+    assert "scorers               3.9 GB on cuda:1" in str(elsewhere).splitlines()
+    assert " on cuda:1" not in str(with_model)

@@ -70,13 +70,13 @@ def pairs():
     return PairTable(rows, "noise")
 
 
-def trainer_of(name, pipeline, folder, **options):
+def trainer_of(name, pipeline, folder, scorers_on=CARD, **options):
     config_class, trainer_class, own = TRAINERS[name]
     config = config_class(**{**SMALL, **own, **options, "output_dir": str(folder)})
-    judges = {"clip": tiny.clip().to(CARD)}
+    judges = {"clip": tiny.clip().to(scorers_on)}
     if name == "diffusion_dpo":
         return trainer_class(config, pairs(), pipeline, PROMPTS, judges, pairs())
-    return trainer_class(config, tiny.pickscore().to(CARD), pipeline, PROMPTS, judges)
+    return trainer_class(config, tiny.pickscore().to(scorers_on), pipeline, PROMPTS, judges)
 
 
 def waits_by_step(trainer, card):
@@ -126,3 +126,17 @@ def test_a_run_and_for_some_what_resumes_it(training_card, tmp_path, name, kind,
     assert all(value is not None and np.isfinite(value) for value in told)
     if "approx_kl" in lines[1] and "train_batch_size" not in options:  # the importance ratio of the first update is 1
         assert lines[1]["approx_kl"] == lines[1]["clip_fraction"] == 0
+
+
+@pytest.mark.parametrize(("name", "background"), [("ddpo", True), ("reward_backprop", False)])
+def test_scorers_on_another_device_give_the_same_figures(name, background, training_card, tmp_path):
+    """The card refuses what is on two devices: pixels must go there, rewards and gradients come back."""
+    options = {"async_reward_computation": True} if background else {}
+    found = []
+    for place in (CARD, "cpu"):
+        folder = tmp_path / str(place)
+        trainer_of(name, tiny.stable_diffusion(), folder, place, sample_num_steps=2, **options).train()
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        found.append({key: value for key, value in json.loads(lines[-1]).items() if key != "seconds"})
+    assert found[0]["grad_norm"] > 0
+    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-7)

@@ -87,6 +87,14 @@ def test_scorers_cannot_wait_on_the_cpu_where_there_are_none_but_those_of_a_grad
         run(["train", program, "--model", "no/such", "--offload-scorers"])
 
 
+def test_a_device_for_scorers_must_exist_and_be_of_use(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(FergiRewardError, match="--reward-device gpu7 cannot be used"):
+        run(["train", "ddpo", "--config", "ddpo_tiny", "--reward-device", "gpu7"])
+    with pytest.raises(FergiRewardError, match="reward_device is cpu, but there is no scorer to put there"):
+        run(["train", "diffusion_dpo", "--model", "no/such", "--reward-device", "cpu"])
+
+
 def test_a_parked_judge_is_known_and_scores_as_one_that_is_not():
     plain = RewardTrainingOptions(model="tiny", judges=["clip"], scorer_dtype="bfloat16")
     judge, parked = (load_judges(script, None)["clip"] for script in (plain, replace(plain, offload_scorers=True)))
