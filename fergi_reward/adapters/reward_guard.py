@@ -174,7 +174,8 @@ class RewardGuard:
         """
         if state["of"] != self._identity():
             raise FergiRewardError(
-                "the guard's state is of other judges, prompts, images_per_prompt or seed: give the same, or a new guard"
+                "the guard's state is of other judges, prompts, images_per_prompt or seed: "
+                "give the same, or make a new guard"
             )
         self._watch.load_state_dict(state["watch"])
         self._best = [
