@@ -41,6 +41,15 @@ def reference() -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoints(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one checkpoint folder per small reference model, in the hub's layout, written once a session."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    made = Forked([reference / "make_checkpoints.py", folder])
+    assert made.wait() == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def fergi() -> Path:
     """The FERGI folder: FERGI_DATA, else ../shared/fergi next to the repository."""
     return _folder("FERGI_DATA", SHARED / "fergi", "FERGI data")

@@ -15,6 +15,11 @@ from fergi_reward.scorers.registry import REGISTRY, term_name
 
 def errors_file(out: Path) -> Path:
     """The list of the images that could not be scored: in the folder of the table, named after it."""
+    return out.with_name(f"{out.name}.errors.csv")
+
+
+def former_errors_file(out: Path) -> Path:
+    """Its name until the next release, which `x.csv` and `x.parquet` shared: a run replaces what is there."""
     return out.with_suffix(".errors.csv")
 
 
@@ -91,7 +96,8 @@ class ScoreOptions(ScoringOptions, WeightOptions):
             found.append(f"--weights names {', '.join(sorted(unknown))}, which --scorers does not")
         if self.out.suffix not in (".parquet", ".csv"):
             found.append(f"--out {self.out} must end in .parquet or .csv")
-        if self.images.exists() and (errors := errors_file(self.out)).exists() and errors.samefile(self.images):
+        lists = errors_file(self.out), former_errors_file(self.out)
+        if self.images.exists() and any(path.exists() and path.samefile(self.images) for path in lists):
             found.append(f"--images {self.images} is where --out {self.out} lists what has no scores: rename one")
         if self.images.is_dir() and self.prompts is None:
             found.append(f"--images {self.images} is a folder, which needs --prompts FILE")

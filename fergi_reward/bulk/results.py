@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fergi_reward.bulk.manifest import Row
-from fergi_reward.bulk.options import errors_file
+from fergi_reward.bulk.options import errors_file, former_errors_file
 from fergi_reward.bulk.scoring import RowKeys, error_key
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import atomic_path
@@ -78,6 +78,7 @@ def write_results(
                     scored += 1
     if not failed:
         errors.unlink()
+    former_errors_file(out).unlink(missing_ok=True)
     return Outcome(scored, failed)
 
 

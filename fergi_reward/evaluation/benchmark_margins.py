@@ -86,7 +86,7 @@ def _judged(
 def _exclusions(benchmark: Benchmark, ranked: RankedPairs, scored: NDArray[np.bool_]) -> list[Exclusion]:
     """Pictures that could not be scored, the pairs lost with them, and ties."""
     names = [image for (image, _), number in benchmark.numbers.items() if not scored[number]]
-    found = [exclusion("pictures", "missing or unreadable, see scores.errors.csv", names)] if names else []
+    found = [exclusion("pictures", "missing or unreadable, see scores.parquet.errors.csv", names)] if names else []
     if ranked.lost:
         found.append(Exclusion(ranked.lost, "pairs", "with such a picture"))
     if len(ranked.tied):

@@ -125,7 +125,7 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
 def _unread(measured: Measured, requests: Sequence[Request]) -> Exclusion:
     missing = measured.scores.isna().any(axis=1).to_numpy()
     names = [f"{requests[row].file} ({requests[row].prompt})" for row in np.flatnonzero(missing).tolist()]
-    reason = f"not scored, see {measured.model.folder}/scores.errors.csv"
+    reason = f"not scored, see {measured.model.folder}/scores.parquet.errors.csv"
     return Exclusion(len(names), f"pictures of {measured.model.name}", reason, tuple(names[:3]))
 
 

@@ -49,7 +49,7 @@ def kept_scores(
     """Scores that stay in the folder `out`, so that only what is new or has changed is scored.
 
     Args:
-        out: A folder for `scores.parquet`, what could not be scored (`scores.errors.csv`), and the store of both.
+        out: A folder for `scores.parquet`, `scores.parquet.errors.csv` with what has no scores, and the store of both.
         rows: Streams the rows again at every call.
         total: How many rows there are.
         load: Loads what scores, for a process.

@@ -216,7 +216,20 @@ def test_a_picture_that_could_not_be_read_is_tried_again(world, asked):
     (world / "away.png").rename(world / "2.png")
     assert score().exit_code == 0
     assert len(pd.read_csv(world / "scores.csv")) == ROWS
+    assert not (world / "scores.csv.errors.csv").exists()
+
+
+def test_two_tables_of_one_name_have_each_its_list_and_what_both_shared_is_replaced(world):
+    (world / "scores.errors.csv").write_text("image,prompt,error\nold.png,,of a run before both had one\n")
+    (world / "1.png").write_bytes(b"")
+    assert score("scores.parquet").exit_code == 3
+    lists = [world / "scores.parquet.errors.csv", world / "scores.csv.errors.csv"]
     assert not (world / "scores.errors.csv").exists()
+    listed = lists[0].read_bytes()
+    (world / "2.png").write_bytes(b"")
+    assert score("scores.csv").exit_code == 3
+    assert lists[0].read_bytes() == listed
+    assert [len(pd.read_csv(path)) for path in lists] == [1, 2]
 
 
 def test_a_picture_that_a_scorer_cannot_take_costs_its_own_row_alone(world, scorers, monkeypatch):
@@ -236,7 +249,7 @@ def test_a_picture_that_a_scorer_cannot_take_costs_its_own_row_alone(world, scor
     pd.testing.assert_frame_equal(
         pd.read_csv(world / "scores.csv"), whole[whole["image"] != "5.png"].reset_index(drop=True), rtol=0, atol=0
     )
-    assert pd.read_csv(world / "scores.errors.csv")["error"].tolist() == ["not this one"]
+    assert pd.read_csv(world / "scores.csv.errors.csv")["error"].tolist() == ["not this one"]
 
 
 def test_a_second_run_on_one_output_is_refused_in_one_sentence(world):

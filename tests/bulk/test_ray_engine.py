@@ -118,7 +118,7 @@ def check_kept_here(driver):
 
 
 def test_ray_resumes_for_one_process_and_a_killed_worker_costs_nothing(folder, start):
-    errors = (folder / "local.errors.csv").read_bytes()
+    errors = (folder / "local.csv.errors.csv").read_bytes()
     before = killed_in_the_middle(start("ray.csv", "local"), folder, "ray.csv")
     run = start("ray.csv", "ray", RAY_ADDRESS="local", HOME=str(folder))  # it starts one
     wait_for_scores(run, folder, "ray.csv", more_than=before)
@@ -132,11 +132,11 @@ def test_ray_resumes_for_one_process_and_a_killed_worker_costs_nothing(folder, s
     assert run.wait() == 3, run.stderr
     assert "A worker died or was killed" in run.stdout  # it is Ray that says so
     assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
-    assert (folder / "ray.errors.csv").read_bytes() == errors
+    assert (folder / "ray.csv.errors.csv").read_bytes() == errors
     assert not (folder / ".ray").exists()  # where Ray puts a token that everybody can read
     assert f"{before}/{ROWS}" in run.stderr  # the bar starts where the other run stopped
     lines = [line for line in run.stderr.replace("\r", "\n").splitlines() if not line.startswith("scoring:")]
-    assert [line for line in lines if line] == ["2 images could not be scored: ray.errors.csv"]
+    assert [line for line in lines if line] == ["2 images could not be scored: ray.csv.errors.csv"]
 
 
 def test_a_cluster_that_is_not_there(within, monkeypatch):

@@ -15,13 +15,6 @@ from tests.command_line import invoke
 PROMPTS = ["a red cat", 'a "dog", sitting', "é 北京"]
 
 
-@pytest.fixture(scope="module")
-def checkpoints(reference, forked, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    assert forked([reference / "make_checkpoints.py", folder]).wait() == 0
-    return folder
-
-
 @pytest.fixture
 def manifest(reference, tmp_path):
     """24 rows of the reference pictures, one of them missing and one truncated."""
@@ -52,17 +45,17 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     result = score("--images", manifest, *options, "--calibration", "shipped", "--out", out)
     assert result.exit_code == 3, result.output
     assert f"scores of 22 images: {out}" in result.stdout
-    assert f"2 images could not be scored: {tmp_path / 'scores.errors.csv'}" in result.stderr
+    assert f"2 images could not be scored: {tmp_path / 'scores.parquet.errors.csv'}" in result.stderr
     table = pd.read_parquet(out)
     assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0", "hps_v2.1", "reward"]
-    errors = pd.read_csv(tmp_path / "scores.errors.csv")
+    errors = pd.read_csv(tmp_path / "scores.parquet.errors.csv")
     assert errors["image"].tolist() == ["missing.png", "broken.png"]
     assert len(table) == 22
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "broken.png",
         "manifest.csv",
-        "scores.errors.csv",
         out.name,
+        "scores.parquet.errors.csv",
     ]
     scorers = [load_scorer("pickscore", checkpoints / "pickscore"), load_scorer("hps_v2", checkpoints / "hps")]
     expected = CombinedReward.from_pretrained(scorers=scorers).score(table["image"].tolist(), table["prompt"].tolist())
@@ -81,7 +74,7 @@ def test_a_folder_with_one_prompt_for_all_and_no_word_of_large_pictures(referenc
     table = pd.read_csv(out)
     assert table["image"].tolist() == sorted(path.name for path in (reference / "images").iterdir())
     assert set(table["prompt"]) == {"a red cat"}
-    assert not (tmp_path / "scores.errors.csv").exists()
+    assert not (tmp_path / "scores.csv.errors.csv").exists()
 
 
 def command(manifest, options, out):
@@ -127,6 +120,7 @@ def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(manifest, op
         (["--scorers", "pickscore,hps_v2,hps_v2.0"], "--scorers names hps_v2 twice"),
         (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
         (["--prompts", "p.txt"], "a manifest holds its own prompts"),
+        (["--images", "m.csv.errors.csv", "--out", "m.csv"], "--images m.csv.errors.csv is where --out m.csv lists"),
         (["--images", "m.errors.csv", "--out", "m.csv"], "--images m.errors.csv is where --out m.csv lists"),
         (["--device", "nonsense"], "--device nonsense cannot be used"),
         (["--images", "nowhere.csv"], "nowhere.csv cannot be read"),
@@ -135,7 +129,8 @@ def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(manifest, op
 )
 def test_mistakes_are_one_sentence(manifest, tmp_path, change, message, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "m.errors.csv").write_text("image,prompt\n")
+    for name in ("m.csv.errors.csv", "m.errors.csv"):
+        (tmp_path / name).write_text("image,prompt\n")
     result = score("--images", manifest, "--scorers", "pickscore", *change)
     assert result.exit_code == 2, result.output
     assert message in result.stderr

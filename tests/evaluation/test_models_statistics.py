@@ -144,7 +144,7 @@ def test_a_picture_that_was_not_scored_leaves_the_pair_out_and_is_counted():
     model = result.models[0]
     assert {one.signal: (one.pairs, one.wins) for one in model.signals} == {"clip": (39, 38), "pickscore": (39, 39)}
     assert [(each.count, each.what, each.reason) for each in result.exclusions] == [
-        (1, "pictures of mine", "not scored, see mine/scores.errors.csv")
+        (1, "pictures of mine", "not scored, see mine/scores.parquet.errors.csv")
     ]
     assert model.gains_by == ("clip",)  # pickscore was trained on
     assert model.best[0].base == "base/pictures/0001_01.png" and model.best[0].prompt == PROMPTS[0]

@@ -134,11 +134,11 @@ def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
     assert record["data"]["pairs"] == 19 and record["data"]["split"] == "test_unique"
     assert excluded(record) == {
         ("rankings", "not a rank for each image"): 1,
-        ("pictures", "missing or unreadable, see scores.errors.csv"): 1,
+        ("pictures", "missing or unreadable, see scores.parquet.errors.csv"): 1,
         ("pairs", "with such a picture"): 1,
         ("pairs", "ranked equal"): 1,
     }
-    assert pd.read_csv(tmp_path / "out" / "scores.errors.csv")["image"].tolist() == ["7-1"]
+    assert pd.read_csv(tmp_path / "out" / "scores.parquet.errors.csv")["image"].tolist() == ["7-1"]
     assert record["provenance"]["versions"]["scorer pickscore"] == checkpoints()["pickscore"].name  # no folders above
     # The people here prefer the best of five pictures to the worst: scorers of this world see that.
     assert models[CALIBRATION.name]["accuracy"] > 0.8
@@ -165,7 +165,7 @@ def test_rankings(request, name, pairs, lost, tied, tmp_path):
     assert record["data"]["pairs"] == pairs
     found = excluded(record)
     assert found[("pairs", "with such a picture")] == lost and found[("pairs", "ranked equal")] == tied
-    assert found[("pictures", "missing or unreadable, see scores.errors.csv")] == 1
+    assert found[("pictures", "missing or unreadable, see scores.parquet.errors.csv")] == 1
     assert models["shipped"]["seen"] == "nothing" and models["shipped"]["reliability"]["log_loss"] > 0
     assert any("there are no intervals" in note for note in record["notes"])
 
@@ -183,7 +183,7 @@ def test_a_picture_that_is_put_back_counts_and_the_others_scores_are_used_again(
     record, _ = results(*options, out=tmp_path / "out")
     assert len(scored) == 1
     assert record["data"]["pairs"] == 39 and ("pairs", "with such a picture") not in excluded(record)
-    assert not (tmp_path / "out" / "scores.errors.csv").exists()
+    assert not (tmp_path / "out" / "scores.parquet.errors.csv").exists()
     whole, _ = results(*options, out=tmp_path / "whole")
     assert whole | {"provenance": {}, "command": ""} == record | {"provenance": {}, "command": ""}
     table = "scores.parquet"

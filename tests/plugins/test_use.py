@@ -54,7 +54,7 @@ def test_a_picture_that_a_scorer_fails_on_is_listed_and_the_others_are_scored(fo
     result = invoke([*command, "--device", "cpu"])
     assert result.exit_code == 3, result.output
     assert pd.read_csv("scores.csv")["image"].tolist() == ["one.png", "three.png"]
-    errors = pd.read_csv("scores.errors.csv")
+    errors = pd.read_csv("scores.csv.errors.csv")
     assert errors["image"].tolist() == ["two.png"]
     assert "somebodys_rewards:picky" in errors["error"][0] and "ValueError: not square" in errors["error"][0]
 

@@ -1,19 +1,9 @@
-"""Checkpoints of the small reference models, written once a session."""
+"""The golden cases: what the original packages gave the small reference models."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def checkpoints(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one checkpoint folder per scorer, in the hub's layout."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    subprocess.run([sys.executable, reference / "make_checkpoints.py", folder], check=True)
-    return folder
 
 
 @pytest.fixture(scope="session")
