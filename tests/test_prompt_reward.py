@@ -76,13 +76,13 @@ class Moody:
     def set_progress_bar_config(self, disable):
         self.pipeline.set_progress_bar_config(disable=disable)
 
-    def __call__(self, prompts, generator, output_type, num_inference_steps):
-        if any("green" in prompt for prompt in prompts):
+    def __call__(self, prompt, generator, output_type, num_inference_steps):
+        if any("green" in prompt for prompt in prompt):
             raise RuntimeError("no green today")
         output = self.pipeline(
-            prompts, generator=generator, output_type=output_type, num_inference_steps=num_inference_steps
+            prompt, generator=generator, output_type=output_type, num_inference_steps=num_inference_steps
         )
-        output.images[["blue" in prompt for prompt in prompts]] = torch.nan
+        output.images[["blue" in prompt for prompt in prompt]] = torch.nan
         return output
 
 
