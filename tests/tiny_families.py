@@ -7,7 +7,7 @@ from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 
 # Those that every method is tried on in tests/trainers/test_families.py; the others have tests of their own.
-NEWER = [tiny.qwen_image, tiny.z_image, tiny.flux2, tiny.flux2_klein]
+NEWER = [tiny.qwen_image, tiny.z_image, tiny.flux2, tiny.flux2_klein, tiny.sana]
 KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux, *NEWER]
 # Pipelines that take latents as rows of patches.
 PACKED = ("FluxPipeline", "QwenImagePipeline")
@@ -22,6 +22,9 @@ def call_options(pipeline, latents, scale=1.0):
     if kind == "QwenImagePipeline":
         # It takes no guidance without a negative prompt.
         return {**size, "true_cfg_scale": scale, **({"negative_prompt": [" "] * len(latents)} if scale > 1 else {})}
+    if kind == "SanaPipeline":
+        # Else it draws the nearest of the sizes that it knows, and makes the picture smaller or larger.
+        size["use_resolution_binning"] = False
     # Z-Image counts from 0, as Imagen does.
     return {**size, "guidance_scale": scale - 1 if kind == "ZImagePipeline" else scale}
 

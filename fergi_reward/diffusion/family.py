@@ -31,6 +31,7 @@ FAMILIES = Registry(
         "StableDiffusionXLPipeline": "fergi_reward.diffusion.families.stable_diffusion_xl:StableDiffusionXL",
         "StableDiffusion3Pipeline": "fergi_reward.diffusion.families.stable_diffusion_3:StableDiffusion3",
         "FluxPipeline": "fergi_reward.diffusion.families.flux:Flux",
+        "SanaPipeline": "fergi_reward.diffusion.families.sana:Sana",
         "QwenImagePipeline": "fergi_reward.diffusion.families.qwen_image:QwenImage",
         "ZImagePipeline": "fergi_reward.diffusion.families.z_image:ZImage",
         "Flux2Pipeline": "fergi_reward.diffusion.families.flux2:Flux2",

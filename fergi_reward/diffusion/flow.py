@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.schedule import over_pixels
-from fergi_reward.diffusion.scheduler_settings import check_flow
+from fergi_reward.diffusion.scheduler_settings import check_flow, check_flow_solver
 
 if TYPE_CHECKING:
     from diffusers.configuration_utils import ConfigMixin
@@ -74,6 +74,18 @@ class FlowSchedule:
         dynamic = {"mu": mu} if flow.config.use_dynamic_shifting else {}
         flow.set_timesteps(num_steps, sigmas=None if sigmas is None else list(sigmas), **dynamic)
         return cls(timesteps=flow.timesteps.to(device), sigmas=flow.sigmas.to(device))
+
+    @classmethod
+    def from_solver(cls, scheduler: Any, num_steps: int, device: torch.device) -> Self:  # noqa: ANN401
+        """The noise levels between which a DPM-Solver solves a flow; at first order its steps are Euler's.
+
+        Raises:
+            FergiRewardError: It does not solve a flow, or has settings that are not followed.
+        """
+        check_flow_solver(scheduler)
+        solver = type(scheduler).from_config(scheduler.config)
+        solver.set_timesteps(num_steps)
+        return cls(timesteps=solver.timesteps.to(device, torch.float32), sigmas=solver.sigmas.to(device))
 
     @classmethod
     def of_training(cls, scheduler: "ConfigMixin", device: torch.device, *, tokens: int) -> Self:

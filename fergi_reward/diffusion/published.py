@@ -14,6 +14,7 @@ PUBLISHED = Registry(
         "stabilityai/stable-diffusion-xl-base-1.0": "fergi_reward.diffusion.families.stable_diffusion_xl:published",
         "stabilityai/stable-diffusion-3.5-medium": "fergi_reward.diffusion.families.stable_diffusion_3:published",
         "black-forest-labs/FLUX.1-dev": "fergi_reward.diffusion.families.flux:published",
+        "Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers": "fergi_reward.diffusion.families.sana:published",
         "Qwen/Qwen-Image": "fergi_reward.diffusion.families.qwen_image:published",
         "Tongyi-MAI/Z-Image": "fergi_reward.diffusion.families.z_image:published",
         "black-forest-labs/FLUX.2-dev": "fergi_reward.diffusion.families.flux2:published",

@@ -18,6 +18,8 @@ DIFFUSION_CLASSES = (
     *("DPMSolverMultistepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler"),
 )
 FLOW_CLASSES = ("FlowMatchEulerDiscreteScheduler",)
+# Solvers made for diffusion that can solve a flow.
+FLOW_SOLVERS = ("DPMSolverMultistepScheduler",)
 # What DDIM takes from any of them.
 FOLLOWED = (
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr"),
@@ -66,24 +68,39 @@ def check_flow(scheduler: Any) -> None:  # noqa: ANN401
     _check(scheduler, FLOW_CLASSES, FLOW_FOLLOWED)
 
 
-def _check(scheduler: Any, classes: Sequence[str], free: Sequence[str]) -> None:  # noqa: ANN401
+def check_flow_solver(scheduler: Any) -> None:  # noqa: ANN401
+    """Refuse a solver of diffusion that does not solve a flow, or that has settings that nothing here reads.
+
+    Raises:
+        FergiRewardError: The scheduler is of a kind, or has settings, that sampling here does not follow.
+    """
+    values = {**VALUES, "prediction_type": ("flow_prediction",), "use_flow_sigmas": (True,)}
+    _check(scheduler, FLOW_SOLVERS, (*FOLLOWED, *SOLVERS_OWN), values)
+
+
+def _check(
+    scheduler: Any,  # noqa: ANN401
+    classes: Sequence[str],
+    free: Sequence[str],
+    values: Mapping[str, Sequence[object]] = VALUES,
+) -> None:
     name = type(scheduler).__name__
     if not any(kind.__name__ in classes for kind in type(scheduler).__mro__):
         raise FergiRewardError(f"the pipeline draws with {name}, which cannot be trained: give one of {_or(classes)}")
     wrong = [
-        f"{setting} {value!r} (must be {_or(VALUES.get(setting, ('off',)))})"
+        f"{setting} {value!r} (must be {_or(values.get(setting, ('off',)))})"
         for setting, value in scheduler.config.items()
-        if not setting.startswith("_") and not _is_followed(setting, value, free)
+        if not setting.startswith("_") and not _is_followed(setting, value, free, values)
     ]
     if wrong:
         raise FergiRewardError(f"the pipeline's {name} has {', '.join(wrong)}: such a scheduler cannot be trained")
 
 
-def _is_followed(setting: str, value: object, free: Sequence[str]) -> bool:
-    if setting in VALUES:
-        return value in VALUES[setting]
+def _is_followed(setting: str, value: object, free: Sequence[str], values: Mapping[str, Sequence[object]]) -> bool:
+    if setting in values:
+        return value in values[setting]
     return setting in free or value is None or value is False
 
 
-def _or(values: Sequence[str | None]) -> str:
+def _or(values: Sequence[object]) -> str:
     return " or ".join(str(value) for value in values)

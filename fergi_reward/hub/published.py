@@ -163,6 +163,17 @@ MODELS: Mapping[str, Repository] = {
             "vae/": 168_100_000,
         },
     ),
+    "Sana_1600M_1024px": Repository(
+        "Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers",
+        "as its page states; its text encoder: Gemma Terms of Use",
+        {
+            **_COMMON,
+            "tokenizer/": 39_000_000,
+            "text_encoder/": 5_228_700_000,
+            "transformer/": 3_208_900_000,
+            "vae/": 624_500_000,
+        },
+    ),
     "Qwen-Image": Repository(
         "Qwen/Qwen-Image",
         "Apache-2.0",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
     from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
     from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
+    from diffusers.pipelines.sana.pipeline_sana import SanaPipeline
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
@@ -27,7 +28,17 @@ if TYPE_CHECKING:
     from fergi_reward.scorers.pickscore import PickScorer
 
 # The pipelines' names, for `--model`.
-MODELS = ("tiny", "tiny_xl", "tiny_3", "tiny_flux", "tiny_flux2", "tiny_flux2_klein", "tiny_qwen_image", "tiny_z_image")
+MODELS = (
+    "tiny",
+    "tiny_xl",
+    "tiny_3",
+    "tiny_flux",
+    "tiny_flux2",
+    "tiny_flux2_klein",
+    "tiny_sana",
+    "tiny_qwen_image",
+    "tiny_z_image",
+)
 _TOWER: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 _VAE: dict[str, Any] = {
     "block_out_channels": (8, 8, 16, 16),
@@ -298,6 +309,52 @@ def _flux2_parts(*, guidance_embeds: bool) -> dict[str, Any]:
         "vae": vae.eval(),
         "scheduler": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
     }
+
+
+def sana(*, seed: int = 0) -> "SanaPipeline":
+    """SANA that draws 64 x 64 pixels, with a Gemma 2 whose tokens are single bytes, and Euler's steps."""
+    from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SanaTransformer2DModel
+    from diffusers.pipelines.sana.pipeline_sana import SanaPipeline
+
+    from fergi_reward.toy import tiny_readers
+
+    blocks = ("ResBlock", "ResBlock", "EfficientViTBlock")
+    with seeded(seed):
+        transformer = SanaTransformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            num_attention_heads=2,
+            attention_head_dim=8,
+            num_cross_attention_heads=2,
+            cross_attention_head_dim=8,
+            cross_attention_dim=16,
+            caption_channels=16,
+            sample_size=16,
+        )
+        vae = AutoencoderDC(
+            latent_channels=4,
+            attention_head_dim=4,
+            encoder_block_types=blocks,
+            decoder_block_types=blocks,
+            encoder_block_out_channels=(8, 8, 16),
+            decoder_block_out_channels=(8, 8, 16),
+            encoder_layers_per_block=(1, 1, 1),
+            decoder_layers_per_block=(1, 1, 1),
+            encoder_qkv_multiscales=((), (), (5,)),
+            decoder_qkv_multiscales=((), (), (5,)),
+            downsample_block_type="Conv",
+            upsample_block_type="interpolate",
+            scaling_factor=0.41407,
+        )
+        components: dict[str, Any] = {
+            "transformer": transformer,
+            "vae": vae,
+            "text_encoder": tiny_readers.gemma2(),
+            "tokenizer": tiny_readers.gemma_tokenizer(),
+            "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
+        }
+        return SanaPipeline(**components)
 
 
 def qwen_image(*, seed: int = 0) -> "QwenImagePipeline":

@@ -77,4 +77,4 @@ def gemma_tokenizer() -> "GemmaTokenizer":
 
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
-    return GemmaTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[])
+    return GemmaTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], add_bos_token=True)

@@ -110,7 +110,7 @@ def test_all_published_configurations_are_there():
     names = (
         "alignprop_sd15 ddpo_sd15 ddpo_sdxl diffusion_dpo_sd15 diffusion_dpo_sd35 diffusion_dpo_sdxl draft1_sd15 "
         "draft1_sd35 draft1_sdxl flow_grpo_flux flow_grpo_flux2 flow_grpo_flux2_klein flow_grpo_qwen_image "
-        "flow_grpo_sd35 flow_grpo_z_image nft_sd35 refl_sd15"
+        "flow_grpo_sana flow_grpo_sd35 flow_grpo_z_image nft_sd35 refl_sd15"
     )
     assert [path.stem for path in TRAINED] == names.split()
 

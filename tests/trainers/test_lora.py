@@ -26,10 +26,15 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, st
     assert not any(parameter.requires_grad for parameter in pipeline.vae.parameters())
 
 
+def is_plain(part):
+    """A linear layer, or a convolution over all channels, as SANA has."""
+    return isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
+
+
 def feed_forward(network):
-    """The names of the linear layers of all feed-forward parts, as this network calls them."""
+    """The names of the layers of all feed-forward parts, as this network calls them."""
     parts = r"\.(ff|ff_context|feed_forward|img_mlp|txt_mlp)\."
-    return [name for name, part in network.named_modules() if isinstance(part, nn.Linear) and re.search(parts, name)]
+    return [name for name, part in network.named_modules() if is_plain(part) and re.search(parts, name)]
 
 
 @pytest.mark.parametrize("adapted", ["attention", "feed-forward"])
