@@ -34,6 +34,7 @@ class Judgements:
         unrated: Rows without a rating, which are left out.
         reactions: Columns of action units of the viewer's face. The pictures then have one row per picture and viewer.
         au_source: What measured them, such as `fergi-ir50`.
+        without_reaction: Rows without one of them, which are left out: all sets of terms are fitted to the same pairs.
 
     Raises:
         FergiRewardError: There are no pairs.
@@ -46,6 +47,7 @@ class Judgements:
     unrated: int = 0
     reactions: tuple[str, ...] = ()
     au_source: str = "none"
+    without_reaction: int = 0
 
     def __post_init__(self) -> None:
         if self.pairs.empty:
@@ -68,6 +70,14 @@ class Judgements:
     def groups(self) -> NDArray[np.str_]:
         """Raters or prompts that told a pair apart, each once."""
         return np.unique(self.pairs["group"][~self.pairs["tied"]].to_numpy(dtype=str))
+
+    @property
+    def split_prompts(self) -> list[tuple[str, str]]:
+        """Prompts that differ only in white space: their pictures are not compared with one another."""
+        first: dict[str, str] = {}
+        prompts = self.pictures["prompt"].astype(str).unique()
+        pairs = [(first.setdefault(" ".join(prompt.split()), prompt), prompt) for prompt in prompts]
+        return [(one, other) for one, other in pairs if one != other]
 
     def scores(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The named columns of the pictures, (pictures, names): finite numbers that are not all the same.
@@ -156,6 +166,8 @@ def from_ratings(
     for name, column in columns.items():
         if name != "rating" and (empty := given[name].isna() | (given[name].astype(str).str.strip() == "")).any():
             raise FergiRewardError(f"row {int(empty.argmax())} has no {column}: give it, or delete the row")
+    seen = _seen(table, reactions)
+    table, given, ratings = (each[seen].reset_index(drop=True) for each in (table, given, ratings))
     rated = given.assign(rating=ratings if higher_is_better else -ratings, row=np.arange(len(given)))
     if (wrong := ~np.isfinite(ratings)).any():
         rated = _without(rated, wrong, given, rating)
@@ -166,7 +178,19 @@ def from_ratings(
         raise FergiRewardError(f"image {first['image']} of prompt {first['prompt']!r:.60} is rated twice{by}")
     pictures, number, varying = pictures_of(table, given, reactions)
     pairs, unit = _pairs(rated.assign(picture=number[rated["row"]]), keys, rater)
-    return Judgements(pictures, pairs, unit, varying, len(given) - len(rated), tuple(reactions), au_source)
+    unrated, unseen = len(given) - len(rated), int((~seen).sum())
+    return Judgements(pictures, pairs, unit, varying, unrated, tuple(reactions), au_source, unseen)
+
+
+def _seen(table: pd.DataFrame, reactions: Sequence[str]) -> NDArray[np.bool_]:
+    """The rows that have every reaction; an empty cell is a face that was not measured."""
+    cells = table[list(reactions)]
+    seen: NDArray[np.bool_] = ~(cells.isna() | (cells.astype(str).apply(lambda column: column.str.strip()) == "")).any(
+        axis=1
+    ).to_numpy(dtype=bool)
+    if not seen.any():
+        raise FergiRewardError(f"no row has {', '.join(reactions)}: give the columns of the raters' faces")
+    return seen
 
 
 def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating: str) -> pd.DataFrame:

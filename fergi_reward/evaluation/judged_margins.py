@@ -13,6 +13,7 @@ from fergi_reward.data.judgements import Judgements
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.preferences_result import JUDGEMENTS, Data, Seen
 from fergi_reward.evaluation.run_record import Exclusion
+from fergi_reward.evaluation.sentences import split_prompts
 from fergi_reward.reactions.clip import valence
 from fergi_reward.stats.held_out import HeldOut
 
@@ -51,6 +52,7 @@ def judged_margins(
         if not terms:
             notes.append(f"{name} weighs none of {', '.join(names)}: it is not judged.")
             continue
+        _check_fit(name, calibration, terms, judgements)
         seen, remark = _seen(name, calibration, terms, judgements)
         notes += [remark, *_other_scales(name, calibration, terms, measured)]
         for model, fit in {
@@ -72,6 +74,19 @@ def _weighed(judgements: Judgements, calibrations: Mapping[str, Calibration]) ->
             f"no calibration weighs a column of the table: name scores by --scorers, there are {known}"
         )
     return list(dict.fromkeys(names))
+
+
+def _check_fit(name: str, calibration: Calibration, terms: Sequence[str], judgements: Judgements) -> None:
+    """Check that a calibration has weights for the columns, and if not, say which it lacks."""
+    missing = [term for term in calibration.scorers if term not in terms]
+    if not missing or any({*fit.term_names} == {*terms} for fit in calibration.fits):
+        return
+    absent = [term for term in missing if term not in judgements.pictures]
+    what = f"no column {absent[0]} in the table" if absent else f"no {missing[0]} in --scorers"
+    raise FergiRewardError(
+        f"{name} weighs {', '.join(calibration.scorers)}, and there is {what}: give it, or weights of "
+        f"{', '.join(terms)} alone"
+    )
 
 
 def _with_faces(name: str, calibration: Calibration, terms: Sequence[str], judgements: Judgements) -> dict[str, Fit]:
@@ -141,7 +156,7 @@ def _has_its_means(fit: Fit, judgements: Judgements) -> bool:
 
 def _notes(judgements: Judgements) -> list[str]:
     one = "Pairs count once, whatever their weight."
-    return [one] * bool((judgements.pairs["weight"] != 1).any())
+    return [one] * bool((judgements.pairs["weight"] != 1).any()) + split_prompts(judgements.split_prompts)
 
 
 def _data(judgements: Judgements, place: str) -> Data:

@@ -10,7 +10,7 @@ from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
 from fergi_reward.evaluation.report_builder import Judged, build_report, percent
 from fergi_reward.evaluation.run_record import RunRecord
-from fergi_reward.evaluation.sentences import too_few
+from fergi_reward.evaluation.sentences import split_prompts, too_few
 from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
@@ -49,6 +49,7 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
         [
             summary(found, fitted),
             f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
+            *split_prompts(found.judgements.split_prompts),
             *_sensitivity(fitted),
             *_doubts(fitted),
             *_outliers(found, fitted),
@@ -144,10 +145,9 @@ def summary(found: FoundJudgements, fitted: JudgedWeights) -> str:
     dataset, unit = fitted.calibration.dataset, found.judgements.unit
     verb = "is" if dataset["ties"] == 1 else "are"
     ties = "left out" if fitted.tie_fit is None else f"in the fit, by Davidson's model with nu {fitted.tie_fit.nu:.2f}"
-    unrated = f"; {counted(found.judgements.unrated, 'row')} without a rating" if found.judgements.unrated else ""
     return (
         f"{counted(dataset['pairs'], 'pair')} of {counted(dataset['images'], 'image')}, of "
-        f"{counted(len(found.judgements.groups), unit)}; {counted(dataset['ties'], 'tie')} {verb} {ties}{unrated}."
+        f"{counted(len(found.judgements.groups), unit)}; {counted(dataset['ties'], 'tie')} {verb} {ties}."
     )
 
 

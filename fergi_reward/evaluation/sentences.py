@@ -1,5 +1,7 @@
 """Parts of sentences that results and reports have in common: intervals, and when there are too few units."""
 
+from collections.abc import Sequence
+
 from fergi_reward.core.counts import counted
 from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS, Interval
 
@@ -11,6 +13,20 @@ def shown(bounds: Interval | None, form: str) -> str:
     (', 25.0% to 50.0%', '')
     """
     return form.format(*bounds) if bounds else ""
+
+
+def split_prompts(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """What a reader must know where prompts differ only in white space; nothing where none do.
+
+    >>> split_prompts([("a cat", "a  cat")])
+    ["1 prompt differs from another in white space only ('a cat', 'a  cat'): pictures of the two are not compared."]
+    """
+    verb = "differs" if len(pairs) == 1 else "differ"
+    return [
+        f"{counted(len(pairs), 'prompt')} {verb} from another in white space only ({one!r:.60}, {other!r:.60}): "
+        "pictures of the two are not compared."
+        for one, other in pairs[:1]
+    ]
 
 
 def too_few(units: int, unit: str) -> list[str]:

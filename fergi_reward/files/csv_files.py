@@ -184,7 +184,7 @@ def _header_fault(names: list[str], required: Sequence[str], optional: Sequence[
     known = [*required, *optional]
     missing = [name for name in required if name not in names]
     unknown = [name for name in names if name not in known]
-    needed = f"it needs the columns {', '.join(required)}"
+    needed = f"it needs the columns {', '.join(required)}" if required else "it needs a header and rows"
     if not any(names):
         return f"the file is empty: {needed}"
     if missing and len(names) == 1 and (mark := next((mark for mark in _SEPARATORS if mark in names[0]), None)):

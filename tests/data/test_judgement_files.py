@@ -61,6 +61,10 @@ def test_a_folder_is_its_one_table_or_the_shards_of_one(tmp_path):
     table[:2].to_parquet(tmp_path / "data" / "train-00000-of-00002.parquet")
     table[2:].to_parquet(tmp_path / "data" / "train-00001-of-00002.parquet")
     assert pairs(read_judgements(tmp_path, options())) == ["a>b", "a>c", "b=c"]
+    (tmp_path / "data" / "train-00000-of-00002.parquet").rename(tmp_path / "first.parquet")
+    with pytest.raises(FergiRewardError, match="1 of the 2 shards that their names count"):
+        read_judgements(tmp_path / "data", options())
+    (tmp_path / "first.parquet").rename(tmp_path / "data" / "train-00000-of-00002.parquet")
     table.to_parquet(tmp_path / "data" / "test-00000-of-00001.parquet")
     with pytest.raises(FergiRewardError, match=r"holds 2 tables.*name one of them"):
         read_judgements(tmp_path, options())
@@ -133,6 +137,18 @@ def test_both_a_rating_and_a_rank_are_read_where_one_is_named():
     assert pairs(read(both, kind="ratings")) == ["a>b", "a>c", "b=c"]
 
 
+def test_rows_without_a_reaction_are_left_out_and_counted():
+    table = {"user": list("rrrsss"), "prompt": "p", "image": list("abcabc"), "rating": [3, 2, 1, 1, 2, 3]}
+    faces = {"au4": ["0", "1", " ", "2", None, "0.5"], "au12": ["0", "1", "1", "2", "1", "1"]}
+    found = read(pd.DataFrame(table | faces), aus=["AU4", "AU12"], au_source="mine")
+    assert found.judgements.without_reaction == 2 and "2 rows without a reaction" in found.sentence()
+    assert sorted(pairs(found)) == ["a>b", "c>a"]
+    with pytest.raises(FergiRewardError, match="no row has au4"):
+        read(pd.DataFrame(table | {"au4": ""}), aus=["au4"], au_source="mine")
+    with pytest.raises(FergiRewardError, match="au4 is 'x' for image a"):
+        read(pd.DataFrame(table | {"au4": list("x12345")}), aus=["au4"], au_source="mine").judgements.scores(["au4"])
+
+
 def test_raters_are_compared_with_themselves_and_left_out_where_there_are_three():
     table = {
         "prompt": ["p"] * 6,
@@ -173,6 +189,7 @@ def test_a_group_can_be_named_and_needs_three_values():
     table = {"prompt": list("ppqqrr"), "image": list("ababab"), "rank": [1, 2] * 3, "topic": list("xxyyzz")}
     found = read(table, group="topic")
     assert (found.judgements.unit, found.judgements.groups.tolist()) == ("group", ["x", "y", "z"])
+    assert read(table | {"prompt": list("xxyyzz")}, group="prompt").judgements.groups.tolist() == ["x", "y", "z"]
     with pytest.raises(FergiRewardError, match="--group topic has 2 different values"):
         read(table | {"topic": list("xxyyyy")}, group="topic")
 

@@ -10,6 +10,7 @@ import pytest
 from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.judged_weights import fit_judged_weights
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgements import from_ratings
 from fergi_reward.evaluation.judged_margins import judged_margins
 from tests.command_line import invoke
@@ -208,8 +209,16 @@ def test_weights_are_for_judgements():
 def test_a_calibration_without_weights_for_just_the_columns_is_refused(table):
     fit = Fit("a+b", (Term("a", 0.0, 1.0, 1.0), Term("b", 0.0, 1.0, 1.0)))
     alone = Calibration("bradley-terry", "none", (fit,), {}, "0", "", 0)
-    with pytest.raises(Exception, match="has no weights for the terms a"):
+    with pytest.raises(FergiRewardError, match="mine weighs a, b, and there is no b in --scorers: give it, or weights"):
         judged_margins(judged(table), "here", ["a"], {"mine": alone}, {})
+    with pytest.raises(FergiRewardError, match="and there is no column b in the table"):
+        judged_margins(judged(table.drop(columns="b")), "here", None, {"mine": alone}, {})
+
+
+def test_prompts_that_differ_in_white_space_are_counted(table):
+    prompts = table["prompt"].mask(table.index == 3, "r ").mask(table.index == 7, " s")
+    notes = judged_margins(judged(table.assign(prompt=prompts)), "here", ["a"], {}, {}).notes
+    assert notes[-1].startswith("2 prompts differ from another in white space only ('r ', 'r')")
 
 
 def test_tifa160_gives_the_figures_of_an_independent_count(tmp_path, not_here):

@@ -72,9 +72,13 @@ def test_weights_that_are_all_0_are_said_to_order_nothing():
         (drawn(noise=0), ["a"], "The scores order every pair right"),
         (drawn().assign(b=lambda rows: 3 * rows["a"]), ["a", "b"], "a, b cannot be told from the others"),
         (drawn(prompts=4), ["a"], "Of 4 prompts there are no intervals"),
-        (drawn().assign(rating=lambda rows: rows["rating"].where(rows.index != 5)), ["a"], "1 row without a rating"),
+        (
+            drawn().assign(prompt=lambda rows: [f"p{'  '[: 1 + (row == 5)]}{row // 4}" for row in rows.index]),
+            ["a"],
+            "1 prompt differs from another in white space only ('p 1', 'p  1')",
+        ),
     ],
-    ids=["separable", "the same twice", "few prompts", "unrated"],
+    ids=["separable", "the same twice", "few prompts", "split prompt"],
 )
 def test_what_makes_weights_doubtful_is_said(table, scorers, says):
     assert says in printed(reported(table, scorers)[1])

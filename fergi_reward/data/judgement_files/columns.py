@@ -97,8 +97,12 @@ class Columns:
         return found
 
     def candidates(self, role: str, *, lists: bool = False) -> list[str]:
-        """The columns that are called as a role is, and are not named as something else."""
-        free = (name for name in self.table if name not in self.named.values())
+        """The columns that are called as a role is, and are not named as something else.
+
+        What is left out in turn may be the prompts or the raters.
+        """
+        elsewhere = {name for of, name in self.named.items() if of != "group" or role not in ("prompt", "rater")}
+        free = (name for name in self.table if name not in elsewhere)
         return [name for name in free if plain(name) in NAMES[role] and is_list(self.table[name]) == lists]
 
     def check_used(self, kind: str) -> None:

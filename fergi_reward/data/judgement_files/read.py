@@ -114,7 +114,7 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
         au_source=options.au_source or "none",
     )
     columns.check_used(kind)
-    return FoundJudgements(judgements, kind, columns.taken, _unrated(judgements))
+    return FoundJudgements(judgements, kind, columns.taken, _left_out(judgements))
 
 
 def _rankings(columns: Columns) -> FoundJudgements:
@@ -124,7 +124,7 @@ def _rankings(columns: Columns) -> FoundJudgements:
     inner = Columns(flat, {**names, "image": columns.taken["images"], value: columns.taken[value]})
     judgements = rated(inner, higher_is_better=value == "rating", sitting=SITTING)
     inner.check_used("rankings")
-    return FoundJudgements(judgements, "rankings", inner.taken, _unrated(judgements))
+    return FoundJudgements(judgements, "rankings", inner.taken, _left_out(judgements))
 
 
 def _kind(columns: Columns) -> str:
@@ -148,8 +148,9 @@ def _kind(columns: Columns) -> str:
     return kind
 
 
-def _unrated(judgements: Judgements) -> dict[str, int]:
-    return {"without a judgement": judgements.unrated} if judgements.unrated else {}
+def _left_out(judgements: Judgements) -> dict[str, int]:
+    counts = {"without a judgement": judgements.unrated, "without a reaction": judgements.without_reaction}
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def with_scores(judgements: Judgements, table: pd.DataFrame, place: str) -> Judgements:

@@ -14,7 +14,7 @@ from fergi_reward.files.csv_files import read_rows
 from fergi_reward.files.json_files import parse_json, read_json
 from fergi_reward.files.text_lines import read_lines
 
-_SHARD = re.compile(r"-\d{5}-of-\d{5}(?:-[0-9a-f]+)?$")
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})(?:-[0-9a-f]+)?$")
 
 
 def read_table(place: Path) -> pd.DataFrame:
@@ -52,12 +52,23 @@ def _files(folder: Path) -> list[Path]:
     for path in found:
         tables.setdefault((path.parent, _SHARD.sub("", path.stem) + path.suffix), []).append(path)
     if len(tables) == 1:
+        _check_whole(folder, found)
         return found
     splits = [path.parent for path in sorted(folder.glob("*/state.json"))]
     names = [str(paths[0].relative_to(folder)) for paths in tables.values()] + [path.name for path in splits]
     if not names:
         raise FergiRewardError(f"{folder} holds no table ({', '.join(READERS)}): name a file")
     raise FergiRewardError(f"{folder} holds {len(names)} tables ({', '.join(names[:5])}): name one of them")
+
+
+def _check_whole(folder: Path, shards: list[Path]) -> None:
+    """Check that there are as many shards as their names say: a download may have stopped between two."""
+    named = [int(match[1]) for path in shards if (match := _SHARD.search(path.stem))]
+    if named and (len(shards) != max(named) or len(named) != len(shards)):
+        raise FergiRewardError(
+            f"{folder} holds {len(shards)} of the {max(named)} shards that their names count: download the others, or "
+            "name one file"
+        )
 
 
 def _is_table(path: Path) -> bool:
