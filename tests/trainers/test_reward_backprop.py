@@ -72,8 +72,7 @@ def directional_derivatives(trainer, value, gradient_of, length_of_step=1e-5):
     [
         *itertools.product([kind for kind in KINDS if kind not in NEWER], (1, 2, STEPS), [False]),
         *itertools.product([kind for kind in KINDS if kind not in NEWER], (1, 3), [True]),
-        # Without SANA: at a step of 3e-4 the difference is not its gradient, and why was not found (docs/TRAINING.md).
-        *itertools.product([kind for kind in NEWER if kind is not tiny.sana], [2], [False, True]),
+        *itertools.product(NEWER, [2], [False, True]),
     ],
 )
 def test_gradient_through_the_last_steps_against_finite_differences(backprop_trainer_of, kind, steps, leap):
@@ -106,8 +105,10 @@ def test_gradient_through_the_last_steps_against_finite_differences(backprop_tra
 
     assert value().item() == pytest.approx(gradient_of().item(), rel=1e-9)
     # The others turn their queries and keys in float32, whatever the rest is in: a short step would measure its noise.
+    # SANA's attention bends where a query or key is 0: a long step would cross many bends.
     precise = kind.__name__.startswith("stable_diffusion")
-    analytic, numeric = directional_derivatives(trainer, value, gradient_of, 1e-5 if precise else 3e-4)
+    short = precise or kind is tiny.sana
+    analytic, numeric = directional_derivatives(trainer, value, gradient_of, 1e-5 if short else 3e-4)
     assert abs(numeric) > 1e-3
     assert analytic == pytest.approx(numeric, rel=1e-5 if precise else 1e-3)
 
