@@ -116,10 +116,12 @@ def test_another_schedule_is_another_model(pipeline):
 
 def test_a_new_calibration_or_overwritten_weights_of_a_scorer_are_seen(trainer_of):
     scorers = [tiny.image_reward(), tiny.pickscore(), tiny.hps()]
-    parts = trainer_of(CombinedReward(scorers, Calibration.shipped())).loop.identity
+    parts = trainer_of(CombinedReward(scorers, Calibration.shipped())).loop.saving.identity
     assert set(parts) == {"model", "prompts", "judges", "reward", "calibration"}
     next(scorers[0].parameters()).data += 0.1
-    other = trainer_of(CombinedReward(scorers, Calibration.shipped()), pipeline=tiny.stable_diffusion()).loop.identity
+    other = trainer_of(
+        CombinedReward(scorers, Calibration.shipped()), pipeline=tiny.stable_diffusion()
+    ).loop.saving.identity
     assert {name for name in parts if parts[name] != other[name]} == {"reward"}
 
 
