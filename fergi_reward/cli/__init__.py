@@ -3,7 +3,8 @@
 - `overview.py`: all commands by name; `app.py`: how they run; one file per command or group of them: `score.py`,
   `scorers.py`, `calibrate.py`, `evaluate.py`, `best_of.py`, `annotate.py`, `react.py`, `predictor.py`, `data.py`,
   `train.py`, `prompt_grpo.py`.
-- `command.py`: from options to an answer; `config_file.py`: options from YAML; `errors.py`: how a program ends.
+- `command.py`: from options to an answer; `parameters.py`: options in `--help`; `config_file.py`: options from YAML;
+  `errors.py`: how a program ends.
 - `old_spellings.py`: spellings that work for one release more.
 """
 

@@ -14,29 +14,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 
 from fergi_reward.cli.config_file import config_path, known_configs, read_config
 from fergi_reward.cli.old_spellings import as_spelled_now, spelled
+from fergi_reward.cli.parameters import flag, parameter
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.options import (
-    Options,
-    OptionsError,
-    as_text,
-    is_list,
-    is_required,
-    option,
-    parsed,
-    type_problems,
-    without_none,
-)
+from fergi_reward.core.option_types import parsed, type_problems
+from fergi_reward.core.options import Options, OptionsError, is_required, option
 from fergi_reward.core.terminal import for_terminal
 
 Record: TypeAlias = Any  # an instance of a dataclass of options
 LONGEST_PATH = 4096
-_VALUES = {int: "INT", float: "FLOAT", Path: "PATH", str: "TEXT"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +121,7 @@ class Command:
         values = {name: parsed(value, hints[name]) for name, value in {**in_file, **given}.items() if name in options}
         problems += _overwritten(values | {"config": path})
         missing = [name for name, item in options.items() if is_required(item) and name not in values]
-        problems += [f"{_flag(options[name])} is missing" for name in missing]
+        problems += [f"{flag(options[name])} is missing" for name in missing]
         records = []
         for record in (*self.records, CommonOptions):
             own = {item.name for item in fields(record) if item.init}
@@ -147,7 +138,7 @@ class Command:
         retired = {name: why for record in self.records for name, why in getattr(record, "retired", {}).items()}
         flags = [word for word in unknown if word.startswith("-")]  # what follows one is its value
         found = [f"unexpected argument {word!r}" for word in unknown[:1] if not flags]
-        found += [_unknown(flag, self.options, retired) for flag in flags]
+        found += [_unknown(word, self.options, retired) for word in flags]
         strange = [name for name in in_file if name not in self.options or name == "config"]
         return found + [f"{path}: {_unknown(name, self.options, retired)}" for name in strange]
 
@@ -215,62 +206,13 @@ def as_function(made: Command, help: str, name: str) -> Callable[..., None]:
         raise NotImplementedError
 
     hints = made.hints
-    parameters = [_parameter(item, hints[name]) for name, item in made.options.items()]
-    parameters.sort(key=lambda parameter: parameter.kind)
+    parameters = [parameter(item, hints[name]) for name, item in made.options.items()]
+    parameters.sort(key=lambda each: each.kind)
     function.__name__, function.__doc__ = name, help
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
     function.command = made  # type: ignore[attr-defined]
     return function
-
-
-def _parameter(item: "Field[Any]", hint: Any) -> inspect.Parameter:  # noqa: ANN401
-    """An option as cyclopts describes one: it takes texts, which the record reads."""
-    plain, name = without_none(hint), item.name
-    is_positional = item.metadata.get("positional", False)
-    kind: Any
-    unused: Any
-    kind, unused = (bool, False) if plain is bool else (str, "")
-    if is_positional and is_list(plain):
-        kind, unused = list[str], []
-    help = str(item.metadata.get("help", ""))
-    if is_required(item):
-        help += " [required]"
-    elif shown := _shown_default(item, help):
-        help += f" [default: {shown}]"
-    described = Parameter(
-        name=name.upper() if is_positional else _flag(item),
-        help=help,
-        show_default=False,
-        required=False,
-        metavar=item.metadata.get("metavar") or _metavar(plain),
-        allow_repeating=True,
-        negative_iterable=(),
-    )
-    place = inspect.Parameter.POSITIONAL_OR_KEYWORD if is_positional else inspect.Parameter.KEYWORD_ONLY
-    # The default is never used, but must be of the type: where pydantic is imported, cyclopts has it checked.
-    return inspect.Parameter(name, place, default=unused, annotation=Annotated[kind, described])
-
-
-def _flag(item: "Field[Any]") -> str:
-    if item.metadata.get("positional"):
-        return item.name.upper()
-    return spelled(item.name)
-
-
-def _shown_default(item: "Field[Any]", help: str) -> str:
-    if shown := item.metadata.get("shown"):
-        return str(shown)
-    is_told = "[default:" in help or item.default in (None, False) or is_required(item)
-    return "" if is_told else as_text(item.default)
-
-
-def _metavar(hint: Any) -> str:  # noqa: ANN401
-    if get_origin(hint) is Literal:
-        return "|".join(map(str, get_args(hint)))
-    if is_list(hint):
-        return f"{_metavar(get_args(hint)[0])},..."
-    return _VALUES.get(hint, "VALUE")
 
 
 def _unknown(word: str, options: Mapping[str, "Field[Any]"], retired: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field
 from typing import Any
 
-from fergi_reward.core.options import is_list, is_mapping, parsed, without_none
+from fergi_reward.core.option_types import is_list, is_mapping, parsed, without_none
 from fergi_reward.core.terminal import one_line
 
 

@@ -3,7 +3,8 @@
 - `errors.py`: mistakes of users; `interrupts.py`: signals that end a process; `terminal.py`: text safe to print.
 - `registry.py`: what a name stands for, built in or from other packages; `lazy.py`: public names imported at first use.
 - `devices.py`, `precision.py`, `parking.py`, `transfers.py`: where tensors are, and in which data type.
-- `options.py`: options as fields of dataclasses; `command_line.py`, `progress.py`, `shipped.py`: for all commands.
+- `options.py`: options as fields of dataclasses, `option_types.py` their types; `command_line.py`,
+  `progress.py`, `shipped.py`: for all commands.
 - `seeds.py`: random generators by what they are for; `home.py`: where libraries may keep files.
 """
 

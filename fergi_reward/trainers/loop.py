@@ -75,7 +75,7 @@ class Loop(Generic[Config]):
         check_held_out(judges, reward)
         if config.stop_when_judge_falls and not judges:
             raise FergiRewardError("stop_when_judge_falls needs a judge: name one that the reward does not weigh")
-        self.config, self.prompts = config, list(prompts)
+        self.config = config
         self.run = Run(config)
         checkpoint = self.run.checkpoints.to_resume()
         self.accelerator = self.run.accelerator
@@ -84,12 +84,17 @@ class Loop(Generic[Config]):
         pictures = FixedPictures(self.model, self.accelerator)
         self.judging = Judging(judges, reward, config, self.model, pictures)
         self.saving = Saving(
-            trainer, self.run, self.model, self.optimisation, self.judging, self.prompts, reward, pairs, checkpoint
+            trainer, self.run, self.model, self.optimisation, self.judging, list(prompts), reward, pairs, checkpoint
         )
         shown = self.prompts[: config.grid_num_images]
         folder, writes = self.run.folder / "grids", self.accelerator.is_main_process
         self._grids = Grids(folder, shown, lambda: pictures.all("grid", shown), writes)
         self.finished = 0
+
+    @property
+    def prompts(self) -> list[str]:
+        """What grids and judges see, and what an online trainer samples from."""
+        return self.saving.prompts
 
     def run_epochs(
         self,

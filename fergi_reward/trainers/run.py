@@ -19,7 +19,7 @@ from PIL import Image
 
 from fergi_reward.core import interrupts
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.options import as_text
+from fergi_reward.core.option_types import as_text
 from fergi_reward.core.terminal import for_terminal
 from fergi_reward.files.atomic import sweep, write_text
 from fergi_reward.files.json_files import parse_json

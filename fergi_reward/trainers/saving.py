@@ -1,7 +1,7 @@
 """What a run writes and resumes from: checkpoints, the weights that judges liked best, and the finished ones."""
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -65,7 +65,7 @@ class Saving:
     model: TrainedModel
     optimisation: Optimisation
     judging: Judging
-    prompts: Sequence[str]
+    prompts: list[str]
     reward: Reward | None
     pairs: PairTable | None
     checkpoint: Path | None

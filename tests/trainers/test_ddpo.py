@@ -303,6 +303,6 @@ def test_ctrl_c_in_the_first_epoch_has_nothing_to_write(trainer_of, capsys):
 
 def test_a_prompt_of_two_thousand_words(trainer_of):
     trainer = trainer_of(sample_num_steps=1)
-    trainer.loop.prompts = ["cat " * 2000]
+    trainer.loop.prompts[:] = ["cat " * 2000]
     trainer.train()
     assert len(metrics_of(trainer)) == 1

@@ -88,7 +88,7 @@ def test_another_reward_is_refused_by_name_with_both_values(trainer_of, first):
 
 def test_other_prompts_and_judges_are_refused_together(trainer_of, first):
     trainer = resumed(trainer_of, first, judges={"green": greenness})
-    trainer.loop.prompts = ["a green dog"]
+    trainer.loop.prompts[:] = ["a green dog"]
     with pytest.raises(FergiRewardError) as refused:
         trainer.train()
     assert "prompts was 2 prompts (" in str(refused.value)

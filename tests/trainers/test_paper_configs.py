@@ -13,7 +13,7 @@ from pytest import MonkeyPatch
 
 from fergi_reward.cli.command import read_options
 from fergi_reward.cli.config_file import config_path
-from fergi_reward.core.options import as_text
+from fergi_reward.core.option_types import as_text
 from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
 from fergi_reward.trainers.program import rehearse
 from fergi_reward.trainers.registry import TRAINERS
