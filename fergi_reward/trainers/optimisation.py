@@ -70,9 +70,10 @@ class Optimisation:
 
     def state_dict(self) -> dict[str, Any]:
         """What an update depends on besides the weights."""
-        scaler = self.accelerator.scaler
+        scaler, optimizer = self.accelerator.scaler, self.optimizer.state_dict()
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer,
+            "moments_of": sorted(optimizer["state"]),
             "scaler": scaler.state_dict() if scaler else None,
             "ema": self.ema.state_dict() if self.ema else None,
         }
@@ -87,9 +88,16 @@ class Optimisation:
         moments = state["optimizer"]["state"]
         count = sum(len(group["params"]) for group in state["optimizer"]["param_groups"])
         # There are no moments of what had no gradient: all before the first update, and what no prediction depends on.
-        if count != len(shapes) or any(_shape(own) != shapes[number] for number, own in moments.items()):
+        kept = state.get("moments_of", [*range(count)] if moments else [])  # earlier checkpoints: of all or none
+        fits = count == len(shapes) and all(_shape(own) == shapes[number] for number, own in moments.items())
+        if not fits:
             raise FergiRewardError(
                 f"the optimiser's state is of {count} other parameters than the {len(shapes)} that are trained: "
+                "resume another checkpoint"
+            )
+        if sorted(moments) != kept:
+            raise FergiRewardError(
+                f"the optimiser's state is of {len(moments)} parameters, must be of {len(kept)}: "
                 "resume another checkpoint"
             )
         self.optimizer.load_state_dict(state["optimizer"])

