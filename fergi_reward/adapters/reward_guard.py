@@ -5,7 +5,7 @@ test. The disagreement of a reward's scorers is no matter of the guard: `Combine
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,8 @@ class RewardGuard:
         images_per_prompt: Pictures of each prompt.
         diversity: A scorer with embeddings of pictures, such as CLIP: how far apart the pictures of one prompt are is a
             metric then. A model that has collapsed draws one picture again and again.
-        parameters: What is trained: the values that the judges liked most are kept, for `restore_best`.
+        parameters: What is trained, as parameters or a module: the values that the judges liked most are kept, for
+            `restore_best`.
         patience: Checks in a row by which the judges must have fallen.
         tolerance: Standard errors by which they must have fallen.
         batch_size: Pictures drawn at a time.
@@ -72,24 +73,30 @@ class RewardGuard:
     def __init__(
         self,
         judges: Mapping[str, Reward],
-        prompts: Sequence[str],
+        prompts: Iterable[str],
         *,
         reward: Reward | None = None,
         images_per_prompt: int = 1,
         diversity: Towers | None = None,
-        parameters: Sequence[nn.Parameter] | None = None,
+        parameters: Iterable[nn.Parameter] | nn.Module | None = None,
         patience: int = 2,
         tolerance: float = 2.0,
         batch_size: int = 8,
         seed: int = 0,
     ) -> None:
-        _check(judges, prompts, images_per_prompt, diversity, batch_size)
+        prompts = prompts if isinstance(prompts, str) else list(prompts)
+        parameters = list(parameters or []) if not isinstance(parameters, nn.Module) else [*parameters.parameters()]
+        _check(judges, prompts, images_per_prompt, diversity, batch_size, patience, tolerance)
+        if wrong := [one for one in parameters if not isinstance(one, Tensor)]:
+            raise FergiRewardError(
+                f"parameters hold a {type(wrong[0]).__name__}, must be tensors: give model.parameters()"
+            )
         check_held_out(judges, reward)
         self._judges, self._reward, self._diversity = dict(judges), reward, diversity
         self._prompts = [prompt for prompt in prompts for _ in range(images_per_prompt)]
         self._seeds = [seed + number for number in range(len(self._prompts))]
         self._each, self._batch_size = images_per_prompt, batch_size
-        self._parameters, self._best = list(parameters or []), list[Tensor]()
+        self._parameters, self._best = parameters, list[Tensor]()
         self._watch = JudgeWatch(patience, tolerance)
 
     @property
@@ -144,6 +151,11 @@ class RewardGuard:
         return self._verdict(step, listed, {})
 
     def _verdict(self, step: int, scores: Mapping[str, Sequence[float]], more: Mapping[str, float]) -> Verdict:
+        counts = {len(scores[name]) for name in self._judges} | ({self._watch.pictures} - {0})
+        if len(counts) > 1:
+            raise FergiRewardError(
+                f"the judges scored {min(counts)} and {max(counts)} pictures: the same pictures always"
+            )
         is_best = self._watch.update(step, {name: scores[name] for name in self._judges})
         if is_best:
             self._best = copied(self._parameters)
@@ -159,6 +171,8 @@ class RewardGuard:
         """
         if not self._best:
             raise FergiRewardError("no weights are kept: give RewardGuard the parameters, and check at least once")
+        if [value.shape for value in self._best] != [value.shape for value in self._parameters]:
+            raise FergiRewardError("the parameters have other shapes than when they were best: do not resize them")
         overwrite(self._parameters, self._best)
 
     def state_dict(self) -> dict[str, Any]:
@@ -172,18 +186,22 @@ class RewardGuard:
         Raises:
             FergiRewardError: It is of other judges or pictures, whose scores do not compare.
         """
+        if lacking := {"of", "watch", "best"} - state.keys():
+            raise FergiRewardError(
+                f"the guard's state lacks {', '.join(sorted(lacking))}: give what state_dict returned"
+            )
         if state["of"] != self._identity():
             raise FergiRewardError(
-                "the guard's state is of other judges, prompts, images_per_prompt or seed: "
+                "the guard's state is of other judges, prompts, images_per_prompt, seed or shapes of parameters: "
                 "give the same, or make a new guard"
             )
         self._watch.load_state_dict(state["watch"])
-        self._best = [
-            value.to(parameter.device) for value, parameter in zip(state["best"], self._parameters, strict=True)
-        ]
+        kept = zip(state["best"], self._parameters, strict=False)  # none before the first check
+        self._best = [value.to(parameter.device) for value, parameter in kept]
 
     def _identity(self) -> str:
-        return record_digest([sorted(self._judges), self._prompts, self._seeds, len(self._parameters)])
+        shapes = [[*parameter.shape] for parameter in self._parameters]
+        return record_digest([sorted(self._judges), self._prompts, self._seeds, shapes])
 
     def _embedded(self, pixels: Tensor, prompts: list[str]) -> list[Tensor]:
         if self._diversity is None:
@@ -203,8 +221,14 @@ def _check(
     images_per_prompt: int,
     diversity: Towers | None,
     batch_size: int,
+    patience: int,
+    tolerance: float,
 ) -> None:
     wrong = []
+    if patience < 1:
+        wrong.append(f"patience is {patience}, must be at least 1")
+    if not 0 <= tolerance < math.inf:
+        wrong.append(f"tolerance is {tolerance}, must be at least 0")
     if not judges:
         wrong.append("there is no judge")
     if isinstance(prompts, str):
@@ -220,10 +244,21 @@ def _check(
 
 
 def _pixels(drawn: Tensor | Sequence[Image.Image], expected: int) -> Tensor:
+    if not isinstance(drawn, Tensor | list | tuple):
+        raise FergiRewardError(
+            f"draw gave a {type(drawn).__name__}, must give a tensor or a list of pictures: of a pipeline's output its "
+            "images"
+        )
     if len(drawn) != expected:
         raise FergiRewardError(f"draw gave {len(drawn)} pictures for {expected} prompts, must be one per prompt")
-    pixels = from_unit(drawn) if isinstance(drawn, Tensor) else torch.stack([from_picture(one) for one in drawn])
-    return checked_pixels(pixels)
+    if isinstance(drawn, Tensor):
+        return checked_pixels(from_unit(drawn))
+    listed = [from_picture(one) for one in drawn]
+    if len(sizes := {(one.shape[2], one.shape[1]) for one in listed}) > 1:
+        raise FergiRewardError(
+            f"draw gave pictures of {len(sizes)} sizes, {min(sizes)} and {max(sizes)}: give one size"
+        )
+    return torch.stack(listed)
 
 
 def _place() -> tuple[int, int]:

@@ -222,7 +222,7 @@ class TrainerConfig(Options):
             )
         if self.ema_freq > 1 and not self.ema_decay:
             found.append(f"ema_freq is {self.ema_freq} without ema_decay: nothing is averaged")
-        elif self.ema_freq > updates:
+        elif self.ema_decay and self.ema_freq > updates:
             found.append(
                 f"ema_freq is {self.ema_freq}, but the run has {updates} updates: the average would be the model "
                 "before training"

@@ -1,5 +1,6 @@
 """The README.md of trained weights: what made them, in the form that diffusers and the hub read."""
 
+import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ def write_model_card(
         base_literal=json.dumps(base_model),
         imports=f"from diffusers import {', '.join(loaded)}",
         loading=loading_line(pipeline, config, "path/of/this/folder"),
-        drawing=_drawing_line(config),
+        drawing=_drawing_line(config, pipeline),
         trainer=trainer,
         version=__version__,
         learned_from=json.dumps(learned_from, indent=2),
@@ -83,10 +84,16 @@ def write_model_card(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _drawing_line(config: TrainerConfig) -> str:
+def _drawing_line(config: TrainerConfig, pipeline: Pipeline) -> str:
     """How to draw where that is not as the pipeline would by itself."""
-    side = config.resolution
-    return f'picture = pipeline(prompt="a prompt", height={side}, width={side}).images[0]\n' if side else ""
+    side, taken = config.resolution, inspect.signature(pipeline.__call__).parameters
+    asked: dict[str, object] = {"height": side, "width": side} if side else {}
+    if side and "use_resolution_binning" in taken:  # SANA would draw at another size, and shrink that
+        asked["use_resolution_binning"] = False
+    if config.max_sequence_length and "max_sequence_length" in taken:
+        asked["max_sequence_length"] = config.max_sequence_length
+    arguments = "".join(f", {name}={value}" for name, value in asked.items())
+    return f'picture = pipeline(prompt="a prompt"{arguments}).images[0]\n' if asked else ""
 
 
 def _printable(name: object) -> str:

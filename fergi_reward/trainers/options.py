@@ -1,5 +1,6 @@
 """The options of a training run that are not the trainer's: model, reward or pairs, prompts, judges."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,13 @@ class TrainingOptions(ModelOptions):
         metavar="DEVICE",
     )
     dry_run: bool = option(False, "Load and train nothing: print what the run would take.")
+
+    def problems(self) -> list[str]:
+        """What cannot be."""
+        found, place = super().problems(), self.reward_device
+        if place is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", place):
+            found.append(f"reward_device is {place!r}, must be cpu, mps, cuda or cuda:N")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
@@ -138,6 +139,19 @@ def test_a_loop_that_resumes_gets_the_verdicts_of_the_unbroken_one():
     assert whole[-1] == (False, True)
 
 
+def test_a_state_from_before_the_first_check_is_resumed_and_other_shapes_are_refused():
+    one, other = nn.Parameter(torch.ones(1, 4)), nn.Parameter(torch.ones(3, 4))
+    new = guard(parameters=[one])
+    new.load_state_dict(guard(parameters=[one]).state_dict())
+    assert not new.keeps_weights
+    new.check(0, Red().draw)
+    with pytest.raises(FergiRewardError, match="shapes of parameters"):
+        guard(parameters=[other]).load_state_dict(new.state_dict())
+    one.data = torch.ones(3, 4)
+    with pytest.raises(FergiRewardError, match="other shapes than when they were best"):
+        new.restore_best()
+
+
 def test_a_state_of_other_pictures_is_refused():
     old = guard()
     old.check(0, Red().draw)
@@ -153,6 +167,11 @@ def test_a_state_of_other_pictures_is_refused():
         (lambda: RewardGuard({"a": moderate}, ["a cat"]), "1 prompts x images_per_prompt 1 must be at least 2"),
         (lambda: guard(diversity=tiny.clip()), "images_per_prompt is 1, must be at least 2"),
         (lambda: guard(batch_size=0), "batch_size is 0"),
+        (lambda: guard(patience=0, tolerance=float("nan")), "patience is 0, must be at least 1; tolerance is nan"),
+        (lambda: guard(parameters=Red().named_parameters()), "parameters hold a tuple"),
+        (lambda: guard().load_state_dict({"of": ""}), "lacks best, watch"),
+        (lambda: guard().check(0, lambda prompts, seeds: None), "draw gave a NoneType"),
+        (lambda: guard().check(0, lambda prompts, seeds: [Image.new("RGB", (4, 4 + s)) for s in seeds]), "3 sizes"),
         (lambda: RewardGuard({"a": redness}, PROMPTS, reward=redness), "a cannot judge what it rewards"),
         (
             lambda: RewardGuard({"mine": moderate}, PROMPTS, reward=CombinedReward({"mine": (redness, 1.0)})),

@@ -50,3 +50,20 @@ def test_any_name_leaves_the_card_readable(tmp_path, pipeline, name):
     assert ModelCard.load(tmp_path / "README.md").data.base_model == front["base_model"]
     assert json.loads(part(text, "json")) == {"name": name}
     assert RewardBackpropConfig(**yaml.safe_load(part(text, "yaml"))) == config
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "line"),
+    [
+        (tiny.stable_diffusion_3, {"max_sequence_length": 16}, "max_sequence_length=16"),
+        (tiny.stable_diffusion, {"max_sequence_length": 16, "resolution": 32}, "height=32, width=32"),
+        (tiny.sana, {"resolution": 64}, "height=64, width=64, use_resolution_binning=False"),
+    ],
+)
+def test_the_card_draws_as_was_trained(tmp_path, kind, options, line):
+    """With what the pipeline takes, and it takes it."""
+    pipeline = kind()
+    write_model_card(tmp_path, "RewardBackpropTrainer", RewardBackpropConfig(**options), [{"name": "a"}], pipeline)
+    (drawing,) = [text for text in (tmp_path / "README.md").read_text().splitlines() if text.startswith("picture = ")]
+    assert drawing == f'picture = pipeline(prompt="a prompt", {line}).images[0]'
+    exec(drawing.replace("pipeline(", "pipeline(num_inference_steps=1, "), {"pipeline": pipeline})

@@ -89,7 +89,7 @@ def test_scorers_cannot_wait_on_the_cpu_where_there_are_none_but_those_of_a_grad
 
 def test_a_device_for_scorers_must_exist_and_be_of_use(monkeypatch):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(FergiRewardError, match="--reward-device gpu7 cannot be used"):
+    with pytest.raises(FergiRewardError, match="reward_device is 'gpu7', must be cpu, mps, cuda"):
         run(["train", "ddpo", "--config", "ddpo_tiny", "--reward-device", "gpu7"])
     with pytest.raises(FergiRewardError, match="reward_device is cpu, but there is no scorer to put there"):
         run(["train", "diffusion_dpo", "--model", "no/such", "--reward-device", "cpu"])
