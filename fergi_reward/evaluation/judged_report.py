@@ -14,7 +14,7 @@ from fergi_reward.evaluation.sentences import split_prompts, too_few
 from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
-from fergi_reward.stats.intervals import FEW_UNITS, Interval
+from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS, Interval
 
 # A score that is so many interquartile ranges from the median is more likely a mistake than a tail.
 FAR = 20
@@ -35,13 +35,19 @@ THREE_OUTCOMES = (
 )
 
 
+def _few_groups(groups: int, unit: str) -> list[str]:
+    if groups < LEAST_UNITS:
+        return [f"Intervals of {counted(groups, unit)} say little: at least {LEAST_UNITS} are needed for one."]
+    return too_few(groups, unit)
+
+
 def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
     """The report of `fergi-reward calibrate --judgements`."""
     calibration = fitted.calibration
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
     return build_report(
         RunRecord(
-            notes=tuple(too_few(len(found.judgements.groups), found.judgements.unit)),
+            notes=tuple(_few_groups(len(found.judgements.groups), found.judgements.unit)),
             command=calibration.command,
             seed=calibration.seed,
         ),

@@ -194,6 +194,16 @@ def test_a_group_can_be_named_and_needs_three_values():
         read(table | {"topic": list("xxyyyy")}, group="topic")
 
 
+def test_pairs_across_groups_are_counted_and_refused_where_there_are_no_others():
+    table = {"prompt": ["p"] * 4 + ["q"] * 2, "image": [*"abcdef"], "rating": [1, 2, 3, 4, 1, 2]}
+    # Two of the six pairs of p are in one group, and the pair of q.
+    found = read({**table, "fold": ["x", "x", "y", "y", "z", "z"]}, group="fold")
+    assert pairs(found) == ["b>a", "d>c", "f>e"]
+    assert "not compared: 4 pairs of pictures in two groups" in found.sentence()
+    with pytest.raises(FergiRewardError, match="each picture of a prompt has another fold"):
+        read({**table, "fold": ["x", "y", "z", "v", "x", "y"]}, group="fold")
+
+
 @pytest.mark.parametrize(
     "ranking",
     [

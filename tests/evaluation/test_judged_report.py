@@ -71,7 +71,7 @@ def test_weights_that_are_all_0_are_said_to_order_nothing():
     [
         (drawn(noise=0), ["a"], "The scores order every pair right"),
         (drawn().assign(b=lambda rows: 3 * rows["a"]), ["a", "b"], "a, b cannot be told from the others"),
-        (drawn(prompts=4), ["a"], "Of 4 prompts there are no intervals"),
+        (drawn(prompts=4), ["a"], "Intervals of 4 prompts say little"),
         (
             drawn().assign(prompt=lambda rows: [f"p{'  '[: 1 + (row == 5)]}{row // 4}" for row in rows.index]),
             ["a"],

@@ -55,6 +55,30 @@ def rated(
     return judgements if is_plain else _grouped(judgements, table, rater, group)
 
 
+def across_groups(columns: Columns, sitting: str | None) -> int:
+    """How many pairs of pictures that one rater judged for one prompt are not compared, since they are in two groups.
+
+    Raises:
+        FergiRewardError: All of them are.
+    """
+    rater, group = columns.find("rater"), columns.find("group")
+    keys = [name for name in (columns.need("prompt"), rater, sitting) if name]
+    if not group or group in keys:
+        return 0
+
+    def pairs(names: list[str]) -> int:
+        sizes = columns.table.groupby(names, sort=False).size()
+        return int((sizes * (sizes - 1) // 2).sum())
+
+    compared = pairs([*keys, group])
+    if not compared and pairs(keys):
+        raise FergiRewardError(
+            f"each picture of a prompt has another {group}, so nothing is compared: name a --group that is the same "
+            "for pictures that are compared"
+        )
+    return pairs(keys) - compared
+
+
 def _grouped(judgements: Judgements, table: pd.DataFrame, rater: str | None, group: str | None) -> Judgements:
     """The same pairs, of groups that are named, else of raters where there are several, else of prompts."""
     unit, column = ("group", group) if group else ("rater", rater)

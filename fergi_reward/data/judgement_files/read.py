@@ -12,7 +12,7 @@ from fergi_reward.data.judgement_files.columns import Columns, is_list, is_neste
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.judgement_files.pairs import compared, sides_of
 from fergi_reward.data.judgement_files.rankings import SITTING, one_picture_per_row
-from fergi_reward.data.judgement_files.ratings import rated
+from fergi_reward.data.judgement_files.ratings import across_groups, rated
 from fergi_reward.data.judgement_files.tables import read_table
 from fergi_reward.data.judgements import Judgements
 
@@ -29,7 +29,8 @@ class FoundJudgements:
         kind: `ratings`, `ranks`, `pairs` or `rankings`.
         columns: The columns that were taken, by role.
         left_out: How many rows say nothing, by reason.
-        meaning: Which values of pairs mean which picture, and how often they occur; empty where columns say it.
+        meaning: Which values of pairs mean which picture, and how often they occur; empty where columns say it. Of
+            pictures, which pairs are not compared.
     """
 
     judgements: Judgements
@@ -106,6 +107,8 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
     if kind is None:
         kind = _kind(columns)
     sitting = None if "prompt" in options.named else columns.find("sitting")
+    apart = across_groups(columns, sitting)
+    meaning = f"not compared: {counted(apart, 'pair')} of pictures in two groups" if apart else ""
     judgements = rated(
         columns,
         higher_is_better=kind == "ratings",
@@ -114,7 +117,7 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
         au_source=options.au_source or "none",
     )
     columns.check_used(kind)
-    return FoundJudgements(judgements, kind, columns.taken, _left_out(judgements))
+    return FoundJudgements(judgements, kind, columns.taken, _left_out(judgements), meaning)
 
 
 def _rankings(columns: Columns) -> FoundJudgements:
