@@ -32,8 +32,12 @@ class FlowGRPOConfig(GroupConfig):
     sde_window_epochs: int = option(1, "MixGRPO: epochs after which it moves.", at_least=1)
 
     def problems(self) -> list[str]:
-        """A KL term that the law of the noise does not have."""
+        """A KL term that the law of the noise does not have, and options that nothing reads."""
         found = super().problems()
         if self.sde_type == "cps" and self.train_kl_form == "per_time":
             found.append("train_kl_form is per_time, but the noise of sde_type cps is not per time: take exact")
+        if self.sde_window_stride > 1 and not self.sde_window_size:
+            found.append(f"sde_window_stride is {self.sde_window_stride} without sde_window_size: no window moves")
+        if self.train_kl_form == "per_time" and not self.train_kl_beta:
+            found.append("train_kl_form is per_time without train_kl_beta: nothing is weighed by it")
         return found

@@ -57,6 +57,8 @@ class RewardBackpropConfig(TrainerConfig):
                 f"sample_num_steps {self.sample_num_steps} must not decrease in this order"
             )
         mean = self.backprop_steps_mean
+        if mean is None and self.backprop_steps_std != 5.0:
+            found.append(f"backprop_steps_std is {self.backprop_steps_std} without backprop_steps_mean: it is not read")
         if mean is not None and not self.backprop_steps_min <= mean <= self.backprop_steps_max:
             found.append(
                 f"backprop_steps_mean is {mean}, must be between backprop_steps_min {self.backprop_steps_min} and "

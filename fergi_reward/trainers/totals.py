@@ -6,11 +6,19 @@ batches, or does not divide, which is refused.
 
 import os
 
+from fergi_reward.core.errors import FergiRewardError
+
 
 def launched_processes() -> int:
-    """How many processes the launcher started, by the variable that torchrun and accelerate set."""
+    """How many processes the launcher started, by the variable that torchrun and accelerate set.
+
+    Raises:
+        FergiRewardError: It is no such number.
+    """
     given = os.environ.get("WORLD_SIZE", "1")
-    return int(given) if given.isdecimal() and int(given) else 1
+    if not (given.isdecimal() and int(given)):
+        raise FergiRewardError(f"WORLD_SIZE is {given!r}, must be the number of processes, 1 or more")
+    return int(given)
 
 
 def batches_each(total: int, batch_size: int) -> int:

@@ -26,9 +26,6 @@ SD15, SDXL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-
 SD35, FLUX = "stabilityai/stable-diffusion-3.5-medium", "black-forest-labs/FLUX.1-dev"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROMPTS = ["a red cat on a table", "a lake at night"]
-# An adapter that is not 0 any more: training mixes images and steps in other batches than sampling, and the rounding of
-# float16 then moved log-probabilities of the UNets by about 6e-4 on an H100 (docs/GPU.md).
-LATER_KL = 1e-6
 Measured = Callable[..., None]
 
 
@@ -80,11 +77,9 @@ def test_first_updates(case: Case, tmp_path: Path, measured: Measured) -> None:
     assert any(not torch.equal(one, other) for one, other in zip(before, built.model.parameters, strict=True))
     assert all(value.isfinite().all() for value in built.model.parameters)
     assert sums(built) == frozen
-    first, *later = [abs(epoch.get("approx_kl", 0)) for epoch in epochs]  # an epoch has one update
-    measured(f"{case}: approximate KL before the first update", first, 0)
-    measured(f"{case}: before a later update", max(later, default=0), LATER_KL)
-    assert first == 0
-    assert max(later, default=0) <= LATER_KL
+    divergence = max(abs(epoch.get("approx_kl", 0)) for epoch in epochs)  # an epoch has one update
+    measured(f"{case}: approximate KL before an update", divergence, 0)
+    assert divergence == 0
     assert abs(peak / expected.peak - 1) <= 0.15, f"{peak / 1e9:.1f} GB, the dry run says {expected.peak / 1e9:.1f}"
 
 

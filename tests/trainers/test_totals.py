@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.options import OptionsError
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
 from fergi_reward.trainers.shares import epoch_prompts, share
+from fergi_reward.trainers.totals import launched_processes
 
 FLOW_GRPO = {
     "sample_total_images": 1152,
@@ -65,3 +68,23 @@ def test_the_processes_together_draw_whole_groups(monkeypatch, processes):
     # 36 images on each of 32 processes: every second group is drawn by two of them.
     assert len(drawn) == 1152
     assert all(len(set(drawn[start : start + 24])) == 1 for start in range(0, 1152, 24))
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "-1", ""])
+def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, given):
+    monkeypatch.setenv("WORLD_SIZE", given)
+    with pytest.raises(FergiRewardError, match="must be the number of processes"):
+        launched_processes()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FlowGRPOConfig(sde_window_stride=3), "sde_window_stride is 3 without sde_window_size"),
+        (lambda: FlowGRPOConfig(train_kl_form="per_time"), "per_time without train_kl_beta"),
+        (lambda: RewardBackpropConfig(backprop_steps_std=9), "backprop_steps_std is 9 without backprop_steps_mean"),
+    ],
+)
+def test_options_that_nothing_reads_are_refused(make, message):
+    with pytest.raises(FergiRewardError, match=message):
+        make()

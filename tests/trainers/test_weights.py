@@ -20,7 +20,7 @@ def attached(pipeline, full, dtype=torch.float32):
 def moved(weights):
     with torch.no_grad():
         for parameter in weights.parameters:
-            parameter.add_(0.05)
+            parameter.add_(0.1)
 
 
 def drawn(pipeline):
@@ -36,7 +36,7 @@ def test_the_reference_is_the_model_before_training_and_plain_diffusers_loads_wh
     assert torch.equal(drawn(pipeline), before)
     moved(weights)
     after = drawn(pipeline)
-    assert (after - before).abs().max() > 0.001  # a thousand times what loading may change
+    assert (after - before).abs().max() > 0.01
     with weights.reference():
         assert torch.equal(drawn(pipeline), before)
     assert torch.equal(drawn(pipeline), after)
