@@ -11,8 +11,9 @@ from fergi_reward.adapters.reward_guard import Draw, RewardGuard, Verdict
 class GuardCallback(TrainerCallback):
     """Checks before the first step and every so many steps; ends the training when the judges have fallen.
 
-    The metrics go into the trainer's `log_history`. A best check asks for a checkpoint. A training that is resumed
-    knows nothing of earlier checks, unless the guard's `load_state_dict` is called before.
+    The metrics go into the trainer's `log_history`, once per step. A best check asks for a checkpoint. A training that
+    is resumed knows nothing of earlier checks, and checks again first, unless the guard's `load_state_dict` is called
+    before.
 
     Args:
         guard: The guard; with `parameters`, the weights at the end are those that the judges liked most.
@@ -34,8 +35,9 @@ class GuardCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        """The first check."""
-        self._check(state)
+        """The first check; none where a training is resumed whose checks the guard remembers."""
+        if not (state.global_step and self.guard.has_checked):
+            self._check(state)
 
     def on_step_end(
         self,
@@ -65,5 +67,11 @@ class GuardCallback(TrainerCallback):
     def _check(self, state: TrainerState) -> Verdict:
         verdict = self.guard.check(state.global_step, self.draw)
         self.verdicts.append(verdict)
-        state.log_history.append({"step": state.global_step, **verdict.metrics})
+        found = {"step": state.global_step, **verdict.metrics}
+        # A resumed training has those of its checkpoint.
+        state.log_history = [line for line in state.log_history if not _same_check(line, found)] + [found]
         return verdict
+
+
+def _same_check(line: dict[str, Any], found: dict[str, Any]) -> bool:
+    return line.get("step") == found["step"] and line.keys() == found.keys()

@@ -100,6 +100,11 @@ class RewardGuard:
         self._watch = JudgeWatch(patience, tolerance)
 
     @property
+    def has_checked(self) -> bool:
+        """Whether it remembers a check, its own or that of a state that was loaded."""
+        return self._watch.pictures > 0
+
+    @property
     def keeps_weights(self) -> bool:
         """Whether `restore_best` has what to restore."""
         return bool(self._best)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fergi_reward.core.options import Options, option, range_problems
-from fergi_reward.trainers.totals import batches_each, total_problems
+from fergi_reward.trainers.totals import batches_each, counted_processes, total_problems
 
 if TYPE_CHECKING:
     from fergi_reward.diffusion.family import Family, Pipeline
@@ -169,6 +169,19 @@ class TrainerConfig(Options):
         from fergi_reward.diffusion.family import family_of  # imports torch
 
         return family_of(pipeline, self.resolution, self.max_sequence_length)
+
+    def what_is_trained(self, family: "Family", processes: int) -> str:
+        """For the start of a run and for a dry run: how much is in an update, and through how many steps it goes.
+
+        Args:
+            family: The pipeline that is trained, as these options use it.
+            processes: How many train.
+
+        Raises:
+            FergiRewardError: Nothing of this pipeline can be trained with these options.
+        """
+        images = self.train_batch_size * self.accumulation_steps * processes
+        return f"{images} images per update, over {counted_processes(processes)}"
 
     def training_memory(self, pipeline: "Pipeline") -> int:
         """Peak bytes of what is done with gradients; here one guided prediction of a training batch and back.

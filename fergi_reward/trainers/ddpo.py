@@ -27,7 +27,6 @@ from fergi_reward.trainers.rollout import (
     recorder,
     sample,
     say_first_ratio,
-    say_what_is_trained,
 )
 from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 
@@ -72,7 +71,6 @@ class DDPOTrainer:
 
     def train(self) -> Path:
         """Run all epochs that are left; returns the folder of the finished weights."""
-        say_what_is_trained(self.loop, self.random_steps)
         return self.loop.run_epochs(self.epoch, reward_summary, {"stat_tracker": self.tracker})
 
     def epoch(self, epoch: int) -> dict[str, float]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fergi_reward.trainers.config import TrainerConfig, option
+from fergi_reward.trainers.totals import counted_processes
 
 if TYPE_CHECKING:
-    from fergi_reward.diffusion.family import Pipeline
+    from fergi_reward.diffusion.family import Family, Pipeline
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,17 @@ class DiffusionDPOConfig(TrainerConfig):
     def updates_per_epoch(self) -> int:
         """Optimiser steps in an epoch."""
         return self.train_updates_per_epoch
+
+    def what_is_trained(self, family: "Family", processes: int) -> str:
+        """Pairs of an epoch and of an update, and among how many noise levels that of a pair is drawn."""
+        import torch
+
+        each = self.train_batch_size * self.accumulation_steps * processes
+        levels = len(family.training_schedule(torch.device("cpu")).timesteps)
+        return (
+            f"{each * self.updates_per_epoch} pairs per epoch, {each} per update, over {counted_processes(processes)}; "
+            f"each pair at 1 of {levels} noise levels"
+        )
 
     def confidence(self, stated: float | None) -> float:
         """The probability that the better picture of a pair is better, from what the pair states."""

@@ -22,6 +22,7 @@ from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
 from fergi_reward.trainers.optimisation import moment_numbers
 from fergi_reward.trainers.run import WEIGHT_DTYPES
+from fergi_reward.trainers.totals import launched_processes
 from fergi_reward.trainers.weights import TrainedWeights, attach
 
 META = torch.device("meta")
@@ -46,6 +47,7 @@ class DryRun:
         training: Peak bytes of the activations in training, without those inside the scorers, and of what it keeps.
         images: That are generated for training, by all epochs.
         updates: Optimiser steps.
+        trained_on: What is in an update, as a run says at its start.
         uncounted: Scorers whose size is not known; they are not in `scorers`.
     """
 
@@ -59,6 +61,7 @@ class DryRun:
     training: int
     images: int
     updates: int
+    trained_on: str
     uncounted: tuple[str, ...] = ()
     scorers_on: str | None = None
 
@@ -84,6 +87,7 @@ class DryRun:
                 f"trainable parameters  {self.trained:,}",
                 f"optimiser steps       {self.updates:,}",
                 f"images to generate    {self.images:,} on each process",
+                self.trained_on,
                 f"estimated peak memory {self.peak / 1e9:.1f} GB on each device: "
                 + ", ".join(f"{name} {size}" for name, size in parts.items())
                 + f", activations of {passes} ({inside}){waiting}",
@@ -112,6 +116,7 @@ def dry_run(
         scorers_on: Where all of these are, if not with the model.
     """
     family = family_of(pipeline)
+    trained_on = config.what_is_trained(config.family(pipeline), launched_processes())  # refuses what cannot be
     for network in _networks(pipeline):
         network.to(META)
     dtype = WEIGHT_DTYPES[config.mixed_precision]
@@ -142,6 +147,7 @@ def dry_run(
         training=config.training_memory(pipeline) + kept,
         images=config.num_epochs * config.samples_per_epoch,
         updates=config.num_epochs * config.updates_per_epoch,
+        trained_on=trained_on,
         uncounted=tuple(name for name, size in (*scorers.items(), *(offloaded or {}).items()) if size is None),
         scorers_on=scorers_on,
     )

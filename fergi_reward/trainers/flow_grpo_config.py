@@ -1,10 +1,14 @@
 """The options of `flow_grpo.py`; imports no torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.rollout_config import GroupConfig
+
+if TYPE_CHECKING:
+    from fergi_reward.diffusion.family import Family
+    from fergi_reward.diffusion.flow import FlowSchedule
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,22 @@ class FlowGRPOConfig(GroupConfig):
     )
     sde_window_stride: int = option(1, "MixGRPO: how many steps the window moves towards the picture.", at_least=1)
     sde_window_epochs: int = option(1, "MixGRPO: epochs after which it moves.", at_least=1)
+
+    def schedule(self, family: "Family") -> "FlowSchedule":
+        """The steps of sampling, under this law of noise."""
+        return replace(super().schedule(family), law=self.sde_type)
+
+    def trainable_steps(self, family: "Family") -> int:
+        """Those that draw noise, of which the window must not have more."""
+        from fergi_reward.diffusion.flow import sliding_window  # imports torch
+
+        possible = super().trainable_steps(family)
+        sliding_window(range(possible), self.sde_window_size, self.sde_window_stride, turn=0)
+        return possible
+
+    def steps_of_an_image(self, possible: int) -> int:
+        """How many of the steps in the window, if there is one."""
+        return super().steps_of_an_image(min(possible, self.sde_window_size or possible))
 
     def problems(self) -> list[str]:
         """A KL term that the law of the noise does not have, and options that nothing reads."""

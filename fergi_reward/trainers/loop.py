@@ -116,6 +116,7 @@ class Loop(Generic[Config]):
             FergiRewardError: A name in `state` is that of a part of the loop's own.
         """
         self.saving.add(state or {})
+        self.run.say(self.config.what_is_trained(self.model.family, self.accelerator.num_processes))
         with raised(), self.run.owned(), self.run.interruptible(self.saving.save_last_epoch):
             self.finished = self.saving.resume()
             self.run.start_trackers(self.finished, self.saving.trained_on())

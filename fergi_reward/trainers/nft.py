@@ -30,7 +30,6 @@ from fergi_reward.trainers.rollout import (
     passes_of_updates,
     recorder,
     sample,
-    say_what_is_trained,
 )
 from fergi_reward.trainers.shares import epoch_prompts, reward_summary
 from fergi_reward.trainers.weights import copied, swapped_in
@@ -97,7 +96,6 @@ class NFTTrainer:
 
     def train(self) -> Path:
         """Run all epochs that are left; returns the folder of the finished weights."""
-        say_what_is_trained(self.loop, range(self.config.sample_num_steps))
         return self.loop.run_epochs(self.epoch, reward_summary, {"old": self.old})
 
     def epoch(self, epoch: int) -> dict[str, float]:

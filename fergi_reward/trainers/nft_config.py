@@ -1,10 +1,13 @@
 """The options of `nft.py`; imports no torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fergi_reward.trainers.config import option
 from fergi_reward.trainers.rollout_config import GroupConfig
+
+if TYPE_CHECKING:
+    from fergi_reward.diffusion.family import Family
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class NFTConfig(GroupConfig):
         at_least=0,
     )
     nft_old_delay: int = option(0, "Updates before it begins to keep anything; with nft_old_rate.", at_least=0)
+
+    def trainable_steps(self, family: "Family") -> int:
+        """All: it trains at the noise levels where steps begin, whether they draw noise or not."""
+        return len(self.schedule(family).timesteps)
 
     def problems(self) -> list[str]:
         """A schedule of the old policy without its rate."""

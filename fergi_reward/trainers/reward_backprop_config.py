@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from fergi_reward.trainers.config import TrainerConfig, option
 
 if TYPE_CHECKING:
-    from fergi_reward.diffusion.family import Pipeline
+    from fergi_reward.diffusion.family import Family, Pipeline
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,16 @@ class RewardBackpropConfig(TrainerConfig):
     train_loss_scale: float = option(
         1.0, "The loss is multiplied by this before gradients are clipped: 0.01 in AlignProp, 0.001 in ReFL.", above=0
     )
+
+    def what_is_trained(self, family: "Family", processes: int) -> str:
+        """Images of an update, and the denoising steps that the gradient goes through."""
+        fewest, most = self.backprop_steps_min, self.backprop_steps_max
+        last = f"the last {most}" if fewest == most else f"the last {fewest} to {most}"
+        if self.one_step_prediction:
+            last = f"one of {last}"
+        line = f"{super().what_is_trained(family, processes)}; the gradient goes through {last}"
+        noises = f", for {self.last_step_noises} noises each" if self.last_step_noises > 1 else ""
+        return f"{line} of {self.sample_num_steps} denoising steps{noises}"
 
     def training_memory(self, pipeline: "Pipeline") -> int:
         """Peak bytes of the longest pass."""

@@ -123,27 +123,6 @@ def passes_of_updates(
                 progress.update()
 
 
-def say_what_is_trained(loop: Loop[RolloutConfig], possible: Sequence[int]) -> None:
-    """Print how many images an epoch and an update have over all processes, and which steps can be trained.
-
-    Args:
-        loop: The run's loop.
-        possible: Steps that have something to train.
-    """
-    config, processes = loop.config, loop.accelerator.num_processes
-    images, each = config.samples_per_epoch * processes, config.images_per_update * processes
-    count, steps = len(possible), config.sample_num_steps
-    loop.run.say(
-        f"{images} images per epoch, {each} per update, over {processes} "
-        f"process{'es' * (processes > 1)}; {count} of {steps} denoising steps can be trained"
-    )
-    if 2 * count < steps:
-        loop.run.say(
-            f"warning: fewer than half of the steps draw noise; more steps or a smaller sample_eta than "
-            f"{config.sample_eta} would let more of them, as would sde_type cps where a trainer has it"
-        )
-
-
 def say_first_ratio(loop: Loop[RolloutConfig], rollout: Rollout, first: Mapping[str, Tensor]) -> None:
     """After the first update of a run print how far importance ratios were from 1, at which they should have been.
 
@@ -161,7 +140,7 @@ def step_order(
 ) -> Tensor:
     """Which steps each image is trained on, in which order (N, S): its own, so that a batch mixes noise levels."""
     trained = torch.tensor(trained_steps)
-    count = max(1, int(len(trained) * config.train_timestep_fraction))
+    count = config.steps_of_an_image(len(trained))
     generators = [generator(config.seed, "steps", epoch, inner_epoch, index) for index in indices.tolist()]
     orders = [torch.randperm(len(trained), generator=drawn)[:count] for drawn in generators]
     return trained[torch.stack(orders)]
@@ -174,9 +153,10 @@ def check_random(steps: Sequence[int], config: RolloutConfig) -> None:
         FergiRewardError: No step draws noise.
     """
     if not steps:
+        advice = "more steps, or less noise" if config.sample_num_steps > 1 else "at least 2: the last has no noise"
         raise FergiRewardError(
             f"with sample_eta {config.sample_eta} none of sample_num_steps {config.sample_num_steps} draws noise, "
-            "so none has a probability to train: take more steps, or less noise"
+            f"so none has a probability to train: take {advice}"
         )
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fergi_reward.trainers.config import TrainerConfig, option
-from fergi_reward.trainers.totals import batches_each, launched_processes, total_problems
+from fergi_reward.trainers.totals import batches_each, counted_processes, launched_processes, total_problems
 
 if TYPE_CHECKING:
-    from fergi_reward.diffusion.family import Pipeline
+    from fergi_reward.diffusion.family import Family, Pipeline
+    from fergi_reward.diffusion.flow import FlowSchedule
+    from fergi_reward.diffusion.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,46 @@ class RolloutConfig(TrainerConfig):
         """Images drawn at a time where nothing is trained."""
         return self.sample_batch_size
 
+    def schedule(self, family: "Family") -> "Schedule":
+        """The steps of sampling, on the CPU.
+
+        Raises:
+            FergiRewardError: The trainer is not for a model of this kind.
+        """
+        import torch
+
+        return family.schedule(self.sample_num_steps, torch.device("cpu"))
+
+    def trainable_steps(self, family: "Family") -> int:
+        """How many denoising steps have something to train; here those that draw noise."""
+        from fergi_reward.trainers.rollout import check_random  # imports torch
+
+        steps = self.schedule(family).random_steps(self.sample_eta)
+        check_random(steps, self)
+        return len(steps)
+
+    def steps_of_an_image(self, possible: int) -> int:
+        """On how many of the steps that can be trained each image is trained in a pass over the samples."""
+        return max(1, int(possible * self.train_timestep_fraction))
+
+    def what_is_trained(self, family: "Family", processes: int) -> str:
+        """Images of an epoch and of an update, and the steps of them that are trained; a warning below half."""
+        images, each = self.samples_per_epoch * processes, self.images_per_update * processes
+        possible, steps = self.trainable_steps(family), self.sample_num_steps
+        trained = self.steps_of_an_image(possible)
+        line = (
+            f"{images} images per epoch, {each} per update, over {counted_processes(processes)}; "
+            f"{possible} of {steps} denoising steps can be trained"
+        )
+        if trained < possible:
+            line += f", each image on {trained} of them"
+        if 2 * possible >= steps:
+            return line
+        return (
+            f"{line}\nwarning: fewer than half of the steps draw noise; more steps or a smaller sample_eta than "
+            f"{self.sample_eta} would let more of them, as would sde_type cps where a trainer has it"
+        )
+
     def training_memory(self, pipeline: "Pipeline") -> int:
         """Peak bytes of one prediction of a training batch and back."""
         from fergi_reward.trainers.dry_run import prediction_memory  # imports torch
@@ -86,19 +128,30 @@ class RolloutConfig(TrainerConfig):
 
     def problems(self) -> list[str]:
         """Batches that do not divide each other."""
-        names = ("sample_total_images", "sample_batch_size", "sample_num_batches_per_epoch")
-        total, size, batches = (getattr(self, name) for name in names)
-        found = [*super().problems(), *total_problems(total, size, batches, 2, names)]
+        found = [*super().problems(), *self._images_problems()]
         if not (self.train_unconditional or self.train_cfg):
             found.append(
                 "train_unconditional is off, but without train_cfg no guided prediction is trained: leave it out"
             )
-        if self.images_per_update >= 1 and self.samples_per_epoch % self.images_per_update:
+        known = self.images_per_update >= 1 and not (self._images_problems() or self._total_problems())
+        if known and self.samples_per_epoch % self.images_per_update:
             found.append(
-                f"an epoch has {self.samples_per_epoch} samples (sample_batch_size x sample_num_batches_per_epoch), "
+                f"an epoch has {self.samples_per_epoch} samples ({self._stated_by}), "
                 f"which {self.images_per_update} (train_batch_size x train_gradient_accumulation_steps) does not divide"
             )
         return found
+
+    @property
+    def _stated_by(self) -> str:
+        """The options that say how many images an epoch has."""
+        stated = self.sample_total_images is not None
+        return "sample_total_images" if stated else "sample_batch_size x sample_num_batches_per_epoch"
+
+    def _images_problems(self) -> list[str]:
+        """A total for which there is no number of batches: no other clause can count on it."""
+        names = ("sample_total_images", "sample_batch_size", "sample_num_batches_per_epoch")
+        total, size, batches = (getattr(self, name) for name in names)
+        return total_problems(total, size, batches, 2, names)
 
 
 @dataclass(frozen=True)
@@ -128,14 +181,21 @@ class GroupConfig(RolloutConfig):
         """None: grids and judges see images as the finished model draws them."""
         return 0.0
 
+    def schedule(self, family: "Family") -> "FlowSchedule":
+        """The steps of sampling, which must be of flow matching."""
+        from fergi_reward.trainers.rollout import check_flow  # imports torch
+
+        return check_flow(family.pipeline, super().schedule(family))
+
     def problems(self) -> list[str]:
         """Groups that do not fill an epoch."""
         found = super().problems()
         # A group may be spread over processes.
         images = self.sample_total_images or self.samples_per_epoch * launched_processes()
-        if self.sample_group_size >= 1 and images % self.sample_group_size:
+        known = self.sample_group_size >= 1 and not self._images_problems()
+        if known and images % self.sample_group_size:
             found.append(
-                f"an epoch has {images} samples (sample_batch_size x sample_num_batches_per_epoch), "
-                f"which sample_group_size {self.sample_group_size} does not divide"
+                f"an epoch has {images} samples ({self._stated_by}), which "
+                f"sample_group_size {self.sample_group_size} does not divide"
             )
         return found

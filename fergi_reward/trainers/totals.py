@@ -21,6 +21,16 @@ def launched_processes() -> int:
     return int(given)
 
 
+def counted_processes(number: int) -> str:
+    """A number of processes in words.
+
+    Example:
+        >>> counted_processes(1), counted_processes(2)
+        ('1 process', '2 processes')
+    """
+    return f"{number} process{'es' * (number != 1)}"
+
+
 def batches_each(total: int, batch_size: int) -> int:
     """The batches of a process that come to `total` images over all of them; see `total_problems`."""
     return max(1, total // (launched_processes() * batch_size))
@@ -41,15 +51,15 @@ def total_problems(
     if total is None or total < 1 or batch_size < 1:
         return []
     processes, (its, size, number) = launched_processes(), names
-    at_once = processes * batch_size
+    at_once, all_of_them = processes * batch_size, counted_processes(processes)
     if total % at_once:
         return [
-            f"{its} is {total}, which the {at_once} of {size} {batch_size} on {processes} processes do not divide: "
+            f"{its} is {total}, which the {at_once} of {size} {batch_size} on {all_of_them} do not divide: "
             f"take a multiple of {at_once}, or another {size} or number of processes"
         ]
     if batches not in (default, total // at_once):
         return [
-            f"{number} is {batches}, but {its} {total} takes {total // at_once} batches on each of {processes} "
-            f"processes: leave {number} out"
+            f"{number} is {batches}, but {its} {total} takes {total // at_once} batches on each of {all_of_them}: "
+            f"leave {number} out"
         ]
     return []

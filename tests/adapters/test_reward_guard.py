@@ -221,6 +221,37 @@ def test_it_ends_a_trainer_of_transformers_and_returns_to_the_best_weights(tmp_p
     assert len(logged) == len(callback.verdicts) == 8
 
 
+def resumed(checkpoint, callback, model, folder):
+    """The checks of a training of six steps that resumes after four, by their steps, as its history has them."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=6,
+        per_device_train_batch_size=1,
+        save_steps=4,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    rows = [{"number": torch.tensor(0.5)} for _ in range(8)]
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[callback])
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return [line["step"] for line in trainer.state.log_history if "judges/moderate_mean" in line]
+
+
+def test_a_resumed_trainer_checks_no_step_twice_if_the_guard_remembers(tmp_path):
+    model = Red()
+    first = GuardCallback(guard(), model.draw, every=2)
+    assert resumed(None, first, model, tmp_path) == [0, 2, 4, 6]
+    remembering, new = (GuardCallback(guard(), model.draw, every=2) for _ in range(2))
+    remembering.guard.load_state_dict(first.guard.state_dict())
+    checkpoint = str(tmp_path / "checkpoint-4")
+    assert resumed(checkpoint, remembering, model, tmp_path / "remembering") == [0, 2, 4, 6]
+    assert [verdict.step for verdict in remembering.verdicts] == [6]
+    # A new guard has nothing to compare with, and checks first.
+    assert resumed(checkpoint, new, model, tmp_path / "new") == [0, 2, 4, 6]
+    assert [verdict.step for verdict in new.verdicts] == [4, 6]
+
+
 PROGRAM = """
 import json, os, sys
 from pathlib import Path

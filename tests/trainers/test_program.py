@@ -84,6 +84,7 @@ def test_diffusion_dpo_in_two_processes_does_what_one_does(pairs, forked, tmp_pa
     run = forked(two, 2, cwd=ROOT)
     assert run.wait() == 0, run.stderr
     assert "skipped 1 damaged" in run.stdout
+    assert "4 per update, over 2 processes; each pair at 1 of" in run.stdout
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         one = [*program[1:], *options, "--train_batch_size", "4", "--output_dir", str(tmp_path / "one")]
@@ -105,6 +106,7 @@ def test_two_processes_do_what_one_does(finished, forked, tmp_path):
     run = forked(arguments, 2, cwd=ROOT)
     assert run.wait() == 0, run.stderr
     assert "epoch 2/2: reward " in run.stdout
+    assert run.stdout.count("per update, over 2 processes; ") == 1
     ours, theirs = (
         [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
         for place in (folder, tmp_path / "two")
