@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fergi_reward.core.registry import Registry, is_path
-from fergi_reward.scorers.registry import REGISTRY
+from fergi_reward.hub.published import SCORERS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,8 +82,8 @@ def is_registered(model: str) -> bool:
 
 
 def is_toys_own(model: str, scorer: str) -> bool:
-    """Whether a scorer comes with the model: a toy has its own in place of the published ones."""
-    return model in TOYS.names() and scorer in REGISTRY.builtin
+    """Whether a scorer comes with the model: a toy has its own in place of those that the hub has."""
+    return model in TOYS.names() and scorer in SCORERS
 
 
 def toy_of(model: str) -> Toy | None:

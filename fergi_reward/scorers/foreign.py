@@ -1,6 +1,7 @@
 """Scorers that other people wrote: anything that is called with pixels and prompts, as the library asks its own."""
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from types import MethodType
@@ -80,9 +81,16 @@ class ForeignScorer(nn.Module):
         return record_digest([self.origin, self.higher_is_better, content])
 
     def describe(self) -> dict[str, Any]:
-        """Where it comes from and how it counts, for a model card: JSON."""
+        """Where it comes from, how it counts, and what it says of itself, for a model card: JSON."""
         counts = "as it is" if self.higher_is_better else "with its sign turned: it says that lower is better"
-        return {"name": self.name, "origin": self.origin, "counts": counts}
+        return {"name": self.name, "origin": self.origin, "counts": counts, **self._own_description()}
+
+    def _own_description(self) -> dict[str, Any]:
+        own = getattr(self._asked, "describe", None)
+        if not callable(own):
+            return {}
+        with blaming(f"describe() of the scorer {self.name}", self.origin):
+            return {"described": json.loads(json.dumps(own()))}
 
     def extra_repr(self) -> str:
         """Its name and who brings it."""

@@ -25,6 +25,7 @@ REGISTRY = Registry(
         "hps_v2.1": _HPS,
         "clip": "fergi_reward.scorers.clip:CLIPScorer",
         "aesthetic": "fergi_reward.scorers.aesthetic:AestheticScorer",
+        "ocr": "fergi_reward.scorers.ocr:OCRScorer",
     },
 )
 # Names of one term.
@@ -79,20 +80,23 @@ def named_by_a_file(names: Iterable[str]) -> list[str]:
 def scorer_table() -> list[dict[str, str]]:
     """A row for each built-in name: name, term, license, checkpoint, pinned revision, files, size.
 
-    Licenses and files are those of all repositories that the scorer needs, the sizes about right.
+    Licenses and files are those of all repositories that the scorer needs, the sizes about right. A scorer that needs
+    no repository says in its class what stands there.
     """
-    return [
-        {
-            "name": name,
-            "term": term_name(name),
-            "license": "; ".join(dict.fromkeys(repository.license for repository in SCORERS[name])),
-            "checkpoint": SCORERS[name][0].name,
-            "revision": SCORERS[name][0].revision,
-            "files": ", and ".join(map(str, SCORERS[name])),
-            "size": shown_bytes(sum(size for repository in SCORERS[name] for size in repository.files.values())),
-        }
-        for name in REGISTRY.builtin
-    ]
+    return [{"name": name, "term": term_name(name), **_where_from(name)} for name in REGISTRY.builtin]
+
+
+def _where_from(name: str) -> dict[str, str]:
+    if name not in SCORERS:
+        scorer = REGISTRY.get(name).target
+        return {column: getattr(scorer, column) for column in ("license", "checkpoint", "revision", "files", "size")}
+    return {
+        "license": "; ".join(dict.fromkeys(repository.license for repository in SCORERS[name])),
+        "checkpoint": SCORERS[name][0].name,
+        "revision": SCORERS[name][0].revision,
+        "files": ", and ".join(map(str, SCORERS[name])),
+        "size": shown_bytes(sum(size for repository in SCORERS[name] for size in repository.files.values())),
+    }
 
 
 def load_scorer(
@@ -115,22 +119,32 @@ def load_scorer(
     Raises:
         FergiRewardError: The name is unknown, or the scorer cannot be loaded.
     """
-    from fergi_reward.scorers.base import TowerScorer
     from fergi_reward.scorers.foreign import as_scorer
     from fergi_reward.scorers.loading import loading
 
     term, found = term_name(name), REGISTRY.get(name)
-    if found.origin == LIBRARY:
+    if found.origin == LIBRARY and has_towers(name):
         options = {**_OPTIONS.get(term, {}), **({} if dtype is None else {"dtype": dtype})}
         scorer: LoadedScorer = found.target.from_pretrained(checkpoint, device=device, **options)
         return scorer
     asked: dict[str, Any] = {"checkpoint": checkpoint, "device": device, "dtype": dtype}
     given = {key: value for key, value in asked.items() if value is not None}
-    is_tower = isinstance(found.target, type) and issubclass(found.target, TowerScorer)
-    make = partial(found.target.from_pretrained, **given) if is_tower else _maker(name, found, given)
+    make = partial(found.target.from_pretrained, **given) if has_towers(name) else _maker(name, found, given)
     with loading(), blaming(f"the scorer {name!r}", found.origin):
         scorer = as_scorer(make(), term, origin=found.origin)
     return scorer.requires_grad_(False).eval().to(device or "cpu")
+
+
+def has_towers(name: str) -> bool:
+    """Whether a scorer is a class on `TowerScorer`, without loading it.
+
+    Raises:
+        FergiRewardError: As `parameter_count`.
+    """
+    from fergi_reward.scorers.base import TowerScorer
+
+    target = REGISTRY.get(name).target
+    return isinstance(target, type) and issubclass(target, TowerScorer)
 
 
 def parameter_count(name: str) -> int | None:

@@ -12,7 +12,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.parking import CPU, park, visiting
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.scorers.loading import loading
-from fergi_reward.scorers.registry import REGISTRY, load_scorer
+from fergi_reward.scorers.registry import has_towers, load_scorer
 
 
 class ScorerSet:
@@ -73,7 +73,7 @@ class ScorerSet:
 
     def foreign(self) -> list[ForeignScorer]:
         """The foreign scorers; of those given by name, loads only these."""
-        asked = [place for place, given in enumerate(self._given) if given not in REGISTRY.builtin]
+        asked = [place for place, given in enumerate(self._given) if not (isinstance(given, str) and has_towers(given))]
         return [scorer for scorer in map(self._at, asked) if isinstance(scorer, ForeignScorer)]
 
     def move(self, device: torch.device | str) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.hub.published import SCORERS
 from fergi_reward.scorers.registry import load_scorer, scorer_table, term_name
 
 
@@ -39,8 +40,9 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_the_table_has_a_pinned_checkpoint_for_every_name() -> None:
     table = {row["name"]: row for row in scorer_table()}
-    assert list(table) == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1", "clip", "aesthetic"]
-    assert all(re.fullmatch("[0-9a-f]{40}", row["revision"]) for row in table.values())
+    assert list(table) == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1", "clip", "aesthetic", "ocr"]
+    assert all(re.fullmatch("[0-9a-f]{40}", row["revision"]) for name, row in table.items() if name in SCORERS)
+    assert set(map(tuple, table.values())) == {("name", "term", "license", "checkpoint", "revision", "files", "size")}
     assert (table["hps_v2.1"]["license"], table["hps_v2.1"]["checkpoint"]) == ("Apache-2.0", "xswu/HPSv2")
 
 
