@@ -23,6 +23,7 @@ LAYOUT = {"epoch": int, "trainer": str, "config": dict, "identity": dict, "seen"
 # of something else.
 FIXED = {
     *("resolution", "max_sequence_length", "lora_rank", "lora_alpha", "lora_target_modules", "full_finetuning"),
+    "frozen_weights",
     *("train_optimizer", "train_unconditional", "advantage_std", "train_kl_form", "sde_type", "nft_weighting"),
     *("nft_old_rate", "nft_old_delay", "sample_solver"),
 }

@@ -30,6 +30,11 @@ class TrainerConfig(Options):
     mixed_precision: Literal["no", "fp16", "bf16"] = option(
         "no", "Precision of all frozen weights and of the forward passes; what is trained stays in float32."
     )
+    frozen_weights: Literal["float", "nf4"] = option(
+        "float",
+        "nf4: keep the linear layers of the UNet or transformer and of the text encoders in 4 bits; for adapters, and "
+        "needs bitsandbytes.",
+    )
     offload_encoders: bool = option(
         False, "Keep the text encoders on the CPU, and move them to the GPU only while they encode prompts."
     )
@@ -201,6 +206,7 @@ class TrainerConfig(Options):
         found = [
             *self._unread_by_adafactor(),
             *self._target_problems(),
+            *self._quantised_problems(),
             *self._total_problems(),
             *self._never_reached(),
         ]
@@ -240,6 +246,14 @@ class TrainerConfig(Options):
                 f"ema_freq is {self.ema_freq}, but the run has {updates} updates: the average would be the model "
                 "before training"
             )
+        return found
+
+    def _quantised_problems(self) -> list[str]:
+        found, given = [], f"frozen_weights is {self.frozen_weights}"
+        if self.frozen_weights != "float" and self.full_finetuning:
+            found.append(f"{given} with full_finetuning, which trains these weights: leave one out")
+        if self.frozen_weights != "float" and self.offload_encoders:
+            found.append(f"{given} with offload_encoders, but weights in 4 bits stay where they are: leave one out")
         return found
 
     def _target_problems(self) -> list[str]:

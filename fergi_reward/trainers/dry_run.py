@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fergi_reward.diffusion.conditioning import Conditioning, Guidance
 from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.quantised import matrices, quantised_bytes
 from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
@@ -120,7 +121,10 @@ def dry_run(
     for network in _networks(pipeline):
         network.to(META)
     dtype = WEIGHT_DTYPES[config.mixed_precision]
-    weights = attach(pipeline, replace(config, offload_encoders=False), META, dtype)
+    quantised = matrices(pipeline) if config.frozen_weights == "nf4" else []
+    saved = sum(count * dtype.itemsize - quantised_bytes(count) for count in quantised)
+    again = max(quantised, default=0) * dtype.itemsize  # one at a time is whole again, to multiply with
+    weights = attach(pipeline, replace(config, offload_encoders=False, frozen_weights="float"), META, dtype)
     count = sum(parameter.numel() for parameter in weights.parameters)
     moments = moment_numbers(config.train_optimizer, weights.parameters)
     for parameter in weights.parameters:
@@ -135,7 +139,7 @@ def dry_run(
     return DryRun(
         parameters=sum(parameter.numel() for network in _networks(pipeline) for parameter in network.parameters()),
         trained=count,
-        weights=_frozen_bytes(pipeline, weights) - parked,
+        weights=_frozen_bytes(pipeline, weights) - parked - saved,
         encoders=parked,
         optimizer=FLOAT32 * (count * (3 if config.ema_decay else 2) + moments),
         scorers=(
@@ -143,8 +147,8 @@ def dry_run(
             + max((size or 0 for size in (offloaded or {}).values()), default=0)
         )
         * scorer_dtype.itemsize,
-        sampling=peak_memory(lambda: _sampling_pass(config, pipeline)) + kept,
-        training=config.training_memory(pipeline) + kept,
+        sampling=peak_memory(lambda: _sampling_pass(config, pipeline)) + kept + again,
+        training=config.training_memory(pipeline) + kept + again,
         images=config.num_epochs * config.samples_per_epoch,
         updates=config.num_epochs * config.updates_per_epoch,
         trained_on=trained_on,

@@ -10,16 +10,18 @@ from fergi_reward.trainers.config import TrainerConfig
 
 # The packages of which one writes for a tracker.
 TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "none": ()}
+# The package that quantises frozen weights.
+QUANTISERS = {"float": (), "nf4": ("bitsandbytes",)}
 
 
 def check_can_start(config: TrainerConfig) -> None:
     """Refuse a run that would go another way than its options say.
 
     Raises:
-        FergiRewardError: The tracker is not installed, accelerate was launched with other options, or the device
-            cannot compute in the precision.
+        FergiRewardError: The tracker or bitsandbytes is not installed, accelerate was launched with other options, or
+            the device cannot compute in the precision.
     """
-    if problems := [*_tracker(config), *_launcher(config), *_device(config)]:
+    if problems := [*_tracker(config), *_quantiser(config), *_launcher(config), *_device(config)]:
         raise FergiRewardError("; ".join(problems))
 
 
@@ -30,6 +32,15 @@ def _tracker(config: TrainerConfig) -> Iterator[str]:
             f"log_with is {config.log_with}, but the package {packages[0]} is not installed: "
             f"pip install {packages[0]}, or give log_with another"
         )
+
+
+def _quantiser(config: TrainerConfig) -> Iterator[str]:
+    for package in QUANTISERS[config.frozen_weights]:
+        if not _is_installed(package):
+            yield (
+                f"frozen_weights is {config.frozen_weights}, but the package {package} is not installed: "
+                "pip install 'fergi-reward[quantise]'"
+            )
 
 
 def _is_installed(package: str) -> bool:

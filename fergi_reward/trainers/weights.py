@@ -19,6 +19,7 @@ from fergi_reward.core.interrupts import deferred
 from fergi_reward.core.parking import CPU
 from fergi_reward.core.precision import cast
 from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.quantised import quantise
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
 
@@ -63,6 +64,8 @@ class LoRAWeights(TrainedWeights):
     name, are_few = "lora", True
 
     def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
+        if config.frozen_weights == "nf4":
+            quantise(pipeline, device, dtype)
         family_of(pipeline).place(device, dtype, encoders_home(config, device))
         self._pipeline = pipeline
         self.parameters = add_lora(
