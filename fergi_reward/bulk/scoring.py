@@ -11,7 +11,7 @@ from typing import Any
 
 from fergi_reward.bulk.batch_scores import BatchScores, Prepared, filled
 from fergi_reward.bulk.manifest import Row
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.core.progress import Progress
 from fergi_reward.files.digests import bytes_digest
 from fergi_reward.files.store import FileDigests, Store, digested, key_of, stamp
@@ -228,6 +228,8 @@ def _scored(good: list[_Opened], scores: BatchScores) -> list[list[float] | str]
     full = filled(good, scores.batch_size)
     try:
         columns = scores([one.prepared for one in full if one.prepared], [one.row.prompt for one in full])
+    except UnavailableError:
+        raise
     except FergiRewardError as error:
         if len(good) == 1:
             return [str(error)]

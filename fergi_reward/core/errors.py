@@ -8,6 +8,10 @@ class FergiRewardError(ValueError):
     """
 
 
+class UnavailableError(FergiRewardError):
+    """What is asked cannot be asked now, such as a server: no row is to blame, and a run that is resumed asks again."""
+
+
 class MissingDependencyError(FergiRewardError):
     """An optional package is not installed; the message names the extra that brings it."""
 

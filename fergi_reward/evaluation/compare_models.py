@@ -90,9 +90,11 @@ def _load_scorers(options: CompareModelsOptions, share: Share) -> dict[str, Load
     model = options.model
     if toy_of(model) is None:
         return load_scorers(options, share)
-    device = named_device(options.device)
+    device, places = named_device(options.device), options.checkpoints or {}
     return {
-        name: load_toy_scorer(model, name) if is_toys_own(model, name) else load_scorer(name, device=device)
+        name: load_toy_scorer(model, name)
+        if is_toys_own(model, name)
+        else load_scorer(name, places.get(name), device=device)
         for name in options.scorer_names
     }
 

@@ -12,7 +12,7 @@ from fergi_reward.core.options import option, required
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.options import FERGI_PLACE, PreferenceDataOptions
 from fergi_reward.diffusion.options import MODEL_HELP, STABLE_DIFFUSION, call_options
-from fergi_reward.diffusion.registry import TOYS, toy_of
+from fergi_reward.diffusion.registry import is_toys_own, toy_of
 from fergi_reward.evaluation.benchmarks import BENCHMARKS
 from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.scorers.options import SCORERS
@@ -197,9 +197,8 @@ class CompareModelsOptions(ScoringOptions, WeightOptions):
     def problems(self) -> list[str]:
         """What contradicts itself."""
         found = [*ScoringOptions.problems(self), *WeightOptions.problems(self), *_same_names(self.calibration or ())]
-        if self.model in TOYS.names() and self.checkpoints:
-            first = next(iter(self.checkpoints))
-            found.append(f"--checkpoints {first} has no use: the toy {self.model} has its own scorers")
+        if own := next((name for name in self.checkpoints or {} if is_toys_own(self.model, name)), None):
+            found.append(f"--checkpoints {own} has no use: the toy {self.model} has its own scorers")
         return found
 
 

@@ -1,7 +1,7 @@
 """Scorers: models that say how much people like an image made for a prompt.
 
 - One file per scorer: `image_reward.py`, `pickscore.py`, `hps.py`, `clip.py`, `aesthetic.py`; `base.py`: their base.
-- Without towers: `ocr.py`, text in pictures.
+- Without towers: `ocr.py`, text in pictures; `vlm_judge.py`, a model on a server, asked by `chat_endpoint.py`.
 - `foreign.py`: anything that is called with pixels and prompts; `registry.py`: scorers by name.
 - `scorer_set.py`: the scorers of a reward, loaded at first use; `loading.py`, `checkpoints.py`: weights.
 - `clip_tokenizer.py`, `tokens.py`: prompts as numbers; `true_float32.py`, `cpu_kernels.py`: arithmetic; `options.py`.

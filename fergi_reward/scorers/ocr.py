@@ -29,7 +29,7 @@ _DOUBLE = re.compile('"([^"]*)"|“([^“”]*)”|„([^„“”]*)[“”]|«
 _SINGLE = re.compile(r"(?<!\w)'(?!\s|n')([^\n]*?)(?<!\s)'(?!\w)|‘([^‘’]*(?:’\w[^‘’]*)*)’(?!\w)|‹([^‹›]*)›")
 _DOUBLE_MARK = re.compile('["“”„«»「」『』]')
 _AS_STRAIGHT = str.maketrans({"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"'})
-# Of the longer side, in pixels: what is larger is reduced before text is looked for.
+# Pixels of the longer side: larger pictures are reduced before text is looked for.
 _LONGEST_SIDE = 960
 
 

@@ -26,6 +26,7 @@ REGISTRY = Registry(
         "clip": "fergi_reward.scorers.clip:CLIPScorer",
         "aesthetic": "fergi_reward.scorers.aesthetic:AestheticScorer",
         "ocr": "fergi_reward.scorers.ocr:OCRScorer",
+        "vlm_judge": "fergi_reward.scorers.vlm_judge:VLMJudge",
     },
 )
 # Names of one term.

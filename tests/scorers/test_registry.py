@@ -40,7 +40,17 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_the_table_has_a_pinned_checkpoint_for_every_name() -> None:
     table = {row["name"]: row for row in scorer_table()}
-    assert list(table) == ["image_reward", "pickscore", "hps_v2", "hps_v2.0", "hps_v2.1", "clip", "aesthetic", "ocr"]
+    assert list(table) == [
+        "image_reward",
+        "pickscore",
+        "hps_v2",
+        "hps_v2.0",
+        "hps_v2.1",
+        "clip",
+        "aesthetic",
+        "ocr",
+        "vlm_judge",
+    ]
     assert all(re.fullmatch("[0-9a-f]{40}", row["revision"]) for name, row in table.items() if name in SCORERS)
     assert set(map(tuple, table.values())) == {("name", "term", "license", "checkpoint", "revision", "files", "size")}
     assert (table["hps_v2.1"]["license"], table["hps_v2.1"]["checkpoint"]) == ("Apache-2.0", "xswu/HPSv2")
