@@ -7,6 +7,7 @@ VERSION = f"fergi-reward, version {__version__}"
 # By name, where it is (a function, or a group of commands) and what it does.
 COMMANDS = {
     "score": ("fergi_reward.cli.score:score", "Score images."),
+    "serve": ("fergi_reward.cli.serve:serve", "Serve the reward to other programs over HTTP."),
     "best-of": ("fergi_reward.cli.best_of:best_of", "Draw several pictures of each prompt, and keep the best."),
     "train": ("fergi_reward.cli.train:app", "Fine-tune a model."),
     "evaluate": ("fergi_reward.cli.evaluate:app", "Evaluate rewards and tuned models, with intervals."),

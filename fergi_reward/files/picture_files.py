@@ -62,20 +62,28 @@ HELD_BYTES = 1 << 30
 _ONE_LARGE, _ONE_ICON = threading.Lock(), threading.Lock()
 
 
-def made_of_file(source: str | os.PathLike[str] | bytes, name: str, make: Callable[[Image.Image], T]) -> T:
+def made_of_file(
+    source: str | os.PathLike[str] | bytes, name: str, make: Callable[[Image.Image], T], most: int | None = None
+) -> T:
     """What is made of the first frame of a picture file, in its own mode.
 
     Args:
         source: A path, or what the file holds.
         name: What to call it in messages.
         make: Called with the picture, which is closed afterwards; with a large one, by one thread at a time.
+        most: Pixels that it may have, width times height; by default `MAX_PIXELS`.
 
     Raises:
         FergiRewardError: No such file, no ordinary file, none of `FORMATS`, too large (Pillow's own limit holds too,
             as the program has set it, and Pillow warns from half of it on), or damaged.
     """
     try:
-        with _opened(source) as file, _inner_limit(file), Image.open(file, formats=_formats()) as image, _turn(image):
+        with (
+            _opened(source) as file,
+            _inner_limit(file),
+            Image.open(file, formats=_formats()) as image,
+            _turn(image, most or MAX_PIXELS),
+        ):
             image.load()
             return make(image)
     except FergiRewardError:
@@ -137,11 +145,11 @@ def _inner_limit(file: BinaryIO) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _turn(image: Image.Image) -> AbstractContextManager[object]:
+def _turn(image: Image.Image, most: int) -> AbstractContextManager[object]:
     """When a picture, of which only the header is read, may be decoded."""
     pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        raise ValueError(f"it has {image.width} x {image.height} pixels and may have {MAX_PIXELS:,}")
+    if pixels > most:
+        raise ValueError(f"it has {image.width} x {image.height} pixels and may have {most:,}")
     return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 

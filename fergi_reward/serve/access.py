@@ -1,0 +1,55 @@
+"""Who may ask: whoever knows the token; without one, programs on this machine, but no web page."""
+
+import hmac
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.ordinary_files import opened
+
+LONGEST_TOKEN = 4096
+SHORTEST_TOKEN = 16
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+def read_token(path: Path) -> str:
+    """The token of a file that only its owner may read.
+
+    Raises:
+        FergiRewardError: It cannot be read, others may read it, or it holds no token.
+    """
+    try:
+        with opened(path, LONGEST_TOKEN) as file:
+            mode, text = stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read().decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not ASCII"
+        raise FergiRewardError(f"--token-file {path} cannot be read ({why}): write a token into it") from error
+    if mode & 0o077:
+        raise FergiRewardError(f"--token-file {path} has mode {mode:o}, so that others may read it: chmod 600 {path}")
+    if len(text) < SHORTEST_TOKEN or any(letter.isspace() for letter in text):
+        raise FergiRewardError(
+            f"--token-file {path} holds {len(text)} letters: a token is one word of at least {SHORTEST_TOKEN}, such as "
+            "`openssl rand -hex 32` prints"
+        )
+    return text
+
+
+def why_refused(headers: Mapping[str, str], token: str | None) -> tuple[int, str] | None:
+    """The status and the sentence with which a request is refused; None for one that may ask.
+
+    A web page in a browser on this machine could ask a server without a token: browsers name the page in `Origin`, and
+    a name that was made to point here in `Host` (DNS rebinding).
+    """
+    if token is not None:
+        given = headers.get("authorization", "")
+        if hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return None
+        return 401, "the token is missing or wrong: send the header `Authorization: Bearer TOKEN`"
+    if "origin" in headers:
+        return 403, "web pages may not ask: a program asks without the header `Origin`"
+    name, _, port = headers.get("host", "").rpartition(":")
+    if (name if port.isdigit() else headers.get("host", "")) not in LOCAL_NAMES:
+        return 403, f"the header `Host` must be one of {', '.join(LOCAL_NAMES)}: this server is for its own machine"
+    return None

@@ -1,0 +1,110 @@
+"""`fergi-reward serve`: from options to a server that runs until it is asked to end."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import uvicorn
+
+from fergi_reward.core.devices import training_device
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.diffusion.rewards import load_reward
+from fergi_reward.serve.access import read_token
+from fergi_reward.serve.app import Server
+from fergi_reward.serve.connections import ImpatientProtocol
+from fergi_reward.serve.options import ServeOptions
+
+BACKLOG = 2048
+
+
+def run(options: ServeOptions) -> None:
+    """Serve until SIGTERM or SIGINT; what was accepted is answered.
+
+    Raises:
+        FergiRewardError: The address is in use, the token or the reward cannot be read.
+    """
+    token = read_token(options.token_file) if options.token_file else None
+    device = torch.device(options.device) if options.device else training_device()
+    server = Server(load_reward(options.reward_options, on=device), options, token, options.root)
+    with listening(options.host, options.port) as listener:
+        asyncio.run(_serve(server, listener))
+
+
+async def _serve(server: Server, listener: socket.socket) -> None:
+    web = _Web(web_config(server))
+    serving = asyncio.create_task(web.serve([listener]))
+    loading = asyncio.create_task(asyncio.to_thread(server.load))
+    await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
+    if loading.done() and loading.exception() is None:
+        names = ", ".join(server.scoring.names)
+        print(f"serving {names} on {address(listener)}", flush=True)
+    web.should_exit |= loading.done() and loading.exception() is not None
+    await serving
+    if loading.done():
+        loading.result()
+
+
+def web_config(server: Server) -> uvicorn.Config:
+    """How its connections are handled."""
+    return uvicorn.Config(
+        server.app,
+        http=ImpatientProtocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(server.limits.end_limit)),
+        backlog=BACKLOG,
+    )
+
+
+class _Web(uvicorn.Server):
+    """Ends by the first signal when what was accepted is answered, by the second one at once."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        self.force_exit |= self.should_exit
+        if not self.should_exit:
+            print("ending: what was accepted is answered", file=sys.stderr, flush=True)
+        self.should_exit = True
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens.
+
+    Raises:
+        FergiRewardError: It cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FergiRewardError(
+            f"cannot listen on {host}, port {port} ({why}): choose another --host or --port"
+        ) from error
+    with listener:
+        yield listener
+
+
+def address(listener: socket.socket) -> str:
+    """Where a socket listens, as a caller writes it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,144 @@
+"""Requests of many callers that meet become one batch; each caller gets the rows of its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fergi_reward.callables.batching import BatchedCalls, TimeLimitError
+from fergi_reward.callables.reward_output import RewardOutput
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.digests import record_digest
+from fergi_reward.reward import CombinedReward
+from fergi_reward.serve.options import ServeLimits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Images of one caller.
+
+    Attributes:
+        images: Pictures of any sizes, or pixels (B, 3, H, W): uint8, or floats in [0, 1].
+        prompts: One per image.
+        image_ids: One per image, for recorded reactions; None where the caller gives none.
+    """
+
+    images: Sequence[Image.Image] | Tensor
+    prompts: Sequence[str]
+    image_ids: Sequence[str] | None = None
+
+    def kind(self) -> tuple[object, ...]:
+        """What must be equal for two requests to be scored together."""
+        images = self.images
+        pixels = (tuple(images.shape[1:]), images.dtype) if isinstance(images, Tensor) else ()
+        return *pixels, self.image_ids is None
+
+    def row(self, index: int) -> "Asked":
+        """One image of it."""
+        one = slice(index, index + 1)
+        return Asked(self.images[one], self.prompts[one], self.image_ids and self.image_ids[one])
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """The reward of one image; the names are those of `RewardOutput`."""
+
+    total: float
+    terms: dict[str, float]
+    contributions: dict[str, float]
+    missing: dict[str, bool]
+
+
+# A row, or the sentence that says why there is none.
+Row = ScoredRow | str
+
+
+class Scoring:
+    """Scores what callers ask, in batches.
+
+    Args:
+        reward: What scores.
+        limits: How requests are batched.
+        on_batch: Called with the number of images of each batch.
+        on_fault: Called with an error that is no sentence for callers, but a fault of a scorer.
+
+    Attributes:
+        names: The terms.
+    """
+
+    def __init__(
+        self,
+        reward: CombinedReward,
+        limits: ServeLimits,
+        on_batch: Callable[[int], None] = lambda images: None,
+        on_fault: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        self._reward, self._limits, self._on_batch, self._on_fault = reward, limits, on_batch, on_fault
+        self._calls = BatchedCalls(
+            self._ask,
+            kind=Asked.kind,
+            rows=lambda asked: len(asked.prompts),
+            max_rows=limits.batch_size,
+            max_wait=limits.max_wait,
+        )
+        self.names = reward.names
+
+    def load(self) -> dict[str, Any]:
+        """Load the scorers; what the reward is, with a digest of it: JSON."""
+        fingerprints = self._reward.fingerprints()
+        described = {"describe": self._reward.describe(), "fingerprints": fingerprints}
+        return {"reward": record_digest(described)[:16], **described}
+
+    def rows(self, asked: Asked) -> list[Row]:
+        """The reward of each image, or why it has none: where one fails, each is asked alone.
+
+        Raises:
+            TimeLimitError: It took longer than the limit.
+        """
+        try:
+            return list(self._calls(asked, self._limits.time_limit))
+        except TimeLimitError:
+            raise
+        except Exception as error:
+            if len(asked.prompts) == 1:
+                return [self._sentence(error)]
+            return [row for index in range(len(asked.prompts)) for row in self.rows(asked.row(index))]
+
+    def _sentence(self, error: Exception) -> str:
+        if isinstance(error, FergiRewardError):
+            return f"{error}"
+        self._on_fault(error)
+        return f"the reward failed ({type(error).__name__}): the server's log says why"
+
+    @torch.no_grad()
+    def _ask(self, requests: Sequence[Asked]) -> list[list[ScoredRow]]:
+        prompts = [prompt for one in requests for prompt in one.prompts]
+        ids = [name for one in requests for name in one.image_ids or ()] or None
+        self._on_batch(len(prompts))
+        if isinstance(requests[0].images, Tensor):
+            pixels = torch.cat([_in_unit(one.images) for one in requests]).to(self._reward.device)
+            rows = rows_of(self._reward(pixels, prompts, image_ids=ids))
+        else:
+            pictures = [picture for one in requests for picture in one.images]
+            rows = rows_of(self._reward.score(pictures, prompts, image_ids=ids, batch_size=self._limits.batch_size))
+        found = iter(rows)
+        return [[next(found) for _ in one.prompts] for one in requests]
+
+
+def rows_of(output: RewardOutput) -> list[ScoredRow]:
+    """The reward of a batch, row by row."""
+    parts = [
+        {name: column.tolist() for name, column in columns.items()}
+        for columns in (output.terms, output.contributions, output.missing)
+    ]
+    return [
+        ScoredRow(total, *({name: column[row] for name, column in part.items()} for part in parts))
+        for row, total in enumerate(output.total.tolist())
+    ]
+
+
+def _in_unit(pixels: Any) -> Tensor:  # noqa: ANN401 - pictures are not asked for here
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
