@@ -117,7 +117,7 @@ class ChatEndpoint:
 
         Args:
             content: The message's parts.
-            fields: Of the request.
+            fields: Those of the request.
             stop: Once it is set nothing is asked again: the answer is of no use any more.
 
         Raises:

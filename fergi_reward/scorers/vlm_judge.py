@@ -32,7 +32,7 @@ YES_OR_NO: Mapping[str, float] = {"yes": 1.0, "no": 0.0}
 # What may stand around a word that is the whole answer, the marks of tokenizers among it.
 _AROUND = " \t\r\n\"'`*_.,:!()[]▁Ġ"
 _NUMBER = r"-?\d+(?:\.\d+)?"
-# Of the probability, at least so much must be on the answers.
+# At least so much of the probability must be on the answers.
 _LEAST_MASS = 0.5
 # Answers that are kept: a batch that failed for one picture is asked picture by picture.
 _KEPT = 4096
@@ -147,7 +147,7 @@ class VLMJudge:
         return [known[key] for key in keys]
 
     def _answers(self, questions: Mapping[str, tuple[bytes, str]]) -> dict[str, float]:
-        """Ask all; those that have an answer are kept, whatever becomes of the others."""
+        """Ask all; those that have an answer are kept, whatever happens to the others."""
         stop = Event()
         with ThreadPoolExecutor(min(len(questions), self.options.concurrency)) as pool:
             asked = {key: pool.submit(self._ask, *question, stop) for key, question in questions.items()}

@@ -12,7 +12,7 @@ from fergi_reward.files.json_files import parse_json
 from fergi_reward.serve.scoring import Asked, Row
 
 LONGEST_PROMPT = 16_384
-# Of an image in a body, what opens it.
+# What opens an image of a body.
 Opening = Callable[[], Image.Image]
 
 

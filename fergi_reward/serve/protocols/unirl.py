@@ -42,7 +42,7 @@ def parse(body: bytes, pictures: Pictures, limits: ServeLimits, names: Sequence[
 
 
 def answer(body: Body, rows: Sequence[Row], digest: str) -> dict[str, Any]:
-    """The rewards that each image was to have, or why it has none."""
+    """The rewards that were asked for each image, or why there are none."""
     wanted, identities = body.extra
     results, errors = list[dict[str, Any]](), list[dict[str, str]]()
     for row, names in zip(rows, wanted, strict=True):
