@@ -50,6 +50,14 @@ class Rewards:
         terms = {name: torch.cat([part.terms[name] for part in parts]) for name in parts[0].terms}
         return cls(torch.cat([part.total for part in parts]), terms)
 
+    def split(self, sizes: Sequence[int]) -> list["Rewards"]:
+        """One batch as several, of as many images each: what `cat` undoes."""
+        terms = {name: term.split(sizes) for name, term in self.terms.items()}
+        return [
+            Rewards(total, {name: parts[place] for name, parts in terms.items()})
+            for place, total in enumerate(self.total.split(sizes))
+        ]
+
 
 def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
     """Compute the reward of images and check the answer; gradients are as the caller has set them.
