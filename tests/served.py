@@ -63,19 +63,9 @@ class Running:
     scorer: Brightness
     port: int
 
-    def ask(self, method, path, body=None, headers=None):
-        """The status, the headers and the body of an answer; JSON is read."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            if isinstance(body, dict):
-                body, headers = json.dumps(body), {"Content-Type": "application/json"} | (headers or {})
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            data = answer.read()
-        finally:
-            connection.close()
-        is_json = answer.headers.get_content_type() == "application/json"
-        return answer.status, answer.headers, json.loads(data) if is_json else data
+    def ask(self, *request):
+        """As `ask` below."""
+        return ask(self.port, *request)
 
     def score(self, **body):
         return self.ask("POST", "/v1/score", body)
@@ -99,6 +89,21 @@ def serving(token=None, root=None, **limits):
             scorer.go.set()
             web.should_exit = True
             thread.join()
+
+
+def ask(port, method, path, body=None, headers=None):
+    """The status, the headers and the body of an answer; JSON is read."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        if isinstance(body, dict):
+            body, headers = json.dumps(body), {"Content-Type": "application/json"} | (headers or {})
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        data = answer.read()
+    finally:
+        connection.close()
+    is_json = answer.headers.get_content_type() == "application/json"
+    return answer.status, answer.headers, json.loads(data) if is_json else data
 
 
 def picture(level, size=(8, 6), kind="PNG"):

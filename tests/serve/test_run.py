@@ -1,0 +1,69 @@
+"""The program: its ready line, its end by a signal while it is asked, and what keeps it from starting."""
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.serve.options import ServeOptions
+from fergi_reward.serve.run import listening, run
+from tests.served import ask, picture
+
+
+class Slow:
+    """Half a second per batch."""
+
+    name = "slow"
+
+    def __call__(self, pixels, prompts):
+        threading.Event().wait(0.5)
+        return pixels.mean(dim=(1, 2, 3))
+
+
+def test_what_was_accepted_is_answered_before_the_program_ends_by_a_signal():
+    words = ["serve", "--weights", "tests.serve.test_run:Slow=1", "--port", "0", "--batch-size", "4"]
+    command = [sys.executable, "-m", "fergi_reward", *words]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as program:
+        ready = program.stdout.readline()
+        port = int(re.fullmatch(r"serving tests\.serve\.test_run:Slow on http://127\.0\.0\.1:(\d+)\n", ready)[1])
+        with ThreadPoolExecutor(8) as pool:
+            images = [{"base64": base64.b64encode(picture(level)).decode()} for level in range(8)]
+            bodies = [{"prompts": "a", "images": [image]} for image in images]
+            answers = [pool.submit(ask, port, "POST", "/v1/score", body) for body in bodies]
+            metrics = b""
+            while b"fergi_waiting_images 8.0" not in metrics:
+                metrics = ask(port, "GET", "/metrics")[2]
+            program.send_signal(signal.SIGTERM)
+            found = [answer.result() for answer in answers]
+        assert program.wait(20) == 0
+        assert program.stderr.read() == "ending: what was accepted is answered\n"
+    assert [status for status, _, _ in found] == [200] * 8
+    assert [answer["total"][0] for _, _, answer in found] == pytest.approx([level / 255 for level in range(8)])
+
+
+def test_a_port_that_is_in_use_is_one_sentence():
+    with listening("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(FergiRewardError, match=f"cannot listen on 127.0.0.1, port {port} .*in use"):
+            run(ServeOptions(weights={"tests.served:Brightness": 1.0}, port=port))
+
+
+def test_a_host_that_is_not_this_machines_is_one_sentence():
+    with pytest.raises(FergiRewardError, match=r"cannot listen on 192\.0\.2\.1"), listening("192.0.2.1", 0):
+        pass
+
+
+def test_a_scorer_that_cannot_be_loaded_ends_the_program_with_its_sentence(tmp_path):
+    options = ServeOptions(scorers=["pickscore"], checkpoints={"pickscore": str(tmp_path)}, port=0)
+    with pytest.raises(FergiRewardError, match=str(tmp_path)):
+        run(options)
