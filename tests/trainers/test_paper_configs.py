@@ -38,8 +38,13 @@ FOLLOWERS = {
 }
 # Where no resolution is given; 1024 for all others.
 NATIVE = {"CompVis/stable-diffusion-v1-4": 512, "stable-diffusion-v1-5/stable-diffusion-v1-5": 512}
-# What is in the totals, or changes no result.
-UNTOLD = {*OURS, "config", "picture_num_steps", "held_out", "held_out_split"}
+# What the totals over all processes tell: how often batches, updates and epochs come.
+IN_TOTALS = {
+    *("num_epochs", "sample_num_batches_per_epoch", "sample_total_images", "train_gradient_accumulation_steps"),
+    *("train_total_batch_size", "train_updates_per_epoch"),
+}
+# What changes no result; told where a publication states it.
+UNTOLD = {*OURS, "config", "held_out", "held_out_split"}
 
 
 def read(name):
@@ -120,7 +125,8 @@ def differences(name, published):
         unread |= {option for option in ours if option.startswith("sample_")} | {"total_images_per_update"}
     else:
         unread |= {"total_pairs_per_update"}
-    told = sorted(set(theirs) - UNTOLD - unread)
+    stated = {row["option"] for row in PUBLISHED if row["config"] == published}
+    told = sorted(set(theirs) - (UNTOLD - stated) - IN_TOTALS - unread)
     return [(option, shown(theirs[option]), shown(ours[option])) for option in told if ours[option] != theirs[option]]
 
 
