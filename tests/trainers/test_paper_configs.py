@@ -87,9 +87,9 @@ def totals(config, processes):
 
 @pytest.fixture(autouse=True)
 def others_reward(monkeypatch):
-    """Where Flow-GRPO's settings look for rewards that are not part of this package."""
+    """Where a setting of Flow-GRPO looks for a reward that is not part of this package."""
     module = ModuleType("flow_grpo_rewards")
-    module.ocr = module.geneval = lambda pixels, prompts: pixels.mean((1, 2, 3))
+    module.geneval = lambda pixels, prompts: pixels.mean((1, 2, 3))
     monkeypatch.setitem(sys.modules, "flow_grpo_rewards", module)
 
 
