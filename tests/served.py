@@ -1,5 +1,6 @@
 """A server on a real socket of this machine, whose scorers are two plain functions."""
 
+import base64
 import http.client
 import io
 import json
@@ -17,6 +18,7 @@ from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.app import Server
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.run import listening, web_config
+from fergi_reward.serve.scoring import Scoring
 
 
 class Brightness:
@@ -59,9 +61,9 @@ class Running:
     """A server that runs, and what it was made of."""
 
     server: Server
-    reward: CombinedReward
-    scorer: Brightness
     port: int
+    reward: CombinedReward | None = None
+    scorer: Brightness | None = None
 
     def ask(self, *request):
         """As `ask` below."""
@@ -75,7 +77,18 @@ class Running:
 def serving(token=None, root=None, **limits):
     scorer = Brightness()
     reward = Faulty({"brightness": (scorer, 2.0), "letters": (letters, 1.0)})
-    server = Server(reward, ServeLimits(**limits), token, root)
+    limits = ServeLimits(**limits)
+    with served(Scoring(reward, limits), limits, token, root) as running:
+        running.reward, running.scorer = reward, scorer
+        try:
+            yield running
+        finally:
+            scorer.go.set()
+
+
+@contextmanager
+def served(scoring, limits, token=None, root=None):
+    server = Server(scoring, limits, token, root)
     web = uvicorn.Server(web_config(server))
     with listening("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=web.run, args=([listener],))
@@ -84,11 +97,11 @@ def serving(token=None, root=None, **limits):
         while not web.started:
             time.sleep(0.005)
         try:
-            yield Running(server, reward, scorer, listener.getsockname()[1])
+            yield Running(server, listener.getsockname()[1])
         finally:
-            scorer.go.set()
             web.should_exit = True
             thread.join()
+            scoring.close()
 
 
 def ask(port, method, path, body=None, headers=None):
@@ -111,6 +124,10 @@ def picture(level, size=(8, 6), kind="PNG"):
     file = io.BytesIO()
     Image.fromarray(np.full((size[1], size[0], 3), level, np.uint8)).save(file, kind)
     return file.getvalue()
+
+
+def b64(data):
+    return {"base64": base64.b64encode(data).decode()}
 
 
 def wait_until(condition, seconds=20):

@@ -1,9 +1,7 @@
 """The addresses of the server, and what a request passes through: access, its size, room, its protocol, a batch."""
 
 import asyncio
-import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +16,6 @@ from starlette.routing import Route
 
 from fergi_reward.callables.batching import TimeLimitError
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.access import why_refused
 from fergi_reward.serve.admission import Admission, FullError
 from fergi_reward.serve.metrics import Metrics
@@ -27,7 +24,8 @@ from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.pictures import Pictures
 from fergi_reward.serve.protocols import json_rows, pickled, tensor_rows, unirl
 from fergi_reward.serve.protocols.asked import Body
-from fergi_reward.serve.scoring import Row, Scoring
+from fergi_reward.serve.scoring import NoWorkerError, Row, Scoring, log_fault
+from fergi_reward.serve.workers import WorkerPool
 
 MEGABYTE = 1 << 20
 # Requests that wait need a thread each; the bodies of all of them share this room.
@@ -54,7 +52,7 @@ class Server:
     """A reward with its limits, as an ASGI application.
 
     Args:
-        reward: What is served.
+        scoring: What scores.
         limits: How much may be asked.
         token: What callers must know; None: programs on this machine may ask.
         root: Folder whose pictures may be asked for by their path.
@@ -65,21 +63,26 @@ class Server:
     """
 
     def __init__(
-        self, reward: CombinedReward, limits: ServeLimits, token: str | None = None, root: Path | None = None
+        self, scoring: Scoring | WorkerPool, limits: ServeLimits, token: str | None = None, root: Path | None = None
     ) -> None:
         self.limits, self.metrics, self._token = limits, Metrics(), token
-        self.scoring = Scoring(reward, limits, self.metrics.batches.observe, _log)
+        self.scoring = scoring
+        self.metrics.workers.set_function(lambda: scoring.workers)
         self.pictures = Pictures(limits.max_pixels, limits.max_body * MEGABYTE, root)
         self.images, self._bodies = Admission("images", limits.max_waiting), Admission("bytes", MOST_BODIES)
         self._requests = Admission("requests", THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        self.is_ready, self.known = False, dict[str, Any]()
+        self.known = dict[str, Any]()
         self.app = Starlette(routes=[self._route(*line) for line in ROUTES])
 
     def load(self) -> None:
         """Load the scorers; from then on requests are accepted."""
-        self.known = self.scoring.load()
-        self.is_ready = True
+        self.known = self.scoring.load(self.metrics.batches.observe)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are scored now."""
+        return bool(self.known) and self.scoring.workers > 0
 
     def _route(self, path: str, method: str, handler: Handler) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -102,6 +105,8 @@ class Server:
             return _error(error.status, error, error.headers)
         except FullError as error:
             return _error(429, error, {"Retry-After": str(error.retry_after)})
+        except NoWorkerError as error:
+            return _error(503, error, {"Retry-After": "5"})
         except (TimeLimitError, TimeoutError):
             return _error(
                 504, f"there was no answer within {self.limits.time_limit:g} s: ask for fewer images at a time"
@@ -111,7 +116,7 @@ class Server:
         except ClientDisconnect:
             return _error(400, "the caller left")
         except Exception as error:
-            _log(error)
+            log_fault(error)
             return _error(500, f"the server failed ({type(error).__name__}): its log says why")
 
     async def scored(self, request: Request, parse: Callable[[bytes], Body]) -> tuple[Body, list[Row]]:
@@ -134,7 +139,7 @@ class Server:
             body = await loop.run_in_executor(self._threads, parse, data)
             with self.images.admitted(len(body.prompts)):
                 self.metrics.waiting.set(self.images.waiting)
-                scored = loop.run_in_executor(self._threads, body.score, self.scoring.rows)
+                scored = loop.run_in_executor(self._threads, self.scoring.score, body)
                 rows = await asyncio.wait_for(scored, self.limits.time_limit)
         self.metrics.waiting.set(self.images.waiting)
         self.metrics.count(rows)
@@ -248,7 +253,3 @@ ROUTES: list[tuple[str, str, Handler]] = [
 
 def _error(status: int, message: object, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"error": f"{message}"}, status, headers)
-
-
-def _log(error: BaseException) -> None:
-    print("".join(traceback.format_exception(error)), file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ class Metrics:
         )
         self.images = Counter("fergi_images", "Images by outcome.", ["outcome"], registry=self.registry)
         self.waiting = Gauge("fergi_waiting_images", "Images that wait or are scored.", registry=self.registry)
+        self.workers = Gauge("fergi_workers", "Workers that are ready.", registry=self.registry)
         self.batches = Histogram("fergi_batch_images", "Images per batch.", buckets=BATCHES, registry=self.registry)
         self.seconds = Histogram(
             "fergi_request_seconds", "Time per scoring request.", ["address"], buckets=SECONDS, registry=self.registry

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.options import Options, option
@@ -47,6 +48,12 @@ class ServeOptions(ServeLimits, WeightOptions):
     calibration: str | None = option(None, f"Weighs the scorers; {SHIPPED_HELP}. [default: shipped]", metavar="FILE")
     uncertainty_penalty: float = option(0.0, PENALTY_HELP, at_least=0)
     device: str | None = option(None, DEVICE_HELP)
+    workers: int | Literal["auto"] = option(
+        1,
+        "Processes that score behind the one port, on the GPUs in turn; `auto`: one per GPU.",
+        at_least=1,
+        metavar="N",
+    )
     dtype: Dtype = option("float32", "Data type of the towers.")
     host: str = option("127.0.0.1", "Address to listen on; any but this machine's own needs --token-file.")
     port: int = option(8000, "Port; 0 takes a free one.", at_least=0, at_most=65535)

@@ -6,17 +6,22 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import uvicorn
 
-from fergi_reward.core.devices import training_device
+from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.rewards import load_reward
+from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.access import read_token
 from fergi_reward.serve.app import Server
 from fergi_reward.serve.connections import ImpatientProtocol
 from fergi_reward.serve.options import ServeOptions
+from fergi_reward.serve.scoring import Scoring
+from fergi_reward.serve.worker_processes import ProcessWorker
+from fergi_reward.serve.workers import WorkerPool
 
 BACKLOG = 2048
 
@@ -28,22 +33,39 @@ def run(options: ServeOptions) -> None:
         FergiRewardError: The address is in use, the token or the reward cannot be read.
     """
     token = read_token(options.token_file) if options.token_file else None
-    device = torch.device(options.device) if options.device else training_device()
-    server = Server(load_reward(options.reward_options, on=device), options, token, options.root)
     with listening(options.host, options.port) as listener:
-        asyncio.run(_serve(server, listener))
+        asyncio.run(_serve(Server(_scoring(options), options, token, options.root), listener))
+
+
+def _scoring(options: ServeOptions) -> Scoring | WorkerPool:
+    """What scores: this process, or several."""
+    gpus = torch.cuda.device_count() if options.device in (None, "cuda") else 0
+    count = max(1, gpus) if options.workers == "auto" else options.workers
+    if count == 1:
+        return Scoring(_reward(options, 0, 0), options)
+    threads = max(1, torch.get_num_threads() // count)
+    return WorkerPool(lambda number: ProcessWorker(partial(_reward, options, gpus), number, options, threads), count)
+
+
+def _reward(options: ServeOptions, gpus: int, number: int) -> CombinedReward:
+    """The reward of a worker; those without a device of their own take the GPUs in turn."""
+    device = named_device(f"cuda:{number % gpus}" if gpus else options.device)
+    return load_reward(options.reward_options, on=device)
 
 
 async def _serve(server: Server, listener: socket.socket) -> None:
+    """Serve until a signal comes or nothing can score any more."""
     web = _Web(web_config(server))
     serving = asyncio.create_task(web.serve([listener]))
-    loading = asyncio.create_task(asyncio.to_thread(server.load))
+    loading: asyncio.Future[None] = asyncio.create_task(asyncio.to_thread(server.load))
     await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
-    if loading.done() and loading.exception() is None:
-        names = ", ".join(server.scoring.names)
-        print(f"serving {names} on {address(listener)}", flush=True)
-    web.should_exit |= loading.done() and loading.exception() is not None
+    if loading.done() and loading.exception() is None and not serving.done():
+        print(f"serving {', '.join(server.scoring.names)} on {address(listener)}", flush=True)
+        loading = asyncio.wrap_future(server.scoring.failure)
+        await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
+    web.should_exit = True
     await serving
+    server.scoring.close()
     if loading.done():
         loading.result()
 

@@ -1,8 +1,11 @@
 """Requests of many callers that meet become one batch; each caller gets the rows of its own."""
 
+import sys
+import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -14,6 +17,13 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.digests import record_digest
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
+
+if TYPE_CHECKING:
+    from fergi_reward.serve.protocols.asked import Body
+
+
+class NoWorkerError(FergiRewardError):
+    """No process that scores is ready, or the one that had the request died."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +72,16 @@ class Scoring:
     Args:
         reward: What scores.
         limits: How requests are batched.
-        on_batch: Called with the number of images of each batch.
-        on_fault: Called with an error that is no sentence for callers, but a fault of a scorer.
 
     Attributes:
         names: The terms.
+        workers: How many are ready: this process itself.
+        failure: Would have the reason why nothing can be scored any more.
     """
 
-    def __init__(
-        self,
-        reward: CombinedReward,
-        limits: ServeLimits,
-        on_batch: Callable[[int], None] = lambda images: None,
-        on_fault: Callable[[Exception], None] = lambda error: None,
-    ) -> None:
-        self._reward, self._limits, self._on_batch, self._on_fault = reward, limits, on_batch, on_fault
+    def __init__(self, reward: CombinedReward, limits: ServeLimits) -> None:
+        self._reward, self._limits = reward, limits
+        self._on_batch: Callable[[int], None] = lambda images: None
         self._calls = BatchedCalls(
             self._ask,
             kind=Asked.kind,
@@ -84,13 +89,30 @@ class Scoring:
             max_rows=limits.batch_size,
             max_wait=limits.max_wait,
         )
-        self.names = reward.names
+        self.names: Sequence[str] = reward.names
+        self.workers, self.failure = 1, Future[None]()
 
-    def load(self) -> dict[str, Any]:
-        """Load the scorers; what the reward is, with a digest of it: JSON."""
+    def load(self, on_batch: Callable[[int], None]) -> dict[str, Any]:
+        """Load the scorers; what the reward is, with a digest of it: JSON.
+
+        Args:
+            on_batch: Called with the number of images of each batch.
+        """
+        self._on_batch = on_batch
         fingerprints = self._reward.fingerprints()
         described = {"describe": self._reward.describe(), "fingerprints": fingerprints}
         return {"reward": record_digest(described)[:16], **described}
+
+    def score(self, body: "Body") -> list[Row]:
+        """The rows of a request, whose pictures are opened here.
+
+        Raises:
+            TimeLimitError: It took longer than the limit.
+        """
+        return body.score(self.rows)
+
+    def close(self) -> None:
+        """Nothing: this process ends by itself."""
 
     def rows(self, asked: Asked) -> list[Row]:
         """The reward of each image, or why it has none: where one fails, each is asked alone.
@@ -110,7 +132,7 @@ class Scoring:
     def _sentence(self, error: Exception) -> str:
         if isinstance(error, FergiRewardError):
             return f"{error}"
-        self._on_fault(error)
+        log_fault(error)
         return f"the reward failed ({type(error).__name__}): the server's log says why"
 
     @torch.no_grad()
@@ -142,3 +164,8 @@ def rows_of(output: RewardOutput) -> list[ScoredRow]:
 
 def _in_unit(pixels: Any) -> Tensor:  # noqa: ANN401 - pictures are not asked for here
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+
+
+def log_fault(error: BaseException) -> None:
+    """Write what a caller must not see into the log."""
+    print("".join(traceback.format_exception(error)), file=sys.stderr, flush=True)

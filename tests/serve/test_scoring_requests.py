@@ -12,11 +12,7 @@ from safetensors.torch import save
 
 from fergi_reward.images import open_picture
 from fergi_reward.serve.protocols.tensor_rows import MEDIA_TYPE
-from tests.served import picture, serving, wait_until
-
-
-def b64(data):
-    return {"base64": base64.b64encode(data).decode()}
+from tests.served import b64, picture, serving, wait_until
 
 
 def test_the_answer_has_the_columns_of_the_reward_in_the_process(running):

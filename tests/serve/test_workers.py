@@ -1,0 +1,142 @@
+"""Several workers behind one server: the answers of one process, also while workers die."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from multiprocessing import forkserver
+
+import pytest
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.reward import CombinedReward
+from fergi_reward.serve.options import ServeLimits
+from fergi_reward.serve.worker_processes import ProcessWorker
+from fergi_reward.serve.workers import WorkerPool
+from tests import forked as imported_once
+from tests.served import b64, letters, picture, served, wait_until
+
+
+def bright(pixels, prompts):
+    """The mean of the pixels; a prompt can end the process or take its time."""
+    if "die" in prompts:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "slow" in prompts:
+        time.sleep(1)
+    return pixels.mean(dim=(1, 2, 3))
+
+
+def load(number):
+    return CombinedReward({"bright": (bright, 2.0), "letters": (letters, 1.0)})
+
+
+def load_once(folder, number):
+    """The reward, the first time; later the process dies."""
+    mark = folder / f"{number}"
+    if mark.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    mark.touch()
+    return load(number)
+
+
+def load_another(folder, number):
+    """A reward of other weights in each process that starts."""
+    mark = folder / "starts"
+    mark.write_text(f"{mark.read_text() if mark.exists() else ''}.")
+    return CombinedReward({"bright": (bright, float(len(mark.read_text()))), "letters": (letters, 1.0)})
+
+
+def cannot(number):
+    raise FergiRewardError("the checkpoint is damaged")
+
+
+def pool(load, count=2, **limits):
+    limits = ServeLimits(max_wait=0.0, **limits)
+    imported_once.context()  # a process that has imported what takes seconds
+    forkserver.ensure_running()
+    return WorkerPool(lambda number: ProcessWorker(load, number, limits, 1), count)
+
+
+@pytest.fixture(scope="module")
+def running():
+    with served(pool(load), ServeLimits()) as one:
+        yield one
+
+
+def asked(running, number):
+    """Ask for a picture and prompt that no other request has: the status, and whether the answer is its own."""
+    status, _, answer = running.score(prompts="x" * number, images=[b64(picture(number % 256))])
+    if status != 200:
+        return status, answer["error"]
+    total = 2 * (number % 256) / 255 + number
+    return status, answer["total"][0] == pytest.approx(total, abs=1e-5)
+
+
+def test_many_callers_get_their_own_answers_and_both_workers_score(running):
+    with ThreadPoolExecutor(32) as callers:
+        assert set(callers.map(partial(asked, running), range(1, 200))) == {(200, True)}
+    assert running.server.scoring.workers == 2
+    text = running.ask("GET", "/metrics")[2].decode()
+    assert "fergi_workers 2.0" in text
+    images = next(line for line in text.splitlines() if line.startswith("fergi_batch_images_sum"))
+    assert float(images.split()[1]) == 199
+
+
+def test_a_worker_that_dies_fails_its_requests_and_is_replaced(running):
+    with ThreadPoolExecutor(32) as callers:
+        answers = [callers.submit(asked, running, number) for number in range(1, 100)]
+        status, headers, answer = running.score(prompts="die", images=[b64(picture(1))])
+        found = {answer.result() for answer in answers}
+    assert (status, headers["Retry-After"]) == (503, "5")
+    assert "died before it answered" in answer["error"]
+    assert (200, True) in found
+    assert {status for status, right in found if right is not True} <= {503}
+    wait_until(lambda: running.server.scoring.workers == 2)
+    assert asked(running, 5) == (200, True)
+
+
+def test_without_a_worker_the_server_says_so_until_one_is_there(running):
+    for worker in list(running.server.scoring._started):
+        os.kill(worker._process.pid, signal.SIGKILL)
+    wait_until(lambda: running.server.scoring.workers == 0)
+    assert running.ask("GET", "/health")[0] == 503
+    assert running.score(prompts="a", images=[b64(picture(1))])[0] == 503
+    wait_until(lambda: running.server.scoring.workers == 2)
+    assert running.ask("GET", "/health")[0] == 200
+
+
+def test_scorers_that_cannot_be_loaded_end_the_start_with_their_sentence():
+    workers = pool(cannot)
+    with pytest.raises(FergiRewardError, match=r"worker [12] of 2 did not start: the checkpoint is damaged"):
+        workers.load(lambda images: None)
+    workers.close()
+
+
+@pytest.mark.parametrize("loads, sentence", [(load_once, "was ended by SIGKILL while"), (load_another, "has changed")])
+def test_a_worker_that_dies_at_each_start_ends_the_server(loads, sentence, tmp_path):
+    workers = pool(partial(loads, tmp_path), 1)
+    workers.load(lambda images: None)
+    os.kill(workers._started[0]._process.pid, signal.SIGKILL)
+    assert sentence in str(workers.failure.exception(30))
+    assert workers.workers == 0
+    workers.close()
+
+
+def test_a_closed_pool_leaves_no_process_behind():
+    workers = pool(load)
+    workers.load(lambda images: None)
+    processes = [worker._process for worker in workers._started]
+    workers.close()
+    for process in processes:
+        process.join(10)
+        assert process.exitcode == -signal.SIGKILL
+    wait_until(lambda: workers.workers == 0)
+    assert not workers.failure.done()
+
+
+def test_an_answer_that_takes_too_long_is_given_up():
+    limits = ServeLimits(time_limit=0.2)
+    with served(pool(load, 1, time_limit=0.2), limits) as running:
+        assert running.score(prompts="slow", images=[b64(picture(1))])[0] == 504
+        wait_until(lambda: asked(running, 7) == (200, True))
