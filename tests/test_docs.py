@@ -34,6 +34,7 @@ from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy import emoji, tiny
 from tests.command_line import commands as known_commands
 from tests.command_line import invoke
+from tests.served import serving
 
 ROOT = Path(__file__).parents[1]
 TO_BE_WRITTEN = re.compile(r"NAME|HOST")
@@ -45,6 +46,7 @@ SHELL = ("fergi-reward", "accelerate", "python", "make", "pip")
 
 # The options of these are checked; why they are not run.
 PARSED = {
+    "serve": "it ends by a signal only: tests/serve",
     "extract": "videos of faces and their model: tests/reactions/test_extract.py",
     "fit-predictor": "many reactions, half a minute: tests/faces/test_run.py",
     "map-source": "two folders of reactions: tests/reactions/test_source_map_fit.py",
@@ -116,6 +118,13 @@ def replaced(rewriter, tmp_path_factory):
     return names | {'"Qwen/Qwen2.5-0.5B-Instruct"': repr(str(rewriter))}
 
 
+@pytest.fixture(scope="module")
+def server():
+    """What answers at the address of docs/SERVING.md."""
+    with serving() as running:
+        yield running
+
+
 def host_names():
     """What scripts have at the place where lines of docs/ADAPTERS.md are pasted."""
     device = torch.device("cpu")
@@ -136,13 +145,15 @@ def host_names():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeypatch):
+def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, server, monkeypatch):
     pasted = page.name in ("ADAPTERS.md", "EXPORT.md")
     namespace = {"__name__": "__main__"} | (host_names() if pasted else {})
     flow_factory = ModuleType("flow_factory.rewards")
     flow_factory.PointwiseRewardModel = type("PointwiseRewardModel", (), {})
     monkeypatch.setitem(sys.modules, "flow_factory.rewards", flow_factory)
     printed = ""
+    if page.name == "SERVING.md":
+        replaced["127.0.0.1:8000"] = f"127.0.0.1:{server.port}"
     for language, file, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         for name, toy in replaced.items():
             text = text.replace(name, toy)

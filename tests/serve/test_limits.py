@@ -225,7 +225,7 @@ def test_options_that_cannot_be_are_refused(given, why):
 
 def test_before_the_scorers_are_loaded_callers_are_asked_to_wait():
     with serving() as running:
-        running.server.is_ready = False
+        running.server.known = {}
         for method, path in [("POST", "/v1/score"), ("GET", "/v1/reward"), ("GET", "/health")]:
             status, headers, _ = running.ask(method, path, GOOD if method == "POST" else None)
             assert (status, headers["Retry-After"]) == (503, "5")
