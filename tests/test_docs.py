@@ -103,12 +103,13 @@ def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predi
 
 
 @pytest.fixture
-def replaced(rewriter, tmp_path_factory):
+def replaced(rewriter, server, tmp_path_factory):
     """Names of the hub and of GPUs, and what stands for them here."""
     pipeline = tmp_path_factory.mktemp("toy") / "sd15"
     tiny.stable_diffusion().save_pretrained(pipeline)
     names = {'"stable-diffusion-v1-5/stable-diffusion-v1-5"': repr(str(pipeline)), '"cuda"': '"cpu"'}
     names |= {'load_scorer("clip", device="cuda")': "lambda pixels, prompts: pixels[:, 0].mean((1, 2))"}
+    names |= {"127.0.0.1:8000": f"127.0.0.1:{server.port}"}
     names |= {"num_inference_steps=20": "num_inference_steps=1"}
     names |= {"sample_num_steps=5": "sample_num_steps=2"}
     names |= {" stable-diffusion-v1-5/stable-diffusion-v1-5 ": " tiny --steps 4 "}
@@ -145,15 +146,13 @@ def host_names():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, server, monkeypatch):
+def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeypatch):
     pasted = page.name in ("ADAPTERS.md", "EXPORT.md")
     namespace = {"__name__": "__main__"} | (host_names() if pasted else {})
     flow_factory = ModuleType("flow_factory.rewards")
     flow_factory.PointwiseRewardModel = type("PointwiseRewardModel", (), {})
     monkeypatch.setitem(sys.modules, "flow_factory.rewards", flow_factory)
     printed = ""
-    if page.name == "SERVING.md":
-        replaced["127.0.0.1:8000"] = f"127.0.0.1:{server.port}"
     for language, file, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         for name, toy in replaced.items():
             text = text.replace(name, toy)

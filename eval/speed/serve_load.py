@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from threading import local
+from typing import Any
 
 import click
 import numpy as np
@@ -39,10 +40,10 @@ _of_thread = local()
 @click.command()
 @click.option("--callers", type=COUNT, default=64, show_default=True, help="Threads that ask, each one at a time.")
 @click.option("--requests", type=COUNT, default=5000, show_default=True, help="Each of a picture of its own.")
-@click.option("--alone", type=COUNT, default=500, show_default=True, help="Of these, asked one by one as well.")
+@click.option("--alone", type=COUNT, default=500, show_default=True, help="Number of requests asked one by one.")
 @click.option("--size", type=COUNT, default=64, show_default=True, help="Width and height of the pictures.")
-@click.option("--workers", type=COUNT, default=1, show_default=True, help="Of the server.")
-@click.option("--max-wait", type=float, default=0.005, show_default=True, help="Of the server, in seconds.")
+@click.option("--workers", type=COUNT, default=1, show_default=True, help="Processes that score.")
+@click.option("--max-wait", type=float, default=0.005, show_default=True, help="The server's --max-wait, in seconds.")
 def main(callers: int, requests: int, alone: int, size: int, workers: int, max_wait: float) -> None:
     """Ask one by one, then all at once; print a table."""
     files = [_picture(number, size) for number in range(requests)]
@@ -76,7 +77,7 @@ def _picture(number: int, size: int) -> bytes:
 
 
 def _right_answers(files: Sequence[bytes], prompts: Sequence[str]) -> list[float]:
-    reward = CombinedReward({name: (name, 1.0) for name in SCORERS}, checkpoints=_checkpoints())
+    reward = CombinedReward(dict.fromkeys(SCORERS, 1.0), checkpoints=_checkpoints())
     output = reward.score(files, prompts, batch_size=32)
     return [float(total) for total in output.total]
 
@@ -138,7 +139,7 @@ def _row(
     seconds: float,
     before: tuple[float, float],
     after: tuple[float, float],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     pairs = [(total, own) for (total, _), own in zip(answers, right, strict=True)]
     batches, images = after[0] - before[0], after[1] - before[1]
     percentiles = np.percentile([took for _, took in answers], [50, 95, 99]) * 1000
