@@ -32,7 +32,7 @@ lint: $(INSTALLED)
 # The original packages, each in an environment of its own (7 GB in all; they share one torch), against the scorers,
 # and the hosts of the adapters.
 ORIGINALS := $(patsubst %,.parity/%/.installed,image_reward hps pickscore)
-HOSTS := $(patsubst %,.parity/%/.installed,trl_adapters imscore)
+HOSTS := $(patsubst %,.parity/%/.installed,trl_adapters unirl imscore)
 
 # hpsv2 ships no vocabulary; open_clip's is the same file.
 parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
@@ -40,11 +40,11 @@ parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
 	$(BIN)/python eval/parity/parity.py
 	$(BIN)/python eval/parity/host_parity.py
 
-# TRL's former trainers alongside this package, as users of both have them.
-.parity/trl_adapters/.installed: tests/parity/trl_adapters.txt $(INSTALLED)
-	$(PYTHON) -m venv .parity/trl_adapters
-	realpath . $(VENV)/lib/python3*/site-packages > $$(echo .parity/trl_adapters/lib/python3*/site-packages)/this_one.pth
-	.parity/trl_adapters/bin/python -m pip install --quiet --no-deps --requirement $<
+# Hosts alongside this package, as users of both have them. UniRL asks for Python 3.12, and its rewards need only 3.11.
+$(patsubst %,.parity/%/.installed,trl_adapters unirl): .parity/%/.installed: tests/parity/%.txt $(INSTALLED)
+	$(PYTHON) -m venv .parity/$*
+	realpath . $(VENV)/lib/python3*/site-packages > $$(echo .parity/$*/lib/python3*/site-packages)/this_one.pth
+	.parity/$*/bin/python -m pip install --quiet --no-deps --ignore-requires-python --requirement $<
 	@touch $@
 
 .parity/torch/.installed: tests/parity/torch.txt

@@ -3,7 +3,8 @@
 TRL 0.23.1 trains a tiny Stable Diffusion for an epoch, by DDPO and by AlignProp, with the emoji world's reward: what
 its trainers used as rewards must be what the reward says of their images, and weights must move. imscore scores images
 with its CLIPScore, on the reference folder's PickScore, and its DummyReward; ImageReward with the `score_gard` that
-ReFL asks: the adapters' answers and gradients must be the same.
+ReFL asks: the adapters' answers and gradients must be the same. UniRL 0.2.0 makes its backend from its YAML, and its
+reward service scores a request.
 
 python eval/parity/host_parity.py --reference ../shared/reference
 """
@@ -44,7 +45,11 @@ Scores = Callable[[Tensor, list[str]], Tensor]
 def main(reference: Path | None) -> None:
     """Print a table of the largest differences."""
     with tempfile.TemporaryDirectory() as place:
-        rows = [*trl_rows(Path(place)), *scorer_rows((reference or BESIDE).resolve(), Path(place))]
+        rows = [
+            *trl_rows(Path(place)),
+            unirl_row(Path(place)),
+            *scorer_rows((reference or BESIDE).resolve(), Path(place)),
+        ]
     print(tabulate(rows, headers="keys", floatfmt=".1e"))
     sys.exit(not all(row["as it should be"] for row in rows))
 
@@ -64,6 +69,14 @@ def trl_rows(place: Path) -> list[Row]:
         }
         for name, found in json.loads(printed.splitlines()[-1]).items()
     ]
+
+
+def unirl_row(place: Path) -> Row:
+    """The line of the table for UniRL's reward service."""
+    found = json.loads(run("unirl", "host_unirl.py", [], place).splitlines()[-1])
+    equal = found["largest difference"] <= TOLERANCE and found["of gradients"] <= GRADIENT_TOLERANCE
+    right = found["as it should be"] and equal
+    return {"host": "UniRL 0.2.0 RewardService", **found, "weights moved": None, "as it should be": right}
 
 
 def scorer_rows(reference: Path, place: Path) -> list[Row]:

@@ -1,4 +1,7 @@
-"""Pointwise reward models of Flow-Factory."""
+"""Reward models of Flow-Factory: `PointwiseReward` and `GroupwiseReward`, which its YAML names by their dotted path.
+
+Both are made at first access, of Flow-Factory's own classes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +11,11 @@ import torch
 from torch import Tensor
 
 from fergi_reward.adapters.adapter import Adapter
+from fergi_reward.adapters.host_classes import of_host
+from fergi_reward.adapters.host_options import dtype_name, host_reward
 from fergi_reward.adapters.host_pixels import from_unit
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.reward import CombinedReward
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,14 @@ class FlowFactoryReward:
     """A reward model, to be mixed into Flow-Factory's own class, by which it knows one: see docs/ADAPTERS.md.
 
     Args:
-        config: Flow-Factory's `RewardArguments`.
+        config: Flow-Factory's `RewardArguments`; what it does not know of the YAML's keys, its `extra_kwargs`, are the
+            options of the reward.
         accelerator: Its accelerator.
     """
 
     required_fields: ClassVar[tuple[str, ...]] = ("prompt", "image")
     use_tensor_inputs: ClassVar[bool] = True
+    config: Any
     device: torch.device
     dtype: torch.dtype
 
@@ -46,8 +52,8 @@ class FlowFactoryReward:
         self._adapter = Adapter(self.make_reward())
 
     def make_reward(self) -> Reward:
-        """The reward; override it for another than the published one."""
-        return CombinedReward.from_pretrained(device=self.device, dtype=self.dtype)
+        """The reward that the YAML names; override it for another."""
+        return host_reward({**self.config.extra_kwargs, "device": str(self.device), "dtype": dtype_name(self.dtype)})
 
     def __call__(
         self,
@@ -76,3 +82,13 @@ class FlowFactoryReward:
             raise FergiRewardError("the samples have no image: this reward is one of images, not of videos or sound")
         rewards = self._adapter.detached_rewards_each([from_unit(one) for one in image], prompt)
         return FlowFactoryOutput(rewards.total, rewards.terms)
+
+
+_BASES = {"PointwiseReward": "PointwiseRewardModel", "GroupwiseReward": "GroupwiseRewardModel"}
+
+
+def __getattr__(name: str) -> type:
+    if name not in _BASES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = of_host(name, FlowFactoryReward, "flow_factory.rewards", _BASES[name])
+    return made

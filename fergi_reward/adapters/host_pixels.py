@@ -60,6 +60,19 @@ def from_uint8(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
+def sampled_frames(pixels: Tensor, most: int) -> Tensor:
+    """An image (3, H, W) as a batch of one; of a video (T, 3, H, W) at most so many frames, at equal distances.
+
+    The first frame and the last are among them; of one frame alone, it is the first.
+
+    >>> sampled_frames(torch.arange(5.0).reshape(5, 1, 1, 1).expand(5, 3, 1, 1), 3)[:, 0].flatten()
+    tensor([0., 2., 4.])
+    """
+    if pixels.ndim == 3:
+        return pixels[None]
+    return pixels[torch.linspace(0, len(pixels) - 1, min(most, len(pixels))).round().long()]
+
+
 def from_picture(picture: Picture) -> Tensor:
     """A picture of any mode as (3, H, W); alpha is dropped."""
     return to_pixels(open_picture(picture).convert("RGB"))

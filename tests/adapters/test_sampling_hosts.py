@@ -128,8 +128,8 @@ def test_verl_omni(reward, pixels, prompts, expected):
     scores = torch.tensor([result.pop("score") for result in results], dtype=torch.float32).unsqueeze(-1)
     torch.testing.assert_close(scores, expected.total[:, None], atol=1e-5, rtol=1e-5)
     assert results[1] == pytest.approx({name: term[1].item() for name, term in expected.terms.items()}, abs=1e-4)
-    with pytest.raises(FergiRewardError, match=r"one image \(3, height, width\) .* got \(1, 3, 32, 32\)"):
-        compute_score("d", as_bytes(pixels[:1]), "a cat")
+    with pytest.raises(FergiRewardError, match=r"one image \(3, height, width\) .* got \(1, 3, 3, 32, 32\)"):
+        compute_score("d", as_bytes(pixels[None]), "a cat")
 
 
 def test_diffusion_dpo(reward, pixels, prompts, expected):
