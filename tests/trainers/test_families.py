@@ -1,6 +1,7 @@
 """Every method trains every family of flow matching, resumes to the bit, and diffusers loads the adapter."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from fergi_reward.diffusion.family import family_of
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
@@ -55,8 +57,8 @@ def metrics_of(run):
     return [json.loads(line) | {"seconds": 0} for line in run.loop.run.metrics_file.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", NEWER)
+# FLUX.1's other methods have tests of their own.
+@pytest.mark.parametrize(("kind", "method"), [*product(NEWER, METHODS), (tiny.flux, "diffusion_dpo")])
 def test_two_epochs_resume_to_the_bit_and_diffusers_loads_the_adapter(method, kind, redness, tmp_path):
     whole, folder = trained(method, kind, redness, tmp_path / "whole")
     assert all(line["grad_norm"] > 0 for line in metrics_of(whole))
