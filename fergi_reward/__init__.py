@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fergi_reward.faces.predicted import Predicted as Predicted
     from fergi_reward.faces.recorded import Recorded as Recorded
     from fergi_reward.prompt_reward import PromptReward as PromptReward
+    from fergi_reward.remote_reward import RemoteReward as RemoteReward
     from fergi_reward.reward import CombinedReward as CombinedReward
     from fergi_reward.scorers.base import TowerScorer as TowerScorer
     from fergi_reward.scorers.foreign import Scorer as Scorer
@@ -47,6 +48,7 @@ _exported, __dir__, __all__ = exports(
         "PreferenceTable": "data.table",
         "PromptReward": "prompt_reward",
         "Recorded": "faces.recorded",
+        "RemoteReward": "remote_reward",
         "RewardOutput": "callables.reward_output",
         "Scorer": "scorers.foreign",
         "TowerScorer": "scorers.base",

@@ -74,9 +74,9 @@ class Running:
 
 
 @contextmanager
-def serving(token=None, root=None, **limits):
+def serving(token=None, root=None, brightness=2.0, **limits):
     scorer = Brightness()
-    reward = Faulty({"brightness": (scorer, 2.0), "letters": (letters, 1.0)})
+    reward = Faulty({"brightness": (scorer, brightness), "letters": (letters, 1.0)})
     limits = ServeLimits(**limits)
     with served(Scoring(reward, limits), limits, token, root) as running:
         running.reward, running.scorer = reward, scorer

@@ -8,6 +8,7 @@ VERSION = f"fergi-reward, version {__version__}"
 COMMANDS = {
     "score": ("fergi_reward.cli.score:score", "Score images."),
     "serve": ("fergi_reward.cli.serve:serve", "Serve the reward to other programs over HTTP."),
+    "client": ("fergi_reward.cli.serve:client", "Write the one file that asks such a server."),
     "best-of": ("fergi_reward.cli.best_of:best_of", "Draw several pictures of each prompt, and keep the best."),
     "train": ("fergi_reward.cli.train:app", "Fine-tune a model."),
     "evaluate": ("fergi_reward.cli.evaluate:app", "Evaluate rewards and tuned models, with intervals."),

@@ -1,8 +1,12 @@
-"""`fergi-reward serve`."""
+"""`fergi-reward serve`, and `client`, which writes what asks it."""
 
-from fergi_reward.cli.command import command
+from pathlib import Path
+
+from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.errors import MissingDependencyError
-from fergi_reward.serve.options import ServeOptions
+from fergi_reward.files.atomic import write_text
+from fergi_reward.serve.options import ClientOptions, ServeOptions
+from fergi_reward.version import __version__
 
 
 @command
@@ -17,3 +21,11 @@ def serve(options: ServeOptions) -> None:
     from fergi_reward.serve.run import run
 
     run(options)
+
+
+@command
+def client(options: ClientOptions) -> Answer:
+    """Write the client of `serve` as one file, which needs Python 3.9, numpy and pillow, and not this package."""
+    source = Path(__file__).parents[1].joinpath("remote_reward.py").read_text(encoding="utf-8")
+    write_text(options.out, f"# Written by `fergi-reward client`, version {__version__}.\n{source}")
+    return Answer(f"{options.out}: import RemoteReward from it", {"out": str(options.out), "version": __version__})

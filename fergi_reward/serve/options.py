@@ -83,3 +83,10 @@ class ServeOptions(ServeLimits, WeightOptions):
             standardise=self.standardise,
             uncertainty_penalty=self.uncertainty_penalty,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOptions(Options):
+    """The options of `fergi-reward client`."""
+
+    out: Path = option(Path("remote_reward.py"), "The file to write; one that is there is replaced.")

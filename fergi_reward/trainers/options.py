@@ -42,6 +42,20 @@ class TrainingOptions(ModelOptions):
 class RewardTrainingOptions(TrainingOptions, RewardOptions):
     """The same, for a trainer that learns from a reward."""
 
+    reward_url: str | None = option(
+        None,
+        "Where a `fergi-reward serve` gives the reward, in place of scorers here: http://HOST:PORT; it reads the token "
+        "from the variable FERGI_REWARD_TOKEN.",
+        metavar="URL",
+    )
+
+    def problems(self) -> list[str]:
+        """What cannot be; a server has its own scorers and weights."""
+        its_own = ("scorers", "calibration", "weights", "standardise", "uncertainty_penalty", "predictor")
+        given = [name for name in its_own if getattr(self, name)] if self.reward_url else []
+        found = [f"{name} and reward_url are both given: the server has its own, leave {name} out" for name in given]
+        return [*super().problems(), *found]
+
     @property
     def reward_checkpoints(self) -> dict[str, str]:
         """All but those of the judges."""

@@ -14,6 +14,7 @@ from fergi_reward.diffusion.published import PUBLISHED, on_meta
 from fergi_reward.diffusion.registry import is_toys_own
 from fergi_reward.diffusion.rewards import load_reward, load_toy_scorer, reward_scorers
 from fergi_reward.files.prompts import read_prompts
+from fergi_reward.remote_reward import RemoteReward
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import is_differentiable, load_scorer, parameter_count, term_name
@@ -57,7 +58,7 @@ def train(trainer: Found, options: TrainingOptions, config: TrainerConfig) -> Pa
         learned: tuple[object, ...] = (config, pairs, load_pipeline(options.model), prompts, judges, held_out)
     else:
         assert isinstance(options, RewardTrainingOptions)
-        reward = load_reward(options, on=_scorers_device(options), offload=_parks_reward(options, config))
+        reward = _reward(options, config)
         judges = load_judges(options, reward)
         learned = (config, reward, load_pipeline(options.model), prompts, judges)
     with blamed:
@@ -69,7 +70,7 @@ def rehearse(options: TrainingOptions, config: TrainerConfig) -> DryRun:
     """What the run would take; a model that is not among the published ones is loaded for it."""
     is_published = options.model in PUBLISHED.names()
     pipeline = on_meta(options.model) if is_published else load_pipeline(options.model)
-    asked = reward_scorers(options) if isinstance(options, RewardTrainingOptions) else []
+    asked = reward_scorers(options) if isinstance(options, RewardTrainingOptions) and _scores_here(options) else []
     judges = options.judges or []
     if config.needs_gradient:
         check_gradients(name for name in asked if not is_differentiable(name))
@@ -89,9 +90,15 @@ def check_places(options: TrainingOptions, config: TrainerConfig) -> None:
     """Refuse to park scorers, or to have them elsewhere, where there are none.
 
     Raises:
-        FergiRewardError: The only scorers to park are those that a gradient goes through, or there are none.
+        FergiRewardError: The only scorers to park are those that a gradient goes through, or there are none; a gradient
+            would have to come from a server.
     """
-    if options.reward_device and not (options.judges or isinstance(options, RewardTrainingOptions)):
+    if config.needs_gradient and isinstance(options, RewardTrainingOptions) and options.reward_url:
+        raise FergiRewardError(
+            "reward_url is given, but this trainer needs the reward's gradient, which comes over no network: leave it "
+            "out, or train with DDPO, Flow-GRPO or DiffusionNFT"
+        )
+    if options.reward_device and not (options.judges or _scores_here(options)):
         raise FergiRewardError(
             f"reward_device is {options.reward_device}, but there is no scorer to put there: "
             "name judges, or leave it out"
@@ -103,6 +110,11 @@ def check_places(options: TrainingOptions, config: TrainerConfig) -> None:
         )
 
 
+def _scores_here(options: TrainingOptions) -> bool:
+    """Whether scorers of a reward are in this process."""
+    return isinstance(options, RewardTrainingOptions) and not options.reward_url
+
+
 def _scorers_device(options: TrainingOptions) -> torch.device:
     """Where scorers compute."""
     return named_device(options.reward_device, "--reward-device") if options.reward_device else training_device()
@@ -110,10 +122,17 @@ def _scorers_device(options: TrainingOptions) -> torch.device:
 
 def _parks_reward(options: TrainingOptions, config: TrainerConfig) -> bool:
     """Whether the reward's scorers wait on the CPU: not where a gradient goes through them."""
-    return options.offload_scorers and isinstance(options, RewardTrainingOptions) and not config.needs_gradient
+    return options.offload_scorers and _scores_here(options) and not config.needs_gradient
 
 
-def load_judges(options: TrainingOptions, reward: CombinedReward | None) -> dict[str, Reward]:
+def _reward(options: RewardTrainingOptions, config: TrainerConfig) -> CombinedReward | RemoteReward:
+    """What is learned from: scorers here, or a server."""
+    if options.reward_url:
+        return RemoteReward(options.reward_url)
+    return load_reward(options, on=_scorers_device(options), offload=_parks_reward(options, config))
+
+
+def load_judges(options: TrainingOptions, reward: CombinedReward | RemoteReward | None) -> dict[str, Reward]:
     """The held-out judges by the names of their terms, on this process's device, or parked on the CPU.
 
     Raises:
