@@ -1,7 +1,7 @@
 """The reward of a `fergi-reward serve` elsewhere, as the training scripts of many projects call one.
 
 This one file needs Python 3.9, numpy and pillow, and torch where tensors are given: `fergi-reward client` writes it
-into a project whose other packages fergi_reward cannot live beside. Version 1 of the protocol `/v1/score`.
+into a project whose pinned packages exclude fergi_reward. Version 1 of the protocol `/v1/score`.
 
     reward = RemoteReward("http://127.0.0.1:8000")
     reward(images, prompts).total
