@@ -31,7 +31,7 @@ from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
 from fergi_reward.trainers.options import RewardTrainingOptions
 
 COUNT = click.IntRange(min=1)
-# Of the seconds in which a batch is sampled.
+# A share of the seconds in which a batch is sampled.
 SHARES = (0.5, 1.0, 2.0)
 
 

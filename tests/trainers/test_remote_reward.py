@@ -1,4 +1,4 @@
-"""Training on a reward that is elsewhere: the server's reward is the run's, by content, and nothing else is asked here."""
+"""Training on a reward that is elsewhere: the server's reward is the run's, by content; no scorer is asked here."""
 
 import json
 
