@@ -13,7 +13,7 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.app import Server
 from fergi_reward.serve.options import ServeLimits
@@ -36,6 +36,8 @@ class Brightness:
         self.go.wait(20)
         if "refused" in prompts:
             raise FergiRewardError("this scorer refuses the prompt 'refused'")
+        if "gone" in prompts:
+            raise UnavailableError("the endpoint that it asks is gone")
         return pixels.mean(dim=(1, 2, 3))
 
     def weights_digest(self):

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from fergi_reward.callables.batching import TimeLimitError
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.serve.access import why_refused
 from fergi_reward.serve.admission import Admission, FullError
 from fergi_reward.serve.metrics import Metrics
@@ -111,6 +111,8 @@ class Server:
             return _error(
                 504, f"there was no answer within {self.limits.time_limit:g} s: ask for fewer images at a time"
             )
+        except UnavailableError as error:
+            return _error(503, error, {"Retry-After": "5"})
         except FergiRewardError as error:
             return _error(400, error)
         except ClientDisconnect:

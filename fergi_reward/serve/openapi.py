@@ -15,7 +15,7 @@ STATUSES = {
     "401": "The token is missing or wrong.",
     "413": "The body is too large.",
     "429": "Too much waits; `Retry-After` says when to ask again.",
-    "503": "The scorers are being loaded, or the server ends.",
+    "503": "The scorers are being loaded, the server ends, or what a scorer asks is not available.",
     "504": "There was no answer within the time limit.",
 }
 

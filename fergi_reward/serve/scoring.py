@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fergi_reward.callables.batching import BatchedCalls, TimeLimitError
 from fergi_reward.callables.reward_output import RewardOutput
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.files.digests import record_digest
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
@@ -119,10 +119,11 @@ class Scoring:
 
         Raises:
             TimeLimitError: It took longer than the limit.
+            UnavailableError: A scorer asks something that cannot be asked now.
         """
         try:
             return list(self._calls(asked, self._limits.time_limit))
-        except TimeLimitError:
+        except (TimeLimitError, UnavailableError):
             raise
         except Exception as error:
             if len(asked.prompts) == 1:

@@ -58,6 +58,14 @@ def test_a_row_that_a_scorer_refuses_fails_alone_and_a_fault_is_not_shown(runnin
     assert "a secret of the reward" in capfd.readouterr().err
 
 
+def test_what_a_scorer_cannot_ask_is_no_fault_of_a_row_and_is_asked_once(running):
+    asked_before = len(running.scorer.calls)
+    status, headers, answer = running.score(prompts=["a", "gone", "c"], images=[b64(picture(10))] * 3)
+    assert (status, answer) == (503, {"error": "the endpoint that it asks is gone"})
+    assert int(headers["Retry-After"]) > 0
+    assert running.scorer.calls[asked_before:] == [3]
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.bfloat16])
 def test_pixels_are_scored_as_the_reward_scores_pixels(running, dtype):
     pixels = torch.randint(0, 256, (3, 3, 5, 7), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
