@@ -37,6 +37,7 @@ from fergi_reward.images import open_picture
 from fergi_reward.reactions.manifest import read_recordings
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.scorers.checkpoints import read_weights
+from fergi_reward.scorers.vlm_judge import read_options as read_judge
 from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.lora import add_lora, load_lora, save_lora
 from fergi_reward.trainers.options import RewardTrainingOptions
@@ -107,6 +108,7 @@ def _records() -> dict[str, Kind]:
     db = pd.DataFrame({"prompt_id": ["a", "a"], "prompt": ["a cat"] * 2, "image_path": ["i/1.webp", "i/2.webp"]})
     db = db.assign(rank=[1, 2], classification="", rating=0)
     trainer = b"num_epochs: 2\ntrain_learning_rate: 0.0001\nmodel: emoji\noutput_dir: run\n"
+    judge = b"url: http://x/v1\nmodel: m\nanswers: {1: 1, 2: 2.5}\nrequest: {seed: 1}\ntimeout: 9\n"
     return {
         "calibration": _one("a.json", _calibration(), Calibration.load),
         "source map": Kind(
@@ -116,6 +118,7 @@ def _records() -> dict[str, Kind]:
         "imagerewarddb": _one("metadata-test.parquet", _parquet(db), lambda path: imagerewarddb.read(str(path.parent))),
         "card": _one("README.md", card, lambda path: read_card(path.parent)),
         "trainer's YAML": _one("a.yaml", trainer, _trainers_options),
+        "judge's YAML": _one("judge.yaml", judge, read_judge),
         "FERGI": Kind(_fergi(), read_fergi, _prepared()),
         "FERGI's lists": Kind(_fergi(), read_fergi, tuple(name for name in _prepared() if name.endswith(".json"))),
         "FERGI's frames": Kind(

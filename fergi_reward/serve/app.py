@@ -24,7 +24,7 @@ from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.pictures import Pictures
 from fergi_reward.serve.protocols import json_rows, pickled, tensor_rows, unirl
 from fergi_reward.serve.protocols.asked import Body
-from fergi_reward.serve.scoring import NoWorkerError, Row, Scoring, log_fault
+from fergi_reward.serve.scoring import Row, Scoring, log_fault
 from fergi_reward.serve.workers import WorkerPool
 
 MEGABYTE = 1 << 20
@@ -105,14 +105,12 @@ class Server:
             return _error(error.status, error, error.headers)
         except FullError as error:
             return _error(429, error, {"Retry-After": str(error.retry_after)})
-        except NoWorkerError as error:
+        except UnavailableError as error:
             return _error(503, error, {"Retry-After": "5"})
         except (TimeLimitError, TimeoutError):
             return _error(
                 504, f"there was no answer within {self.limits.time_limit:g} s: ask for fewer images at a time"
             )
-        except UnavailableError as error:
-            return _error(503, error, {"Retry-After": "5"})
         except FergiRewardError as error:
             return _error(400, error)
         except ClientDisconnect:

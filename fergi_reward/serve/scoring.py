@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fergi_reward.serve.protocols.asked import Body
 
 
-class NoWorkerError(FergiRewardError):
+class NoWorkerError(UnavailableError):
     """No process that scores is ready, or the one that had the request died."""
 
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from fergi_reward.callables.batching import TimeLimitError
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.protocols.asked import Body
@@ -145,7 +145,7 @@ def _work(
     def answer(number: int, body: Body) -> None:
         try:
             found: Scored | Exception = reward.score(body)
-        except TimeLimitError as error:
+        except (TimeLimitError, UnavailableError) as error:
             found = error
         except Exception as error:  # a fault here is the answer of one request
             log_fault(error)

@@ -9,7 +9,7 @@ from multiprocessing import forkserver
 
 import pytest
 
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.worker_processes import ProcessWorker
@@ -24,6 +24,8 @@ def bright(pixels, prompts):
         os.kill(os.getpid(), signal.SIGKILL)
     if "slow" in prompts:
         time.sleep(1)
+    if "gone" in prompts:
+        raise UnavailableError("the endpoint that it asks is gone")
     return pixels.mean(dim=(1, 2, 3))
 
 
@@ -71,6 +73,12 @@ def asked(running, number):
         return status, answer["error"]
     total = 2 * (number % 256) / 255 + number
     return status, answer["total"][0] == pytest.approx(total, abs=1e-5)
+
+
+def test_what_a_scorer_of_a_worker_cannot_ask_is_a_503_with_its_sentence(running):
+    status, headers, answer = running.score(prompts="gone", images=[b64(picture(1))])
+    assert (status, answer) == (503, {"error": "the endpoint that it asks is gone"})
+    assert "Retry-After" in headers
 
 
 def test_many_callers_get_their_own_answers_and_both_workers_score(running):
