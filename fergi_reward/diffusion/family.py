@@ -246,9 +246,14 @@ class Family(ABC):
         """Settings that the pipeline's parts have and that nothing here reads, such as `VAE has latents_mean`."""
         return [f"VAE has {name}" for name in ("latents_mean", "latents_std") if self.pipeline.vae.config.get(name)]
 
-    def place(self, device: torch.device, dtype: torch.dtype, encoders: torch.device) -> None:
-        """Move the pipeline, all of it in `dtype`, whatever its parts were loaded in; see `place_other_models`."""
-        cast(self.network.to(device), dtype)
+    def place(
+        self, device: torch.device, dtype: torch.dtype, encoders: torch.device, network: torch.device | None = None
+    ) -> None:
+        """Move the pipeline, all of it in `dtype`, whatever its parts were loaded in; see `place_other_models`.
+
+        With `network` the one that denoises goes there.
+        """
+        cast(self.network.to(network or device), dtype)
         self.place_other_models(device, dtype, encoders)
 
     def place_other_models(self, device: torch.device, dtype: torch.dtype, encoders: torch.device) -> None:

@@ -37,6 +37,7 @@ FORMER = {
 HOUSEKEEPING = {
     *("output_dir", "num_epochs", "resume_from", "allow_changes", "save_freq", "num_checkpoint_limit"),
     *("log_with", "tracker_project_name", "grid_freq", "grid_num_images", "offload_encoders"),
+    *("shard", "num_processes"),
     *("stop_when_judge_falls", "judge_freq", "judge_patience", "judge_tolerance"),
 }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fergi_reward.core.options import Options, option, range_problems
-from fergi_reward.trainers.totals import batches_each, counted_processes, total_problems
+from fergi_reward.trainers.totals import batches_each, counted_processes, launched_processes, total_problems
 
 if TYPE_CHECKING:
     from fergi_reward.diffusion.family import Family, Pipeline
@@ -34,6 +34,16 @@ class TrainerConfig(Options):
         "float",
         "nf4: keep the linear layers of the UNet or transformer and of the text encoders in 4 bits; for adapters, and "
         "needs bitsandbytes.",
+    )
+    shard: bool = option(
+        False,
+        "Share the UNet or transformer out among the processes, with full_finetuning also its gradients and moments.",
+    )
+    num_processes: int | None = option(
+        None,
+        "Processes that the run is meant for: what a dry run counts with; a run on another number is refused.",
+        shown="as many as were launched",
+        at_least=1,
     )
     offload_encoders: bool = option(
         False, "Keep the text encoders on the CPU, and move them to the GPU only while they encode prompts."
@@ -154,11 +164,16 @@ class TrainerConfig(Options):
         return self.train_batch_size * self.accumulation_steps
 
     @property
+    def processes(self) -> int:
+        """How many train: as many as are stated, else as were launched."""
+        return launched_processes() if self.num_processes is None else max(1, self.num_processes)
+
+    @property
     def accumulation_steps(self) -> int:
         """Training batches in an optimiser step, on each process."""
         if self.train_total_batch_size is None:
             return self.train_gradient_accumulation_steps
-        return batches_each(self.train_total_batch_size, self.train_batch_size)
+        return batches_each(self.train_total_batch_size, self.train_batch_size, self.processes)
 
     @property
     def updates_per_epoch(self) -> int:
@@ -191,7 +206,7 @@ class TrainerConfig(Options):
     def training_memory(self, pipeline: "Pipeline") -> int:
         """Peak bytes of what is done with gradients; here one guided prediction of a training batch and back.
 
-        A dry run asks it. The pipeline is on the meta device: `dry_run.peak_memory` measures a pass with shapes alone.
+        A dry run asks it. The pipeline is on the meta device: `meta_memory.peak_memory` measures a pass there.
         """
         from fergi_reward.trainers.dry_run import prediction_memory  # imports torch
 
@@ -207,6 +222,7 @@ class TrainerConfig(Options):
             *self._unread_by_adafactor(),
             *self._target_problems(),
             *self._quantised_problems(),
+            *self._shard_problems(),
             *self._total_problems(),
             *self._never_reached(),
         ]
@@ -226,7 +242,7 @@ class TrainerConfig(Options):
     def _total_problems(self) -> list[str]:
         names = ("train_total_batch_size", "train_batch_size", "train_gradient_accumulation_steps")
         total, size, batches = (getattr(self, name) for name in names)
-        return total_problems(total, size, batches, 1, names)
+        return total_problems(total, size, batches, 1, names, self.processes)
 
     def _never_reached(self) -> list[str]:
         """A rate that the run would not rise to, and an average that would be the weights that it began with."""
@@ -254,6 +270,26 @@ class TrainerConfig(Options):
             found.append(f"{given} with full_finetuning, which trains these weights: leave one out")
         if self.frozen_weights != "float" and self.offload_encoders:
             found.append(f"{given} with offload_encoders, but weights in 4 bits stay where they are: leave one out")
+        return found
+
+    def _shard_problems(self) -> list[str]:
+        """Where there is nobody to share with, and what would not be what one process does."""
+        if not self.shard:
+            return []
+        found = []
+        if self.processes == 1:
+            found.append("shard is on, but one process has all weights: launch several, or leave it out")
+        if self.frozen_weights != "float":
+            found.append(
+                f"shard is on with frozen_weights {self.frozen_weights}, which is not shared out: leave one out"
+            )
+        if self.full_finetuning and self.train_optimizer != "adamw":
+            found.append(
+                f"shard is on with full_finetuning and train_optimizer {self.train_optimizer}, whose rows and columns "
+                "are of whole matrices: give adamw"
+            )
+        if self.full_finetuning and self.mixed_precision == "fp16":
+            found.append("shard is on with full_finetuning and mixed_precision fp16, which is not tried: give bf16")
         return found
 
     def _target_problems(self) -> list[str]:

@@ -24,7 +24,7 @@ from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import implicit_rewards, preference_loss
 from fergi_reward.trainers.pair_batches import PairBatch, PairBatches
 from fergi_reward.trainers.pairs import REASONS, Pairs, PairTable
-from fergi_reward.trainers.processes import in_order, mean_of
+from fergi_reward.trainers.processes import in_order, mean_of, most_batches
 
 
 class DiffusionDPOTrainer:
@@ -121,6 +121,10 @@ class DiffusionDPOTrainer:
             _, of_batch = self.loss(batch)
             figures = torch.stack(list(of_batch.values())).cpu()
             mine.append((start, [dict(zip(of_batch, figures, strict=True))] * len(batch.numbers)))
+        if self.model.is_sharded:  # all processes must predict as often as the one with the most batches
+            most = most_batches(self.loop.accelerator, len(self.held_out), self.config.train_batch_size)
+            for _ in range(most - len(mine)):
+                self.loss(self.batches.blank())
         of_pairs = [of_pair for of_batch in in_order(mine) for of_pair in of_batch]
         return {f"held_out/{name}": mean.item() for name, mean in mean_of(of_pairs).items()} if of_pairs else {}
 

@@ -71,7 +71,8 @@ class DiffusionDPOConfig(TrainerConfig):
         """Peak bytes: both pictures of each pair are encoded, and then denoised."""
         import torch
 
-        from fergi_reward.trainers.dry_run import META, peak_memory, prediction_memory
+        from fergi_reward.trainers.dry_run import prediction_memory
+        from fergi_reward.trainers.meta_memory import META, peak_memory
 
         pictures = torch.empty(2 * self.train_batch_size, 3, *self.family(pipeline).picture_size, device=META)
         encoding = peak_memory(lambda: self.family(pipeline).encode_pictures(pictures))

@@ -1,19 +1,11 @@
-"""What a run would take, before anything is downloaded: its real passes on the meta device, which computes only shapes.
-
-Memory is counted, not modelled: every tensor that a pass makes is followed from its birth to its end.
-"""
+"""What a run would take, before anything is downloaded: its real passes with shapes alone; see `meta_memory`."""
 
 import math
-import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fergi_reward.diffusion.conditioning import Conditioning, Guidance
 from fergi_reward.diffusion.family import Pipeline, family_of
@@ -21,12 +13,13 @@ from fergi_reward.diffusion.quantised import matrices, quantised_bytes
 from fergi_reward.diffusion.trajectory import predict
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
+from fergi_reward.trainers.meta_memory import META, peak_memory
 from fergi_reward.trainers.optimisation import moment_numbers
 from fergi_reward.trainers.run import WEIGHT_DTYPES
-from fergi_reward.trainers.totals import launched_processes
+from fergi_reward.trainers.sharding import gathered_sizes, most_kept
+from fergi_reward.trainers.totals import counted_processes
 from fergi_reward.trainers.weights import TrainedWeights, attach
 
-META = torch.device("meta")
 # Bytes of each number that training keeps for a weight: itself, its gradient, moments, and an average.
 FLOAT32 = torch.float32.itemsize
 
@@ -38,10 +31,15 @@ class DryRun:
     Attributes:
         parameters: Number of parameters of the whole pipeline, the adapter included.
         trained: Number of parameters that are trained.
+        processes: How many train.
+        batch: Images in a training batch of one process.
         weights: Bytes of all frozen weights; with full fine-tuning a copy of the network is among them.
         encoders: Bytes of the text encoders if these are on the device only while they encode, before images are
             drawn; else they are among the weights.
-        optimizer: Bytes of what is trained with its gradient, moments and average.
+        trained_weights: Bytes of what is trained.
+        moments: Bytes of what the optimiser keeps for it.
+        average: Bytes of its average.
+        gathered: Bytes of the blocks that are whole at a time where the network is shared out; else none.
         scorers: Bytes of the reward's and the judges' weights.
         scorers_on: Where these are, if not with the model.
         sampling: Peak bytes of the activations while images are drawn, and of what an epoch keeps for training.
@@ -54,9 +52,14 @@ class DryRun:
 
     parameters: int
     trained: int
+    processes: int
+    batch: int
     weights: int
     encoders: int
-    optimizer: int
+    trained_weights: int
+    moments: int
+    average: int
+    gathered: int
     scorers: int
     sampling: int
     training: int
@@ -67,14 +70,26 @@ class DryRun:
     scorers_on: str | None = None
 
     @property
+    def optimizer(self) -> int:
+        """Bytes of what is trained with its gradient, moments and average."""
+        return 2 * self.trained_weights + self.moments + self.average
+
+    @property
     def peak(self) -> int:
         """Bytes at the worst moment, on the device that trains."""
         scorers = 0 if self.scorers_on else self.scorers
-        return self.weights + self.optimizer + scorers + max(self.encoders, self.sampling, self.training)
+        return (
+            self.weights + self.optimizer + self.gathered + scorers + max(self.encoders, self.sampling, self.training)
+        )
 
     def __str__(self) -> str:
         """A few lines for the terminal."""
-        counted = ("weights", "optimizer", *(() if self.scorers_on else ("scorers",)))
+        counted = (
+            "weights",
+            "optimizer",
+            *(("gathered",) if self.gathered else ()),
+            *(() if self.scorers_on else ("scorers",)),
+        )
         parts = {name: f"{getattr(self, name) / 1e9:.1f}" for name in counted}
         waiting = f", text encoders {self.encoders / 1e9:.1f} while they encode" if self.encoders else ""
         inside = "those inside the scorers not counted"
@@ -93,8 +108,23 @@ class DryRun:
                 + ", ".join(f"{name} {size}" for name, size in parts.items())
                 + f", activations of {passes} ({inside}){waiting}",
                 *([elsewhere] if self.scorers_on else []),
+                *([self._held] if self.processes > 1 else []),
             ]
         )
+
+    @property
+    def _held(self) -> str:
+        """What each process holds beside activations."""
+        held = {
+            "frozen weights": self.weights,
+            "trained weights": self.trained_weights,
+            "their gradients": self.trained_weights,
+            "moments": self.moments,
+            **({"average": self.average} if self.average else {}),
+            **({"gathered blocks": self.gathered} if self.gathered else {}),
+        }
+        sizes = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in held.items())
+        return f"each of {counted_processes(self.processes)} {sizes}; {self.batch} images in a training batch"
 
 
 def dry_run(
@@ -117,16 +147,24 @@ def dry_run(
         scorers_on: Where all of these are, if not with the model.
     """
     family = family_of(pipeline)
-    trained_on = config.what_is_trained(config.family(pipeline), launched_processes())  # refuses what cannot be
+    trained_on = config.what_is_trained(config.family(pipeline), config.processes)  # refuses what cannot be
     for network in _networks(pipeline):
         network.to(META)
     dtype = WEIGHT_DTYPES[config.mixed_precision]
     quantised = matrices(pipeline) if config.frozen_weights == "nf4" else []
     saved = sum(count * dtype.itemsize - quantised_bytes(count) for count in quantised)
     again = max(quantised, default=0) * dtype.itemsize  # one at a time is whole again, to multiply with
-    weights = attach(pipeline, replace(config, offload_encoders=False, frozen_weights="float"), META, dtype)
+    whole = replace(config, offload_encoders=False, frozen_weights="float", shard=False)
+    weights = attach(pipeline, whole, META, dtype)
     count = sum(parameter.numel() for parameter in weights.parameters)
     moments = moment_numbers(config.train_optimizer, weights.parameters)
+    frozen, mine, gathered = _frozen_bytes(pipeline, weights), count, 0
+    if config.shard:
+        frozen -= _frozen_elsewhere(pipeline, weights, config.processes)
+        gathered = _gathered_bytes(pipeline, weights)
+        if config.full_finetuning:
+            mine = most_kept(weights.parameters, config.processes)
+            moments = 2 * mine
     for parameter in weights.parameters:
         # Autocast multiplies in the dtype of the frozen weights, which is what activations are kept in.
         parameter.data = parameter.data.to(dtype)
@@ -139,9 +177,14 @@ def dry_run(
     return DryRun(
         parameters=sum(parameter.numel() for network in _networks(pipeline) for parameter in network.parameters()),
         trained=count,
-        weights=_frozen_bytes(pipeline, weights) - parked - saved,
+        processes=config.processes,
+        batch=config.train_batch_size,
+        weights=frozen - parked - saved,
         encoders=parked,
-        optimizer=FLOAT32 * (count * (3 if config.ema_decay else 2) + moments),
+        trained_weights=FLOAT32 * mine,
+        moments=FLOAT32 * moments,
+        average=FLOAT32 * mine if config.ema_decay else 0,
+        gathered=gathered,
         scorers=(
             sum(size or 0 for size in scorers.values())
             + max((size or 0 for size in (offloaded or {}).values()), default=0)
@@ -168,6 +211,29 @@ def _frozen_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
     with weights.reference():
         parameters = [parameter for network in _networks(pipeline) for parameter in network.parameters()]
     return sum(parameter.nbytes for parameter in parameters if id(parameter) not in trained)
+
+
+def _frozen_elsewhere(pipeline: Pipeline, weights: TrainedWeights, processes: int) -> int:
+    """Bytes of the network's frozen weights that other processes keep for this one."""
+    trained = {id(parameter) for parameter in weights.parameters}
+    with weights.reference():
+        network = family_of(pipeline).network
+        frozen = [parameter for parameter in network.parameters() if id(parameter) not in trained]
+    kept = sum(most_kept([parameter], processes) * parameter.itemsize for parameter in frozen)
+    return sum(parameter.nbytes for parameter in frozen) - kept
+
+
+def _gathered_bytes(pipeline: Pipeline, weights: TrainedWeights) -> int:
+    """Bytes of what is whole at a time: the outermost part, a block that computes, and one that is fetched meanwhile.
+
+    With full fine-tuning also the gradients of the outermost part and of a block, before they are shared out.
+    """
+    network = family_of(pipeline).network
+    whole = {id(parameter) for parameter in weights.parameters} if weights.are_few else set[int]()
+    *blocks, outermost = gathered_sizes(network, whole)
+    largest = max(blocks, default=0)
+    gradients = 0 if weights.are_few else largest + outermost
+    return outermost + 2 * largest + gradients
 
 
 def latents_bytes(config: TrainerConfig, pipeline: Pipeline) -> int:
@@ -214,122 +280,3 @@ def inputs(config: TrainerConfig, pipeline: Pipeline, batch: int) -> tuple[Tenso
     absence = conditioning[torch.zeros(1, dtype=torch.long, device=META)]
     guidance = Guidance(scale, absence) if family.is_guided(scale) else None
     return torch.empty(batch, *family.latent_shape, device=META), conditioning, guidance
-
-
-def peak_memory(work: Callable[[], object]) -> int:
-    """The most bytes that the tensors which `work` makes take at a time."""
-    with _Watch() as watch, _fused_attention():
-        work()
-    return watch.peak
-
-
-class _Watch(TorchDispatchMode):
-    """Follows the storage of every tensor that an operation returns; views of what was there before do not count."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak = 0
-        self._alive: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
-        self._given: set[int] = set()
-        self._total = 0
-        self._known: dict[Hashable, _Made | None] = {}
-
-    def __torch_dispatch__(
-        self,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        given: list[Tensor] = []
-        call = (function, _described(args, given), _described(tuple((kwargs or {}).items()), given))
-        self._given |= {key for tensor in given if (key := _key(tensor)) not in self._alive}
-        made = self._known.get(call)
-        result = made() if made else function(*args, **(kwargs or {}))
-        if call not in self._known:
-            self._known[call] = _made(result, given)
-        results: list[Tensor] = []
-        _described(result, results)
-        for tensor in results:
-            self._follow(tensor)
-        return result
-
-    def _follow(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key not in self._alive and key not in self._given:
-            size = storage.nbytes()
-            self._alive[key] = size, weakref.ref(storage, lambda _: self._forget(key))
-            self._total += size
-            self.peak = max(self.peak, self._total)
-
-    def _forget(self, key: int) -> None:
-        self._total -= self._alive.pop(key)[0]
-
-
-@dataclass(frozen=True)
-class _Made:
-    """Tensors that an operation makes whenever it is given the same shapes: to work them out takes it much longer."""
-
-    layouts: tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
-    several: type | None
-
-    def __call__(self) -> Any:  # noqa: ANN401
-        made = [
-            None if layout is None else torch.empty_strided(layout[0], layout[1], dtype=layout[2], device=META)
-            for layout in self.layouts
-        ]
-        return self.several(made) if self.several else made[0]
-
-
-def _made(result: object, given: Sequence[Tensor]) -> _Made | None:
-    """What `result` consists of, unless it is anything but whole new tensors and gradients that nobody asked for."""
-    several = type(result) if type(result) in (tuple, list) else None
-    parts: list[Any] = list(result) if isinstance(result, (tuple, list)) else [result]
-    tensors = [part for part in parts if part is not None]
-    if not tensors or not all(isinstance(tensor, Tensor) and tensor.is_meta for tensor in tensors):
-        return None
-    made = _Made(tuple(None if part is None else (part.size(), part.stride(), part.dtype) for part in parts), several)
-    of_its_own = len({*map(_key, tensors), *map(_key, given)}) == len(tensors) + len({*map(_key, given)})
-    again = [part for part in (made() if several else [made()]) if part is not None]
-    whole = all(_bytes(ours) == _bytes(theirs) for ours, theirs in zip(again, tensors, strict=True))
-    return made if of_its_own and whole else None
-
-
-def _described(value: object, tensors: list[Tensor]) -> Hashable:
-    """What of an operation's arguments decides the shapes of its results; types, too, since 1 == 1.0 == True.
-
-    The tensors on the meta device among them are added to `tensors`.
-    """
-    if isinstance(value, Tensor):
-        if not value.is_meta:  # only shapes on the meta device say all; a number that is a tensor is like no other
-            return object()
-        tensors.append(value)
-        return value.size(), value.stride(), value.dtype
-    if isinstance(value, (tuple, list)):
-        return tuple([_described(part, tensors) for part in value])
-    return type(value), value
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.untyped_storage().nbytes()
-
-
-def _key(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
-@contextmanager
-def _fused_attention() -> Iterator[None]:
-    """Attention as GPUs compute it: without a matrix of all pairs, which the meta device would make."""
-    original = functional.scaled_dot_product_attention
-
-    def fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:  # noqa: ANN401
-        query, key = query.to(value.dtype), key.to(value.dtype)  # where norms left them in float32
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)[0]
-
-    functional.scaled_dot_product_attention = fused
-    try:
-        yield
-    finally:
-        functional.scaled_dot_product_attention = original

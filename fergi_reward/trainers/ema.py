@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from fergi_reward.trainers.weights import copied, swapped_in
+from fergi_reward.trainers.weights import copied, overwrite, swapped_in
 
 
 class EMA:
@@ -45,5 +45,4 @@ class EMA:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the averages of another."""
         self.steps = state["steps"]
-        for average, value in zip(self.averages, state["averages"], strict=True):
-            average.copy_(value)
+        overwrite(self.averages, state["averages"])

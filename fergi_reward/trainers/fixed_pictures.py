@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fergi_reward.core.seeds import generator
 from fergi_reward.trainers.model import TrainedModel
-from fergi_reward.trainers.processes import in_order, starts_of_batches
+from fergi_reward.trainers.processes import in_order, most_batches, starts_of_batches
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,6 +39,8 @@ class FixedPictures:
         for start, batch in batches.items():
             generators = [generator(seed, purpose, start + row) for row in range(len(batch))]
             yield start, self._model.draw(batch, generators)
+        if self._model.is_sharded and len(batches) < most_batches(self._accelerator, len(prompts), size):
+            self._model.draw(prompts[:1], [generator(seed, purpose, 0)])  # for the others: nobody looks at it
 
     def all(self, purpose: str, prompts: Sequence[str]) -> Tensor:
         """The images of all processes, on the CPU."""

@@ -93,4 +93,5 @@ class Judging:
         same_pictures = len(state["watch"]["best"]) == self._config.judge_num_images
         if same_pictures and state["best"] and not JUDGING & changed:
             self.watch.load_state_dict(state["watch"])
-            self.best = [value.to(self._model.parameters[0].device) for value in state["best"]]
+            self.best = copied(self._model.parameters)
+            overwrite(self.best, state["best"])

@@ -58,6 +58,11 @@ class TrainedModel:
             self.guidance = self.family.guidance(config.sample_guidance_scale)
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether all processes must predict together, as often as each other."""
+        return self.config.shard
+
+    @property
     def parameters(self) -> list[nn.Parameter]:
         """What is trained."""
         return self.weights.parameters

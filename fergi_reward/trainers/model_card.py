@@ -12,6 +12,7 @@ import yaml
 
 from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.sharding import class_of
 from fergi_reward.trainers.weights import loading_line
 from fergi_reward.version import __version__
 
@@ -67,7 +68,7 @@ def write_model_card(
         "pipeline_tag": "text-to-image",
         "tags": ["diffusers", *([] if full else ["lora"]), "text-to-image", "rlhf", "fergi-reward"],
     }
-    loaded = ["DiffusionPipeline", *([type(family.network).__name__] if full else [])]
+    loaded = ["DiffusionPipeline", *([class_of(family.network).__name__] if full else [])]
     card = CARD.format(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False, width=math.inf),
         title=f"The {family.network_name} of" if full else "A LoRA adapter for",

@@ -32,7 +32,7 @@ from fergi_reward.trainers.rollout import (
     sample,
 )
 from fergi_reward.trainers.shares import epoch_prompts, reward_summary
-from fergi_reward.trainers.weights import copied, swapped_in
+from fergi_reward.trainers.weights import copied, overwrite, swapped_in
 
 
 class OldPolicy:
@@ -59,8 +59,7 @@ class OldPolicy:
 
     def load_state_dict(self, state: list[Tensor], changed: Set[str] = frozenset()) -> None:
         """Take the values of another; whatever has `changed`, they go with the weights of their checkpoint."""
-        for value, other in zip(self.values, state, strict=True):
-            value.copy_(other)
+        overwrite(self.values, state)
 
 
 class NFTTrainer:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ema import EMA
+from fergi_reward.trainers.sharding import gathered, is_shard, shard_like
 from fergi_reward.trainers.weights import copied
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Optimisation:
         """
         self.updates += 1
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1 and not is_shard(self.parameters[0]):  # shards have the mean already
             for bucket in _buckets(gradients):
                 self._average(bucket)
-        norm = self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        norm = gathered(self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm))
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate * warmed_up(self._done, self._warmup)
         self.optimizer.step()
@@ -100,13 +101,22 @@ class Optimisation:
                 f"the optimiser's state is of {len(moments)} parameters, must be of {len(kept)}: "
                 "resume another checkpoint"
             )
-        self.optimizer.load_state_dict(state["optimizer"])
+        own = {number: self._as_own(number, values) for number, values in moments.items()}
+        self.optimizer.load_state_dict({**state["optimizer"], "state": own})
         for group in self.optimizer.param_groups:
             group.update(self._options)
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema:
             self.ema.load_state_dict(state["ema"] or {"steps": 0, "averages": copied(self.parameters)})
+
+    def _as_own(self, number: int, moments: Mapping[str, Any]) -> dict[str, Any]:
+        """What this process keeps of the moments of a parameter."""
+        parameter = self.parameters[number]
+        return {
+            name: shard_like(value, parameter) if getattr(value, "shape", None) == parameter.shape else value
+            for name, value in moments.items()
+        }
 
     def _average(self, gradients: Sequence[Tensor]) -> None:
         flat = self.accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")

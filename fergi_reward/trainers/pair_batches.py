@@ -70,6 +70,18 @@ class PairBatches:
         batches = self._made([partial(self._from, start, pairs[start : start + size]) for start in starts])
         yield from ((start, batch) for start, batch in zip(starts, batches, strict=True) if batch)
 
+    def blank(self) -> PairBatch:
+        """A pair without pictures, for a pass whose result nobody reads."""
+        family, conditioning = self._model.family, self._model.encoded([""])
+        return PairBatch(
+            latents=torch.zeros(2, *family.latent_shape, device=self._place.device),
+            conditioning=family.cropped(
+                Conditioning.cat([conditioning, conditioning]), [family.picture_size] * 2, [(0, 0)] * 2
+            ),
+            confidences=torch.ones(1, device=self._place.device),
+            numbers=[0],
+        )
+
     def next(self) -> PairBatch:
         """This process's share of the next pairs. All processes go past the same rows, and none twice.
 

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fergi_reward.core.devices import training_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
+from fergi_reward.trainers.totals import counted_processes, launched_processes
 
 # The packages of which one writes for a tracker.
 TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "none": ()}
@@ -65,6 +66,17 @@ def _launcher(config: TrainerConfig) -> Iterator[str]:
             f"accelerate was launched with gradient_accumulation_steps {steps} "
             "(ACCELERATE_GRADIENT_ACCUMULATION_STEPS), but the option train_gradient_accumulation_steps is "
             f"{config.accumulation_steps}: give both the same"
+        )
+    for kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{kind}", "false").lower() in ("true", "1"):
+            yield (
+                f"accelerate was launched with {kind} (ACCELERATE_USE_{kind}), which would wrap what is trained: "
+                "launch it without, and give --shard where a card is too small"
+            )
+    if config.processes != (launched := launched_processes()):
+        yield (
+            f"num_processes is {config.processes}, but {counted_processes(launched)} were launched: "
+            f"accelerate launch --num_processes {config.processes}"
         )
 
 

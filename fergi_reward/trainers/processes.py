@@ -22,6 +22,11 @@ def starts_of_batches(accelerator: "Accelerator", count: int, size: int) -> rang
     return range(accelerator.process_index * size, count, accelerator.num_processes * size)
 
 
+def most_batches(accelerator: "Accelerator", count: int, size: int) -> int:
+    """The batches of the process that has the most, by `starts_of_batches`."""
+    return len(range(0, count, accelerator.num_processes * size))
+
+
 def in_order(mine: list[tuple[int, Part]]) -> list[Part]:
     """What all processes made of their batches, in the order of where these start."""
     from accelerate.utils import gather_object

@@ -31,9 +31,10 @@ from fergi_reward.core.seeds import generator
 from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.family import Network, Pipeline
 from fergi_reward.diffusion.trajectory import denoise, noise_like, starting_noise
-from fergi_reward.trainers.dry_run import META, backward, inputs, peak_memory
+from fergi_reward.trainers.dry_run import backward, inputs
 from fergi_reward.trainers.loop import Loop
 from fergi_reward.trainers.losses import reward_loss
+from fergi_reward.trainers.meta_memory import META, peak_memory
 from fergi_reward.trainers.processes import gathered
 from fergi_reward.trainers.reward_backprop_config import RewardBackpropConfig
 from fergi_reward.trainers.shares import batches, epoch_prompts, reward_summary, share

@@ -61,6 +61,11 @@ class RewardBackpropConfig(TrainerConfig):
         found = super().problems()
         if self.checkpoint_steps and self.one_step_prediction:
             found.append("checkpoint_steps is for several steps, one_step_prediction takes one: leave one of them out")
+        if self.shard and self.backprop_steps_each_batch:
+            found.append(
+                "shard is on with backprop_steps_each_batch, but all processes must go backward through as many steps: "
+                "leave one of them out"
+            )
         if not self.backprop_steps_min <= self.backprop_steps_max <= self.sample_num_steps:
             found.append(
                 f"backprop_steps_min {self.backprop_steps_min}, backprop_steps_max {self.backprop_steps_max} and "

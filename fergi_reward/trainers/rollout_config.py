@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fergi_reward.trainers.config import TrainerConfig, option
-from fergi_reward.trainers.totals import batches_each, counted_processes, launched_processes, total_problems
+from fergi_reward.trainers.totals import batches_each, counted_processes, total_problems
 
 if TYPE_CHECKING:
     from fergi_reward.diffusion.family import Family, Pipeline
@@ -55,7 +55,11 @@ class RolloutConfig(TrainerConfig):
     def samples_per_epoch(self) -> int:
         """Images that one process samples in an epoch."""
         total = self.sample_total_images
-        batches = self.sample_num_batches_per_epoch if total is None else batches_each(total, self.sample_batch_size)
+        batches = (
+            self.sample_num_batches_per_epoch
+            if total is None
+            else batches_each(total, self.sample_batch_size, self.processes)
+        )
         return self.sample_batch_size * batches
 
     @property
@@ -151,7 +155,7 @@ class RolloutConfig(TrainerConfig):
         """A total for which there is no number of batches: no other clause can count on it."""
         names = ("sample_total_images", "sample_batch_size", "sample_num_batches_per_epoch")
         total, size, batches = (getattr(self, name) for name in names)
-        return total_problems(total, size, batches, 2, names)
+        return total_problems(total, size, batches, 2, names, self.processes)
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ class GroupConfig(RolloutConfig):
         """Groups that do not fill an epoch."""
         found = super().problems()
         # A group may be spread over processes.
-        images = self.sample_total_images or self.samples_per_epoch * launched_processes()
+        images = self.sample_total_images or self.samples_per_epoch * self.processes
         known = self.sample_group_size >= 1 and not self._images_problems()
         if known and images % self.sample_group_size:
             found.append(

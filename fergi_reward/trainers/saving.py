@@ -23,6 +23,7 @@ from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.optimisation import Optimisation
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.run import Run
+from fergi_reward.trainers.sharding import Whole, collected, is_shard
 from fergi_reward.trainers.weights import copied, overwrite
 
 # What a checkpoint holds besides the parts of an algorithm.
@@ -129,15 +130,17 @@ class Saving:
         few = self.model.weights.are_few
         state = deepcopy(self._state_dict()) if few else self._state_dict()
         values = copied(self.model.parameters) if few else []
-        self._last_epoch = (finished, values, state, self.optimisation.updates)
+        if not is_shard(self.model.parameters[0]):
+            self._last_epoch = (finished, values, state, self.optimisation.updates)
         if saves:
             self._save_checkpoint(finished, state)
 
     def save_last_epoch(self) -> None:
         """Write a checkpoint of the end of the last whole epoch: what an interrupted one did cannot be resumed.
 
-        No process waits for another here, since some may have ended already. Of a whole network there is no copy: it
-        can be written until the first update of the next epoch.
+        No process waits for another here, since some may have ended already: shards of a network cannot be gathered,
+        and its last checkpoint is what is left. Of a whole network there is no copy: it can be written until the first
+        update of the next epoch.
         """
         if self._last_epoch:
             finished, values, state, updates = self._last_epoch
@@ -154,9 +157,11 @@ class Saving:
 
     def save_weights(self, path: Path, finished: int) -> None:
         """Write the weights after so many epochs in the form that users load, with their README.md."""
-        if self.run.accelerator.is_main_process:
+        writes = self.run.accelerator.is_main_process
+        write = self.model.weights.writer(writes)
+        if writes:
             with atomic_folder(path) as folder:
-                self.model.weights.save(folder)
+                write(folder)
                 seen = self.history.until(finished)
                 write_model_card(folder, self.trainer, self.run.config, seen, self.model.pipeline)
         self.run.accelerator.wait_for_everyone()
@@ -189,15 +194,18 @@ class Saving:
             part.load_state_dict(state[name], changed)
 
     def _save_checkpoint(self, finished: int, state: dict[str, Any]) -> None:
-        if self.run.accelerator.is_main_process:
+        writes = self.run.accelerator.is_main_process
+        whole, write = collected(state, writes), self.model.weights.writer(writes)
+        digest = self._weights_digest() if writes or is_shard(self.model.parameters[0]) else ""
+        if writes:
             known = {
                 "trainer": self.trainer,
                 "identity": as_record(self.identity),
                 "seen": self.history.until(finished),
-                "weights": self._weights_digest(),
+                "weights": digest,
             }
-            self.run.checkpoints.save(finished, {**known, **state}, self.model.weights.save)
+            self.run.checkpoints.save(finished, {**known, **whole}, write)
 
     def _weights_digest(self) -> str:
         """By which a checkpoint's weights are known to be those that the rest of its state belongs to."""
-        return tensors_digest({str(number): value for number, value in enumerate(self.model.parameters)})
+        return tensors_digest(Whole(self.model.parameters))

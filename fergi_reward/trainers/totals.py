@@ -31,13 +31,13 @@ def counted_processes(number: int) -> str:
     return f"{number} process{'es' * (number != 1)}"
 
 
-def batches_each(total: int, batch_size: int) -> int:
+def batches_each(total: int, batch_size: int, processes: int) -> int:
     """The batches of a process that come to `total` images over all of them; see `total_problems`."""
-    return max(1, total // (launched_processes() * batch_size))
+    return max(1, total // (processes * batch_size))
 
 
 def total_problems(
-    total: int | None, batch_size: int, batches: int, default: int, names: tuple[str, str, str]
+    total: int | None, batch_size: int, batches: int, default: int, names: tuple[str, str, str], processes: int
 ) -> list[str]:
     """One clause if a total does not divide, or if the batches are given too and come to another.
 
@@ -47,10 +47,11 @@ def total_problems(
         batches: The option for the number of batches of each process.
         default: Its default, with which it does not count as given.
         names: What these options are called: the total, the batch size, the batches.
+        processes: How many train.
     """
     if total is None or total < 1 or batch_size < 1:
         return []
-    processes, (its, size, number) = launched_processes(), names
+    its, size, number = names
     at_once, all_of_them = processes * batch_size, counted_processes(processes)
     if total % at_once:
         return [

@@ -6,9 +6,10 @@ with, is the adapter switched off, or for full fine-tuning a frozen copy.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.quantised import quantise
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.lora import adapter_disabled, add_lora, load_lora, lora_scale, save_lora
+from fergi_reward.trainers.sharding import class_of, collected, is_shard, shard, shard_like
 
 
 class TrainedWeights(ABC):
@@ -42,8 +44,12 @@ class TrainedWeights(ABC):
         """The network as it was before training, inside the block."""
 
     @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write them into a folder that exists."""
+    def writer(self, keeps: bool) -> Callable[[Path], None]:
+        """What writes them into a folder that exists. All processes must ask for it, since some have only shards.
+
+        Args:
+            keeps: Whether this process writes.
+        """
 
     def rounded_by_saving(self) -> list[Tensor]:
         """The values that `load` would not give back to the bit; empty where it does."""
@@ -66,7 +72,8 @@ class LoRAWeights(TrainedWeights):
     def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
         if config.frozen_weights == "nf4":
             quantise(pipeline, device, dtype)
-        family_of(pipeline).place(device, dtype, encoders_home(config, device))
+        family = family_of(pipeline)
+        family.place(device, dtype, encoders_home(config, device), network_home(config, device))
         self._pipeline = pipeline
         self.parameters = add_lora(
             pipeline,
@@ -75,14 +82,16 @@ class LoRAWeights(TrainedWeights):
             seed=config.seed,
             targets=config.lora_target_modules,
         )
+        if config.shard:
+            shard(family.network, device, whole=self.parameters)
 
     def reference(self) -> AbstractContextManager[None]:
         """Without the adapter."""
         return adapter_disabled(self._pipeline)
 
-    def save(self, folder: Path) -> None:
+    def writer(self, keeps: bool) -> Callable[[Path], None]:
         """For `pipeline.load_lora_weights`."""
-        save_lora(self._pipeline, folder)
+        return partial(save_lora, self._pipeline)
 
     def rounded_by_saving(self) -> list[Tensor]:
         """All, where the file holds them times a scale that is no power of two."""
@@ -106,13 +115,16 @@ class FullWeights(TrainedWeights):
     def __init__(self, pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtype: torch.dtype) -> None:
         family = family_of(pipeline)
         self._pipeline, self.name = pipeline, family.network_name
-        self._network = family.network.to(device)
+        self._network = family.network.to(network_home(config, device))
         cast(self._network, torch.float32)
         self._frozen = deepcopy(self._network)
         family.place_other_models(device, dtype, encoders_home(config, device))
         for part in (self._frozen, *family.other_models):
             part.requires_grad_(False)
         self._network.requires_grad_(True)
+        if config.shard:
+            for network in (self._frozen, self._network):
+                shard(network, device)
         self.parameters = list(self._network.parameters())
 
     @contextmanager
@@ -124,15 +136,23 @@ class FullWeights(TrainedWeights):
         finally:
             setattr(self._pipeline, self.name, self._network)
 
-    def save(self, folder: Path) -> None:
+    def writer(self, keeps: bool) -> Callable[[Path], None]:
         """For the `from_pretrained` of the network's class."""
-        self._network.save_pretrained(folder)
+        if not is_shard(self.parameters[0]):
+            return partial(self._network.save_pretrained)
+        state = collected(self._network.state_dict(), keeps)
+        with torch.device("meta"):
+            whole = class_of(self._network).from_config(self._network.config)  # type: ignore[attr-defined]
+        if keeps:
+            whole.load_state_dict(state, assign=True)
+        return partial(whole.save_pretrained)
 
     def load(self, folder: Path) -> None:
         """As `save` wrote them."""
         try:
-            saved = type(self._network).from_pretrained(folder).state_dict()
-            self._network.load_state_dict(saved)
+            saved = class_of(self._network).from_pretrained(folder).state_dict()  # type: ignore[attr-defined]
+            own = self._network.state_dict()
+            self._network.load_state_dict({name: shard_like(value, own.get(name)) for name, value in saved.items()})
         except Exception as error:  # whatever diffusers, safetensors and torch raise for a damaged folder
             reason = " ".join(str(error).split())
             raise FergiRewardError(
@@ -159,11 +179,16 @@ def encoders_home(config: TrainerConfig, device: torch.device) -> torch.device:
     return CPU if config.offload_encoders else device
 
 
+def network_home(config: TrainerConfig, device: torch.device) -> torch.device:
+    """Where the network is made ready: what is shared out is never whole on a GPU."""
+    return CPU if config.shard else device
+
+
 def loading_line(pipeline: Pipeline, config: TrainerConfig, folder: str) -> str:
     """The line of Python with which a user loads a folder of finished weights into `pipeline`."""
     if config.full_finetuning:
         family = family_of(pipeline)
-        return f"pipeline.{family.network_name} = {type(family.network).__name__}.from_pretrained({folder!r})"
+        return f"pipeline.{family.network_name} = {class_of(family.network).__name__}.from_pretrained({folder!r})"
     return f"pipeline.load_lora_weights({folder!r})"
 
 
@@ -179,13 +204,13 @@ def swapped_in(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> 
             overwrite(parameters, own)
 
 
-def copied(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+def copied(parameters: Sequence[Tensor]) -> list[Tensor]:
     """The parameters' values."""
     return [parameter.detach().clone() for parameter in parameters]
 
 
 @torch.no_grad()
-def overwrite(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
-    """Give the parameters other values, in place."""
+def overwrite(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Give parameters other values, in place; shards take theirs of whole values."""
     for parameter, value in zip(parameters, values, strict=True):
-        parameter.copy_(value)
+        parameter.copy_(shard_like(value, parameter))

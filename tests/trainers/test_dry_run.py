@@ -13,9 +13,10 @@ from fergi_reward.scorers.registry import parameter_count, scorer_table
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
-from fergi_reward.trainers.dry_run import META, dry_run, peak_memory
+from fergi_reward.trainers.dry_run import dry_run
 from fergi_reward.trainers.flow_grpo import FlowGRPOConfig
 from fergi_reward.trainers.meta_autocast import cast_as_autocast
+from fergi_reward.trainers.meta_memory import META, peak_memory
 from fergi_reward.trainers.nft import NFTConfig
 from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
 from fergi_reward.trainers.program import rehearse

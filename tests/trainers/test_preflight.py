@@ -31,6 +31,8 @@ def no_tracker(monkeypatch):
         ("ACCELERATE_MIXED_PRECISION", "fp8", {"mixed_precision": "bf16"}, "mixed_precision fp8 .* is bf16"),
         ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", {}, "gradient_accumulation_steps 4 .* is 1: give both"),
         ("ACCELERATE_USE_CPU", "1", {"mixed_precision": "fp16"}, "fp16, which needs a GPU"),
+        ("ACCELERATE_USE_FSDP", "true", {}, "launched with FSDP .*: launch it without, and give --shard"),
+        ("WORLD_SIZE", "2", {"num_processes": 4}, "num_processes is 4, but 2 processes were launched"),
     ],
 )
 def test_a_launcher_or_a_device_that_contradicts_the_options_is_refused_by_name(

@@ -40,7 +40,7 @@ def test_the_reference_is_the_model_before_training_and_plain_diffusers_loads_wh
     with weights.reference():
         assert torch.equal(drawn(pipeline), before)
     assert torch.equal(drawn(pipeline), after)
-    weights.save(tmp_path)
+    weights.writer(keeps=True)(tmp_path)
     line = loading_line(pipeline, TrainerConfig(full_finetuning=full), str(tmp_path))
     fresh = {"pipeline": kind(), **vars(diffusers)}
     exec(line, fresh)
@@ -67,7 +67,7 @@ def test_full_fine_tuning_trains_the_network_and_nothing_else_in_full_precision(
 def test_loading_restores_every_bit(full, tmp_path, pipeline):
     weights = attached(pipeline, full)
     saved = copied(weights.parameters)
-    weights.save(tmp_path)
+    weights.writer(keeps=True)(tmp_path)
     moved(weights)
     weights.load(tmp_path)
     assert all(torch.equal(*pair) for pair in zip(weights.parameters, saved, strict=True))
@@ -75,7 +75,7 @@ def test_loading_restores_every_bit(full, tmp_path, pipeline):
 
 def test_a_damaged_file_is_named(tmp_path, pipeline):
     weights = attached(pipeline, full=True)
-    weights.save(tmp_path)
+    weights.writer(keeps=True)(tmp_path)
     file = next(tmp_path.glob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(FergiRewardError, match=f"the weights in {tmp_path} are missing or damaged"):
