@@ -6,7 +6,7 @@ What they draw and score means nothing; every code path through them is the one 
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fergi_reward.scorers.image_reward import ImageRewardScorer
     from fergi_reward.scorers.pickscore import PickScorer
 
+Made = TypeVar("Made")
 # The pipelines' names, for `--model`.
 MODELS = (
     "tiny",
@@ -48,6 +49,11 @@ _VAE: dict[str, Any] = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
 }
+
+
+# Heads of a transformer, and the scale of FLUX.1's latents.
+_HEADS: dict[str, Any] = {"attention_head_dim": 16, "num_attention_heads": 2}
+_SCALE: dict[str, Any] = {"shift_factor": 0.1159, "scaling_factor": 0.3611}
 
 
 def pickscore(*, seed: int = 0) -> "PickScorer":
@@ -190,8 +196,7 @@ def stable_diffusion_3(*, seed: int = 0) -> "StableDiffusion3Pipeline":
                 sample_size=8,
                 patch_size=2,
                 num_layers=2,
-                attention_head_dim=16,
-                num_attention_heads=2,
+                **_HEADS,
                 joint_attention_dim=64,
                 caption_projection_dim=32,
                 pooled_projection_dim=64,
@@ -230,24 +235,20 @@ def flux(*, seed: int = 0, guidance_embeds: bool = True) -> "FluxPipeline":
                 in_channels=16,
                 num_layers=1,
                 num_single_layers=2,
-                attention_head_dim=16,
-                num_attention_heads=2,
+                **_HEADS,
                 joint_attention_dim=32,
                 pooled_projection_dim=32,
                 guidance_embeds=guidance_embeds,
                 axes_dims_rope=(4, 6, 6),
             ),
-            "vae": _vae(latent_channels=4, shift_factor=0.1159, scaling_factor=0.3611),
+            "vae": _vae(latent_channels=4, **_SCALE),
             "text_encoder": CLIPTextModel(_text_config()),
             "text_encoder_2": T5EncoderModel(t5),
             "tokenizer": clip_tokenizer(),
             "tokenizer_2": tokenizer,
             "scheduler": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=guidance_embeds, shift=3.0),
         }
-        pipeline = FluxPipeline(**components)
-    # The pipeline's own is 128, for 1,024 pixels, whatever its transformer is like.
-    pipeline.default_sample_size = 8
-    return pipeline
+        return _of_64_pixels(FluxPipeline(**components))
 
 
 def flux2(*, seed: int = 0) -> "Flux2Pipeline":
@@ -262,10 +263,7 @@ def flux2(*, seed: int = 0) -> "Flux2Pipeline":
             "text_encoder": tiny_readers.mistral3(),
             "tokenizer": tiny_readers.mistral_processor(),
         }
-        pipeline = Flux2Pipeline(**components)
-    # The pipeline's own is 128, for 1,024 pixels, whatever its transformer is like.
-    pipeline.default_sample_size = 8
-    return pipeline
+        return _of_64_pixels(Flux2Pipeline(**components))
 
 
 def flux2_klein(*, seed: int = 0, is_distilled: bool = False) -> "Flux2KleinPipeline":
@@ -281,9 +279,7 @@ def flux2_klein(*, seed: int = 0, is_distilled: bool = False) -> "Flux2KleinPipe
 
     with seeded(seed):
         parts = {**_flux2_parts(guidance_embeds=False), "text_encoder": tiny_readers.qwen3()}
-        pipeline = Flux2KleinPipeline(**parts, tokenizer=qwen_tokenizer(), is_distilled=is_distilled)
-    pipeline.default_sample_size = 8
-    return pipeline
+        return _of_64_pixels(Flux2KleinPipeline(**parts, tokenizer=qwen_tokenizer(), is_distilled=is_distilled))
 
 
 def _flux2_parts(*, guidance_embeds: bool) -> dict[str, Any]:
@@ -294,8 +290,7 @@ def _flux2_parts(*, guidance_embeds: bool) -> dict[str, Any]:
         in_channels=16,
         num_layers=1,
         num_single_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
+        **_HEADS,
         joint_attention_dim=3 * 16,
         axes_dims_rope=(4, 4, 4, 4),
         guidance_embeds=guidance_embeds,
@@ -373,8 +368,7 @@ def qwen_image(*, seed: int = 0) -> "QwenImagePipeline":
                 in_channels=16,
                 out_channels=4,
                 num_layers=2,
-                attention_head_dim=16,
-                num_attention_heads=2,
+                **_HEADS,
                 joint_attention_dim=32,
                 axes_dims_rope=(4, 6, 6),
             ),
@@ -394,10 +388,7 @@ def qwen_image(*, seed: int = 0) -> "QwenImagePipeline":
                 use_dynamic_shifting=True, max_image_seq_len=8192, max_shift=0.9, shift_terminal=0.02
             ),
         }
-        pipeline = QwenImagePipeline(**components)
-    # The pipeline's own is 128, for 1,024 pixels, whatever its transformer is like.
-    pipeline.default_sample_size = 8
-    return pipeline
+        return _of_64_pixels(QwenImagePipeline(**components))
 
 
 def z_image(*, seed: int = 0) -> "ZImagePipeline":
@@ -421,7 +412,7 @@ def z_image(*, seed: int = 0) -> "ZImagePipeline":
         )
         components: dict[str, Any] = {
             "transformer": transformer,
-            "vae": _vae(latent_channels=4, shift_factor=0.1159, scaling_factor=0.3611),
+            "vae": _vae(latent_channels=4, **_SCALE),
             "text_encoder": Qwen3Model(Qwen3Config(**_language_model(len(tokenizer)), head_dim=8)),
             "tokenizer": tokenizer,
             "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
@@ -448,6 +439,12 @@ def t5_tokenizer() -> "T5Tokenizer":
 
     characters = [(character, -3.0) for character in string.ascii_letters + string.digits + string.punctuation]
     return T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0), ("▁", -2.0), *characters])
+
+
+def _of_64_pixels(pipeline: Made) -> Made:
+    """The pipeline's own size is 128 latents, for 1,024 pixels, whatever its transformer is like."""
+    vars(pipeline)["default_sample_size"] = 8
+    return pipeline
 
 
 def _language_model(vocabulary: int) -> dict[str, Any]:

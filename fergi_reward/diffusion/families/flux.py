@@ -7,15 +7,14 @@ from torch import Tensor
 
 from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.families import published_parts
-from fergi_reward.diffusion.families.patches import PATCH, packed, patches_of, unpacked
-from fergi_reward.diffusion.family import Family, Pipeline
-from fergi_reward.diffusion.flow import FlowSchedule, even_sigmas
+from fergi_reward.diffusion.families.patches import PATCH, PatchedFamily, packed, unpacked
+from fergi_reward.diffusion.family import Pipeline
 
 # Tokens of T5.
 TOKENS = 512
 
 
-class Flux(Family):
+class Flux(PatchedFamily):
     """A `FluxPipeline`. Its conditioning has `pooled_embeds` (B, P), one vector per prompt."""
 
     longest_sequence = TOKENS
@@ -58,26 +57,6 @@ class Flux(Family):
             return_dict=False,
         )[0]
         return unpacked(patches, *latents.shape[2:])
-
-    def schedule(self, num_steps: int, device: torch.device) -> FlowSchedule:
-        """Euler's steps from even ones, moved towards noise with the number of patches."""
-        tokens, sigmas = patches_of(self.latent_shape), even_sigmas(num_steps)
-        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=tokens, sigmas=sigmas)
-
-    def training_schedule(self, device: torch.device) -> FlowSchedule:
-        """All noise levels."""
-        return FlowSchedule.of_training(self.pipeline.scheduler, device, tokens=patches_of(self.latent_shape))
-
-    @property
-    def native_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) before they are packed; the pipeline knows the size, the transformer does not."""
-        size = self.pipeline.default_sample_size
-        return self.network.config.in_channels // PATCH**2, size, size
-
-    @property
-    def resolution_multiple(self) -> int:
-        """Whole patches, which the transformer's configuration does not tell."""
-        return self.pixels_per_latent * PATCH
 
 
 def patch_places(latents: Tensor) -> Tensor:

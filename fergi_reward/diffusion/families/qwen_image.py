@@ -9,9 +9,8 @@ from torch import Tensor
 from fergi_reward.diffusion import autoencoder
 from fergi_reward.diffusion.conditioning import Conditioning, Guidance
 from fergi_reward.diffusion.families import padded_prompts, published_parts
-from fergi_reward.diffusion.families.patches import PATCH, packed, patches_of, unpacked
-from fergi_reward.diffusion.family import Family, Pipeline
-from fergi_reward.diffusion.flow import FlowSchedule, even_sigmas
+from fergi_reward.diffusion.families.patches import PATCH, PatchedFamily, packed, unpacked
+from fergi_reward.diffusion.family import Pipeline
 
 # Tokens of a prompt that the pipeline reads by itself, after its template, and the most that it can.
 TOKENS, MOST_TOKENS = 512, 1024
@@ -32,7 +31,7 @@ class SameLength(Guidance):
         return unpacked(guided * (length / guided.norm(dim=-1, keepdim=True)), *conditional.shape[2:])
 
 
-class QwenImage(Family):
+class QwenImage(PatchedFamily):
     """A `QwenImagePipeline`. Its conditioning has a `mask` (B, L), true where a prompt has a token."""
 
     vae_class: ClassVar[str] = "AutoencoderKLQwenImage"
@@ -70,21 +69,6 @@ class QwenImage(Family):
             return_dict=False,
         )[0]
         return unpacked(patches, height, width)
-
-    def schedule(self, num_steps: int, device: torch.device) -> FlowSchedule:
-        """Euler's steps from even ones, moved towards noise with the number of patches."""
-        tokens, sigmas = patches_of(self.latent_shape), even_sigmas(num_steps)
-        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=tokens, sigmas=sigmas)
-
-    def training_schedule(self, device: torch.device) -> FlowSchedule:
-        """All noise levels."""
-        return FlowSchedule.of_training(self.pipeline.scheduler, device, tokens=patches_of(self.latent_shape))
-
-    @property
-    def native_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) before they are packed; the pipeline knows the size, the transformer does not."""
-        size = self.pipeline.default_sample_size
-        return self.network.config.in_channels // PATCH**2, size, size
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, C, H, W), each channel scaled by itself, as a video of one frame."""

@@ -7,15 +7,14 @@ from torch import Tensor
 
 from fergi_reward.diffusion.conditioning import Conditioning
 from fergi_reward.diffusion.families import padded_prompts, published_parts
-from fergi_reward.diffusion.families.patches import PATCH, patches_of
-from fergi_reward.diffusion.family import Family, Pipeline
-from fergi_reward.diffusion.flow import FlowSchedule, even_sigmas
+from fergi_reward.diffusion.families.patches import PATCH, PatchedFamily
+from fergi_reward.diffusion.family import Pipeline
 
 # The most tokens of a prompt that the pipeline reads, its template among them.
 TOKENS = 512
 
 
-class ZImage(Family):
+class ZImage(PatchedFamily):
     """A `ZImagePipeline`. Its conditioning has a `mask` (B, L), true where a prompt has a token.
 
     A scale of guidance is here what it is everywhere, 1 for none: the pipeline's own `guidance_scale` is less by 1.
@@ -47,25 +46,11 @@ class ZImage(Family):
         )[0]
         return -torch.stack(prediction).squeeze(2)
 
-    def schedule(self, num_steps: int, device: torch.device) -> FlowSchedule:
-        """Euler's steps from even ones."""
-        tokens, sigmas = patches_of(self.latent_shape), even_sigmas(num_steps)
-        return FlowSchedule.from_scheduler(self.pipeline.scheduler, num_steps, device, tokens=tokens, sigmas=sigmas)
-
-    def training_schedule(self, device: torch.device) -> FlowSchedule:
-        """All noise levels."""
-        return FlowSchedule.of_training(self.pipeline.scheduler, device, tokens=patches_of(self.latent_shape))
-
     @property
     def native_shape(self) -> tuple[int, int, int]:
         """(C, H, W) at the size that the VAE was made for: the transformer does not tell, the pipeline draws 1024."""
         side = self.pipeline.vae.config.sample_size // self.pixels_per_latent
         return self.network.config.in_channels, side, side
-
-    @property
-    def resolution_multiple(self) -> int:
-        """Whole patches."""
-        return self.pixels_per_latent * PATCH
 
     @property
     def largest_resolution(self) -> int:
