@@ -124,7 +124,7 @@ class DryRun:
             **({"gathered blocks": self.gathered} if self.gathered else {}),
         }
         sizes = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in held.items())
-        return f"each of {counted_processes(self.processes)} {sizes}; {self.batch} images in a training batch"
+        return f"each of {counted_processes(self.processes)} holds {sizes}, and trains in batches of {self.batch}"
 
 
 def dry_run(

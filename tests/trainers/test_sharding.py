@@ -1,6 +1,7 @@
 """Networks that are shared out among processes: two do what one does, and say what each of them holds."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,18 @@ import torch
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from torch import nn
 
+from fergi_reward.cli.command import read_options
 from fergi_reward.core.options import OptionsError
 from fergi_reward.files.tensor_files import read_tensors
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.dry_run import dry_run
+from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions
+from fergi_reward.trainers.registry import TRAINERS
 from fergi_reward.trainers.reward_backprop_config import RewardBackpropConfig
 from fergi_reward.trainers.sharding import blocks_of, collected, gathered_sizes, most_kept
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("sharded_runs.py")
 WEIGHTS = {
     "full": "transformer/diffusion_pytorch_model.safetensors",
@@ -82,7 +87,7 @@ def test_a_dry_run_says_what_each_process_holds():
     outermost = 4 * network.num_parameters() - inside
     assert shared.gathered == 2 * outermost + 3 * block and alone.gathered == 0
     assert (alone.sampling, alone.training, alone.encoders) == (shared.sampling, shared.training, shared.encoders)
-    assert "each of 4 processes frozen weights" in str(shared) and "1 images in a training batch" in str(shared)
+    assert "each of 4 processes holds frozen weights" in str(shared) and "trains in batches of 1" in str(shared)
 
 
 def test_the_adapter_of_a_shared_out_network_stays_whole_in_a_dry_run():
@@ -131,3 +136,16 @@ def test_processes_that_go_backward_through_other_numbers_of_steps_are_refused()
         RewardBackpropConfig(
             shard=True, num_processes=2, backprop_steps_each_batch=True, backprop_steps_max=2, sample_num_steps=3
         )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sharded").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_configuration_is_for_the_processes_of_its_launch_line(path):
+    launched = re.match(
+        r"# accelerate launch --num_processes (\d+) training/(\w+)\.py --config (\S+)\n", path.read_text()
+    )
+    processes, trainer, given = launched.groups()
+    assert ROOT / given == path
+    target = TRAINERS.get(trainer).target
+    kind = PairTrainingOptions if target.learns_from == "pairs" else RewardTrainingOptions
+    _, config = read_options([kind, target.config_class], ["--config", str(path)])
+    assert config.shard and config.processes == int(processes)
