@@ -177,6 +177,15 @@ class CombinedReward:
         """The scorers, and the one whose towers the face reads; loads those that were given by name."""
         return self._scorers.loaded()
 
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuse prompts that a scorer can never score, before a run draws for them; loads as `describe` does.
+
+        Raises:
+            FergiRewardError: A scorer refuses one.
+        """
+        for scorer in self._scorers.foreign():
+            scorer.check_prompts(prompts)
+
     @property
     def without_gradient(self) -> list[str]:
         """The terms through which no gradient reaches the pixels; loads as `scorers` does."""

@@ -85,6 +85,17 @@ class ForeignScorer(nn.Module):
         counts = "as it is" if self.higher_is_better else "with its sign turned: it says that lower is better"
         return {"name": self.name, "origin": self.origin, "counts": counts, **self._own_description()}
 
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuse prompts that it can never score, if it has a `check_prompts` that says so: before a run, not in it.
+
+        Raises:
+            FergiRewardError: It refuses one.
+        """
+        check = getattr(self._asked, "check_prompts", None)
+        if callable(check):
+            with blaming(f"check_prompts() of the scorer {self.name}", self.origin):
+                check(list(prompts))
+
     def _own_description(self) -> dict[str, Any]:
         own = getattr(self._asked, "describe", None)
         if not callable(own):

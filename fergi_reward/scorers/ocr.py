@@ -76,6 +76,15 @@ class OCRScorer:
         read = {content: self.read(picture) for content, picture in dict(zip(contents, pictures, strict=True)).items()}
         return [text_score(parts, read[content]) for parts, content in zip(asked, contents, strict=True)]
 
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuse prompts without text in quotes, or with text that the models cannot read, before a run draws for them.
+
+        Raises:
+            FergiRewardError: There is one.
+        """
+        for prompt in prompts:
+            self._asked(prompt)
+
     def read(self, picture: "np.ndarray") -> str:
         """The text of a picture, (H, W, 3) uint8 RGB: its lines from the top down, each from left to right.
 

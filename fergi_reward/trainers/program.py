@@ -1,5 +1,6 @@
 """A training run from its options: the pipeline, the reward or the pairs, the judges, the trainer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -58,7 +59,7 @@ def train(trainer: Found, options: TrainingOptions, config: TrainerConfig) -> Pa
         learned: tuple[object, ...] = (config, pairs, load_pipeline(options.model), prompts, judges, held_out)
     else:
         assert isinstance(options, RewardTrainingOptions)
-        reward = _reward(options, config)
+        reward = _reward(options, config, prompts)
         judges = load_judges(options, reward)
         learned = (config, reward, load_pipeline(options.model), prompts, judges)
     with blamed:
@@ -125,11 +126,15 @@ def _parks_reward(options: TrainingOptions, config: TrainerConfig) -> bool:
     return options.offload_scorers and _scores_here(options) and not config.needs_gradient
 
 
-def _reward(options: RewardTrainingOptions, config: TrainerConfig) -> CombinedReward | RemoteReward:
-    """What is learned from: scorers here, or a server."""
+def _reward(
+    options: RewardTrainingOptions, config: TrainerConfig, prompts: Sequence[str]
+) -> CombinedReward | RemoteReward:
+    """What is learned from: scorers here, which can score all prompts, or a server."""
     if options.reward_url:
         return RemoteReward(options.reward_url)
-    return load_reward(options, on=_scorers_device(options), offload=_parks_reward(options, config))
+    reward = load_reward(options, on=_scorers_device(options), offload=_parks_reward(options, config))
+    reward.check_prompts(prompts)
+    return reward
 
 
 def load_judges(options: TrainingOptions, reward: CombinedReward | RemoteReward | None) -> dict[str, Reward]:

@@ -45,6 +45,16 @@ def test_the_best_of_several_by_what_is_read(tmp_path, monkeypatch):
     assert chosen == [max(scores)]
 
 
+def test_a_trainer_refuses_prompts_without_text_before_it_draws(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.txt").write_text(f"{spelling.PROMPT}\na red cat\n")
+    options = ["--model", "spelling:pipeline", "--prompts", "prompts.txt", "--weights", "ocr=1", "--output-dir", "run"]
+    monkeypatch.setattr(spelling, "pipeline", lambda: pytest.fail("it loaded the model"))
+    result = invoke(["train", "ddpo", *options])
+    assert result.exit_code == 2, result.output
+    assert "the prompt 'a red cat' has no text in quotes" in result.stderr
+
+
 def test_ddpo_trains_on_what_is_read(tmp_path):
     few = {"sample_num_steps": 2, "sample_batch_size": 4, "sample_num_batches_per_epoch": 1}
     updates = {"train_batch_size": 4, "train_gradient_accumulation_steps": 1}
