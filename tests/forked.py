@@ -60,6 +60,8 @@ class Forked:
     ) -> None:
         self._logs = Path(mkdtemp())
         finalize(self, shutil.rmtree, self._logs)
+        for name in ("stdout", "stderr"):
+            (self._logs / name).touch()
         variables = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", **(environment or {})}
         everywhere = [str(part) for part in command], str(cwd or Path.cwd()), str(self._logs)
         self.processes = [

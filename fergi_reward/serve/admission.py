@@ -21,9 +21,13 @@ class FullError(FergiRewardError):
         retry_after: Seconds after which there will probably be room.
     """
 
-    def __init__(self, message: str, retry_after: int) -> None:
+    def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooLargeError(FergiRewardError):
+    """A request that would take more than there is, whoever else waits."""
 
 
 class Admission:

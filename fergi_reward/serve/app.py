@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -17,7 +17,7 @@ from starlette.routing import Route
 from fergi_reward.callables.batching import TimeLimitError
 from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.serve.access import why_refused
-from fergi_reward.serve.admission import Admission, FullError
+from fergi_reward.serve.admission import Admission, FullError, TooLargeError
 from fergi_reward.serve.metrics import Metrics
 from fergi_reward.serve.openapi import description, page
 from fergi_reward.serve.options import ServeLimits
@@ -32,6 +32,7 @@ MEGABYTE = 1 << 20
 THREADS = 256
 MOST_BODIES = 1 << 30
 Handler = Callable[["Server", Request], Awaitable[Response]]
+Result = TypeVar("Result")
 
 
 class RefusedError(FergiRewardError):
@@ -72,8 +73,12 @@ class Server:
         self.images, self._bodies = Admission("images", limits.max_waiting), Admission("bytes", MOST_BODIES)
         self._requests = Admission("requests", THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._running = set[Future[Any]]()
         self.known = dict[str, Any]()
-        self.app = Starlette(routes=[self._route(*line) for line in ROUTES])
+        self.app = Starlette(
+            routes=[self._route(*line) for line in ROUTES], exception_handlers={404: _unknown, 405: _unknown}
+        )
+        self.app.router.redirect_slashes = False
 
     def load(self) -> None:
         """Load the scorers; from then on requests are accepted."""
@@ -107,6 +112,8 @@ class Server:
             return _error(429, error, {"Retry-After": str(error.retry_after)})
         except UnavailableError as error:
             return _error(503, error, {"Retry-After": "5"})
+        except TooLargeError as error:
+            return _error(413, error)
         except (TimeLimitError, TimeoutError):
             return _error(
                 504, f"there was no answer within {self.limits.time_limit:g} s: ask for fewer images at a time"
@@ -135,15 +142,25 @@ class Server:
             raise RefusedError(503, "the scorers are being loaded: ask again later", {"Retry-After": "5"})
         with self._requests.admitted(1), self._held() as hold:
             data = await self._read(request, hold)
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._threads, parse, data)
+            body = await self._in_thread(parse, data)
             with self.images.admitted(len(body.prompts)):
                 self.metrics.waiting.set(self.images.waiting)
-                scored = loop.run_in_executor(self._threads, self.scoring.score, body)
+                scored = self._in_thread(self.scoring.score, body)
                 rows = await asyncio.wait_for(scored, self.limits.time_limit)
         self.metrics.waiting.set(self.images.waiting)
         self.metrics.count(rows)
         return body, rows
+
+    def _in_thread(self, function: Callable[..., Result], *arguments: object) -> asyncio.Future[Result]:
+        work = self._threads.submit(function, *arguments)
+        self._running.add(work)
+        work.add_done_callback(self._running.discard)
+        return asyncio.wrap_future(work)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work for a request runs, also for one that was given up."""
+        return bool(self._running)
 
     @contextmanager
     def _held(self) -> Iterator[Callable[[int], None]]:
@@ -236,6 +253,12 @@ async def _openapi(server: Server, request: Request) -> Response:
 async def _page(server: Server, request: Request) -> Response:
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return HTMLResponse(page(description(server.limits)), headers={"Content-Security-Policy": policy})
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    allowed = getattr(error, "headers", None)
+    status = getattr(error, "status_code", 404)
+    return _error(status, "there is no such address or method: GET /openapi.json lists those that there are", allowed)
 
 
 ROUTES: list[tuple[str, str, Handler]] = [

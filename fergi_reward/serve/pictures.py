@@ -1,6 +1,10 @@
 """What a request holds, as pictures: bytes of files, base64, or paths below a folder that the operator opened."""
 
 import base64
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -9,6 +13,14 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.ordinary_files import opened
 from fergi_reward.files.picture_files import made_of_file
 from fergi_reward.images import open_picture
+from fergi_reward.serve.admission import FullError, TooLargeError
+
+# Bytes that the decoded pictures of all requests may take: 1,365 of 1024 x 1024. A file of some kilobytes can hold
+# 50 MB.
+MOST_DECODED = 1 << 32
+BYTES_PER_PIXEL = 3
+# What opens a picture of a request.
+Opening = Callable[[], Image.Image]
 
 
 class Pictures:
@@ -65,3 +77,49 @@ class Pictures:
             FergiRewardError: It is no picture, a damaged one, or one that is too large.
         """
         return made_of_file(data, "the picture", open_picture, self._max_pixels)
+
+
+class Decoding:
+    """Room for the decoded pictures of all requests, and turns to decode; used by several threads.
+
+    Args:
+        most: Bytes that they may take.
+    """
+
+    def __init__(self, most: int = MOST_DECODED) -> None:
+        self._most, self._held, self._lock = most, 0, threading.Lock()
+        self._turns = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+    @contextmanager
+    def of_one_request(self) -> Iterator[Callable[[Opening], Image.Image]]:
+        """Yields what opens a picture and holds room for it until the block ends.
+
+        What it yields raises FullError where other requests leave no room, TooLargeError where this one alone takes
+        more than there is, and what the opening raises.
+        """
+        mine = 0
+
+        def decoded(opening: Opening) -> Image.Image:
+            nonlocal mine
+            with self._turns:
+                image = opening()
+                size = image.width * image.height * BYTES_PER_PIXEL
+                self._take(size, mine)
+                mine += size
+            return image
+
+        try:
+            yield decoded
+        finally:
+            with self._lock:
+                self._held -= mine
+
+    def _take(self, size: int, mine: int) -> None:
+        with self._lock:
+            if mine + size > self._most:
+                raise TooLargeError(
+                    f"the pictures have more than {self._most // BYTES_PER_PIXEL:,} pixels: ask for fewer at a time"
+                )
+            if self._held + size > self._most:
+                raise FullError("the pictures of other requests fill the memory: ask again later")
+            self._held += size

@@ -1,10 +1,13 @@
 """`fergi-reward serve`: from options to a server that runs until it is asked to end."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 
@@ -57,17 +60,46 @@ async def _serve(server: Server, listener: socket.socket) -> None:
     """Serve until a signal comes or nothing can score any more."""
     web = _Web(web_config(server))
     serving = asyncio.create_task(web.serve([listener]))
-    loading: asyncio.Future[None] = asyncio.create_task(asyncio.to_thread(server.load))
+    loading = asyncio.wrap_future(_loading(server))
     await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
+    failing = loading
     if loading.done() and loading.exception() is None and not serving.done():
         print(f"serving {', '.join(server.scoring.names)} on {address(listener)}", flush=True)
-        loading = asyncio.wrap_future(server.scoring.failure)
-        await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
+        failing = asyncio.wrap_future(server.scoring.failure)
+        await asyncio.wait([serving, failing], return_when=asyncio.FIRST_COMPLETED)
     web.should_exit = True
     await serving
+    is_busy = server.is_busy
     server.scoring.close()
-    if loading.done():
-        loading.result()
+    if failing.done():
+        failing.result()
+    _end_threads(is_busy, is_loading=not loading.done())
+
+
+def _loading(server: Server) -> Future[None]:
+    """Load in a thread that the end of the program does not wait for."""
+    loaded = Future[None]()
+
+    def load() -> None:
+        try:
+            server.load()
+        except BaseException as error:
+            loaded.set_exception(error)
+        else:
+            loaded.set_result(None)
+
+    threading.Thread(target=load, daemon=True).start()
+    return loaded
+
+
+def _end_threads(is_busy: bool, is_loading: bool) -> None:
+    """Python waits for threads for ever when a program ends, and a scorer cannot be interrupted."""
+    if is_busy:
+        print("ended before everything was answered", file=sys.stderr)
+    if is_busy or is_loading:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(is_busy))
 
 
 def web_config(server: Server) -> uvicorn.Config:

@@ -17,6 +17,7 @@ from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.files.digests import record_digest
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
+from fergi_reward.serve.pictures import Decoding
 
 if TYPE_CHECKING:
     from fergi_reward.serve.protocols.asked import Body
@@ -90,6 +91,7 @@ class Scoring:
             max_wait=limits.max_wait,
         )
         self.names: Sequence[str] = reward.names
+        self._decoding = Decoding()
         self.workers, self.failure = 1, Future[None]()
 
     def load(self, on_batch: Callable[[int], None]) -> dict[str, Any]:
@@ -108,8 +110,10 @@ class Scoring:
 
         Raises:
             TimeLimitError: It took longer than the limit.
+            FullError: The pictures of other requests leave no room for those of this one.
+            TooLargeError: There would be none without others either.
         """
-        return body.score(self.rows)
+        return body.score(self.rows, self._decoding)
 
     def close(self) -> None:
         """Nothing: this process ends by itself."""
@@ -141,13 +145,11 @@ class Scoring:
         prompts = [prompt for one in requests for prompt in one.prompts]
         ids = [name for one in requests for name in one.image_ids or ()] or None
         self._on_batch(len(prompts))
+        images: Any = [picture for one in requests for picture in one.images]
         if isinstance(requests[0].images, Tensor):
-            pixels = torch.cat([_in_unit(one.images) for one in requests]).to(self._reward.device)
-            rows = rows_of(self._reward(pixels, prompts, image_ids=ids))
-        else:
-            pictures = [picture for one in requests for picture in one.images]
-            rows = rows_of(self._reward.score(pictures, prompts, image_ids=ids, batch_size=self._limits.batch_size))
-        found = iter(rows)
+            images = torch.cat([_in_unit(one.images) for one in requests]).to(self._reward.device)
+        scored = self._reward.score(images, prompts, image_ids=ids, batch_size=self._limits.batch_size)
+        found = iter(rows_of(scored))
         return [[next(found) for _ in one.prompts] for one in requests]
 
 

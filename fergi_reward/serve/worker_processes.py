@@ -14,6 +14,7 @@ from typing import Any
 from fergi_reward.callables.batching import TimeLimitError
 from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.reward import CombinedReward
+from fergi_reward.serve.admission import FullError, TooLargeError
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.protocols.asked import Body
 from fergi_reward.serve.scoring import NoWorkerError, log_fault
@@ -145,7 +146,7 @@ def _work(
     def answer(number: int, body: Body) -> None:
         try:
             found: Scored | Exception = reward.score(body)
-        except (TimeLimitError, UnavailableError) as error:
+        except (TimeLimitError, UnavailableError, FullError, TooLargeError) as error:
             found = error
         except Exception as error:  # a fault here is the answer of one request
             log_fault(error)

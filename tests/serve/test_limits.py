@@ -16,6 +16,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.serve import connections
 from fergi_reward.serve.access import read_token
 from fergi_reward.serve.options import ServeOptions
+from fergi_reward.serve.pictures import Decoding
 from fergi_reward.serve.protocols.tensor_rows import MEDIA_TYPE
 from tests.served import picture, serving, wait_until
 
@@ -255,6 +256,47 @@ def test_the_description_names_every_address_and_its_page_asks_nobody_else(runni
     assert all(path in page for path in described)
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_decoded_pictures_take_no_more_memory_than_allowed():
+    images = [IMAGE] * 3  # of 144 bytes each
+    with serving(max_wait=0.0) as running, ThreadPoolExecutor(1) as pool:
+        running.server.scoring._decoding = decoding = Decoding(600)
+        running.scorer.go.clear()
+        first = pool.submit(running.score, prompts="a", images=images)
+        wait_until(lambda: running.scorer.calls)
+        status, headers, _ = running.score(prompts="a", images=images)
+        assert (status, headers["Retry-After"]) == (429, "1")
+        running.scorer.go.set()
+        assert first.result()[0] == 200
+        assert running.score(prompts="a", images=[IMAGE] * 5)[0] == 413
+        assert running.score(prompts="a", images=[IMAGE, {"base64": "AAAA"}])[2]["total"][1] is None
+        assert decoding._held == 0
+
+
+def test_pixels_of_one_request_are_scored_in_batches():
+    with serving(batch_size=3) as running:
+        body = tensors(
+            torch.arange(8, dtype=torch.uint8).reshape(8, 1, 1, 1).expand(8, 3, 2, 2).contiguous(), prompts="a"
+        )
+        _, _, answer = running.ask("POST", "/v1/score", body, {"Content-Type": MEDIA_TYPE})
+        assert answer["terms"]["brightness"] == pytest.approx([level / 255 for level in range(8)])
+        assert max(running.scorer.calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/no", 404), ("GET", "/health/", 404), ("PUT", "/score", 405)]
+)
+def test_an_address_that_there_is_not_is_a_sentence_and_leads_nowhere(running, method, path, status):
+    found, headers, answer = running.ask(method, path)
+    assert (found, headers["Location"]) == (status, None)
+    assert "/openapi.json lists" in answer["error"]
+
+
+def test_json_that_takes_far_more_memory_than_its_text_is_not_read(running):
+    body = b'{"prompts": "a", "images": [' + b"[]," * 600_000 + b"[]]}"
+    status, _, answer = running.ask("POST", "/v1/score", body, {"Content-Type": "application/json"})
+    assert (status, "more than 1,000,000 values" in answer["error"]) == (400, True)
 
 
 def test_callers_that_leave_do_not_stay_in_the_queue():

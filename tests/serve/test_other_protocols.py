@@ -135,6 +135,15 @@ DAMAGED = [
     b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b".",  # bytes that are not there
     b"\x80\x04e.",
     b"\x80\x04h\x09.",
+    b"\x80\x04(.",
+    b"\x80\x04(q\x00.",
+    b"\x80\x04](a.",
+    b"\x80\x04NNa.",
+    b"\x80\x04)Na.",
+    b"\x80\x04](Nu.",
+    b"\x80\x04}(Nu.",
+    b"\x80\x04NN.",
+    b"\x80\x04N\x86.",
     b"\x80\x04\x8c\x02\xff\xff.",
     b"not a pickle at all",
 ]
@@ -146,9 +155,32 @@ def test_damaged_pickles_are_one_sentence(data):
         plain_pickle(data)
 
 
-def test_a_memo_that_would_fill_the_memory_is_refused():
-    with pytest.raises(FergiRewardError, match="more than 200,000 instructions"):
-        plain_pickle(b"\x80\x02Nr" + struct.pack("<I", (1 << 32) - 1) + b".")
+def test_a_memo_takes_no_more_memory_than_its_entries():
+    assert plain_pickle(b"\x80\x02Nr" + struct.pack("<I", (1 << 32) - 1) + b".") is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b")" + b"\x85" * 190_000,  # Python's own reader crashes: a hash goes through all levels
+        b")" + b"q\x00h\x00\x86" * 60,  # 2 ** 60 hashes
+        b"]",
+        b"}",
+    ],
+    ids=["deep", "shared", "list", "dict"],
+)
+def test_keys_are_plain_values(key):
+    with pytest.raises(FergiRewardError, match="neither text, bytes nor number"):
+        plain_pickle(b"\x80\x02}" + key + b"Ns.")
+    with pytest.raises(FergiRewardError, match="neither text, bytes nor number"):
+        plain_pickle(b"\x80\x02}(" + key + b"Nu.")
+
+
+def test_values_may_be_nested_as_deep_as_their_instructions_go():
+    assert len(plain_pickle(b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".")) == 1
+
+
+def test_a_pickle_with_too_many_instructions_is_refused():
     with pytest.raises(FergiRewardError, match="more than 200,000 instructions"):
         plain_pickle(b"\x80\x02" + b"]" + b"Na" * 150_000 + b".")
 

@@ -1,6 +1,7 @@
 """The program: its ready line, its end by a signal while it is asked, and what keeps it from starting."""
 
 import base64
+import http.client
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import pytest
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.serve.options import ServeOptions
 from fergi_reward.serve.run import listening, run
-from tests.served import ask, picture
+from tests.served import ask, picture, wait_until
 
 
 class Slow:
@@ -49,6 +50,57 @@ def test_what_was_accepted_is_answered_before_the_program_ends_by_a_signal():
         assert program.stderr.read() == "ending: what was accepted is answered\n"
     assert [status for status, _, _ in found] == [200] * 8
     assert [answer["total"][0] for _, _, answer in found] == pytest.approx([level / 255 for level in range(8)])
+
+
+class Hung(Slow):
+    """Never answers."""
+
+    def __call__(self, pixels, prompts):
+        threading.Event().wait()
+
+
+class SlowToLoad(Slow):
+    """Is never loaded."""
+
+    def weights_digest(self):
+        threading.Event().wait()
+
+
+def serve_command(scorer, port=0):
+    return ["-m", "fergi_reward", "serve", "--weights", f"tests.serve.test_run:{scorer}=1", "--port", port]
+
+
+def test_a_second_signal_ends_at_once_and_says_that_not_all_was_answered(forked):
+    program = forked(serve_command("Hung"))
+    wait_until(lambda: program.stdout or program.poll() is not None, 120)
+    port = int(program.stdout.rpartition(":")[2])
+    body = {"prompts": "a", "images": [{"base64": base64.b64encode(picture(1)).decode()}]}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, "POST", "/v1/score", body)
+        wait_until(lambda: b"fergi_waiting_images 1.0" in ask(port, "GET", "/metrics")[2])
+        for _ in range(2):
+            os.kill(program.processes[0].pid, signal.SIGTERM)
+            wait_until(lambda: "ending: " in program.stderr)
+        assert program.wait() == 1
+        assert isinstance(answer.exception(), ConnectionError | http.client.HTTPException)
+    assert program.stderr == "ending: what was accepted is answered\nended before everything was answered\n"
+
+
+def test_a_signal_ends_a_server_whose_scorers_are_still_being_loaded(forked):
+    with listening("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    program = forked(serve_command("SlowToLoad", port))
+
+    def health():
+        try:
+            return ask(port, "GET", "/health")[0]
+        except ConnectionError:
+            return None
+
+    wait_until(lambda: health() == 503 or program.poll() is not None, 120)
+    os.kill(program.processes[0].pid, signal.SIGTERM)
+    assert program.wait() == 0
+    assert program.stdout == ""
 
 
 def test_a_port_that_is_in_use_is_one_sentence():

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.json_files import parse_json
+from fergi_reward.serve.admission import FullError, TooLargeError
+from fergi_reward.serve.pictures import Decoding, Opening
 from fergi_reward.serve.scoring import Asked, Row
 
 LONGEST_PROMPT = 16_384
-# What opens an image of a body.
-Opening = Callable[[], Image.Image]
+# Values of a JSON document: many small ones take forty times the memory of their text.
+MOST_VALUES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,41 @@ class Body:
     image_ids: Sequence[str] | None = None
     extra: Any = field(default=None)
 
-    def score(self, rows: Callable[[Asked], list[Row]]) -> list[Row]:
-        """Open the pictures and have those scored that can be opened."""
+    def score(self, rows: Callable[[Asked], list[Row]], decoding: Decoding) -> list[Row]:
+        """Open the pictures and have those scored that can be opened.
+
+        Raises:
+            FullError: The pictures of other requests leave no room for those of this one.
+            TooLargeError: There would be none without others either.
+        """
         if self.pixels is not None:
             return rows(Asked(self.pixels, self.prompts, self.image_ids))
         found = dict[int, Row]()
         opened = dict[int, Image.Image]()
-        for index, opening in enumerate(self.openings):
-            try:
-                opened[index] = opening()
-            except FergiRewardError as error:
-                found[index] = f"{error}"
-        if opened:
-            ids = [self.image_ids[index] for index in opened] if self.image_ids else None
-            asked = Asked(list(opened.values()), [self.prompts[index] for index in opened], ids)
-            found |= dict(zip(opened, rows(asked), strict=True))
+        with decoding.of_one_request() as decoded:
+            for index, opening in enumerate(self.openings):
+                try:
+                    opened[index] = decoded(opening)
+                except (FullError, TooLargeError):
+                    raise
+                except FergiRewardError as error:
+                    found[index] = f"{error}"
+            if opened:
+                ids = [self.image_ids[index] for index in opened] if self.image_ids else None
+                asked = Asked(list(opened.values()), [self.prompts[index] for index in opened], ids)
+                found |= dict(zip(opened, rows(asked), strict=True))
         return [found[index] for index in range(len(self.prompts))]
+
+
+def bounded_json(text: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The value of a JSON document that does not take much more memory than its text.
+
+    Raises:
+        ValueError: It is no JSON, or has too many values.
+    """
+    if sum(text.count(mark) for mark in b"[{,") > MOST_VALUES:
+        raise ValueError(f"it may have more than {MOST_VALUES:,} values")
+    return parse_json(text)
 
 
 def json_mapping(body: bytes) -> dict[str, Any]:
@@ -59,7 +80,7 @@ def json_mapping(body: bytes) -> dict[str, Any]:
         FergiRewardError: It is no JSON, or no mapping.
     """
     try:
-        value = parse_json(body)
+        value = bounded_json(body)
     except ValueError as error:
         raise FergiRewardError(f"the body is no JSON that is read here: {error}") from error
     if not isinstance(value, dict):

@@ -1,14 +1,12 @@
 """Pixels as a safetensors file: the fast path of `POST /v1/score`; the answer is that of `json_rows`."""
 
-import json
 from typing import Any
 
 import torch
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.json_files import parse_json
 from fergi_reward.serve.options import ServeLimits
-from fergi_reward.serve.protocols.asked import Body, checked_prompts
+from fergi_reward.serve.protocols.asked import Body, bounded_json, checked_prompts
 from fergi_reward.serve.protocols.json_rows import checked_ids
 
 MEDIA_TYPE = "application/vnd.safetensors"
@@ -48,7 +46,7 @@ def _metadata(body: bytes) -> dict[str, Any]:
     length = int.from_bytes(body[:8], "little")
     if len(body) < 8 or length > min(len(body) - 8, LONGEST_HEADER):
         raise ValueError("its header is longer than itself")
-    header = parse_json(body[8 : 8 + length])
+    header = bounded_json(body[8 : 8 + length])
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
     return metadata if isinstance(metadata, dict) else {}
 
@@ -59,6 +57,6 @@ def _texts(metadata: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - checke
     if text is None:
         return None
     try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
+        return bounded_json(text.encode())
+    except (ValueError, AttributeError) as error:
         raise FergiRewardError(f"{name} in the metadata must be a JSON list of texts") from error
