@@ -114,7 +114,7 @@ class DryRun:
 
     @property
     def _held(self) -> str:
-        """What each process holds beside activations."""
+        """What each process holds in addition to activations."""
         held = {
             "frozen weights": self.weights,
             "trained weights": self.trained_weights,

@@ -81,14 +81,19 @@ def test_what_a_scorer_of_a_worker_cannot_ask_is_a_503_with_its_sentence(running
     assert "Retry-After" in headers
 
 
+def images_scored(running):
+    """How many images were in batches, and what Prometheus reads of the workers."""
+    text = running.ask("GET", "/metrics")[2].decode()
+    line = next(line for line in text.splitlines() if line.startswith("fergi_batch_images_sum"))
+    return float(line.split()[1]), "fergi_workers 2.0" in text
+
+
 def test_many_callers_get_their_own_answers_and_both_workers_score(running):
+    before, _ = images_scored(running)
     with ThreadPoolExecutor(32) as callers:
         assert set(callers.map(partial(asked, running), range(1, 200))) == {(200, True)}
     assert running.server.scoring.workers == 2
-    text = running.ask("GET", "/metrics")[2].decode()
-    assert "fergi_workers 2.0" in text
-    images = next(line for line in text.splitlines() if line.startswith("fergi_batch_images_sum"))
-    assert float(images.split()[1]) == 199
+    assert images_scored(running) == (before + 199, True)
 
 
 def test_a_worker_that_dies_fails_its_requests_and_is_replaced(running):

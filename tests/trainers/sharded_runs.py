@@ -18,7 +18,7 @@ from fergi_reward.trainers.totals import launched_processes
 PROMPTS = ["a red cat", "a blue dog", "a green bird on a tree", "a grey horse"]
 EVERY_RUN = {
     **{"num_epochs": 2, "sample_num_steps": 2, "grid_num_images": 0, "log_with": "none", "save_freq": 1},
-    # Of three pictures for judges one process of two draws one.
+    # One process of two draws one of three pictures for judges.
     **{"judge_freq": 1, "judge_num_images": 3, "train_total_batch_size": 4, "gradient_checkpointing": True},
 }
 

@@ -104,7 +104,7 @@ class _Machine:
         return values
 
     def _grow(self, values: list[Any], kind: type) -> None:
-        grown = self._top()
+        grown: Any = self._top()
         if type(grown) is not kind:
             raise TypeError(f"{type(grown).__name__} in the place of {kind.__name__}")
         if kind is dict:
