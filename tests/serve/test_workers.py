@@ -75,12 +75,6 @@ def asked(running, number):
     return status, answer["total"][0] == pytest.approx(total, abs=1e-5)
 
 
-def test_what_a_scorer_of_a_worker_cannot_ask_is_a_503_with_its_sentence(running):
-    status, headers, answer = running.score(prompts="gone", images=[b64(picture(1))])
-    assert (status, answer) == (503, {"error": "the endpoint that it asks is gone"})
-    assert "Retry-After" in headers
-
-
 def images_scored(running):
     """How many images were in batches, and what Prometheus reads of the workers."""
     text = running.ask("GET", "/metrics")[2].decode()
@@ -94,6 +88,12 @@ def test_many_callers_get_their_own_answers_and_both_workers_score(running):
         assert set(callers.map(partial(asked, running), range(1, 200))) == {(200, True)}
     assert running.server.scoring.workers == 2
     assert images_scored(running) == (before + 199, True)
+
+
+def test_what_a_scorer_of_a_worker_cannot_ask_is_a_503_with_its_sentence(running):
+    status, headers, answer = running.score(prompts="gone", images=[b64(picture(1))])
+    assert (status, answer) == (503, {"error": "the endpoint that it asks is gone"})
+    assert "Retry-After" in headers
 
 
 def test_a_worker_that_dies_fails_its_requests_and_is_replaced(running):

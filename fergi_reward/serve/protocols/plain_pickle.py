@@ -104,13 +104,13 @@ class _Machine:
         return values
 
     def _grow(self, values: list[Any], kind: type) -> None:
-        grown: Any = self._top()
-        if type(grown) is not kind:
-            raise TypeError(f"{type(grown).__name__} in the place of {kind.__name__}")
-        if kind is dict:
+        grown = self._top()
+        if kind is dict and isinstance(grown, dict):
             _filled(grown, values)
-        else:
+        elif kind is list and isinstance(grown, list):
             grown.extend(values)
+        else:
+            raise TypeError(f"{type(grown).__name__} in the place of {kind.__name__}")
 
 
 def _filled(grown: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
