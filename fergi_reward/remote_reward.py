@@ -44,6 +44,8 @@ TRIED_AGAIN = (429, 502, 503, 504)
 BYTES_PER_REQUEST = 32 << 20
 LONGEST_ANSWER = 256 << 20
 LONGEST_PAUSE = 30.0
+# Seconds that a server which never answered is asked for, and that a connection is kept (servers close it after 5).
+FIRST_CONTACT, KEPT = 20.0, 3.0
 VIDEO_FRAMES = 8
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 DTYPES = {"uint8": "U8", "float16": "F16", "float32": "F32"}
@@ -108,7 +110,7 @@ class RemoteReward:
                 f"{time_limit}: must be 'raise' or 'nan', at least 1, at least 1, and above 0"
             )
         self.url, self._time_limit, self._on_error = url.rstrip("/"), time_limit, on_error
-        self._rows, self._workers = images_per_request, workers
+        self._rows, self._workers, self._was_reached = images_per_request, workers, False
         self._token = _token(token, token_file)
         self._digest: str | None = None
         self._known: dict[str, Any] | None = None
@@ -117,7 +119,7 @@ class RemoteReward:
     def _start(self) -> None:
         """What a process cannot share with another one."""
         self._process, self._lock = os.getpid(), threading.Lock()
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._pool: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,7 +133,7 @@ class RemoteReward:
         """Close the connections that are kept; a later call opens new ones."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for connection in idle:
+        for _, connection in idle:
             connection.close()
 
     def __del__(self) -> None:
@@ -279,7 +281,7 @@ class RemoteReward:
 
     def _asked(self, method: str, path: str, body: bytes, kind: str, until: float) -> dict[str, Any]:
         """The JSON of an answer; what may succeed later is tried again until then."""
-        pause = 0.25
+        pause, begun = 0.25, time.monotonic()
         while True:
             wait: float | None = None
             try:
@@ -295,9 +297,10 @@ class RemoteReward:
                 why = f"{type(error).__name__}: {error}"
             delay = wait if wait is not None else pause * random.uniform(0.5, 1.0)
             pause = min(2 * pause, LONGEST_PAUSE)
-            if time.monotonic() + delay >= until:
+            end = until if self._was_reached else min(until, begun + FIRST_CONTACT)
+            if time.monotonic() + delay >= end:
                 raise RemoteRewardError(
-                    f"{self.url} gave no answer within {self._time_limit:g} s (at last {why}): see that "
+                    f"{self.url} gave no answer in {time.monotonic() - begun:.1f} s (at last {why}): see that "
                     "`fergi-reward serve` runs there, or raise time_limit"
                 )
             time.sleep(delay)
@@ -311,19 +314,22 @@ class RemoteReward:
                 headers["Authorization"] = f"Bearer {self._token}"
             connection.request(method, urlsplit(self.url).path + path, body or None, headers)
             answer = connection.getresponse()
+            self._was_reached = True
             data = self._read(answer, until)
         except BaseException:
             connection.close()
             raise
         with self._lock:
-            self._idle.append(connection)
+            self._idle.append((time.monotonic(), connection))
         wait = answer.getheader("Retry-After") or ""
         return answer.status, self._json(data, answer.status), float(min(int(wait), 60)) if wait.isdigit() else None
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         self._after_fork()
         with self._lock:
-            connection = self._idle.pop() if self._idle else None
+            since, connection = self._idle.pop() if self._idle else (0.0, None)
+        if connection is not None and time.monotonic() > since + KEPT:
+            connection.close()  # it opens again by itself
         if connection is None:
             parts = urlsplit(self.url)
             if parts.scheme == "https":

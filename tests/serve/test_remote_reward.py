@@ -293,8 +293,22 @@ def test_what_may_be_answered_later_is_asked_for_until_it_is(first):
         assert RemoteReward(url, time_limit=20)(pixels(1), "a").total.tolist() == [1.0]
 
 
+def test_an_address_at_which_nobody_ever_answered_is_not_asked_for_long(monkeypatch):
+    monkeypatch.setattr(remote_reward, "FIRST_CONTACT", 0.3)
+    with pytest.raises(RemoteRewardError, match=r"gave no answer in 0\.\d s"):
+        RemoteReward("http://127.0.0.1:1", time_limit=600)(pixels(1), "a")
+
+
+def test_a_connection_that_was_not_used_for_a_while_opens_again(running, monkeypatch):
+    monkeypatch.setattr(remote_reward, "KEPT", 0.0)
+    remote = RemoteReward(f"http://127.0.0.1:{running.port}")
+    for _ in range(3):
+        assert len(remote(pixels(1), "a").total) == 1
+    assert len(remote._idle) == 1
+
+
 def test_nobody_there_is_one_sentence_after_the_time_limit():
-    with pytest.raises(FergiRewardError, match=r"gave no answer within 0\.5 s \(at last ConnectionRefusedError"):
+    with pytest.raises(FergiRewardError, match=r"gave no answer in 0\.\d s \(at last ConnectionRefusedError"):
         RemoteReward("http://127.0.0.1:1", time_limit=0.5)(pixels(1), "a")
 
 
