@@ -7,11 +7,6 @@ batches.
 
 import os
 import pickle
-import secrets
-import signal
-import socket
-import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
@@ -25,7 +20,7 @@ import torch
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.scoring import Batch, Found, Load, Running, Share, scored_batches
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.core.home import private_folder
+from fergi_reward.core.ray_cluster import ray_cluster
 from fergi_reward.scorers.base import T
 
 if TYPE_CHECKING:
@@ -33,8 +28,6 @@ if TYPE_CHECKING:
 
 # A worker decodes the next one meanwhile; with more, the other workers would wait longer for the last one.
 BATCHES_PER_TASK = 8
-# How a client of gRPC begins, and the type of the frame with which a server begins (RFC 9113, 3.4 and 6.5).
-HTTP2, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)), b"\x04"
 
 
 @contextmanager
@@ -60,7 +53,7 @@ def on_ray(load: Load, workers: int, share: Share) -> Iterator[Running]:
         from ray.exceptions import ActorDiedError, RayError
     except ImportError as error:
         raise MissingDependencyError("ray", "--engine ray", "ray") from error
-    with _cluster(), _quiet_data() as context:
+    with ray_cluster(), _quiet_data() as context:
         try:
             pool = _pool()
             yield Running(_context(load, pool), lambda batches: _scored(batches, load, workers, pool))
@@ -210,105 +203,6 @@ def _pool() -> _Pool:
             "set OMP_NUM_THREADS to fewer, or add nodes"
         )
     return _Pool(sum(cpu // threads for cpu in cpus), gpus=0, cpus=threads)
-
-
-@contextmanager
-def _cluster() -> Iterator[None]:
-    """Connected to Ray: as this process is already, or for the time being."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    # Ray would tell its vendor what is run here, and the terminal each step.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    _check_address(os.environ.get("RAY_ADDRESS", "local"))
-    try:
-        with _silent_stderr(), _kept_here() as options, sigterm_as_before():
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=ERROR, **options)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise FergiRewardError(
-            f"Ray cannot join or start a cluster ({error}): fix this, and if the cluster has a token, set "
-            "RAY_AUTH_MODE=token"
-        ) from error
-    try:
-        yield
-    finally:
-        with sigterm_as_before():
-            ray.shutdown()
-
-
-@contextmanager
-def sigterm_as_before() -> Iterator[None]:
-    """What SIGTERM does is the same after the block: ray.init has it raise SystemExit, and ray.shutdown end at once."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _kept_here() -> Iterator[dict[str, Any]]:
-    """What starts a cluster for this user alone: it listens on this machine only, and its token is in no file.
-
-    Ray replaces 127.0.0.1, where one asks for it, by an address that others reach, unless this constant is set. It
-    writes a token that it makes itself into the home folder, for everybody to read, and has its sockets and logs in
-    /tmp/ray, where everybody may put others. (The names of sockets have 107 characters at most: TMPDIR may be longer.)
-    """
-    from ray._private import ray_constants, services
-
-    asked = os.environ.get("RAY_ADDRESS") or None
-    if services.canonicalize_bootstrap_address(asked) is not None:  # type: ignore[arg-type] # it may be None
-        yield {}  # it joins one
-        return
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    folder = os.environ.get("RAY_TMPDIR") or str(private_folder(Path("/tmp")) / "ray")
-    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
-    try:
-        yield {"_temp_dir": folder}
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-def _check_address(address: str) -> None:
-    """Ray itself would try for many minutes to reach a cluster that is not there.
-
-    Through Ray's client (ray://) the manifest would be read on the cluster's head, not here.
-    """
-    if "://" in address:
-        raise FergiRewardError(f"RAY_ADDRESS is {address}: give HOST:PORT, on a machine that is a node of the cluster")
-    host, _, port = address.rpartition(":")
-    if host:  # else it is one of Ray's words, auto or local
-        try:
-            with socket.create_connection((host, int(port)), timeout=10) as asked:
-                asked.sendall(HTTP2)
-                told = asked.recv(9)
-        except (OSError, ValueError) as error:
-            raise FergiRewardError(
-                f"no Ray cluster answers at RAY_ADDRESS={address} ({error}): start it, or unset this"
-            ) from error
-        if told[3:4] != SETTINGS and "RAY_USE_TLS" not in os.environ:
-            raise FergiRewardError(
-                f"what answers at RAY_ADDRESS={address} is no Ray cluster: give the port of its head, by default 6379"
-            )
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Without the line that Ray's core, which is no Python, writes about its log level."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @contextmanager

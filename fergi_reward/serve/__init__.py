@@ -2,7 +2,8 @@
 
 - `options.py`: what `fergi-reward serve` takes; `run.py`: from these options to a server that runs.
 - `app.py`: the addresses, and what each request passes through; `access.py`: who may ask.
-- `workers.py`: several processes that score; `worker_processes.py`: those of this machine.
+- `workers.py`: several processes that score; `worker_processes.py`: on this machine,
+  `ray_workers.py`: on a Ray cluster.
 - `scoring.py`: requests that meet become one batch; `admission.py`: how much may wait.
 - `pictures.py`: what a request holds, as pictures; `protocols/`: a file for each way to ask.
 - `metrics.py`: what Prometheus reads; `openapi.py`: the description of the addresses.

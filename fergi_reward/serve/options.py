@@ -54,6 +54,11 @@ class ServeOptions(ServeLimits, WeightOptions):
         at_least=1,
         metavar="N",
     )
+    engine: Literal["local", "ray"] = option(
+        "local",
+        "Where they are: processes of this machine, or actors on the Ray cluster of RAY_ADDRESS, else of this machine; "
+        "each of its nodes must find this folder and the checkpoints.",
+    )
     dtype: Dtype = option("float32", "Data type of the towers.")
     host: str = option("127.0.0.1", "Address to listen on; any but this machine's own needs --token-file.")
     port: int = option(8000, "Port; 0 takes a free one.", at_least=0, at_most=65535)

@@ -36,18 +36,26 @@ def run(options: ServeOptions) -> None:
         FergiRewardError: The address is in use, the token or the reward cannot be read.
     """
     token = read_token(options.token_file) if options.token_file else None
-    with listening(options.host, options.port) as listener:
-        asyncio.run(_serve(Server(_scoring(options), options, token, options.root), listener))
+    with listening(options.host, options.port) as listener, _scoring(options) as scoring:
+        asyncio.run(_serve(Server(scoring, options, token, options.root), listener))
 
 
-def _scoring(options: ServeOptions) -> Scoring | WorkerPool:
+@contextmanager
+def _scoring(options: ServeOptions) -> Iterator[Scoring | WorkerPool]:
     """What scores: this process, or several."""
+    if options.engine == "ray":
+        from fergi_reward.serve.ray_workers import started_on_ray
+
+        with started_on_ray(options, partial(_reward, options, 0)) as pool:
+            yield pool
+        return
     gpus = torch.cuda.device_count() if options.device in (None, "cuda") else 0
     count = max(1, gpus) if options.workers == "auto" else options.workers
     if count == 1:
-        return Scoring(_reward(options, 0, 0), options)
+        yield Scoring(_reward(options, 0, 0), options)
+        return
     threads = max(1, torch.get_num_threads() // count)
-    return WorkerPool(lambda number: ProcessWorker(partial(_reward, options, gpus), number, options, threads), count)
+    yield WorkerPool(lambda number: ProcessWorker(partial(_reward, options, gpus), number, options, threads), count)
 
 
 def _reward(options: ServeOptions, gpus: int, number: int) -> CombinedReward:

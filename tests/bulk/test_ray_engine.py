@@ -17,9 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.bulk.ray_engine import on_ray, sigterm_as_before
+from fergi_reward.bulk.ray_engine import on_ray
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.ray_cluster import sigterm_as_before
 from fergi_reward.toy import emoji
 from tests.command_line import invoke
 
