@@ -37,11 +37,6 @@ def two_cpus(monkeypatch):
 
 
 def test_each_request_is_answered_or_refused_while_a_worker_dies_and_none_wrongly(two_cpus):
-    with (
-        pytest.raises(FergiRewardError, match=r"--workers is 999, and the Ray cluster has \d+ CPUs: start fewer"),
-        started_on_ray(ServeOptions(workers=999, engine="ray"), load),
-    ):
-        pass
     options = ServeOptions(workers=2, engine="ray", max_wait=0.0)
     with started_on_ray(options, load) as pool, served(pool, options) as running:
 
@@ -59,3 +54,8 @@ def test_each_request_is_answered_or_refused_while_a_worker_dies_and_none_wrongl
         assert found <= {(200, True), (503, False)}
         wait_until(lambda: pool.workers == 2, 180)
         assert ask(7) == (200, True)
+        with (
+            pytest.raises(FergiRewardError, match=r"--workers is 999, and the Ray cluster has \d+ CPUs: start fewer"),
+            started_on_ray(ServeOptions(workers=999, engine="ray"), load),
+        ):
+            pass
