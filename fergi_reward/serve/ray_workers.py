@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import torch
 
@@ -63,9 +64,11 @@ class RayWorker:
         import ray
 
         # One thread of the actor is that of `wait`.
-        asked = ray.remote(num_cpus=0 if gpus else threads, num_gpus=gpus, max_concurrency=THREADS + 1, max_restarts=0)
+        asked = ray.remote(_Actor).options(
+            num_cpus=0 if gpus else threads, num_gpus=gpus, max_concurrency=THREADS + 1, max_restarts=0
+        )
         self._limits = limits
-        self._actor = asked(_Actor).remote(load, number, limits, threads, Path.cwd())
+        self._actor: Any = asked.remote(load, number, limits, threads, Path.cwd())
 
     def load(self) -> Known:
         """What its reward is.
