@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fergi_reward.callables.batching import TimeLimitError
-from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError, UnavailableError
 from fergi_reward.core.ray_cluster import ray_cluster
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits, ServeOptions
@@ -96,13 +96,13 @@ class RayWorker:
         import ray
 
         try:
-            scored: Scored | None = ray.get(self._actor.score.remote(body), timeout=self._limits.time_limit)
+            scored: Scored | FergiRewardError = ray.get(self._actor.score.remote(body), timeout=self._limits.time_limit)
         except ray.exceptions.GetTimeoutError as error:
             raise TimeLimitError("a worker took too long") from error
         except (ray.exceptions.RayActorError, ray.exceptions.RaySystemError) as error:
             raise NoWorkerError("the worker that had this request died before it answered: ask again") from error
-        if scored is None:
-            raise TimeLimitError("a worker took too long")
+        if isinstance(scored, FergiRewardError):
+            raise scored
         return scored
 
     def wait(self) -> str:
@@ -143,11 +143,11 @@ class _Actor:
             return f"{error}"
         return self._reward.known
 
-    def score(self, body: Body) -> Scored | None:
+    def score(self, body: Body) -> Scored | FergiRewardError:
         try:
-            return self._reward.score(body) if self._reward else None
-        except TimeLimitError:
-            return None
+            return self._reward.score(body) if self._reward else NoWorkerError("the scorers are not loaded")
+        except (TimeLimitError, UnavailableError) as error:
+            return error
 
     def wait(self) -> None:
         Event().wait()
