@@ -31,7 +31,7 @@ lint: $(INSTALLED)
 
 # The original packages, each in an environment of its own (7 GB in all; they share one torch), against the scorers,
 # and the hosts of the adapters.
-ORIGINALS := $(patsubst %,.parity/%/.installed,image_reward hps pickscore)
+ORIGINALS := $(patsubst %,.parity/%/.installed,image_reward hps pickscore hpsv3)
 HOSTS := $(patsubst %,.parity/%/.installed,trl_adapters unirl imscore)
 
 # hpsv2 ships no vocabulary; open_clip's is the same file.

@@ -223,10 +223,16 @@ def resize(pixels: Tensor, height: int, width: int, *, antialias: bool = True) -
     return interpolate(pixels, (height, width), mode="bicubic", align_corners=False, antialias=antialias)
 
 
-def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int]) -> Tensor:
-    """Short side to `size`, then the centre (size, size) of it; as Pillow, across, then down, each time to 8 bits.
+def resize_in_steps(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Bicubic as Pillow: across, then down, each time to 8 bits.
 
     Bicubic values overshoot. Pillow clips them, so no model has seen them, and a reward must not be found there.
+    """
+    return _eight_bits(resize(_eight_bits(resize(pixels, pixels.shape[-2], width)), height, width))
+
+
+def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int]) -> Tensor:
+    """Short side to `size` as `resize_in_steps` does it, then the centre (size, size) of it.
 
     Args:
         pixels: (batch, 3, height, width).
@@ -234,8 +240,7 @@ def resize_and_crop(pixels: Tensor, size: int, rounding: Callable[[float], int])
         rounding: Where half a pixel goes in the crop's offset: transformers rounds down, torchvision to even.
     """
     height, width = short_side_to(pixels.shape[-2], pixels.shape[-1], size)
-    narrowed = _eight_bits(resize(pixels, pixels.shape[-2], width))
-    resized = _eight_bits(resize(narrowed, height, width))
+    resized = resize_in_steps(pixels, height, width)
     top, left = rounding((height - size) / 2), rounding((width - size) / 2)
     return resized[..., top : top + size, left : left + size]
 

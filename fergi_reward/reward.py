@@ -23,6 +23,7 @@ from fergi_reward.scorers.base import Towers, prompt_list
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import named_by_a_file
 from fergi_reward.scorers.scorer_set import ScorerSet
+from fergi_reward.scorers.sigma import Unsure, says_sigma, sigma_term
 
 DISAGREEMENT = "disagreement"
 # Pictures decoded once for all scorers: 200 MB at 512 x 512. Those that find no room are decoded by each scorer.
@@ -60,7 +61,10 @@ class CombinedReward:
         uncertainty_penalty: Subtracted from the total for each unit of the scorers' disagreement, the standard
             deviation of their standardised scores. Where scorers of an image contradict each other, one of them is
             being fooled; a lower bound on an ensemble does not follow it there (Coste et al., arXiv 2310.02743,
-            section 3). 0: no penalty.
+            section 3). Where scorers say how unsure they are (`scorers.sigma.Unsure`), it is the standard deviation of
+            the mixture of their distributions (Lakshminarayanan et al., arXiv 1612.01474, section 2.4): the root of the
+            variance of the standardised scores plus the mean of (sigma / std)², in which the other scorers count 0.
+            0: no penalty.
         standardise: For weights given by hand, what standardises the scores, as in `by_hand`; by default they are
             weighed raw.
         old: Arguments that `face` replaces, until version 0.2.
@@ -68,7 +72,7 @@ class CombinedReward:
     Raises:
         FergiRewardError: There is neither a calibration nor a weight for each, or both; two scorers of one name. The
             calibration has no weights for these terms; the face is on another scale or does not suit the weights; a
-            penalty that is negative, or with a single scorer.
+            penalty that is negative, or with a single scorer that does not say how unsure it is.
     """
 
     def __init__(
@@ -93,7 +97,9 @@ class CombinedReward:
         self._with_face = [(face, fit) for fit in fits_with(face, self.calibration, self._names)] if face else []
         self._fit = self._with_face[-1][1] if face else self._without
         self._uncertainty_penalty = uncertainty_penalty
-        _check_penalty(uncertainty_penalty, self._names, self.calibration)
+        given = zip(self._names, chosen.scorers, strict=True) if uncertainty_penalty else ()
+        self._unsure = [name for name, scorer in given if says_sigma(scorer)]
+        _check_penalty(uncertainty_penalty, self._names, self._unsure, self.calibration)
         self._scorers = ScorerSet(
             [*chosen.scorers, reader.tower] if reader and reader.tower not in self._names else chosen.scorers,
             checkpoints=checkpoints,
@@ -238,6 +244,8 @@ class CombinedReward:
             for scorer in self._scorers.on_device():
                 if tower := self._read_tower(scorer):
                     scores |= self._read(tower, *tower.features(pixels, prompts))
+                elif unsure := self._says_sigma(scorer):
+                    scores |= _with_sigma(unsure, *unsure.with_sigma(pixels, prompts))
                 else:
                     scores[scorer.name] = scorer(pixels, prompts)
         return self.combine(scores, prompts, image_ids)
@@ -254,6 +262,10 @@ class CombinedReward:
         """The scorer, if the face reads its towers."""
         is_read = self._reader is not None and scorer.name == self._reader.tower
         return scorer if is_read and isinstance(scorer, Towers) else None
+
+    def _says_sigma(self, scorer: LoadedScorer) -> Unsure | None:
+        """The scorer, if the penalty needs to know how unsure it is."""
+        return scorer if scorer.name in self._unsure and isinstance(scorer, Unsure) else None
 
     def _read(self, tower: Towers, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
         """What the face, and the scorer where the reward weighs it, say of the same embeddings."""
@@ -298,6 +310,8 @@ class CombinedReward:
     ) -> Iterable[tuple[str, Tensor]]:
         if tower := self._read_tower(scorer):
             return self._read(tower, *tower.embed(held, prompts, batch_size=batch_size)).items()
+        if unsure := self._says_sigma(scorer):
+            return _with_sigma(unsure, *unsure.score_with_sigma(held, prompts, batch_size=batch_size)).items()
         return [(scorer.name, scorer.score(held, prompts, batch_size=batch_size))]
 
     def combine(
@@ -307,7 +321,7 @@ class CombinedReward:
 
         Args:
             scores: (B,) from each scorer, by name; on whatever device each lives. With predicted reactions also `au4`,
-                the expected valence, and `au4_uncertainty`.
+                the expected valence, and `au4_uncertainty`; with a penalty also `NAME_sigma` of scorers that say it.
             prompts: One per row, for errors.
             image_ids: One per row, for recorded reactions.
 
@@ -318,6 +332,7 @@ class CombinedReward:
             FergiRewardError: A score is missing or not finite, or reactions cannot be looked up.
         """
         names = [*self._names, *(self._reader.tower_terms if self._reader else ())]
+        names += map(sigma_term, self._unsure)
         if set(scores) != set(names):
             raise FergiRewardError(f"the reward weighs {', '.join(names)}, got scores of {', '.join(scores)}")
         device = scores[names[0]].device
@@ -340,8 +355,11 @@ class CombinedReward:
         if self._uncertainty_penalty:
             scorers = [term for term in self._without.terms if term.name in self._names]
             standardised = torch.stack([(terms[term.name] - term.mean) / term.std for term in scorers])
-            # The root has no gradient at 0.
-            disagreement = standardised.var(dim=0, correction=0).clamp(min=1e-12).sqrt()
+            variance = standardised.var(dim=0, correction=0)
+            for term in scorers:
+                if term.name in self._unsure:
+                    variance = variance + (terms[sigma_term(term.name)] / term.std) ** 2 / len(scorers)
+            disagreement = variance.clamp(min=1e-12).sqrt()  # the root has no gradient at 0
             terms = terms | {DISAGREEMENT: disagreement}
             parts = parts | {DISAGREEMENT: -self._uncertainty_penalty * disagreement}
         return RewardOutput(torch.stack(list(parts.values())).sum(dim=0), terms, parts, missing)
@@ -357,13 +375,17 @@ def _where_seen(
     return {name: torch.where(seen.missing, others.get(name, absent), values.get(name, absent)) for name in names}
 
 
+def _with_sigma(scorer: Unsure, score: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+    return {scorer.name: score, sigma_term(scorer.name): sigma}
+
+
 def _check_tower(reader: TowerReader, scorer: LoadedScorer) -> None:
     if scorer.name == reader.tower:
         reader.check_tower(scorer)
 
 
-def _check_penalty(penalty: float, scorers: Sequence[str], calibration: Calibration) -> None:
-    if not penalty >= 0 or (penalty and len(scorers) < 2):
+def _check_penalty(penalty: float, scorers: Sequence[str], unsure: Sequence[str], calibration: Calibration) -> None:
+    if not penalty >= 0 or (penalty and len(scorers) < 2 and not unsure):
         raise FergiRewardError(
             f"uncertainty_penalty is {penalty} with {len(scorers)} scorers: it must be at least 0, and one scorer "
             "alone cannot disagree"

@@ -1,7 +1,7 @@
 """Compare the scorers with the living original packages, on small models: `make parity`.
 
 Every image and prompt of the reference folder is scored by the original in its own environment and by the scorer here,
-both with the checkpoints that the folder's make_checkpoints.py writes. Exit status 1 on a difference.
+both with the checkpoints that the folder's make_checkpoints.py and hpsv3_files.py write. Exit status 1 on a difference.
 
 python eval/parity/parity.py --reference ../shared/reference
 """
@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import hpsv3_files
 import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
 from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import tiny
 
 sys.path.append(str(Path(__file__).parents[1] / "speed"))  # which asks the same packages
 from originals import Original
@@ -44,6 +46,7 @@ PAIRS = (
     Pair("pickscore", "pickscore", 5e-5),
     Pair("hps_v2.0", "hps", 1e-6, "HPS_v2_compressed.pt"),
     Pair("hps_v2.1", "hps", 1e-6, "HPS_v2.1_compressed.pt"),
+    Pair("hpsv3", "hpsv3", 2e-6),
 )
 
 
@@ -56,6 +59,7 @@ def main(reference: Path | None) -> None:
     images = [reference / "images" / image for image in cases["images"]]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, reference / "make_checkpoints.py", folder], check=True)
+        hpsv3_files.write(tiny.hpsv3(), Path(folder) / "hpsv3")
         rows = [compare(pair, Path(folder), images, list(cases["prompts"].values())) for pair in PAIRS]
     print(tabulate(rows, headers="keys", floatfmt=".1e"))
     sys.exit(not all(row["equal"] for row in rows))

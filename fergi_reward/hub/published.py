@@ -77,6 +77,18 @@ AESTHETIC = Repository(
     {"aesthetic-model.pth": 3_714_000},
     "cf4bd10345610935a80a5d3be9a3133c50f121e4",
 )
+HPS_V3 = Repository(
+    "MizzenAI/HPSv3",
+    "Apache-2.0 (its code: MIT)",
+    {"HPSv3.safetensors": 16_600_000_000},
+    "4f81e3e09edd82fe3c5f636444c721b592a735ca",
+)
+QWEN2_VL = Repository(
+    "Qwen/Qwen2-VL-7B-Instruct",
+    "Apache-2.0",
+    {"config.json": 1_200, "tokenizer.json": 7_032_000},
+    "eed13092ef92e448dd6875b2a00151bd3f7db0ac",
+)
 
 SCORERS: Mapping[str, tuple[Repository, ...]] = {
     "image_reward": (IMAGE_REWARD, BERT),
@@ -86,6 +98,7 @@ SCORERS: Mapping[str, tuple[Repository, ...]] = {
     "hps_v2.1": (HPS_V2_1,),
     "clip": (CLIP,),
     "aesthetic": (AESTHETIC, CLIP),
+    "hpsv3": (HPS_V3, QWEN2_VL),
 }
 
 _CLIP_TEXT = {"tokenizer/": 1_600_000, "text_encoder/": 492_300_000}

@@ -137,7 +137,7 @@ def _names(names: Sequence[str]) -> list[str]:
         if name not in NAMES:
             raise FergiRewardError(f"there is no {name!r}: choose from {', '.join(NAMES)}")
     # hps_v2.0 is another name of hps_v2.
-    group = [name for name in SCORERS if name != "hps_v2.0"]
+    group = [name for name in SCORERS if name not in ("hps_v2.0", "hpsv3")]
     return list(dict.fromkeys(part for name in names for part in (group if name == ALL_SCORERS else [name])))
 
 

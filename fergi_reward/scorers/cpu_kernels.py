@@ -59,9 +59,13 @@ def _attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or attn_mask is not None or is_causal or dropout_p:
-        return scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+    plain = attn_mask is None and not (is_causal or dropout_p or enable_gqa)
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or not plain:
+        return scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
     batch, heads, length, width = query.shape
     query, key, value = (values.reshape(batch * heads, -1, width) for values in (query, key, value))
     # With beta = 0 the first argument is not read.

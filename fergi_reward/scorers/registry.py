@@ -25,6 +25,7 @@ REGISTRY = Registry(
         "hps_v2.1": _HPS,
         "clip": "fergi_reward.scorers.clip:CLIPScorer",
         "aesthetic": "fergi_reward.scorers.aesthetic:AestheticScorer",
+        "hpsv3": "fergi_reward.scorers.hpsv3:HPSv3Scorer",
         "ocr": "fergi_reward.scorers.ocr:OCRScorer",
         "vlm_judge": "fergi_reward.scorers.vlm_judge:VLMJudge",
     },

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
     from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
-    from transformers import CLIPTextConfig, Qwen2Tokenizer, T5Tokenizer
+    from transformers import CLIPTextConfig, PreTrainedTokenizerFast, Qwen2Tokenizer, T5Tokenizer
 
     from fergi_reward.scorers.aesthetic import AestheticScorer
     from fergi_reward.scorers.clip import CLIPScorer
     from fergi_reward.scorers.hps import HPSv2Scorer
+    from fergi_reward.scorers.hpsv3 import HPSv3Scorer
     from fergi_reward.scorers.image_reward import ImageRewardScorer
     from fergi_reward.scorers.pickscore import PickScorer
 
@@ -120,6 +121,21 @@ def image_reward(*, seed: int = 0) -> "ImageRewardScorer":
     text = TextSizes(len(tokenizer), 32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
     with seeded(seed):
         return ImageRewardScorer(vision, text, tokenizer).eval()
+
+
+def hpsv3(*, seed: int = 0) -> "HPSv3Scorer":
+    """An HPSv3 whose tokens are bytes; pictures become about 256 tokens, as for the published one."""
+    from transformers import Qwen2VLConfig
+
+    from fergi_reward.scorers.hpsv3 import HPSv3Scorer
+
+    tokenizer = qwen_vl_tokenizer()
+    # The three axes of its places share the 8 numbers of a head in pairs.
+    text = {**_language_model(len(tokenizer)), "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]}}
+    text |= {"initializer_range": 0.3}  # from the usual 0.02 scores hardly depend on pictures
+    vision = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "initializer_range": 0.3}
+    with seeded(seed):
+        return HPSv3Scorer(Qwen2VLConfig(text_config=text, vision_config=vision), tokenizer).eval()
 
 
 @contextmanager
@@ -431,6 +447,15 @@ def qwen_tokenizer() -> "Qwen2Tokenizer":
     tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], additional_special_tokens=special[1:])
     tokenizer.chat_template = template + "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
     return tokenizer
+
+
+def qwen_vl_tokenizer() -> "PreTrainedTokenizerFast":
+    """A tokenizer of Qwen2-VL's kind whose tokens are single bytes."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = qwen_tokenizer()
+    tokens.add_tokens(["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"], special_tokens=True)
+    return PreTrainedTokenizerFast(tokenizer_object=tokens.backend_tokenizer, pad_token="<|endoftext|>")
 
 
 def t5_tokenizer() -> "T5Tokenizer":

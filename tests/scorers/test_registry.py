@@ -48,6 +48,7 @@ def test_the_table_has_a_pinned_checkpoint_for_every_name() -> None:
         "hps_v2.1",
         "clip",
         "aesthetic",
+        "hpsv3",
         "ocr",
         "vlm_judge",
     ]
