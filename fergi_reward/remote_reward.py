@@ -18,12 +18,14 @@ import json
 import math
 import os
 import random
+import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -44,6 +46,7 @@ TRIED_AGAIN = (429, 502, 503, 504)
 BYTES_PER_REQUEST = 32 << 20
 LONGEST_ANSWER = 256 << 20
 LONGEST_PAUSE = 30.0
+LARGEST = float(np.finfo(np.float32).max)
 # Seconds that a server which never answered is asked for, and that a connection is kept (servers close it after 5).
 FIRST_CONTACT, KEPT = 20.0, 3.0
 VIDEO_FRAMES = 8
@@ -223,29 +226,33 @@ class RemoteReward:
         self._same(answer)
         rows = share.stop - share.start
         errors = answer.get("errors")
-        if not isinstance(errors, dict) or not all(
-            isinstance(why, str) and row.isdigit() for row, why in errors.items()
-        ):
+        if not isinstance(errors, dict) or not all(isinstance(why, str) for why in errors.values()):
             raise self._strange("its errors are no sentences by row")
+        if strange := [row for row in errors if _whole(row) not in range(rows)]:
+            raise self._strange(f"its errors name row {strange[0]!r} of {rows} images")
         failed = {int(row) for row in errors}
-        for name, column in self._columns(answer):
+        for name, column, is_right in self._columns(answer):
             if not isinstance(column, list) or len(column) != rows:
                 raise self._strange(f"{name} has not one value for each of {rows} images")
-            if not all(value is None or isinstance(value, (bool, int, float)) for value in column):
-                raise self._strange(f"{name} holds something that is no number")
+            if not all(value is None or is_right(value) for value in column):
+                raise self._strange(f"{name} holds something that is no number of float32")
         for row, value in enumerate(answer["total"]):
-            if (value is None or not math.isfinite(value)) != (row in failed):
+            if (value is None) != (row in failed):
                 raise self._strange(f"the total of image {share.start + row} is {value}, and its errors say otherwise")
         if errors and self._on_error == "raise":
             row, why = min((int(row), why) for row, why in errors.items())
             raise RemoteRewardError(f"{self.url} has no reward for image {share.start + row}: {why}")
         return {**answer, "errors": {share.start + int(row): why for row, why in errors.items()}}
 
-    def _columns(self, answer: dict[str, Any]) -> list[tuple[str, Any]]:
-        parts = [answer.get(part) for part in ("terms", "contributions", "missing")]
-        if not all(isinstance(part, dict) for part in parts):
-            raise self._strange("it lacks terms, contributions or missing")
-        return [("total", answer.get("total"))] + [pair for part in parts if part for pair in part.items()]
+    def _columns(self, answer: dict[str, Any]) -> list[tuple[str, Any, Callable[[Any], bool]]]:
+        """Each column with its name, and what its values must be."""
+        found: list[tuple[str, Any, Callable[[Any], bool]]] = [("total", answer.get("total"), _is_number)]
+        for part, is_right in (("terms", _is_number), ("contributions", _is_number), ("missing", _is_bool)):
+            columns = answer.get(part)
+            if not isinstance(columns, dict):
+                raise self._strange(f"it lacks {part}")
+            found += [(name, column, is_right) for name, column in columns.items()]
+        return found
 
     def _joined(self, parts: list[dict[str, Any]]) -> RemoteRewards:
         def joined(part: str, dtype: Any, absent: Any) -> dict[str, np.ndarray]:
@@ -307,7 +314,11 @@ class RemoteReward:
 
     def _once(self, method: str, path: str, body: bytes, kind: str, until: float) -> tuple[int, Any, float | None]:
         """One request on a connection that is kept: the status, the JSON, and what Retry-After says."""
-        connection = self._connection(max(0.001, until - time.monotonic()))
+        seconds = max(0.001, until - time.monotonic())
+        connection = self._connection(seconds)
+        # The socket's own limit starts again with each byte.
+        late = threading.Timer(seconds, _shut_down, [connection])
+        late.start()
         try:
             headers = {"Content-Type": kind} if kind else {}
             if self._token:
@@ -319,10 +330,12 @@ class RemoteReward:
         except BaseException:
             connection.close()
             raise
+        finally:
+            late.cancel()
         with self._lock:
             self._idle.append((time.monotonic(), connection))
-        wait = answer.getheader("Retry-After") or ""
-        return answer.status, self._json(data, answer.status), float(min(int(wait), 60)) if wait.isdigit() else None
+        wait = _whole(answer.getheader("Retry-After") or "")
+        return answer.status, self._json(data, answer.status), None if wait is None else float(min(wait, 60))
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         self._after_fork()
@@ -350,8 +363,8 @@ class RemoteReward:
             size += len(part)
             if size > LONGEST_ANSWER:
                 raise self._strange("its answer is longer than any that is right")
-            if time.monotonic() > until:
-                raise TimeoutError("the answer came too slowly")
+        if time.monotonic() > until:
+            raise TimeoutError("the answer came too slowly")
         if answer.length:  # what was announced and did not come
             raise http.client.IncompleteRead(b"", answer.length)
         return b"".join(parts)
@@ -562,6 +575,27 @@ def safetensors(pixels: np.ndarray, prompts: list[str]) -> bytes:
     header = json.dumps({"__metadata__": {"prompts": json.dumps(prompts)}, "pixels": shape}).encode("ascii")
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + pixels.tobytes()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _whole(text: str) -> int | None:
+    """A whole number in ASCII digits; None where it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    """End a connection that another thread waits for."""
+    sock = connection.sock
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _numbers(values: Iterable[Any], dtype: Any, absent: Any) -> np.ndarray:

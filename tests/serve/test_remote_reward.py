@@ -9,8 +9,9 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -221,7 +222,7 @@ GOOD = {
 def http_of(body, status="200 OK", **headers):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(data)}", *(f"{name}: {one}" for name, one in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + data
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + data
 
 
 @contextmanager
@@ -252,13 +253,19 @@ def answering(*answers):
     [
         (http_of({**GOOD, "total": [1.0, 2.0]}), "total has not one value for each of 1 images"),
         (http_of({**GOOD, "terms": {"a": []}}), "a has not one value"),
-        (http_of({**GOOD, "total": ["1"]}), "total holds something that is no number"),
+        (http_of({**GOOD, "total": ["1"]}), "total holds something that is no number of float32"),
         (http_of({**GOOD, "total": [None]}), "its errors say otherwise"),
         (
             http_of(b'{"reward": "r", "total": [NaN], "terms": {}, "contributions": {}, "missing": {}, "errors": {}}'),
-            "otherwise",
+            "no number of float32",
         ),
         (http_of({**GOOD, "errors": {"0": "no"}}), "its errors say otherwise"),
+        (http_of({**GOOD, "errors": {"7": "no"}}), "its errors name row '7' of 1 images"),
+        (http_of({**GOOD, "errors": {"²": "no"}}), "its errors name row '²' of 1 images"),
+        (http_of({**GOOD, "errors": {"-1": "no"}}), "its errors name row '-1' of 1 images"),
+        (http_of({**GOOD, "total": [1e39]}), "no number of float32"),
+        (http_of({**GOOD, "total": [True]}), "no number of float32"),
+        (http_of({**GOOD, "missing": {"a": [1]}}), "a holds something"),
         (http_of({**GOOD, "errors": ["no"]}), "its errors are no sentences"),
         (http_of({**GOOD, "terms": None}), "it lacks terms"),
         (http_of({"total": [1.0]}), "it does not say which reward answered"),
@@ -285,12 +292,36 @@ def test_a_server_that_answers_something_else_is_named_at_once(first, why):
         http_of({"error": "full"}, "429 Too Many Requests", **{"Retry-After": "0"}),
         http_of({"error": "ends"}, "503 Service Unavailable"),
         http_of(b"bad gateway", "502 Bad Gateway"),
+        http_of({"error": "full"}, "429 Too Many Requests", **{"Retry-After": "\xb2"}),
         http_of({"error": "slow"}, "504 Gateway Timeout", **{"Retry-After": "soon"}),
     ],
 )
 def test_what_may_be_answered_later_is_asked_for_until_it_is(first):
     with answering(first, first, http_of(GOOD)) as url:
         assert RemoteReward(url, time_limit=20)(pixels(1), "a").total.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b""])
+def test_an_answer_that_comes_byte_by_byte_does_not_outlast_the_time_limit(begin):
+    ends = threading.Event()
+
+    class Drip(socketserver.BaseRequestHandler):
+        def handle(self):
+            with suppress(OSError):
+                self.request.sendall(begin)
+                while not ends.wait(0.02):
+                    self.request.sendall(b"x")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        begun = time.monotonic()
+        with pytest.raises(RemoteRewardError, match="gave no answer in"):
+            RemoteReward(f"http://127.0.0.1:{server.server_address[1]}", time_limit=0.5)(pixels(1), "a")
+        assert time.monotonic() - begun < 10
+        ends.set()
+        server.shutdown()
+        thread.join()
 
 
 def test_an_address_at_which_nobody_ever_answered_is_not_asked_for_long(monkeypatch):
