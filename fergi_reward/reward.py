@@ -184,12 +184,12 @@ class CombinedReward:
         return self._scorers.loaded()
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Refuse prompts that a scorer can never score, before a run draws for them; loads as `describe` does.
+        """Refuse prompts that a scorer can never score, before a run draws for them; loads those that may refuse one.
 
         Raises:
             FergiRewardError: A scorer refuses one.
         """
-        for scorer in self._scorers.foreign():
+        for scorer in self._scorers.checking():
             scorer.check_prompts(prompts)
 
     @property

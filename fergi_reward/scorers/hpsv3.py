@@ -139,6 +139,15 @@ class HPSv3Scorer(TowerScorer):
         longest = MAX_TOKENS if self.full_length else max(map(len, texts))
         return sent(torch.tensor([text + [0] * (longest - len(text)) for text in texts]), self.device)
 
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuse prompts that it cannot read, before a run draws for them.
+
+        Raises:
+            FergiRewardError: As `encode_prompts`.
+        """
+        for prompt in prompts:
+            self._text(prompt)
+
     def _text(self, prompt: str) -> list[int]:
         if found := [token for token in _RESERVED if token in prompt]:
             raise FergiRewardError(f"the prompt {prompt!r:.60} holds {found[0]}, which hpsv3 reserves: leave it out")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,7 +13,15 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.parking import CPU, park, visiting
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.scorers.loading import loading
-from fergi_reward.scorers.registry import has_towers, load_scorer
+from fergi_reward.scorers.registry import REGISTRY, has_towers, load_scorer
+
+
+@runtime_checkable
+class ChecksPrompts(Protocol):
+    """A scorer that says of prompts, before a run, whether it can score them."""
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Raise `FergiRewardError` for a prompt that it can never score."""
 
 
 class ScorerSet:
@@ -75,6 +84,11 @@ class ScorerSet:
         """The foreign scorers; of those given by name, loads only these."""
         asked = [place for place, given in enumerate(self._given) if not (isinstance(given, str) and has_towers(given))]
         return [scorer for scorer in map(self._at, asked) if isinstance(scorer, ForeignScorer)]
+
+    def checking(self) -> list[ChecksPrompts]:
+        """Those that may refuse a prompt; of those given by name, loads only the foreign ones and these."""
+        asked = [place for place, given in enumerate(self._given) if not isinstance(given, str) or _may_refuse(given)]
+        return [scorer for scorer in map(self._at, asked) if isinstance(scorer, ChecksPrompts)]
 
     def move(self, device: torch.device | str) -> None:
         """Take another device: for those that are loaded now, unless they are parked, and for those that will be."""
@@ -141,3 +155,7 @@ class ParkedScorer:
     def weights_digest(self) -> str:
         """The scorer's."""
         return self.scorer.weights_digest()
+
+
+def _may_refuse(name: str) -> bool:
+    return not has_towers(name) or hasattr(REGISTRY.get(name).target, "check_prompts")

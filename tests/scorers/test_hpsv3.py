@@ -18,6 +18,7 @@ from fergi_reward.images import to_pixels
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.hpsv3 import HPSv3Scorer, token_grid
 from fergi_reward.scorers.registry import load_scorer, parameter_count
+from fergi_reward.scorers.scorer_set import ScorerSet
 from fergi_reward.toy import tiny
 from tests.command_line import invoke
 
@@ -105,6 +106,18 @@ def test_the_longest_forms_have_room(scorer):
 def test_prompts_that_it_cannot_read(scorer, prompt, message):
     with pytest.raises(FergiRewardError, match=message):
         scorer(torch.rand(1, 3, 8, 8), prompt)
+    # A trainer asks before it draws.
+    reward = CombinedReward({"hpsv3": (scorer, 1.0), "brightness": (Brightness(), 1.0)})
+    reward.check_prompts(PROMPTS)
+    with pytest.raises(FergiRewardError, match=message):
+        reward.check_prompts([*PROMPTS, prompt])
+
+
+def test_a_scorer_given_by_name_is_loaded_to_check_prompts_only_if_it_may_refuse_one(folder):
+    named = ScorerSet(["pickscore", "hpsv3"], checkpoints={"hpsv3": folder})  # there is no pickscore to load
+    (asked,) = named.checking()
+    with pytest.raises(FergiRewardError, match="reserves"):
+        asked.check_prompts(["<|Reward|>"])
 
 
 @pytest.mark.parametrize("written", ["{}", "not JSON"])
@@ -129,6 +142,8 @@ def test_the_published_size_is_what_a_dry_run_counts():
     text = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28}
     with torch.device("meta"):
         model = HPSv3Scorer(Qwen2VLConfig(text_config={**text, "num_key_value_heads": 4}), tiny.qwen_vl_tokenizer())
+    # Who opened the published file counts 736 weights; one is the head of the language model.
+    assert len(model.state_dict()) == 735
     tokens = (151_658 - len(model.tokenizer)) * 3584
     assert sum(weights.numel() for weights in model.parameters()) + tokens == pytest.approx(
         parameter_count("hpsv3"), rel=1e-3
