@@ -26,7 +26,8 @@ class ThreadSettings:
         """Those of the thread that asks."""
         kind = device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        return cls(device, autocast, torch.cuda.current_stream(device) if kind == "cuda" else None)
+        has_streams = kind == "cuda" and torch.cuda.is_initialized()
+        return cls(device, autocast, torch.cuda.current_stream(device) if has_streams else None)
 
     @contextmanager
     def used(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from logging import ERROR
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def _kept_here() -> Iterator[dict[str, Any]]:
         yield {}  # it joins one
         return
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_AUTH_TOKEN", _token())
     folder = os.environ.get("RAY_TMPDIR") or str(private_folder(Path("/tmp")) / "ray")
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
@@ -116,3 +117,9 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@cache
+def _token() -> str:
+    """One token for all clusters of a process, since Ray's own code keeps the first that it reads."""
+    return secrets.token_hex(32)
