@@ -6,42 +6,18 @@ from typing import Any, get_type_hints
 
 import torch
 
-from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.option_types import parsed
 from fergi_reward.core.options import OptionsError, option
-from fergi_reward.diffusion.options import PENALTY_HELP, RewardOptions
+from fergi_reward.diffusion.options import ServedRewardOptions
 from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.reward import CombinedReward
-from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, Dtype
-from fergi_reward.scorers.registry import REGISTRY
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostOptions(WeightOptions):
+class HostOptions(ServedRewardOptions):
     """What a host's YAML may say of the reward."""
 
-    scorers: Sequence[str] | None = option(
-        None, "Scorers.", shown="those of weights, else those of the calibration", names=REGISTRY
-    )
-    checkpoints: Mapping[str, str] | None = option(None, CHECKPOINTS_HELP)
-    calibration: str | None = option(None, f"Weighs the scorers; {SHIPPED_HELP}. [default: shipped]")
-    uncertainty_penalty: float = option(0.0, PENALTY_HELP, at_least=0)
-    device: str | None = option(None, DEVICE_HELP)
-    dtype: Dtype = option("float32", "Data type of the towers.")
     offload: bool = option(False, "Park the scorers on the CPU, and move each to the GPU only while it scores.")
-
-    @property
-    def reward_options(self) -> RewardOptions:
-        """Those of its reward."""
-        return RewardOptions(
-            scorers=self.scorers,
-            checkpoints=self.checkpoints,
-            scorer_dtype=self.dtype,
-            calibration=self.calibration,
-            weights=self.weights,
-            standardise=self.standardise,
-            uncertainty_penalty=self.uncertainty_penalty,
-        )
 
 
 def host_reward(keys: Mapping[str, Any]) -> CombinedReward:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.options import Options, option
 from fergi_reward.diffusion.registry import TOYS
-from fergi_reward.scorers.options import CHECKPOINTS_HELP, Dtype
+from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, Dtype
 from fergi_reward.scorers.registry import REGISTRY
 
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -65,6 +65,33 @@ class RewardOptions(ModelOptions, WeightOptions):
         if self.weights and self.scorers and set(self.weights) != set(self.scorers):
             found.append("scorers and weights name different scorers: leave scorers out")
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedRewardOptions(WeightOptions):
+    """A reward for pictures that others draw: of a server, or of a host's YAML."""
+
+    scorers: Sequence[str] | None = option(
+        None, "Scorers.", shown="those of --weights, else those of the calibration", names=REGISTRY
+    )
+    checkpoints: Mapping[str, str] | None = option(None, CHECKPOINTS_HELP, metavar="NAME=FOLDER,...")
+    calibration: str | None = option(None, f"Weighs the scorers; {SHIPPED_HELP}. [default: shipped]", metavar="FILE")
+    uncertainty_penalty: float = option(0.0, PENALTY_HELP, at_least=0)
+    device: str | None = option(None, DEVICE_HELP)
+    dtype: Dtype = option("float32", "Data type of the towers.")
+
+    @property
+    def reward_options(self) -> RewardOptions:
+        """The same, as the reward is loaded by."""
+        return RewardOptions(
+            scorers=self.scorers,
+            checkpoints=self.checkpoints,
+            scorer_dtype=self.dtype,
+            calibration=self.calibration,
+            weights=self.weights,
+            standardise=self.standardise,
+            uncertainty_penalty=self.uncertainty_penalty,
+        )
 
 
 def call_options(steps: int | None, guidance_scale: float | None) -> dict[str, float]:

@@ -1,15 +1,11 @@
 """The options of `fergi-reward serve`; nothing heavy is imported."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.options import Options, option
-from fergi_reward.diffusion.options import PENALTY_HELP, RewardOptions
-from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, Dtype
-from fergi_reward.scorers.registry import REGISTRY
+from fergi_reward.diffusion.options import ServedRewardOptions
 
 LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 
@@ -38,16 +34,9 @@ class ServeLimits(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(ServeLimits, WeightOptions):
+class ServeOptions(ServeLimits, ServedRewardOptions):
     """The options of `fergi-reward serve`."""
 
-    scorers: Sequence[str] | None = option(
-        None, "Scorers.", shown="those of --weights, else those of the calibration", names=REGISTRY
-    )
-    checkpoints: Mapping[str, str] | None = option(None, CHECKPOINTS_HELP, metavar="NAME=FOLDER,...")
-    calibration: str | None = option(None, f"Weighs the scorers; {SHIPPED_HELP}. [default: shipped]", metavar="FILE")
-    uncertainty_penalty: float = option(0.0, PENALTY_HELP, at_least=0)
-    device: str | None = option(None, DEVICE_HELP)
     workers: int | Literal["auto"] = option(
         1,
         "Processes that score behind the one port, on the GPUs in turn; `auto`: one per GPU.",
@@ -59,7 +48,6 @@ class ServeOptions(ServeLimits, WeightOptions):
         "Where they are: processes of this machine, or actors on the Ray cluster of RAY_ADDRESS, else of this machine; "
         "each of its nodes must find this folder and the checkpoints.",
     )
-    dtype: Dtype = option("float32", "Data type of the towers.")
     host: str = option("127.0.0.1", "Address to listen on; any but this machine's own needs --token-file.")
     port: int = option(8000, "Port; 0 takes a free one.", at_least=0, at_most=65535)
     token_file: Path | None = option(
@@ -69,25 +57,12 @@ class ServeOptions(ServeLimits, WeightOptions):
 
     def problems(self) -> list[str]:
         """What contradicts itself."""
-        found = [*WeightOptions.problems(self), *ServeLimits.problems(self)]
+        found = [*ServedRewardOptions.problems(self), *ServeLimits.problems(self)]
         if self.host not in LOCAL_HOSTS and self.token_file is None:
             found.append(f"host is {self.host}, which others can reach: give --token-file, or listen on 127.0.0.1")
         if self.root is not None and not self.root.is_dir():
             found.append(f"root {self.root} is no folder")
         return found
-
-    @property
-    def reward_options(self) -> RewardOptions:
-        """Those of its reward."""
-        return RewardOptions(
-            scorers=self.scorers,
-            checkpoints=self.checkpoints,
-            scorer_dtype=self.dtype,
-            calibration=self.calibration,
-            weights=self.weights,
-            standardise=self.standardise,
-            uncertainty_penalty=self.uncertainty_penalty,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
