@@ -433,12 +433,15 @@ class RemoteReward:
         """The call of Flow-Factory's pointwise reward models: tensors (3, H, W) in [0, 1], or pictures."""
         if image is None:
             raise RemoteRewardError("the samples have no image: this reward is one of images, not of videos or sound")
-        parts = [self(one[None] if _is_tensor(one) else [one], text) for one, text in zip(image, prompt)]
-        names = list(parts[0].terms)
-        return _FlowFactory(
-            _together([part.total for part in parts]),
-            {name: _together([part.terms[name] for part in parts]) for name in names},
-        )
+        prompts, images = _listed(prompt, len(image)), list(image)
+        if images and all(_is_tensor(one) and one.shape == images[0].shape for one in images):
+            images = sys.modules["torch"].stack(images)
+        if not len(images) or _is_tensor(images) or not any(map(_is_tensor, images)):
+            found = [self(images, prompts)]
+        else:  # of several sizes
+            found = [self(one[None] if _is_tensor(one) else [one], [text]) for one, text in zip(images, prompts)]
+        terms = {name: _together([part.terms[name] for part in found]) for name in found[0].terms}
+        return _FlowFactory(_together([part.total for part in found]), terms)
 
     async def verl_omni(
         self,
@@ -450,6 +453,8 @@ class RemoteReward:
     ) -> dict[str, float]:
         """The `compute_score` of verl-omni: one uint8 image (3, H, W), or 8 frames of a video (T, 3, H, W)."""
         frames = solution_image if solution_image.ndim == 4 else solution_image[None]
+        if not _is_tensor(frames):
+            raise RemoteRewardError(f"verl-omni gives tensors (3, H, W), got {type(solution_image).__name__}")
         if len(frames) > VIDEO_FRAMES:
             frames = frames[np.linspace(0, len(frames) - 1, VIDEO_FRAMES).round().astype(int).tolist()]
         rewards = await self.ask(frames, ground_truth)

@@ -128,6 +128,17 @@ def test_hosts_get_what_they_read(running, remote):
     assert remote.trl_ddpo(drawn, ["a", "bb"])[0].shape == (2,)
     output = remote.flow_factory(["a", "bb"], image=[drawn[0], torch.rand(3, 4, 4)], video=None)
     assert output.extra_info["letters"].tolist() == [1, 2]
+    together = remote.flow_factory(["a", "bb"], image=list(drawn))
+    assert torch.allclose(together.rewards, remote(drawn, ["a", "bb"]).total)
+    for wrong in (
+        {"prompt": ["a"], "image": list(drawn)},
+        {"prompt": [], "image": []},
+        {"prompt": ["a"], "image": None},
+    ):
+        with pytest.raises(RemoteRewardError, match=r"there are|have no image"):
+            remote.flow_factory(**wrong)
+    with pytest.raises(RemoteRewardError, match=r"tensors \(3, H, W\), got ndarray"):
+        asyncio.run(remote.verl_omni("d", array[0], "abc"))
     files = [Image.fromarray(one) for one in array]
     assert remote.diffusion_dpo(files, "a") == pytest.approx(running.reward.score(files, "a").total.tolist(), abs=1e-6)
     assert sum(remote.diffusion_dpo(files, "a", softmax=True)) == pytest.approx(1)
