@@ -15,6 +15,7 @@ from fergi_reward.core.progress import Progress
 from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.digests import file_digest
 from fergi_reward.files.locks import owned
+from fergi_reward.reactions.backends import MEASURED_BY
 from fergi_reward.reactions.backends.base import Backend
 from fergi_reward.reactions.clip_file import Origin, StoredClip, read_clip_file, write_clip
 from fergi_reward.reactions.conclusion import Extraction, Results, conclude
@@ -81,8 +82,13 @@ def _check_folder(folder: ReactionFolder, backend: Backend) -> None:
     if others := sorted(sources - {backend.source}):
         raise FergiRewardError(
             f"{folder.path} holds reactions from {others[0]}, this backend measures {backend.source}, and their scales "
-            "differ: give another --out"
+            f"differ: {_continued(others[0])}give another --out"
         )
+
+
+def _continued(source: str) -> str:
+    """Which backend continues a folder of a source, as advice; empty where that is not known."""
+    return f"continue it with --backend {MEASURED_BY[source]}, or " if source in MEASURED_BY else ""
 
 
 class _Run:

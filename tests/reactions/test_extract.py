@@ -73,8 +73,8 @@ def test_one_bad_video_costs_no_other(videos, face_model, write_video, tmp_path)
     (row,) = pd.read_csv(out / "manifest.csv").to_dict("records")
     assert files(out) == [".lock", row["clip"], "errors.csv", "manifest.csv"]
     clip = read_clip_file(out / row["clip"]).clip
-    assert (row["source"], row["frames"], row["valid_share"]) == ("mediapipe-blendshapes", 72, 1.0)
-    assert {"au4": row["au4"], "au4_landmarks": row["au4_landmarks"]} == clip.activation()
+    assert (row["source"], row["frames"], row["valid_share"]) == ("mediapipe-landmarks", 72, 1.0)
+    assert {"au4": row["au4"], "au4_blendshapes": row["au4_blendshapes"]} == clip.activation()
     assert 0 < row["au4"] < 0.2
 
 
@@ -108,7 +108,7 @@ def test_the_face_before_the_image_is_a_clip_of_its_own(videos, face_model, tmp_
     assert result.exit_code == 0, result.output
     assert pd.read_csv(tmp_path / "out" / "manifest.csv")["kind"].tolist() == ["baseline", "reaction"]
     table = read_extracted(tmp_path / "out")
-    assert (len(table.images), len(table.baseline), table.au_source) == (1, 1, "mediapipe-blendshapes")
+    assert (len(table.images), len(table.baseline), table.au_source) == (1, 1, "mediapipe-landmarks")
 
 
 def test_a_killed_run_resumes(videos, face_model, forked, tmp_path):
@@ -153,7 +153,7 @@ def test_the_viewer_is_measured_and_no_bystander_and_the_user_reads_for_how_long
     assert table["faces"].tolist() == [2, 1]
     followed, seen_alone = (read_clip_file(tmp_path / "out" / clip).clip for clip in table["clip"])
     np.testing.assert_allclose(followed.yaw, seen_alone.yaw, atol=1.5)
-    np.testing.assert_allclose(followed.intensities[:, 1], seen_alone.intensities[:, 1], atol=0.01)
+    np.testing.assert_allclose(followed.intensities[:, 0], seen_alone.intensities[:, 0], atol=0.01)
 
 
 def test_a_folder_holds_one_source(videos, face_model, tmp_path):
@@ -164,7 +164,24 @@ def test_a_folder_holds_one_source(videos, face_model, tmp_path):
     write_clip(path, replace(stored, origin=replace(stored.origin, source="pyfeat-v2")))
     result = extract(*options)
     assert result.exit_code == 2
-    assert "holds reactions from pyfeat-v2, this backend measures mediapipe-blendshapes" in result.stderr
+    assert "holds reactions from pyfeat-v2, this backend measures mediapipe-landmarks, and their scales" in result.stderr
+    assert "continue it with --backend pyfeat, or give another --out" in result.stderr
+
+
+def test_a_folder_of_blendshapes_continues_with_their_backend(videos, face_model, tmp_path):
+    options = ["--videos", write_manifest(videos, "single_face.mp4"), "--model", face_model, "--out", tmp_path / "out"]
+    assert extract(*options, "--backend", "mediapipe-blendshapes").exit_code == 0
+    table = tmp_path / "out" / "manifest.csv"
+    before = table.read_text()
+    result = extract(*options)
+    assert result.exit_code == 2
+    assert "continue it with --backend mediapipe-blendshapes, or give another --out" in result.stderr
+    (videos / "single_face.mp4").unlink()  # so that nothing could be measured again
+    assert extract(*options, "--backend", "mediapipe-blendshapes").exit_code == 0
+    assert table.read_text() == before
+    (row,) = pd.read_csv(table).to_dict("records")
+    assert row["source"] == "mediapipe-blendshapes"
+    assert 0 < row["au4_landmarks"] < row["au4"]
 
 
 def test_without_consent_nothing_is_measured(videos, face_model, tmp_path):

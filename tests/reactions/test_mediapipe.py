@@ -13,6 +13,7 @@ from fergi_reward.hub.landmarker_model import SHA256, landmarker_model
 from fergi_reward.reactions.backends.base import assemble
 from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend, brow_lowering, check_version, head_angles
 from fergi_reward.reactions.clip import DEGREES, LANDMARK_RATIOS
+from fergi_reward.reactions.sources import MEDIAPIPE_BLENDSHAPES
 from fergi_reward.reactions.stream import ActivationStream
 from fergi_reward.reactions.video import VideoFrame, read_frames
 
@@ -89,7 +90,7 @@ def test_a_mirrored_face_looks_the_other_way(backend, picture):
     assert abs(face.yaw) > 1
     assert mirrored.yaw == pytest.approx(-face.yaw, abs=1.5)
     assert mirrored.pitch == pytest.approx(face.pitch, abs=1.5)
-    assert mirrored.intensities[1] == pytest.approx(face.intensities[1], abs=0.02)
+    assert mirrored.intensities[0] == pytest.approx(face.intensities[0], abs=0.02)
 
 
 def with_brows_moved(picture, pixels):
@@ -108,8 +109,16 @@ def test_brows_that_are_moved_down_in_the_picture_raise_both_measures(backend, p
     measured = np.array([measure(backend, *[shown] * 3)[-1].intensities for shown in moved])
     assert (np.diff(measured, axis=0) > 0).all()
     # 8 of the 114 pixels between the outer corners of the eyes: the mesh follows at least a tenth of the way.
-    assert 0.1 < (measured[-1, 1] - measured[2, 1]) / (8 / 114) <= 1
-    assert measured[-1, 0] - measured[2, 0] > 0.1
+    assert 0.1 < (measured[-1, 0] - measured[2, 0]) / (8 / 114) <= 1
+    assert measured[-1, 1] - measured[2, 1] > 0.1
+
+
+def test_the_backend_of_blendshapes_measures_the_same_in_its_own_order(backend, picture):
+    blendshapes = MediaPipeBackend(backend.model, MEDIAPIPE_BLENDSHAPES)
+    assert (backend.action_units, blendshapes.action_units) == (("au4", "au4_blendshapes"), ("au4", "au4_landmarks"))
+    (landmarks_first,), (blendshapes_first,) = measure(backend, picture), measure(blendshapes, picture)
+    assert landmarks_first.intensities == blendshapes_first.intensities[::-1]
+    assert landmarks_first.intensities[0] < 0 < landmarks_first.intensities[1]
 
 
 def test_4k_is_measured_as_the_small_picture(backend, picture):

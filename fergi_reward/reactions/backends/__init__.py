@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.registry import Registry, blaming, is_maker, takes
+from fergi_reward.reactions import sources
 
 if TYPE_CHECKING:
     from fergi_reward.reactions.backends.base import Backend
@@ -13,9 +14,17 @@ BACKENDS = Registry(
     "backend",
     {
         "mediapipe": "fergi_reward.reactions.backends.mediapipe:load",
+        "mediapipe-blendshapes": "fergi_reward.reactions.backends.mediapipe:load_blendshapes",
         "pyfeat": "fergi_reward.reactions.backends.pyfeat:PyFeatBackend",
     },
 )
+
+# By source, which of them measures it: what continues a folder.
+MEASURED_BY = {
+    sources.MEDIAPIPE_LANDMARKS: "mediapipe",
+    sources.MEDIAPIPE_BLENDSHAPES: "mediapipe-blendshapes",
+    sources.PYFEAT: "pyfeat",
+}
 
 
 def load_backend(name: str, model: Path | str | None = None) -> "Backend":

@@ -14,7 +14,7 @@ from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.hub.landmarker_model import landmarker_model
 from fergi_reward.reactions.backends.base import FaceFrame, no_face
 from fergi_reward.reactions.clip import MIN_FACE_CONFIDENCE, Floats
-from fergi_reward.reactions.sources import MEDIAPIPE
+from fergi_reward.reactions.sources import MEDIAPIPE_BLENDSHAPES, MEDIAPIPE_LANDMARKS
 from fergi_reward.reactions.tracking import ViewerTracker
 from fergi_reward.reactions.video import VideoFrame
 
@@ -22,6 +22,11 @@ from fergi_reward.reactions.video import VideoFrame
 INNER_BROWS = (55, 285)
 INNER_CORNERS = (133, 362)
 OUTER_CORNERS = (33, 263)
+# By source: what measures, first that which is `au4`.
+MEASURES = {
+    MEDIAPIPE_LANDMARKS: ("au4", "au4_blendshapes"),
+    MEDIAPIPE_BLENDSHAPES: ("au4", "au4_landmarks"),
+}
 MOST_FACES = 3  # so that bystanders are noticed; looking for one face alone would take a quarter less time
 
 
@@ -31,18 +36,25 @@ FIRST_TO_REPORT = (0, 10, 35)
 
 @dataclass(frozen=True)
 class MediaPipeBackend:
-    """AU4 twice: `au4` from the blendshapes browDown, `au4_landmarks` from the distance of brows and eyes.
+    """AU4 twice: from the distance of brows and eyes, and from the blendshapes browDown.
+
+    The source says which of them is `au4`; the other one stands next to it under a name of its own.
 
     MediaPipe does not say how sure it is of a face, only whether it sees one: the confidence is 1 or 0, and a face is
     taken up at the confidence that FERGI asks of the same family of detectors.
 
     Attributes:
         model: The file `face_landmarker.task`.
+        source: The measure that is `au4`, a key of `MEASURES`.
     """
 
     model: Path
-    source = MEDIAPIPE
-    action_units = ("au4", "au4_landmarks")
+    source: str = MEDIAPIPE_LANDMARKS
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        """`au4` and the other measure."""
+        return MEASURES[self.source]
 
     @property
     def version(self) -> str:
@@ -76,12 +88,29 @@ class MediaPipeBackend:
                 image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
                 milliseconds = max(milliseconds + 1, int(frame.timestamp * 1000))  # MediaPipe's must rise
                 result = landmarker.detect_for_video(image, milliseconds)
-                yield _face_frame(frame, result, tracker)
+                yield self._face_frame(frame, result, tracker)
+
+    def _face_frame(self, frame: VideoFrame, result: Any, tracker: ViewerTracker) -> FaceFrame:  # noqa: ANN401
+        faces = [_in_pixels(landmarks, frame.pixels.shape) for landmarks in result.face_landmarks]
+        boxes = np.array([[*face[:, :2].min(axis=0), *face[:, :2].max(axis=0)] for face in faces])
+        chosen = tracker.follow(boxes)
+        if chosen is None:
+            return no_face(frame.timestamp, len(self.action_units), len(faces))
+        shapes = {shape.category_name: shape.score for shape in result.face_blendshapes[chosen]}
+        measures = brow_lowering(faces[chosen]), (shapes["browDownLeft"] + shapes["browDownRight"]) / 2
+        intensities = measures if self.source == MEDIAPIPE_LANDMARKS else measures[::-1]
+        pitch, yaw = head_angles(np.array(result.facial_transformation_matrixes[chosen])[:3, :3])
+        return FaceFrame(frame.timestamp, intensities, 1.0, pitch, yaw, len(faces))
 
 
 def load(model: Path | str | None = None) -> MediaPipeBackend:
     """The backend with its model's file, by default downloaded once; see `landmarker_model`."""
     return MediaPipeBackend(landmarker_model(model))
+
+
+def load_blendshapes(model: Path | str | None = None) -> MediaPipeBackend:
+    """The same with the blendshapes as `au4`, which was the default before `mediapipe-landmarks`."""
+    return MediaPipeBackend(landmarker_model(model), MEDIAPIPE_BLENDSHAPES)
 
 
 def check_version(version: str) -> None:
@@ -136,18 +165,6 @@ def _landmarker(model: Path) -> Any:  # noqa: ANN401 - MediaPipe has no types
         output_facial_transformation_matrixes=True,
     )
     return vision.FaceLandmarker.create_from_options(options)
-
-
-def _face_frame(frame: VideoFrame, result: Any, tracker: ViewerTracker) -> FaceFrame:  # noqa: ANN401
-    faces = [_in_pixels(landmarks, frame.pixels.shape) for landmarks in result.face_landmarks]
-    boxes = np.array([[*face[:, :2].min(axis=0), *face[:, :2].max(axis=0)] for face in faces])
-    chosen = tracker.follow(boxes)
-    if chosen is None:
-        return no_face(frame.timestamp, len(MediaPipeBackend.action_units), len(faces))
-    shapes = {shape.category_name: shape.score for shape in result.face_blendshapes[chosen]}
-    brow_down = (shapes["browDownLeft"] + shapes["browDownRight"]) / 2
-    pitch, yaw = head_angles(np.array(result.facial_transformation_matrixes[chosen])[:3, :3])
-    return FaceFrame(frame.timestamp, (brow_down, brow_lowering(faces[chosen])), 1.0, pitch, yaw, len(faces))
 
 
 def _in_pixels(landmarks: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:  # noqa: ANN401
