@@ -4,8 +4,8 @@ from fergi_reward.core.errors import FergiRewardError
 
 FERGI = "fergi-ir50"  # the regressor of FERGI's authors: intensities on the 0-5 FACS scale
 SIMULATED = "simulated"  # no face at all
-# MediaPipe Face Landmarker, two measures of the same landmarks: how near the brows are to the eyes, in distances between
-# the outer corners of the eyes, at most 0; and the blendshape browDown, in [0, 1].
+# MediaPipe Face Landmarker, two measures of the same landmarks: how near the brows are to the eyes, at most 0, in
+# distances between the outer corners of the eyes; and the blendshape browDown, in [0, 1].
 MEDIAPIPE_LANDMARKS = "mediapipe-landmarks"
 MEDIAPIPE_BLENDSHAPES = "mediapipe-blendshapes"
 PYFEAT = "pyfeat-v2"  # py-feat's Detectorv2: the probability that the action unit is there, in [0, 1]
