@@ -1,0 +1,1 @@
+"""Preferences and reactions of participants, collected by a page that measures faces without keeping one."""
