@@ -12,7 +12,7 @@ endif
 # Idle threads that spin cost more than they bring on small machines.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint parity wheelhouse install clean
+.PHONY: demo test lint parity wheelhouse install collect-runtime clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python training/demo.py
@@ -20,8 +20,24 @@ demo: $(INSTALLED)
 # A worker for each core, with one thread each. The tests of a file stay together and share what they build.
 WORKERS ?= auto
 
-test: lint
+test: lint $(if $(shell command -v npm),collect-runtime)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 10
+
+# MediaPipe's module, its loader and its WebAssembly (12 MB), with which the page of `fergi-reward collect` measures faces:
+# the version and its hash are in the lock file. Only this needs npm.
+COLLECT := fergi_reward/collect
+RUNTIME := $(COLLECT)/page/runtime
+RUNTIME_FILES := vision_bundle.mjs wasm/vision_wasm_module_internal.js wasm/vision_wasm_module_internal.wasm
+
+collect-runtime: $(RUNTIME)/.installed
+
+$(RUNTIME)/.installed: $(COLLECT)/package.json $(COLLECT)/package-lock.json
+	mkdir -p build/collect-runtime $(RUNTIME)
+	cp $^ build/collect-runtime
+	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix build/collect-runtime
+	cp $(addprefix build/collect-runtime/node_modules/@mediapipe/tasks-vision/,$(RUNTIME_FILES)) $(RUNTIME)
+	rm -r build/collect-runtime
+	@touch $@
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

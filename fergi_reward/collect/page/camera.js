@@ -1,0 +1,69 @@
+/** The camera: asked for after consent only, seen in a preview, named by a light while it is on. */
+
+import { byId } from "./dom.js";
+import { t } from "./i18n.js";
+import { interrupt } from "./interruption.js";
+
+const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" };
+
+/** @type {MediaStreamTrack | null} */
+let track = null;
+
+/** Whether the camera gives pictures. */
+export const isOn = () => track?.readyState === "live";
+
+/** Whether the camera is there but gives no pictures at the moment, as when its cover is closed by software. */
+export const isMuted = () => track?.muted ?? false;
+
+/** The element with the picture. @returns {HTMLVideoElement} */
+export const video = () => byId("camera");
+
+/**
+ * Ask for the camera.
+ *
+ * @returns {Promise<string | null>} What went wrong, a key below `camera.`; null where it is on.
+ */
+export async function open() {
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: WANTED, audio: false });
+    track = stream.getVideoTracks()[0];
+    track.onended = lost;
+    video().srcObject = stream;
+    await video().play();
+  } catch (error) {
+    close();
+    return reason(error);
+  }
+  byId("preview").hidden = false;
+  light(false);
+  return null;
+}
+
+/** Switch it off. */
+export function close() {
+  if (track) track.onended = null;
+  track?.stop();
+  track = null;
+  video().srcObject = null;
+  byId("preview").hidden = true;
+  byId("light").hidden = true;
+}
+
+/** Say whether the face is being measured. @param {boolean} measuring */
+export function light(measuring) {
+  const lamp = byId("light");
+  lamp.hidden = false;
+  lamp.classList.toggle("measuring", measuring);
+  byId("light-text").textContent = t(measuring ? "camera.measuring" : "camera.on");
+}
+
+function lost() {
+  close();
+  interrupt("camera_lost");
+}
+
+function reason({ name }) {
+  if (name === "NotAllowedError" || name === "SecurityError") return "refused";
+  if (name === "NotFoundError" || name === "OverconstrainedError") return "none";
+  return "busy";
+}

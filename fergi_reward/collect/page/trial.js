@@ -1,0 +1,119 @@
+/** One showing of one picture: a blank, the baseline, the picture; the face is measured all the while. */
+
+import { post } from "./api.js";
+import * as camera from "./camera.js";
+import { painted, until } from "./clock.js";
+import { byId, button, el, pressed } from "./dom.js";
+import { Frames } from "./frames.js";
+import { t } from "./i18n.js";
+import { unlessInterrupted } from "./interruption.js";
+import { Marks } from "./marks.js";
+import { load } from "./pictures.js";
+import { retake } from "./retake.js";
+import { notice, show } from "./screen.js";
+
+const LONGEST_WAIT = 3000; // milliseconds for the last frames to be measured
+
+/** Show the next picture, and again where it was disturbed and the participant likes. @param {import("./app.js").Context} context */
+export async function trial(context) {
+  const { state, measurer } = context;
+  const place = state.trials.findIndex((one) => one.trial === state.next.trial);
+  const shown = state.trials[place];
+  const session = state.sessions.find((one) => one.session === shown.session);
+  show("trial", heading(state, place), el("p", { role: "status" }, t("trial.loading")));
+  const picture = (await load(session.pictures)).get(shown.image);
+  if (camera.isOn()) await measurer().ready;
+  let said = notice(context.said);
+  do {
+    await ready(heading(state, place), session.prompt, said, shown.trial);
+    const { attempt } = await post(`/api/trials/${shown.trial}/start`);
+    const answer = await unlessInterrupted((signal) => showing({ ...context, picture, attempt, signal }));
+    said = null;
+    if (!answer.retake_offered) return;
+    if (!(await retake(answer.reasons))) return;
+  } while (true);
+}
+
+const heading = ({ trials }, place) => t("trial.title", { place: place + 1, all: trials.length });
+
+async function ready(title, prompt, said, id) {
+  const go = button(t("trial.start"), { class: "main" });
+  const text = el("p", { class: "prompt" }, t("prompt"), " ", el("q", {}, prompt));
+  show("trial", title, said, text, el("p", {}, t("trial.text")), el("div", { class: "actions" }, go));
+  document.body.dataset.trial = id;
+  await pressed(go);
+  await document.documentElement.requestFullscreen?.({ navigationUI: "hide" }).catch(() => {}); // where it may be had
+}
+
+/** The attempt itself. @returns {Promise<object>} The server's answer to its end. */
+async function showing({ study, picture, attempt, signal, outbox, measurer }) {
+  const { blank, baseline, picture: seconds } = study.seconds;
+  const measuring = camera.isOn();
+  const marks = new Marks(signal);
+  const stage = el("div", { class: "stage" });
+  byId("main").replaceChildren(stage);
+  part("blank");
+  const begun = await painted();
+  await until(begun + blank * 1000, signal);
+
+  part("baseline");
+  stage.append(el("span", { class: "fixation", "aria-hidden": "true" }));
+  const zero = await painted();
+  const frames = new Frames(zero, (batch) => outbox.send(`/api/attempts/${attempt}/frames`, batch));
+  const stop = measuring ? watch(measurer(), frames, marks, signal) : () => 0;
+  await until(zero + baseline * 1000, signal);
+
+  frames.hold();
+  const asked = performance.now();
+  part("picture");
+  stage.replaceChildren(picture);
+  const onset = await painted();
+  frames.onset(onset);
+  await until(onset + seconds * 1000, signal);
+
+  frames.hold();
+  stage.replaceChildren();
+  const offset = await painted();
+  frames.offset(offset);
+  if (measuring) await measured(frames);
+  const dropped = stop();
+  frames.end();
+  const seen = frames.seconds(offset);
+  return outbox.send(`/api/attempts/${attempt}/end`, {
+    batches: frames.batches,
+    frames: frames.sent,
+    onset: frames.seconds(onset),
+    offset: seen,
+    marks: marks.all(outbox.size),
+    latency_ms: onset - asked,
+    fps: measuring ? frames.sent / seen : null,
+    dropped,
+  });
+}
+
+function part(name) {
+  byId("main").dataset.part = name;
+}
+
+/** Take the frames until it is stopped. @returns {() => number} Stops it and tells how many frames were dropped. */
+function watch(measurer, frames, marks, signal) {
+  measurer.restart();
+  camera.light(true);
+  const stop = measurer.listen((frame) => {
+    frames.add(frame);
+    marks.frame(frame);
+  });
+  const end = () => {
+    stop();
+    if (camera.isOn()) camera.light(false);
+    return measurer.dropped;
+  };
+  signal.addEventListener("abort", end, { once: true });
+  return end;
+}
+
+/** Wait for the frames that are still being measured. */
+async function measured(frames) {
+  const latest = performance.now() + LONGEST_WAIT;
+  while (!frames.whole && performance.now() < latest) await new Promise((wake) => setTimeout(wake, 30));
+}
