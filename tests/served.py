@@ -16,8 +16,8 @@ from PIL import Image
 from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.app import Server
+from fergi_reward.serve.listening import listening, web_config
 from fergi_reward.serve.options import ServeLimits
-from fergi_reward.serve.run import listening, web_config
 from fergi_reward.serve.scoring import Scoring
 
 
@@ -91,7 +91,7 @@ def serving(token=None, root=None, brightness=2.0, **limits):
 @contextmanager
 def served(scoring, limits, token=None, root=None):
     server = Server(scoring, limits, token, root)
-    web = uvicorn.Server(web_config(server))
+    web = uvicorn.Server(web_config(server.app, limits.end_limit))
     with listening("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=web.run, args=([listener],))
         thread.start()

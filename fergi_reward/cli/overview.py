@@ -12,6 +12,10 @@ COMMANDS = {
     "best-of": ("fergi_reward.cli.best_of:best_of", "Draw several pictures of each prompt, and keep the best."),
     "train": ("fergi_reward.cli.train:app", "Fine-tune a model."),
     "evaluate": ("fergi_reward.cli.evaluate:app", "Evaluate rewards and tuned models, with intervals."),
+    "collect": (
+        "fergi_reward.cli.collect:collect",
+        "Show pictures to people: judgements and reactions.",
+    ),
     "calibrate": ("fergi_reward.cli.calibrate:calibrate", "Fit the weights of the reward to preferences."),
     "export": ("fergi_reward.cli.export:export", "Write the weights as another training program reads them."),
     "annotate": ("fergi_reward.cli.annotate:annotate", "Say from faces which of two pictures is preferred."),

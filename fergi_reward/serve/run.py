@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 import threading
@@ -12,21 +11,17 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-import uvicorn
 
 from fergi_reward.core.devices import named_device
-from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.access import read_token
 from fergi_reward.serve.app import Server
-from fergi_reward.serve.connections import ImpatientProtocol
+from fergi_reward.serve.listening import Web, address, listening, web_config
 from fergi_reward.serve.options import ServeOptions
 from fergi_reward.serve.scoring import Scoring
 from fergi_reward.serve.worker_processes import ProcessWorker
 from fergi_reward.serve.workers import WorkerPool
-
-BACKLOG = 2048
 
 
 def run(options: ServeOptions) -> None:
@@ -66,7 +61,7 @@ def _reward(options: ServeOptions, gpus: int, number: int) -> CombinedReward:
 
 async def _serve(server: Server, listener: socket.socket) -> None:
     """Serve until a signal comes or nothing can score any more."""
-    web = _Web(web_config(server))
+    web = Web(web_config(server.app, server.limits.end_limit))
     serving = asyncio.create_task(web.serve([listener]))
     loading = asyncio.wrap_future(_loading(server))
     await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
@@ -108,65 +103,3 @@ def _end_threads(is_busy: bool, is_loading: bool) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(is_busy))
-
-
-def web_config(server: Server) -> uvicorn.Config:
-    """How its connections are handled."""
-    return uvicorn.Config(
-        server.app,
-        http=ImpatientProtocol,
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(server.limits.end_limit)),
-        backlog=BACKLOG,
-    )
-
-
-class _Web(uvicorn.Server):
-    """Ends by the first signal when what was accepted is answered, by the second one at once."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            loop.add_signal_handler(number, self._end)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
-
-    def _end(self) -> None:
-        self.force_exit |= self.should_exit
-        if not self.should_exit:
-            print("ending: what was accepted is answered", file=sys.stderr, flush=True)
-        self.should_exit = True
-
-
-@contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens.
-
-    Raises:
-        FergiRewardError: It cannot.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise FergiRewardError(
-            f"cannot listen on {host}, port {port} ({why}): choose another --host or --port"
-        ) from error
-    with listener:
-        yield listener
-
-
-def address(listener: socket.socket) -> str:
-    """Where a socket listens, as a caller writes it."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

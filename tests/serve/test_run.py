@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.serve.listening import listening
 from fergi_reward.serve.options import ServeOptions
-from fergi_reward.serve.run import listening, run
+from fergi_reward.serve.run import run
 from tests.served import ask, picture, wait_until
 
 

@@ -1,0 +1,44 @@
+"""`fergi-reward collect`."""
+
+from fergi_reward.cli.command import Answer, command
+from fergi_reward.collect.options import CollectOptions
+from fergi_reward.core.counts import counted
+from fergi_reward.core.errors import MissingDependencyError
+
+
+@command
+def collect(options: CollectOptions) -> Answer:
+    """Serve a page on which people look at pictures and say which they prefer; their faces are measured, not filmed.
+
+    Ends by Ctrl-C or SIGTERM, and then writes the tables that `calibrate`, `annotate` and `fit-predictor` read.
+    """
+    try:
+        import starlette as starlette
+        import uvicorn as uvicorn
+    except ImportError as error:
+        raise MissingDependencyError(str(error.name), "fergi-reward collect", "collect") from error
+    if options.expire:
+        from fergi_reward.collect.retention import expire
+
+        said = expire(options.out)
+        return Answer("\n".join(said) or "nobody's retention has ended", {"expired": said})
+    from fergi_reward.collect.run import run
+
+    done, following = run(options)
+    judged = [f"{count} {name}" for name, count in done.judgements.items() if count]
+    usable = f" ({counted(done.reactions, 'usable reaction')})" if options.camera else ""
+    lines = [
+        f"{counted(done.participants, 'participant')}, {counted(done.trials, 'trial')}{usable}, "
+        f"{', '.join(judged) or 'no judgements'}",
+        f"written: {', '.join(map(str, done.files))}",
+        *([f"next: {following}"] if following else []),
+    ]
+    values = {
+        "participants": done.participants,
+        "trials": done.trials,
+        "reactions": done.reactions,
+        "judgements": dict(done.judgements),
+        "files": [str(path) for path in done.files],
+        "next": following,
+    }
+    return Answer("\n".join(lines), values, done.notes)

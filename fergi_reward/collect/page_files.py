@@ -1,0 +1,90 @@
+"""The files of the page, which are in the package, and a language that the researcher brings."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.json_files import read_json
+from fergi_reward.files.ordinary_files import read_bytes
+
+PAGE = Path(__file__).parent / "page"
+PACKAGE = Path(__file__).parent / "package.json"
+RUNTIME = "@mediapipe/tasks-vision"
+MAX_BYTES = 1 << 26
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".wasm": "application/wasm",
+}
+_NAME = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
+
+
+class PageFiles:
+    """What the page may ask for.
+
+    Args:
+        language: Name of shipped strings, or a JSON file of strings.
+
+    Attributes:
+        language: What the page calls the language that it begins in.
+
+    Raises:
+        FergiRewardError: There is no such language, or the file is none.
+    """
+
+    def __init__(self, language: str) -> None:
+        shipped = sorted(path.stem for path in (PAGE / "strings").glob("*.json"))
+        self._own: Path | None = None
+        if Path(language).suffix == ".json":
+            self._own = Path(language)
+            _check_strings(self._own, shipped)
+        elif language not in shipped:
+            raise FergiRewardError(
+                f"--language is {language!r}, must be {' or '.join(shipped)}, or a JSON file of strings"
+            )
+        self.language = self._own.stem if self._own else language
+        self.languages = list(dict.fromkeys([self.language, *shipped]))
+
+    def static(self, name: str) -> tuple[bytes, str] | None:
+        """A file of the page and its media type; None where there is none of that name."""
+        if self._own and name == f"strings/{self.language}.json":
+            return read_bytes(self._own, MAX_BYTES), MEDIA_TYPES[".json"]
+        return _file(PAGE, name)
+
+    def runtime(self, name: str) -> tuple[bytes, str] | None:
+        """A file of MediaPipe's runtime and its media type; None where there is none of that name."""
+        return _file(PAGE / "runtime", name)
+
+
+def runtime_version() -> str:
+    """What measures in the browser, with its version, as the page's package pins it."""
+    return f"tasks-vision {read_json(PACKAGE)['dependencies'][RUNTIME]}"
+
+
+def _file(folder: Path, name: str) -> tuple[bytes, str] | None:
+    path = folder / name
+    if not _NAME.fullmatch(name) or (kind := MEDIA_TYPES.get(path.suffix)) is None:
+        return None
+    try:
+        return read_bytes(path, MAX_BYTES), kind
+    except OSError:
+        return None
+
+
+def _check_strings(path: Path, shipped: list[str]) -> None:
+    known = f"give {' or '.join(shipped)}, or a JSON file of strings"
+    try:
+        found: Any = read_json(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FergiRewardError(f"--language {path} cannot be read ({why}): {known}") from error
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise FergiRewardError(f"--language {path} must be a mapping from names to texts: {known}")
+    if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]{2,8})?", path.stem):
+        raise FergiRewardError(f"--language {path} must be called after a language, such as fr.json")

@@ -1,0 +1,39 @@
+"""When the retention of a participant ends, all of them is deleted: at each start, and by `collect --expire`."""
+
+import datetime
+from contextlib import closing
+from pathlib import Path
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.privacy.forgetting import forget
+from fergi_reward.privacy.study_database import NAME, connected
+from fergi_reward.privacy.study_files import is_study
+
+REACTIONS = "reactions"
+
+
+def expire(folder: Path) -> list[str]:
+    """Delete the participants of a study whose last day is over.
+
+    Returns:
+        A sentence for each, and for what holds them and cannot be repaired.
+
+    Raises:
+        FergiRewardError: There is no study, or somebody cannot be deleted.
+    """
+    if not is_study(folder):
+        raise FergiRewardError(f"{folder} holds no study: give the --out of `fergi-reward collect`")
+    today = datetime.datetime.now(datetime.UTC).date()
+    with closing(connected(folder / NAME)) as connection:
+        rows = connection.execute(
+            "SELECT participant, expires FROM participants WHERE expires < ?", (f"{today}",)
+        ).fetchall()
+    said, faults = list[str](), list[str]()
+    for row in rows:
+        done = forget(row["participant"], folder / REACTIONS, folder)
+        said.append(f"the retention of {row['participant']} ended on {row['expires']}: deleted")
+        said += [f"made with them: {path}; make it again without them, or delete it" for path in done.files.fits]
+        faults += [done.complaint] if done.complaint else []
+    if faults:
+        raise FergiRewardError("; ".join(faults))
+    return said

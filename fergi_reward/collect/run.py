@@ -1,0 +1,74 @@
+"""`fergi-reward collect`: from options to a server that runs until it is asked to end, and the tables it leaves."""
+
+import asyncio
+import os
+import secrets
+import socket
+
+from starlette.routing import Route
+
+from fergi_reward.collect.access import Access
+from fergi_reward.collect.app import ParticipantPages, application
+from fergi_reward.collect.calibrate_now import next_command
+from fergi_reward.collect.operator_pages import OperatorPages
+from fergi_reward.collect.options import CollectOptions
+from fergi_reward.collect.retention import expire
+from fergi_reward.collect.study import Study, opened
+from fergi_reward.collect.tables import Exported, export
+from fergi_reward.core.counts import counted
+from fergi_reward.serve.listening import Web, listening, web_config
+
+END_SECONDS = 10.0
+
+
+def run(options: CollectOptions) -> tuple[Exported, str | None]:
+    """Serve a study until SIGTERM or SIGINT, unless its tables alone are asked for, and write its tables.
+
+    Returns:
+        What was written, and the command that makes a calibration of it; None where nothing was judged.
+
+    Raises:
+        FergiRewardError: The address is in use, or the study cannot be opened or written.
+    """
+    os.umask(0o077)
+    with opened(options) as study:
+        for line in expire(study.folder):
+            print(line, flush=True)
+        if not options.export:
+            with listening(options.host, options.port) as listener:
+                asyncio.run(_serve(study, listener))
+        exported = export(study)
+        return exported, next_command(study, exported)
+
+
+async def _serve(study: Study, listener: socket.socket) -> None:
+    token = secrets.token_urlsafe(24)
+    access = Access(study.options, listener.getsockname()[1], token, study.id)
+    operator = OperatorPages(study, access)
+    routes: list[Route] = [*ParticipantPages(study, access).routes(), *operator.routes()]
+    options = study.options
+    web = Web(web_config(application(routes), END_SECONDS, options.tls_cert, options.tls_key))
+    serving = asyncio.create_task(web.serve([listener]))
+    print("\n".join(_said(study, access, token)), flush=True)
+    await serving
+    operator.calibrating.end()
+
+
+def _said(study: Study, access: Access, token: str) -> list[str]:
+    """What the command prints when it listens."""
+    options = study.options
+    measured = "action units of the face, measured in the browser" if options.camera else ""
+    judged = {"rank": "rankings", "pairs": "preferred pictures of pairs", "look": ""}[options.task]
+    collected = [each for each in (measured, judged, "ratings" * options.ratings) if each]
+    template = " (a template: write your own for a real study)" if study.consent.is_template else ""
+    return [
+        f"participants: {access.address}/"
+        + ("" if options.is_local else " (each needs a link of the operator's page)"),
+        f"operator: {access.address}/operator#{token}",
+        f"collected: {', '.join(collected)}; {counted(len(study.pictures.every), 'picture')} in "
+        f"{counted(len(study.pictures.sessions), 'session')}",
+        f"consent: {options.consent or 'the shipped text'}{template}, kept as "
+        f"{options.out / 'consent' / study.consent.hash}.md",
+        f"retention: {options.retention_days} days, then a participant is deleted",
+        f"study: {options.out}; Ctrl-C ends and writes its tables",
+    ]
