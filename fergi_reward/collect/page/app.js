@@ -32,12 +32,10 @@ import { trial } from "./trial.js";
 const SCREENS = { consent, camera: check, rate: ratings, trial, rank: ranking, pair, done, withdrawn: () => ended("deleted") };
 
 /** Which screen is next. */
-function next({ mode }, { step, trials, next: { kind } }) {
+function next({ mode }, { step, next: { kind } }) {
   if (step === "stopped") return "done";
-  if (step !== "trials" && step !== "camera") return step;
-  if (mode.ratings && trials.some(({ done, rated }) => done && !rated)) return "rate";
-  if (step === "camera" || (mode.camera && kind === "trial" && !camera.isOn())) return "camera";
-  return kind;
+  if (step !== "trials") return step;
+  return mode.camera && kind === "trial" && !camera.isOn() ? "camera" : kind;
 }
 
 async function participate(study) {

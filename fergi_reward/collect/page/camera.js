@@ -35,6 +35,7 @@ export async function open() {
     return reason(error);
   }
   byId("preview").hidden = false;
+  byId("preview").setAttribute("aria-label", t("camera.preview"));
   light(false);
   return null;
 }

@@ -12,7 +12,7 @@ import { enterCode } from "./withdraw.js";
 /** Ask for consent. @param {import("./app.js").Context} context */
 export async function consent({ study, said }) {
   const ticks = offered(study).map(tick);
-  const agree = button(t("consent.agree"), { class: "main", disabled: ticks.length > 0 });
+  const agree = button(t("consent.agree"), { class: "main", disabled: study.mode.camera });
   const decline = button(t("consent.decline"));
   const required = ticks.find(({ name }) => name === "measuring");
   if (required) required.box.onchange = () => (agree.disabled = !required.box.checked);

@@ -8,7 +8,7 @@ import { show } from "./screen.js";
 import { enterCode } from "./withdraw.js";
 
 /** After these the server's state says where to go on; nothing has to be asked. */
-const GO_ON = ["consent_changed", "missing", "replayed"];
+const GO_ON = ["attempt_over", "check_needed", "consent_changed", "missing", "not_yet", "replayed", "unknown_attempt"];
 
 /**
  * Say what went wrong, and wait until the participant wants to go on.

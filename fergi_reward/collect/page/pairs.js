@@ -30,7 +30,6 @@ export async function pair({ state, said }) {
 }
 
 function side(name, picture) {
-  picture.alt = "";
   return button("", { class: "side", "aria-label": t(`pair.${name}`) }).appendChild(picture).parentElement;
 }
 

@@ -34,6 +34,7 @@ async function fetched(url) {
 async function decoded(address) {
   const image = new Image();
   image.src = address;
+  image.alt = "";
   image.draggable = false;
   await image.decode();
   return image;

@@ -46,7 +46,6 @@ class Board {
   }
 
   #card(image, name, picture) {
-    picture.alt = "";
     const main = button("", { class: "picture" });
     main.append(picture, el("span", { class: "place", "aria-hidden": "true" }));
     const tools = el(

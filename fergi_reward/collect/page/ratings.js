@@ -11,7 +11,7 @@ const STEPS = [1, 2, 3, 4, 5, 6, 7];
 
 /** Ask for the ratings of the picture that was seen last. @param {import("./app.js").Context} context */
 export async function ratings({ state, said }) {
-  const { trial, image, session: of } = state.trials.find(({ done, rated }) => done && !rated);
+  const { trial, image, session: of } = state.trials.find(({ trial }) => trial === state.next.trial);
   const session = state.sessions.find(({ session }) => session === of);
   const picture = (await load(session.pictures)).get(image);
   picture.alt = t("rate.picture");

@@ -27,7 +27,7 @@ export async function trial(context) {
   do {
     await ready(heading(state, place), session.prompt, said, shown.trial);
     const { attempt } = await post(`/api/trials/${shown.trial}/start`);
-    const answer = await unlessInterrupted((signal) => showing({ ...context, picture, attempt, signal }));
+    const answer = await unlessInterrupted((signal) => showing({ ...context, place, picture, attempt, signal }));
     said = null;
     if (!answer.retake_offered) return;
     if (!(await retake(answer.reasons))) return;
@@ -46,12 +46,13 @@ async function ready(title, prompt, said, id) {
 }
 
 /** The attempt itself. @returns {Promise<object>} The server's answer to its end. */
-async function showing({ study, picture, attempt, signal, outbox, measurer }) {
+async function showing({ study, state, place, picture, attempt, signal, outbox, measurer }) {
   const { blank, baseline, picture: seconds } = study.seconds;
   const measuring = camera.isOn();
   const marks = new Marks(signal);
   const stage = el("div", { class: "stage" });
-  byId("main").replaceChildren(stage);
+  const title = el("h1", { class: "heard" }, heading(state, place));
+  byId("main").replaceChildren(title, stage);
   part("blank");
   const begun = await painted();
   await until(begun + blank * 1000, signal);
