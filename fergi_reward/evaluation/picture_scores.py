@@ -10,8 +10,8 @@ from fergi_reward.bulk.job import load_batch_scores, score_into
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.bulk.scoring import Load
+from fergi_reward.core.places import place_without_folders
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
-from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.scorers.registry import REGISTRY, scorer_table
 
 

@@ -9,6 +9,7 @@ from fergi_reward.bulk.job import owned_by_one_run, this_process
 from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.places import place_without_folders
 from fergi_reward.data.fergi import locate
 from fergi_reward.data.judgement_files.read import read_judgements
 from fergi_reward.data.layouts import read_preferences
@@ -24,7 +25,6 @@ from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
 from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.files.csv_numbers import BadRows
-from fergi_reward.report.provenance import place_without_folders
 from fergi_reward.stats.agreement import margin_correlation, same_order
 from fergi_reward.stats.held_out import evaluate_held_out
 from fergi_reward.stats.intervals import interval

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fergi_reward.core.counts import counted
+from fergi_reward.core.places import place_without_folders, without_folders
 from fergi_reward.evaluation.preferences_result import (
     JUDGEMENTS,
     Comparison,
@@ -23,7 +24,6 @@ from fergi_reward.evaluation.report_builder import (
     table,
 )
 from fergi_reward.evaluation.sentences import shown
-from fergi_reward.report.provenance import place_without_folders, without_folders
 from fergi_reward.report.record import Estimate, IntervalPlot, Line, Report, Section, Table
 from fergi_reward.stats.intervals import FEW_UNITS
 

@@ -6,8 +6,8 @@ To a trainer a reward is only a callable; only `program.py` knows of scorers and
 - `ddpo_config.py` and its like: their options, without torch; `rollout_config.py`: what three of them share.
 - `program.py`: a run from its options (`options.py`, `config.py`); `preflight.py`, `dry_run.py` with
   `meta_autocast.py`: what is checked and counted before it.
-- `loop.py`: what each trainer calls to run, on `run.py`, `saving.py`, `checkpoints.py`, `optimisation.py`, `ema.py`,
-  `judging.py`, `fixed_pictures.py` and `grids.py`; `curve.py`: the reward over a run.
+- `loop.py`: what each trainer calls to run, on `run.py`, `tracking.py`, `saving.py`, `checkpoints.py`,
+  `optimisation.py`, `ema.py`, `judging.py`, `fixed_pictures.py` and `grids.py`; `curve.py`: the reward over a run.
 - `model.py`, `weights.py`, `lora.py`: what is trained; `model_card.py`, `history.py`, `identity.py`: its record.
 - `rollout.py`, `shares.py`, `processes.py`, `advantages.py`, `losses.py`, `guards.py`: parts of the algorithms.
 - `pairs.py`, `pair_batches.py`, `row_order.py`: preference pairs.

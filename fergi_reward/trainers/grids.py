@@ -34,13 +34,15 @@ class Grids:
         write_grid(path, pixels, self.prompts, columns=4)
         return path
 
-    def write_before_after(self, reference: AbstractContextManager[None]) -> None:
-        """Two rows: the model in the block of `reference`, and the model as it is."""
+    def write_before_after(self, reference: AbstractContextManager[None]) -> Path | None:
+        """Two rows: the model in the block of `reference`, and the model as it is; returns the file as `write` does."""
         if not self.prompts:
-            return
+            return None
         with reference:
             before = self.draw()
         captions = [f"{when}: {prompt}" for when in ("before", "after") for prompt in self.prompts]
-        pixels = torch.cat([before, self.draw()])
-        if self.writes:
-            write_grid(self.folder / "before_after.png", pixels, captions, columns=len(self.prompts))
+        pixels, path = torch.cat([before, self.draw()]), self.folder / "before_after.png"
+        if not self.writes:
+            return None
+        write_grid(path, pixels, captions, columns=len(self.prompts))
+        return path

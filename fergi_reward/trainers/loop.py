@@ -26,6 +26,7 @@ from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.processes import mean_of, means
 from fergi_reward.trainers.run import Run
 from fergi_reward.trainers.saving import Saving, Stateful
+from fergi_reward.trainers.tracking import GRID
 from fergi_reward.trainers.weights import overwrite
 
 Config = TypeVar("Config", bound=TrainerConfig, covariant=True)
@@ -182,7 +183,7 @@ class Loop(Generic[Config]):
 
     def _draw_grid(self) -> None:
         if path := self._grids.write(self.finished):
-            self.run.log_picture("grid", path, self.finished)
+            self.run.tracking.picture(GRID, path, self.finished)
         self.accelerator.wait_for_everyone()
 
     def _finish(self) -> Path:
@@ -194,7 +195,9 @@ class Loop(Generic[Config]):
         self._say_what_the_judges_liked()
         folder = self.run.folder / self.model.weights.name
         self.saving.save_weights(folder, self.finished)
-        self._grids.write_before_after(self.model.weights.reference())
+        if path := self._grids.write_before_after(self.model.weights.reference()):
+            self.run.tracking.picture("before_after", path, self.finished)
+        self.run.tracking.close()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         return folder

@@ -9,8 +9,9 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.totals import counted_processes, launched_processes
 
-# The packages of which one writes for a tracker.
+# The packages of which one writes for a tracker, and the extra that brings it.
 TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "none": ()}
+EXTRAS = {"tensorboard": "train", "wandb": "wandb"}
 # The package that quantises frozen weights.
 QUANTISERS = {"float": (), "nf4": ("bitsandbytes",)}
 
@@ -31,8 +32,18 @@ def _tracker(config: TrainerConfig) -> Iterator[str]:
     if packages and not any(_is_installed(package) for package in packages):
         yield (
             f"log_with is {config.log_with}, but the package {packages[0]} is not installed: "
-            f"pip install {packages[0]}, or give log_with another"
+            f"pip install 'fergi-reward[{EXTRAS[config.log_with]}]', or give log_with another"
         )
+    elif config.log_with == "wandb" and os.environ.get("RANK", "0") == "0":
+        yield from _wandb_key()
+
+
+def _wandb_key() -> Iterator[str]:
+    """Only the main process asks: it alone writes, and keys may be only where it runs."""
+    import wandb
+
+    if wandb.setup().settings.mode == "online" and not wandb.login(prompt=False, verify=False):
+        yield "log_with is wandb, but it has no key: run `wandb login`, or set WANDB_MODE=offline"
 
 
 def _quantiser(config: TrainerConfig) -> Iterator[str]:

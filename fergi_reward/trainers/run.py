@@ -10,16 +10,12 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from fergi_reward.core import interrupts
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.option_types import as_text
 from fergi_reward.core.terminal import for_terminal
 from fergi_reward.files.atomic import sweep, write_text
 from fergi_reward.files.json_files import parse_json
@@ -27,6 +23,7 @@ from fergi_reward.files.locks import owned
 from fergi_reward.trainers.checkpoints import Checkpoints
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.preflight import check_can_start
+from fergi_reward.trainers.tracking import Tracking
 
 WEIGHT_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -38,6 +35,7 @@ class Run:
         accelerator: accelerate's view of devices, processes and precision.
         folder: The run's folder.
         checkpoints: What it resumes from.
+        tracking: The tracker.
     """
 
     def __init__(self, config: TrainerConfig) -> None:
@@ -57,6 +55,7 @@ class Run:
             # The trainers divide themselves; what a launcher asks for would divide their gradients again.
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )
+        self.tracking = Tracking(self.accelerator, config)
         _check_processes(self.accelerator.num_processes)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.uses_tf32
 
@@ -84,18 +83,14 @@ class Run:
                 sweep(folder)
             yield
 
-    def start_trackers(self, finished_epochs: int, trained_on: Mapping[str, str]) -> None:
+    def start_trackers(self, finished_epochs: int, learned_from: Mapping[str, str]) -> None:
         """Open the tracker; what it had beyond `finished_epochs`, from a run that was killed, is dropped.
 
         Args:
             finished_epochs: Number of epochs of the run that is resumed.
-            trained_on: What is logged in addition to the options: model, reward, prompts.
+            learned_from: What is logged in addition to the options: model, reward, prompts.
         """
-        options = {name: value for name, value in asdict(self.config).items() if value is not None}
-        options |= {name: as_text(value) for name, value in options.items() if isinstance(value, list | tuple)}
-        # SummaryWriter hides every step from purge_step on, so that a resumed curve has no second branch.
-        kwargs = {"tensorboard": {"purge_step": finished_epochs + 1}}
-        self.accelerator.init_trackers(self.config.tracker_project_name, {**options, **trained_on}, kwargs)
+        self.tracking.start(finished_epochs, list(map(parse_json, self._lines(finished_epochs))), learned_from)
 
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
         """Add the metrics of the `epoch`-th epoch, counted from 1, to the tracker and to `metrics.jsonl`.
@@ -103,21 +98,18 @@ class Run:
         The file is written again each time without this or later epochs: a resumed run leaves none twice.
         """
         try:
-            self.accelerator.log(metrics, step=epoch)
+            self.tracking.log(epoch, metrics)
         except OSError as error:
             raise FergiRewardError(f"cannot write to the tracker ({error.strerror or error}): make room") from error
         if self.accelerator.is_main_process:
-            text = self.metrics_file.read_text(encoding="utf-8", errors="replace") if self.metrics_file.exists() else ""
-            kept = [line for line in text.splitlines() if _logged_epoch(line) < epoch]
             finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
             line = json.dumps({"epoch": epoch, **finite}, allow_nan=False)
-            write_text(self.metrics_file, "\n".join([*kept, line]) + "\n")
+            write_text(self.metrics_file, "\n".join([*self._lines(epoch - 1), line]) + "\n")
 
-    def log_picture(self, name: str, path: Path, epoch: int) -> None:
-        """Add a picture to the tracker, after so many finished epochs."""
-        for tracker in self.accelerator.trackers:
-            layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-            tracker.log_images({name: np.asarray(Image.open(path).convert("RGB"))[None]}, step=epoch, **layout)
+    def _lines(self, last: int) -> list[str]:
+        """The lines of metrics up to the end of an epoch."""
+        text = self.metrics_file.read_text(encoding="utf-8", errors="replace") if self.metrics_file.exists() else ""
+        return [line for line in text.splitlines() if _logged_epoch(line) <= last]
 
     @contextmanager
     def interruptible(self, save: Callable[[], None]) -> Iterator[None]:
@@ -137,6 +129,7 @@ class Run:
     def _save_and_say(self, save: Callable[[], None], why: str) -> None:
         with interrupts.deferred():
             save()
+            self.tracking.close()
             newest = self.checkpoints.newest() or self.config.resume_from
             resume = f"resume with --resume_from {newest}" if newest else "there is no checkpoint yet: start again"
             self.say(f"\n{why}; {resume}")

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.places import record_without_folders
 from fergi_reward.files.atomic import atomic_folder
-from fergi_reward.files.digests import record_digest, tensors_digest
+from fergi_reward.files.digests import tensors_digest
 from fergi_reward.trainers.checkpoints import LAYOUT, STATE_FILE
 from fergi_reward.trainers.history import History
 from fergi_reward.trainers.identity import Identity, as_record, described, identity_of
@@ -167,13 +168,10 @@ class Saving:
         self.run.accelerator.wait_for_everyone()
 
     def trained_on(self) -> dict[str, str]:
-        """What a tracker logs alongside the options."""
-        return {
-            "model": self.model.pipeline.config.get("_name_or_path") or "built in memory",
-            "learned_from": json.dumps(described(self.pairs or self.reward)),
-            "prompts": f"{len(self.prompts)} of SHA-256 {record_digest(self.prompts)}",
-            "judges": ", ".join(self.judging.judges),
-        }
+        """What a tracker logs alongside the options: what the run depends on, each part with its digest."""
+        parts = {name: f"{part.name}, SHA-256 {part.digest}" for name, part in self.identity.items()}
+        learned_from = record_without_folders(described(self.pairs or self.reward))
+        return {"trainer": self.trainer, "learned_from": json.dumps(learned_from), **parts}
 
     def _state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds besides the weights."""

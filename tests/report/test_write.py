@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.places import without_folders
 from fergi_reward.report.markdown import markdown, markdown_table
-from fergi_reward.report.provenance import provenance, without_folders
+from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
 from fergi_reward.report.write import write_report
 

@@ -78,8 +78,8 @@ def test_a_tracker_gets_the_model_the_reward_the_prompts_and_the_pictures(backpr
     pictures = [event.step for events in seen if "grid" in events.Tags()["images"] for event in events.Images("grid")]
     assert pictures == [0, 1]
     (options,) = (path.read_text() for path in logs.rglob("hparams.yml"))
-    assert 'learned_from: \'{"name"' in options
-    assert "model: built in memory" in options and "prompts: 2 of SHA-256" in options
+    assert 'learned_from: \'{"name"' in options and "prompts: 2 prompts, SHA-256 " in options
+    assert "model: StableDiffusionPipeline, SHA-256 " in options and "processor: " in options
 
 
 @pytest.mark.parametrize("program", ["reward_backprop", "diffusion_dpo"])
