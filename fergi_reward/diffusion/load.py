@@ -8,6 +8,8 @@ from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.core.registry import blaming
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.registry import MODELS, is_registered
+from fergi_reward.hub.asking import is_cached
+from fergi_reward.hub.licenses import say_license
 
 if TYPE_CHECKING:
     import torch
@@ -32,13 +34,19 @@ def load_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:
     if is_registered(model):
         return _registered(model, dtype)
     more = {"torch_dtype": dtype} if dtype else {}
+    is_new = not Path(model).exists() and not is_cached(model, DiffusionPipeline.config_name)
     try:
         with warnings.catch_warnings():  # newer versions of diffusers call it dtype, older ones know only this name
             warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
-            return DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False, **more)
+            pipeline: Pipeline = DiffusionPipeline.from_pretrained(
+                model, safety_checker=None, requires_safety_checker=False, **more
+            )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FergiRewardError(f"cannot load the model {model!r}: give a hub id or a folder ({reason})") from error
+    if is_new:
+        say_license(model)
+    return pipeline
 
 
 def _registered(model: str, dtype: "torch.dtype | None") -> Pipeline:

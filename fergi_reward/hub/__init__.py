@@ -2,7 +2,7 @@
 
 - `published.py`: repositories, licenses, revisions, files and sizes; `published_fetch.py`: gets them.
 - `download.py`: one file, resumed and checked; `asking.py`: what the hub's errors mean.
-- `landmarker_model.py`: MediaPipe's model.
+- `licenses.py`: under which licenses; `landmarker_model.py`: MediaPipe's model.
 """
 
 from typing import TYPE_CHECKING

@@ -37,3 +37,10 @@ def why_no_hub(error: Exception) -> str:
     unreachable = isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None
     reason = str(error.__cause__ if unreachable else error).strip().partition("\n")[0].rstrip(".")
     return reason or type(error).__name__
+
+
+def is_cached(repository: str, file: str) -> bool:
+    """Whether the newest revision of a file is in the cache of the hub's library; no network is asked."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repository, file), str)

@@ -14,6 +14,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files import json_files
 from fergi_reward.files.tensor_files import read_tensors
 from fergi_reward.hub.asking import hub_errors, why_no_hub, without_warnings
+from fergi_reward.hub.licenses import say_license
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # The oldest repositories have no owner in their names.
@@ -71,9 +72,10 @@ class Checkpoint:
     def _from_hub(self, name: str) -> Path:
         from huggingface_hub import hf_hub_download
 
+        is_new = self.here(name) is None
         try:
             with without_warnings():
-                return Path(hf_hub_download(str(self.place), name, revision=self.revision))
+                path = Path(hf_hub_download(str(self.place), name, revision=self.revision))
         except hub_errors() as error:
             looked = ", ".join(dict.fromkeys(str(other.place) for other in self.others))
             raise FergiRewardError(
@@ -81,6 +83,9 @@ class Checkpoint:
                 f"{f', nor is it on this machine under {looked}' if looked else ''}: connect to it once, or name a "
                 f"folder that holds the files as the checkpoint; {self.needs}"
             ) from error
+        if is_new:
+            say_license(str(self.place))
+        return path
 
     def extra(self, name: str) -> Path | None:
         """A file or folder that the hub does not have but a local folder may bring."""

@@ -3,7 +3,7 @@
 import inspect
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.hub.licenses import FERGI, UNKNOWN, license_of, scorer_licenses
+from fergi_reward.reactions.sources import FERGI as FERGI_SOURCE
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.sharding import class_of
 from fergi_reward.trainers.weights import loading_line
@@ -32,6 +34,12 @@ pipeline = DiffusionPipeline.from_pretrained({base_literal})
 
 A tuned model draws what it learned from likes, which is not all that people like: look at its pictures next to those of
 the model it came from, and at a judge that it was not trained on.
+
+## Licenses
+
+As their publishers state them; who shares these weights sees to it that they are kept.
+
+{licenses}
 
 ## Learned from
 
@@ -79,10 +87,22 @@ def write_model_card(
         drawing=_drawing_line(config, pipeline),
         trainer=trainer,
         version=__version__,
+        licenses="\n".join(f"- {each}" for each in _licenses(base_model, seen)),
         learned_from=json.dumps(learned_from, indent=2),
         configuration=yaml.safe_dump(asdict(config), sort_keys=False),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _licenses(base_model: str, seen: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Those of the base model, of the published scorers, and of FERGI, where its reactions made the calibration."""
+    yield f"base model: {license_of(base_model) or UNKNOWN}"
+    for term, text in scorer_licenses(
+        dict.fromkeys(term for stretch in seen for term in stretch.get("terms", ()))
+    ).items():
+        yield f"published weights of {term}: {text}"
+    if any(stretch.get("calibration", {}).get("au_source") == FERGI_SOURCE for stretch in seen):
+        yield f"calibration: fitted on {FERGI}"
 
 
 def _drawing_line(config: TrainerConfig, pipeline: Pipeline) -> str:

@@ -28,6 +28,14 @@ def test_the_hub_reads_what_the_card_says(tmp_path, pipeline):
     assert described["uncertainty_penalty"] == 0.5
     assert set(described["terms"]) == {"image_reward", "pickscore", "hps_v2"}
     assert RewardBackpropConfig(**yaml.safe_load(part(card.text, "yaml"))) == config
+    licenses = card.text.split("## Licenses")[1].split("##")[0].split("\n\n")[2]
+    assert licenses.splitlines() == [
+        "- base model: not known here: see its page",
+        "- published weights of image_reward: Apache-2.0",
+        "- published weights of pickscore: none stated (its code: MIT)",
+        "- published weights of hps_v2: Apache-2.0",
+        "- calibration: fitted on FERGI's data: MIT, and its authors ask that they are used for research",
+    ]
 
 
 def test_a_plain_callable_is_named(trainer_of):
