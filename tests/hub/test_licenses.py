@@ -1,4 +1,4 @@
-"""Licenses are told when weights first come to this machine, and not again."""
+"""Licenses are printed when weights first come to this machine, and not again."""
 
 import pytest
 
