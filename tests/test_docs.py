@@ -27,6 +27,7 @@ from PIL import Image
 from fergi_reward import CombinedReward, adapters
 from fergi_reward.cli.config_file import config_path
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.diffusion import family_of
 from fergi_reward.scorers.hps import HPSv2Scorer
 from fergi_reward.scorers.image_reward import ImageRewardScorer
 from fergi_reward.scorers.pickscore import PickScorer
@@ -38,8 +39,9 @@ from tests.served import serving
 
 ROOT = Path(__file__).parents[1]
 TO_BE_WRITTEN = re.compile(r"NAME|HOST")
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES = [*DOCS, ROOT / "CONTRIBUTING.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+# Pages with lines that are pasted into a script, whose names they use.
+PASTED = {ROOT / "README.md", ROOT / "docs/ADAPTERS.md", ROOT / "docs/EXPORT.md", *(ROOT / "docs/hosts").glob("*.md")}
 OURS = re.compile(r"(?<![\w/.])(?:training|eval|configs|docs|tests|fergi_reward)/[\w/]*\w\.(?:py|yaml|txt|md|png)")
 BLOCK = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 SHELL = ("fergi-reward", "accelerate", "python", "make", "pip")
@@ -61,7 +63,7 @@ NOT_RUN += ("make wheelhouse",)
 NEEDS_A_CAMERA = "backend.measure(camera())"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_files_that_are_named_exist(page):
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
@@ -112,6 +114,7 @@ def replaced(rewriter, server, tmp_path_factory):
     names |= {"127.0.0.1:8000": f"127.0.0.1:{server.port}"}
     names |= {"num_inference_steps=20": "num_inference_steps=1"}
     names |= {"sample_num_steps=5": "sample_num_steps=2"}
+    names |= {"--participants 30 --sessions 18": "--participants 5 --sessions 2"}
     names |= {" stable-diffusion-v1-5/stable-diffusion-v1-5 ": " tiny --steps 4 "}
     names |= {"args = GRPOConfig(": "args = GRPOConfig(use_cpu=True, bf16=False, "}
     on_cpu = "reward_funcs=reward, args=__import__('trl').GRPOConfig('grpo', use_cpu=True, bf16=False), "
@@ -127,7 +130,7 @@ def server():
 
 
 def host_names():
-    """What scripts have at the place where lines of docs/ADAPTERS.md are pasted."""
+    """What scripts have at the place where lines are pasted."""
     device = torch.device("cpu")
     pixels, prompts = torch.rand(2, 3, 32, 32), ["a cat", "a dog"]
     accelerator = SimpleNamespace(device=device)
@@ -138,6 +141,9 @@ def host_names():
     names |= {"pipeline": pipeline, "trained": [*pipeline.unet.parameters()], "steps": 1, "train": lambda step: None}
     return names | {
         "images": pixels,
+        "latents": torch.randn(2, *family_of(pipeline).latent_shape, requires_grad=True),
+        "my_reward": lambda pixels, prompts: pixels.mean((1, 2, 3)),
+        "tracker": SimpleNamespace(log=print),
         "prompts": prompts,
         "torch": torch,
         "reward_losses": [],
@@ -145,10 +151,9 @@ def host_names():
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeypatch):
-    pasted = page.name in ("ADAPTERS.md", "EXPORT.md")
-    namespace = {"__name__": "__main__"} | (host_names() if pasted else {})
+    namespace = {"__name__": "__main__"} | (host_names() if page in PASTED else {})
     flow_factory = ModuleType("flow_factory.rewards")
     flow_factory.PointwiseRewardModel = type("PointwiseRewardModel", (), {})
     monkeypatch.setitem(sys.modules, "flow_factory.rewards", flow_factory)
@@ -242,9 +247,9 @@ def parse(words):
 
 def parse_training(words):
     """The program and its configuration are there, and every option after it is one of the program's."""
-    assert words[:4] == ["-m", "fergi_reward", "train", "ddpo"]
+    assert words[:3] == ["-m", "fergi_reward", "train"]
     assert config_path(words[words.index("--config") + 1]).is_file()
-    known = known_commands()["train ddpo"].options
+    known = known_commands()[f"train {words[3]}"].options
     assert {word[2:].replace("-", "_") for word in words if word.startswith("--")} <= set(known)
 
 
