@@ -206,7 +206,7 @@ def install(project):
 def run_python(text, namespace):
     if NEEDS_A_CAMERA in text:
         text = "".join(ast.unparse(node) + "\n" for node in ast.parse(text).body if isinstance(node, ast.ImportFrom))
-    if "output.terms" in text:  # which says that it is that of a reward
+    if "output.terms" in text and "output = " not in text:  # which says that it is that of a reward
         namespace["output"] = namespace["reward"].score(namespace["images"], namespace["prompts"])
     with redirect_stdout(io.StringIO()):
         exec(compile(text, "a block", "exec"), namespace)

@@ -8,8 +8,11 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from fergi_reward.version import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,6 +68,11 @@ def link(installed, packages):
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.exists():
                 place.symlink_to(installed.locate_file(file))
+
+
+def test_the_version_is_the_same_everywhere():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_package_data_is_in_the_wheel(wheel):

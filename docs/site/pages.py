@@ -1,4 +1,4 @@
-"""What the site has in addition to the pages of docs/: those of the root, the options of all commands, the public names.
+"""What the site has in addition to the pages of docs/: those of the root, options of commands, public names.
 
 MkDocs calls the functions whose names begin with `on_`. Pages are written for the forge: their links name files of the
 repository. Here these become links between pages; one that leads nowhere is a warning, with which a strict build fails.
@@ -22,7 +22,7 @@ from fergi_reward.cli.train import add_trainers
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fergi_reward"
-# Of the site, and of the repository.
+# Page of the site: file of the repository.
 OF_THE_ROOT = {
     "index.md": "README.md",
     "CHANGELOG.md": "CHANGELOG.md",
@@ -59,7 +59,9 @@ def commands() -> Iterator[tuple[str, str]]:
     del app["train"]["prompt_grpo"]  # most of its options are TRL's own, and TRL would be imported
     for name in COMMANDS:
         text = app[name].generate_docs(usage_name=f"fergi-reward {name}")
-        yield f"commands/{name}.md", text
+        text = re.sub(r"^## Table of Contents\n.*?(?=^\*\*Commands)", "", text, flags=re.M | re.S)
+        text = re.sub(rf"^(#+) (?={name})", r"\1 fergi-reward ", text, flags=re.M)
+        yield f"commands/{name}.md", text.replace(f"(#{name}-", f"(#fergi-reward-{name}-")
 
 
 def public_names() -> dict[str, dict[str, str]]:
@@ -90,13 +92,12 @@ def python_reference() -> Iterator[tuple[str, str]]:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links lead to pages, and blocks that name their file show it."""
-    if page.is_homepage:
-        page.meta["hide"] = ["navigation"]
     parts = FENCED.split(markdown)
     for number, part in enumerate(parts):
         if number % 2:
             parts[number] = re.sub(r"^```(\w+) (\S+)\n", r'```\1 title="\2"\n', part)
         else:
+            part = re.sub(r"^ {2,3}(?=\S)", "    ", part, flags=re.M)  # Python-Markdown asks for four spaces in lists
             part = MENTIONED.sub(lambda found: f"[{found[0]}]({relative(found[1], page)})", part)
             parts[number] = LINK.sub(lambda found: f"]({led(found[1], page)}{found[2] or ''})", part)
     return "".join(parts)

@@ -1,0 +1,52 @@
+"""`make docs`: a site with what its pages point to, every option and public name, and nothing of another host."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import commands
+
+ROOT = Path(__file__).parents[1]
+LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=\"?((?:https?:)?//[^\" >]+)")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the site, from a strict build: a warning would end it."""
+    pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", "docs/site/mkdocs.yml"]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, "--site-dir", folder], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, "\n".join(line for line in done.stderr.splitlines() if not line.startswith("INFO"))
+    return folder
+
+
+def test_every_option_of_every_command_is_explained(site):
+    for name, command in commands().items():
+        if name != "train prompt_grpo":  # whose options are TRL's
+            page = (site / "commands" / f"{name.split()[0]}.html").read_text(encoding="utf-8")
+            section = page.split(f"fergi-reward {name} ", 1)[1] if " " in name else page
+            missing = [option for option in command.options if f"--{option.replace('_', '-')}" not in section]
+            assert [option for option in missing if f"{option.upper()}" not in section] == [], name
+
+
+def test_every_public_name_is_described(site):
+    for page in (site / "python").glob("*.html"):
+        text = unescape(page.read_text(encoding="utf-8"))
+        for name in importlib.import_module(page.stem).__all__:
+            assert re.search(rf'id="[\w.]+\.{name}"', text) or f">{name}</code></a>" in text, (page.name, name)
+
+
+def test_nothing_is_loaded_from_another_host(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 60
+    loaded = {(page.name, found) for page in pages for found in LOADED.findall(page.read_text(encoding="utf-8"))}
+    styles = {(style.name, "url") for style in site.rglob("*.css") if re.search(r"url\(.?https?:", style.read_text())}
+    assert loaded | styles == set()
