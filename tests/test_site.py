@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fergi_reward.cli.app import make_app
+from fergi_reward.cli.train import add_trainers
+from tests.browser import complaints, new_page, started
 from tests.command_line import commands
 
 ROOT = Path(__file__).parents[1]
@@ -29,12 +32,15 @@ def site(tmp_path_factory):
 
 
 def test_every_option_of_every_command_is_explained(site):
-    for name, command in commands().items():
-        if name != "train prompt_grpo":  # whose options are TRL's
-            page = (site / "commands" / f"{name.split()[0]}.html").read_text(encoding="utf-8")
-            section = page.split(f"fergi-reward {name} ", 1)[1] if " " in name else page
-            missing = [option for option in command.options if f"--{option.replace('_', '-')}" not in section]
-            assert [option for option in missing if f"{option.upper()}" not in section] == [], name
+    add_trainers([])
+    app = make_app()
+    del app["train"]["prompt_grpo"]  # its options are TRL's
+    for name, command in commands(app).items():
+        page = (site / "commands" / f"{name.split()[0]}.html").read_text(encoding="utf-8")
+        section = page.split(f"fergi-reward {name} ", 1)[1]
+        spelled = [(f"<code>--{option.rstrip('_').replace('_', '-')}", option) for option in command.options]
+        missing = [option for flag, option in spelled if flag not in section and option.upper() not in section]
+        assert missing == [], name
 
 
 def test_every_public_name_is_described(site):
@@ -50,3 +56,27 @@ def test_nothing_is_loaded_from_another_host(site):
     loaded = {(page.name, found) for page in pages for found in LOADED.findall(page.read_text(encoding="utf-8"))}
     styles = {(style.name, "url") for style in site.rglob("*.css") if re.search(r"url\(.?https?:", style.read_text())}
     assert loaded | styles == set()
+
+
+@pytest.fixture(scope="module")
+def browser(not_here):
+    with started(not_here) as running:
+        yield running
+
+
+def test_a_page_that_is_opened_from_a_folder_can_be_searched(site, browser):
+    page = new_page(browser)
+    heard = complaints(page)
+    page.goto((site / "index.html").as_uri())
+    page.get_by_role("textbox", name="Search").press_sequentially("lip corner puller")
+    page.get_by_role("link", name="What AU4 is").first.click()
+    page.wait_for_url("**/EXPLANATION.html*")
+    assert heard == []
+
+
+@pytest.mark.parametrize("name", ["index", "RESULTS", "TRAINING", "commands/train", "python/fergi_reward.reactions"])
+def test_a_page_is_no_wider_than_a_phone(name, site, browser):
+    page = new_page(browser, "phone", "dark")
+    page.goto((site / f"{name}.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+    assert page.locator("body").get_attribute("data-md-color-scheme") == "slate"

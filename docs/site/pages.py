@@ -38,10 +38,14 @@ log = logging.getLogger("mkdocs.hooks.pages")
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Name the generated pages in the navigation."""
-    reference: list[Any] = next(entry["Reference"] for entry in config.nav or [] if "Reference" in entry)
-    reference.insert(0, {"Commands": [f"commands/{name}.md" for name in COMMANDS]})
-    reference.insert(1, {"Python": [f"python/{folder}.md" for folder in public_names()]})
+    """Name the generated pages in the navigation, and pages of docs/ for which it has no place."""
+    sections: dict[str, list[Any]] = {name: pages for entry in config.nav or [] for name, pages in entry.items()}
+    sections["Reference"][:0] = [
+        {"Commands": [f"commands/{name}.md" for name in COMMANDS]},
+        {"Python": [f"python/{folder}.md" for folder in public_names()]},
+    ]
+    pages = {path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).rglob("*.md")}
+    sections["In depth"] += sorted(pages - set(re.findall(r"[\w/]+\.md", str(config.nav))))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -57,11 +61,9 @@ def commands() -> Iterator[tuple[str, str]]:
     add_trainers([])
     app = make_app()
     del app["train"]["prompt_grpo"]  # most of its options are TRL's own, and TRL would be imported
-    for name in COMMANDS:
-        text = app[name].generate_docs(usage_name=f"fergi-reward {name}")
-        text = re.sub(r"^## Table of Contents\n.*?(?=^\*\*Commands)", "", text, flags=re.M | re.S)
-        text = re.sub(rf"^(#+) (?={name})", r"\1 fergi-reward ", text, flags=re.M)
-        yield f"commands/{name}.md", text.replace(f"(#{name}-", f"(#fergi-reward-{name}-")
+    for section in re.split(r"^#(?=# fergi-reward )", app.generate_docs(), flags=re.M)[1:]:
+        name = section.split()[2]
+        yield f"commands/{name}.md", re.sub(r"^###", "##", section, flags=re.M)
 
 
 def public_names() -> dict[str, dict[str, str]]:
