@@ -41,7 +41,7 @@ function next({ mode }, { step, next: { kind } }) {
 async function participate(study) {
   const outbox = new Outbox();
   let measuring = null;
-  const measurer = () => (measuring ??= new Measurer());
+  const measurer = () => (measuring = measuring?.usable ? measuring : new Measurer());
   await begin(outbox);
   offerStop();
   for (let said = null; ; ) {
@@ -52,10 +52,13 @@ async function participate(study) {
       said = null;
     } catch (error) {
       outbox.clear();
-      said = error instanceof Interrupted ? t(`interrupted.${error.message}`) : await failure(error);
+      said = error instanceof Interrupted ? why(error.message) : await failure(error);
     }
   }
 }
+
+/** What a participant who was interrupted may not know; a pause was the participant's own. */
+const why = (reason) => (reason === "paused" ? null : t(`interrupted.${reason}`));
 
 async function begin(outbox) {
   const link = /^\/p\/([^/]+)/.exec(location.pathname);

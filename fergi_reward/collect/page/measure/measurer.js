@@ -15,6 +15,9 @@
 
 const MOST_IN_FLIGHT = 2; // one that is measured, one that waits; further ones are dropped and counted
 
+/** The worker could not begin, or broke. */
+export class MeasuringFailed extends Error {}
+
 export class Measurer {
   #worker = new Worker("/static/measure/worker.js", { type: "module" });
   #listeners = new Set();
@@ -22,18 +25,21 @@ export class Measurer {
   #last = -Infinity;
   #presented = null;
   #watched = null;
-  #failure = null;
   /** Frames of the camera that were not measured. */
   dropped = 0;
-  /** Milliseconds from a frame's capture until it reached the page, smoothed. */
-  delay = null;
+  /** Whether it may be asked; one whose worker failed is to be replaced. */
+  usable = true;
 
   constructor() {
     this.ready = new Promise((resolve, reject) => {
-      this.#worker.onerror = () => reject(new Error("worker"));
+      const failed = (error) => {
+        this.usable = false;
+        reject(new MeasuringFailed(error));
+      };
+      this.#worker.onerror = ({ message }) => failed(message);
       this.#worker.onmessage = ({ data }) => {
         if (data.ready) resolve();
-        else if (data.failed && !("time" in data)) reject(new Error(data.failed));
+        else if (data.broken) failed(data.broken);
         else this.#measured(data);
       };
     });
@@ -64,14 +70,15 @@ export class Measurer {
   }
 
   #next(video) {
-    video.requestVideoFrameCallback((now, metadata) => {
+    video.requestVideoFrameCallback((_, metadata) => {
       if (this.#watched !== video) return;
       this.#next(video);
-      this.#take(video, metadata, now);
+      void this.#take(video, metadata);
     });
   }
 
-  async #take(video, metadata, now) {
+  async #take(video, metadata) {
+    if (!this.#listeners.size) return void (this.#presented = null); // nobody wants to know: it costs time
     const time = metadata.captureTime ?? metadata.presentationTime;
     if (this.#presented !== null) this.dropped += Math.max(0, metadata.presentedFrames - this.#presented - 1);
     this.#presented = metadata.presentedFrames;
@@ -79,14 +86,17 @@ export class Measurer {
     if (this.#inFlight >= MOST_IN_FLIGHT) return void this.dropped++;
     this.#inFlight++;
     this.#last = time;
-    this.delay = this.delay === null ? now - time : 0.9 * this.delay + 0.1 * (now - time);
-    const picture = await createImageBitmap(video);
-    this.#worker.postMessage({ time, picture }, [picture]);
+    try {
+      const picture = await createImageBitmap(video);
+      this.#worker.postMessage({ time, picture }, [picture]);
+    } catch {
+      this.#measured({ time, lost: true }); // the camera was switched off just now
+    }
   }
 
   #measured(frame) {
     this.#inFlight--;
-    if (frame.failed) this.#failure = frame.failed;
+    if (frame.lost) this.dropped++;
     else this.#listeners.forEach((listener) => listener(frame));
   }
 }

@@ -44,8 +44,8 @@ async function answer({ time, picture }) {
     const landmarker = await ready;
     milliseconds = Math.max(milliseconds + 1, Math.trunc(time)); // MediaPipe's must rise
     self.postMessage(measured(landmarker.detectForVideo(picture, milliseconds), time, picture));
-  } catch (error) {
-    self.postMessage({ time, failed: String(error) });
+  } catch {
+    self.postMessage({ time, lost: true });
   } finally {
     picture.close();
   }
@@ -68,5 +68,5 @@ function measured(result, time, picture) {
 
 ready.then(
   () => self.postMessage({ ready: true }),
-  (error) => self.postMessage({ failed: String(error) }),
+  (error) => self.postMessage({ broken: String(error) }),
 );
