@@ -27,17 +27,16 @@ test: lint $(if $(shell command -v npm),collect-runtime)
 # the version and its hash are in the lock file. Only this needs npm.
 COLLECT := fergi_reward/collect
 RUNTIME := $(COLLECT)/page/runtime
-RUNTIME_FILES := vision_bundle.mjs wasm/vision_wasm_module_internal.js wasm/vision_wasm_module_internal.wasm
+RUNTIME_FILES := wasm/vision_wasm_module_internal.js wasm/vision_wasm_module_internal.wasm vision_bundle.mjs
 
-collect-runtime: $(RUNTIME)/.installed
+collect-runtime: $(RUNTIME)/vision_bundle.mjs
 
-$(RUNTIME)/.installed: $(COLLECT)/package.json $(COLLECT)/package-lock.json
+$(RUNTIME)/vision_bundle.mjs: $(COLLECT)/package.json $(COLLECT)/package-lock.json
 	mkdir -p build/collect-runtime $(RUNTIME)
 	cp $^ build/collect-runtime
 	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix build/collect-runtime
 	cp $(addprefix build/collect-runtime/node_modules/@mediapipe/tasks-vision/,$(RUNTIME_FILES)) $(RUNTIME)
 	rm -r build/collect-runtime
-	@touch $@
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
