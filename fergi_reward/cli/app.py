@@ -1,6 +1,7 @@
 """The command `fergi-reward`: its commands by name, and how it ends."""
 
 import difflib
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ def run(words: Sequence[str]) -> int:
     """
     # Pillow's, of half its limit: which pictures are too large is said of each.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
+    # peft imports bitsandbytes wherever it is installed, which then misses a faster kernel for CPUs.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     app, words = make_app(), list(words)
     if text := answer_at_once(words):
         print(text)

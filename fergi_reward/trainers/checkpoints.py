@@ -112,14 +112,19 @@ class Checkpoints:
 
         Raises:
             FergiRewardError: The file is damaged or of another version, something else was trained, or it was trained
-                on something else and that is not among the changes allowed.
+                on something else and that is not among the changes allowed, or for more epochs than are asked for.
         """
         state = _read_state(checkpoint / STATE_FILE)
         if state["trainer"] != trainer:
             raise FergiRewardError(
                 f"{checkpoint} was written by {state['trainer']}, and this is {trainer}: resume it with the former"
             )
-        options = self._changed_options(checkpoint, state["config"])
+        if state["epoch"] > self.config.num_epochs:
+            raise FergiRewardError(
+                f"{checkpoint} has {state['epoch']} epochs, but num_epochs is {self.config.num_epochs}: give as many "
+                "or more, or resume an older one"
+            )
+        options = [*self._changed_options(checkpoint, state["config"]), *self._other_processes(state)]
         found = changes(state["identity"], identity)
         check_changes(checkpoint, found, self.config.allowed_changes)
         for what in (", ".join(options), "; ".join(f"{name} {a} -> {b}" for name, (a, b) in found.items())):
@@ -155,6 +160,11 @@ class Checkpoints:
         if fixed := [what for name, what in changed.items() if name in FIXED]:
             raise FergiRewardError(f"cannot resume {checkpoint} as another run: {', '.join(fixed)}; give what it was")
         return list(changed.values())
+
+    def _other_processes(self, state: dict[str, Any]) -> list[str]:
+        """Other batches per update where options count those of one process; earlier checkpoints do not say it."""
+        before, now = state.get("processes", self.config.processes), self.config.processes
+        return [f"processes {before} -> {now}"] if before != now else []
 
 
 def _as_record(config: TrainerConfig) -> dict[str, Any]:

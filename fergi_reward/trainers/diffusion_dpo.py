@@ -64,8 +64,6 @@ class DiffusionDPOTrainer:
 
     def train(self) -> Path:
         """Run all epochs that are left; returns the folder of the finished weights."""
-        kind = "flow matching" if isinstance(self.noise_levels, FlowSchedule) else "diffusion"
-        self.loop.run.say(f"beta {self.beta:g}, for a model of {kind}")
         return self.loop.run_epochs(self.epoch, summary, {"pairs": self.pairs})
 
     def epoch(self, epoch: int) -> dict[str, float]:

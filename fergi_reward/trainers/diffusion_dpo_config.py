@@ -53,14 +53,16 @@ class DiffusionDPOConfig(TrainerConfig):
         return self.train_updates_per_epoch
 
     def what_is_trained(self, family: "Family", processes: int) -> str:
-        """Pairs of an epoch and of an update, and among how many noise levels that of a pair is drawn."""
+        """Pairs of an epoch and of an update, among how many noise levels that of a pair is drawn, and the beta."""
         import torch
 
+        from fergi_reward.trainers.diffusion_dpo import published_beta
+
         each = self.train_batch_size * self.accumulation_steps * processes
-        levels = len(family.training_schedule(torch.device("cpu")).timesteps)
+        levels = family.training_schedule(torch.device("cpu"))
         return (
             f"{each * self.updates_per_epoch} pairs per epoch, {each} per update, over {counted_processes(processes)}; "
-            f"each pair at 1 of {levels} noise levels"
+            f"each pair at 1 of {len(levels.timesteps)} noise levels; beta {self.beta or published_beta(levels):g}"
         )
 
     def confidence(self, stated: float | None) -> float:

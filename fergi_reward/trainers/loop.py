@@ -3,6 +3,7 @@
 A trainer makes a `Loop` and gives `run_epochs` a function that trains for one epoch. It inherits nothing.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -114,7 +115,7 @@ class Loop(Generic[Config]):
             The folder of the finished weights; its README.md says how to load them.
 
         Raises:
-            FergiRewardError: A name in `state` is that of a part of the loop's own.
+            FergiRewardError: A name in `state` is that of a part of the loop's own; a loss is not finite.
         """
         self.saving.add(state or {})
         self.run.say(self.config.what_is_trained(self.model.family, self.accelerator.num_processes))
@@ -156,6 +157,7 @@ class Loop(Generic[Config]):
     def _one_epoch(self, epoch: Callable[[int], Metrics], summary: Callable[[Mapping[str, float]], str]) -> None:
         started = time.perf_counter()
         metrics = epoch(self.finished)
+        self._check_finite(metrics)
         metrics["seconds"] = time.perf_counter() - started
         self.finished += 1
         if self.judging.are_due(self.finished):
@@ -174,6 +176,15 @@ class Loop(Generic[Config]):
             self.saving.remember(self.finished, saves)
         if saves:
             self.accelerator.wait_for_everyone()
+
+    def _check_finite(self, metrics: Mapping[str, float]) -> None:
+        """End a run whose weights are lost, before they are written; a gradient too large for fp16 moves none."""
+        names = ("loss",) if self.accelerator.scaler else ("loss", "grad_norm")
+        if lost := [name for name in names if not math.isfinite(metrics.get(name, 0.0))]:
+            raise FergiRewardError(
+                f"in epoch {self.finished + 1} {' and '.join(f'{name} was {metrics[name]}' for name in lost)}: resume "
+                "the last checkpoint, or start again, with a smaller train_learning_rate"
+            )
 
     def _judge(self) -> Metrics:
         metrics, is_best = self.judging.ask(self.finished, self.prompts)

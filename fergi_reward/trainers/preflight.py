@@ -14,6 +14,8 @@ TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",),
 EXTRAS = {"tensorboard": "train", "wandb": "wandb"}
 # The package that quantises frozen weights.
 QUANTISERS = {"float": (), "nf4": ("bitsandbytes",)}
+# By which one process of several finds the others.
+PLACE = ("RANK", "MASTER_ADDR")
 
 
 def check_can_start(config: TrainerConfig) -> None:
@@ -88,6 +90,11 @@ def _launcher(config: TrainerConfig) -> Iterator[str]:
         yield (
             f"num_processes is {config.processes}, but {counted_processes(launched)} were launched: "
             f"accelerate launch --num_processes {config.processes}"
+        )
+    if launched > 1 and (missing := [name for name in PLACE if name not in os.environ]):
+        yield (
+            f"WORLD_SIZE is {launched}, but {' and '.join(missing)} are not set: start the processes with "
+            f"accelerate launch --num_processes {launched}, or unset WORLD_SIZE"
         )
 
 

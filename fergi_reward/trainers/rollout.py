@@ -129,10 +129,11 @@ def say_first_ratio(loop: Loop[RolloutConfig], rollout: Rollout, first: Mapping[
     Args:
         loop: The run's loop.
         rollout: What was trained on.
-        first: Figures of its first update; `approx_kl` is half the mean square of the ratios' logarithms.
+        first: Figures of this process's first update; `approx_kl` is half the mean square of the ratios' logarithms.
     """
     if rollout.epoch == 0:
-        loop.run.say(f"at the first update, importance ratios are 1 to {(2 * float(first['approx_kl'])) ** 0.5:.1e}")
+        distance = (2 * loop.means([first])["approx_kl"]) ** 0.5
+        loop.run.say(f"at the first update, importance ratios differed from 1 by {distance:.1e}")
 
 
 def step_order(

@@ -105,7 +105,7 @@ class RolloutConfig(TrainerConfig):
         possible, steps = self.trainable_steps(family), self.sample_num_steps
         trained = self.steps_of_an_image(possible)
         line = (
-            f"{images} images per epoch, {each} per update, over {counted_processes(processes)}; "
+            f"{images} images per epoch{self.grouped(images)}, {each} per update, over {counted_processes(processes)}; "
             f"{possible} of {steps} denoising steps can be trained"
         )
         if trained < possible:
@@ -116,6 +116,10 @@ class RolloutConfig(TrainerConfig):
             f"{line}\nwarning: fewer than half of the steps draw noise; more steps or a smaller sample_eta than "
             f"{self.sample_eta} would let more of them, as would sde_type cps where a trainer has it"
         )
+
+    def grouped(self, images: int) -> str:
+        """In how many groups so many images are drawn, in brackets; here in none."""
+        return ""
 
     def training_memory(self, pipeline: "Pipeline") -> int:
         """Peak bytes of one prediction of a training batch and back."""
@@ -184,6 +188,10 @@ class GroupConfig(RolloutConfig):
     def picture_eta(self) -> float:
         """None: grids and judges see images as the finished model draws them."""
         return 0.0
+
+    def grouped(self, images: int) -> str:
+        """As the options say; where two groups have drawn one prompt, these count as one."""
+        return f" ({images // self.sample_group_size} groups of {self.sample_group_size})"
 
     def schedule(self, family: "Family") -> "FlowSchedule":
         """The steps of sampling, which must be of flow matching."""

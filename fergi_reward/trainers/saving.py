@@ -28,7 +28,7 @@ from fergi_reward.trainers.sharding import Whole, collected, is_shard
 from fergi_reward.trainers.weights import copied, overwrite
 
 # What a checkpoint holds besides the parts of an algorithm.
-OWN_PARTS = {"format", *LAYOUT, "optimizer", "scaler", "ema", "watch", "best", "trained"}
+OWN_PARTS = {"format", *LAYOUT, "processes", "optimizer", "scaler", "ema", "watch", "best", "trained"}
 
 
 class Stateful(Protocol):
@@ -201,6 +201,7 @@ class Saving:
                 "identity": as_record(self.identity),
                 "seen": self.history.until(finished),
                 "weights": digest,
+                "processes": self.run.accelerator.num_processes,
             }
             self.run.checkpoints.save(finished, {**known, **whole}, write)
 

@@ -160,7 +160,7 @@ def test_the_default_beta_is_the_published_one_of_what_the_model_predicts(traine
 
 def test_the_beta_is_said_at_the_start(trainer_of, capsys):
     trainer_of(kind=tiny.stable_diffusion_3, beta=7.5).train()
-    assert "beta 7.5, for a model of flow matching\n" in capsys.readouterr().out
+    assert "noise levels; beta 7.5\n" in capsys.readouterr().out
 
 
 def test_pairs_are_changed_in_training_alone(trainer_of, tmp_path):

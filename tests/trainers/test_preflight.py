@@ -33,6 +33,12 @@ def no_tracker(monkeypatch):
         ("ACCELERATE_USE_CPU", "1", {"mixed_precision": "fp16"}, "fp16, which needs a GPU"),
         ("ACCELERATE_USE_FSDP", "true", {}, "launched with FSDP .*: launch it without, and give --shard"),
         ("WORLD_SIZE", "2", {"num_processes": 4}, "num_processes is 4, but 2 processes were launched"),
+        (
+            "WORLD_SIZE",
+            "2",
+            {},
+            "is 2, but RANK and MASTER_ADDR are not set: .* --num_processes 2, or unset",
+        ),
     ],
 )
 def test_a_launcher_or_a_device_that_contradicts_the_options_is_refused_by_name(

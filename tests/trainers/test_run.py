@@ -124,7 +124,8 @@ def test_logging_an_epoch_again_replaces_it_and_what_came_after(tmp_path):
 
 def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path, monkeypatch):
     # As torchrun starts them on a machine without GPUs where ACCELERATE_USE_CPU is not set.
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(FergiRewardError, match=r"2 processes were started, .* sees 1: .*ACCELERATE_USE_CPU"):
         run_in(tmp_path)
 
@@ -153,6 +154,21 @@ def test_resuming_says_what_changed(tmp_path, capsys):
     with pytest.raises(FergiRewardError, match="as another run: lora_rank 4 -> 8"):
         other = run_in(tmp_path, **options, lora_rank=8)
         other.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, other.say)
+
+
+def test_more_epochs_than_are_asked_for_are_not_passed_off_as_fewer(tmp_path):
+    first = run_in(tmp_path)
+    checkpoint(first, 3)
+    fewer = run_in(tmp_path, num_epochs=2, resume_from=str(tmp_path))
+    with pytest.raises(FergiRewardError, match="epoch_0003 has 3 epochs, but num_epochs is 2: give as many or more"):
+        fewer.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, fewer.say)
+
+
+def test_a_run_whose_weights_are_lost_ends_before_it_writes_them(trainer_of, tmp_path):
+    trainer = trainer_of(train_num_inner_epochs=2, train_learning_rate=1e20)
+    with pytest.raises(FergiRewardError, match="in epoch 1 loss was nan and grad_norm was nan: resume the last"):
+        trainer.train()
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_other_layers_to_adapt_are_refused_and_a_tuple_of_the_same_is_none(tmp_path, capsys):

@@ -25,14 +25,14 @@ SAID = [
     (
         NFTConfig(**GROUPS, sample_num_steps=10, train_timestep_fraction=0.99),
         tiny.stable_diffusion_3,
-        "16 images per epoch, 4 per update, over 2 processes; 10 of 10 denoising steps can be trained, each image on 9 "
-        "of them",
+        "16 images per epoch (4 groups of 4), 4 per update, over 2 processes; 10 of 10 denoising steps can be trained, "
+        "each image on 9 of them",
     ),
     (
         FlowGRPOConfig(**GROUPS, sde_type="cps", sample_num_steps=8, sde_window_size=4, train_timestep_fraction=0.5),
         tiny.stable_diffusion_3,
-        "16 images per epoch, 4 per update, over 2 processes; 7 of 8 denoising steps can be trained, each image on 2 "
-        "of them",
+        "16 images per epoch (4 groups of 4), 4 per update, over 2 processes; 7 of 8 denoising steps can be trained, "
+        "each image on 2 of them",
     ),
     (
         RewardBackpropConfig(train_batch_size=3, train_gradient_accumulation_steps=2, last_step_noises=2),
@@ -49,7 +49,7 @@ SAID = [
     (
         DiffusionDPOConfig(train_batch_size=4, train_gradient_accumulation_steps=8, train_updates_per_epoch=10),
         tiny.stable_diffusion,
-        "640 pairs per epoch, 64 per update, over 2 processes; each pair at 1 of 1000 noise levels",
+        "640 pairs per epoch, 64 per update, over 2 processes; each pair at 1 of 1000 noise levels; beta 5000",
     ),
 ]
 
