@@ -190,6 +190,11 @@ class Family(ABC):
         """Whether a scale takes classifier-free guidance: a second prediction, without a prompt."""
         return scale > 1
 
+    @property
+    def reads_guidance(self) -> bool:
+        """Whether a scale changes the prediction; not where a model was distilled to do without."""
+        return True
+
     @torch.no_grad()
     def guidance(self, scale: float) -> Guidance | None:
         """The classifier-free guidance of a scale, None where there is none."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.options import Options, option, range_problems
 from fergi_reward.trainers.totals import batches_each, counted_processes, launched_processes, total_problems
 
@@ -184,11 +185,17 @@ class TrainerConfig(Options):
         """The family of the pipeline, as these options use it.
 
         Raises:
-            FergiRewardError: It cannot draw at this resolution, or read so many tokens.
+            FergiRewardError: It cannot draw at this resolution or with guidance, or read so many tokens.
         """
         from fergi_reward.diffusion.family import family_of  # imports torch
 
-        return family_of(pipeline, self.resolution, self.max_sequence_length)
+        family = family_of(pipeline, self.resolution, self.max_sequence_length)
+        if self.sample_guidance_scale > 1 and not family.reads_guidance:
+            raise FergiRewardError(
+                f"sample_guidance_scale is {self.sample_guidance_scale}, but this {type(pipeline).__name__} was "
+                "distilled to do without guidance: give 1"
+            )
+        return family
 
     def what_is_trained(self, family: "Family", processes: int) -> str:
         """For the start of a run and for a dry run: how much is in an update, and through how many steps it goes.

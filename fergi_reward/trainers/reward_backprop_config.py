@@ -47,8 +47,9 @@ class RewardBackpropConfig(TrainerConfig):
         if self.one_step_prediction:
             last = f"one of {last}"
         line = f"{super().what_is_trained(family, processes)}; the gradient goes through {last}"
+        drawn = f", N({self.backprop_steps_mean:g}, {self.backprop_steps_std:g})" if self.backprop_steps_mean else ""
         noises = f", for {self.last_step_noises} noises each" if self.last_step_noises > 1 else ""
-        return f"{line} of {self.sample_num_steps} denoising steps{noises}"
+        return f"{line} of {self.sample_num_steps} denoising steps{drawn}{noises}"
 
     def training_memory(self, pipeline: "Pipeline") -> int:
         """Peak bytes of the longest pass."""

@@ -3,6 +3,7 @@ from dataclasses import fields
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.diffusion_dpo import DiffusionDPOConfig
@@ -106,3 +107,13 @@ def test_contradictions_of_reward_backpropagation(options, message):
 def test_options_of_what_is_trained_that_cannot_be(options, message):
     with pytest.raises(FergiRewardError, match=message):
         TrainerConfig(**options)
+
+
+@pytest.mark.parametrize(
+    "pipeline", [lambda: tiny.flux(guidance_embeds=False), lambda: tiny.flux2_klein(is_distilled=True)]
+)
+def test_guidance_of_a_model_that_reads_none_is_refused(pipeline):
+    distilled = pipeline()
+    with pytest.raises(FergiRewardError, match=r"sample_guidance_scale is 5\.0, but this Flux.*Pipeline was distilled"):
+        DDPOConfig().family(distilled)
+    DDPOConfig(sample_guidance_scale=1).family(distilled)

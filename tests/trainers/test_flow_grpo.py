@@ -114,7 +114,7 @@ def test_flow_cps_trains_all_steps_but_the_last_and_starts_on_policy(flow_traine
     assert trainer.random_steps(0) == [0, 1, 2, 3]
     trainer.train()
     said = capsys.readouterr().out
-    assert "8 images per epoch, 8 per update, over 1 process; 4 of 5 denoising steps can be tr" in said
+    assert "8 images per epoch (2 groups of 4), 8 per update, over 1 process; 4 of 5 denoising steps can be tr" in said
     assert "at the first update, importance ratios differed from 1 by 0.0e+00\n" in said
     assert "fewer than half" not in said
 

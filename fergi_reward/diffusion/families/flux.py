@@ -42,6 +42,11 @@ class Flux(PatchedFamily):
         """Never: it has learned to do in one prediction what takes the others two."""
         return False
 
+    @property
+    def reads_guidance(self) -> bool:
+        """As FLUX.1-dev does."""
+        return bool(self.network.config.guidance_embeds)
+
     def predict(self, latents: Tensor, timesteps: Tensor, conditioning: Conditioning, guidance_scale: float) -> Tensor:
         """The velocity. FLUX.1-dev is given the guidance, schnell is not."""
         transformer, prompts = self.network, conditioning.prompt_embeds

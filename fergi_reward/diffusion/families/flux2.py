@@ -110,7 +110,12 @@ class Flux2Klein(Flux2):
 
     def is_guided(self, scale: float) -> bool:
         """As any model is, if it is not distilled."""
-        return scale > 1 and not self.pipeline.config.is_distilled
+        return scale > 1 and self.reads_guidance
+
+    @property
+    def reads_guidance(self) -> bool:
+        """As a base model does."""
+        return not self.pipeline.config.is_distilled
 
 
 def noise_shift(tokens: int, num_steps: int) -> float:
