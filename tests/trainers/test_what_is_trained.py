@@ -43,7 +43,8 @@ SAID = [
     (
         RewardBackpropConfig(backprop_steps_max=49, backprop_steps_mean=8.0, backprop_steps_std=5.0),
         tiny.stable_diffusion,
-        "2 images per update, over 2 processes; the gradient goes through the last 1 to 49 of 50 denoising steps, N(8, 5)",
+        "2 images per update, over 2 processes; the gradient goes through the last 1 to 49 of 50 denoising steps, "
+        "N(8, 5)",
     ),
     (
         RewardBackpropConfig(one_step_prediction=True, backprop_steps_max=10, sample_num_steps=40),
