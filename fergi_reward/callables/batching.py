@@ -7,6 +7,7 @@ sleep; calls that come meanwhile are the next batch. So a caller alone does not 
 import os
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition
@@ -18,12 +19,8 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 
-class TimeLimitError(FergiRewardError):
-    """No answer came within the time limit."""
-
-
-class FullError(FergiRewardError):
-    """More requests wait than may."""
+class LeftError(FergiRewardError):
+    """Nobody waits for the answer any more."""
 
 
 @dataclass(eq=False)
@@ -55,7 +52,6 @@ class BatchedCalls(Generic[Request, Answer]):
         max_rows: So many rows are asked at a time; a single request may have more.
         max_wait: Seconds that a request waits for others, unless `max_rows` are there. Those that come while another
             batch runs are asked together without it.
-        max_waiting: So many rows may wait or be asked; None: any number.
 
     Raises:
         FergiRewardError: A limit is out of its range.
@@ -69,15 +65,13 @@ class BatchedCalls(Generic[Request, Answer]):
         rows: Callable[[Request], int],
         max_rows: int = 32,
         max_wait: float = 0.0,
-        max_waiting: int | None = None,
     ) -> None:
-        if max_rows < 1 or not 0 <= max_wait < float("inf") or (max_waiting is not None and max_waiting < 1):
+        if max_rows < 1 or not 0 <= max_wait < float("inf"):
             raise FergiRewardError(
-                f"max_rows {max_rows} and max_waiting {max_waiting} must be at least 1, and max_wait {max_wait} a "
-                "number of seconds from 0"
+                f"max_rows {max_rows} must be at least 1, and max_wait {max_wait} a number of seconds from 0"
             )
         self._ask, self._kind, self._rows = ask, kind, rows
-        self._max_rows, self._max_wait, self._max_waiting = max_rows, max_wait, max_waiting
+        self._max_rows, self._max_wait = max_rows, max_wait
         self._start()
 
     def _start(self) -> None:
@@ -93,24 +87,24 @@ class BatchedCalls(Generic[Request, Answer]):
         self.__dict__.update(state)
         self._start()
 
-    def __call__(self, request: Request, time_limit: float | None = None) -> Answer:
+    def __call__(self, request: Request, left: "Future[Any] | None" = None) -> Answer:
         """The answer to a request; waits for it.
 
         Args:
             request: What is asked.
-            time_limit: Seconds after which nobody waits for it any more. One that waits is then not asked at all.
+            left: Is done once nobody waits for the answer any more: a request that waits is then not asked at all.
 
         Raises:
-            TimeLimitError: It took longer.
-            FullError: Too many wait.
+            LeftError: Nobody waits for it any more.
             Exception: What asking it alone raises.
         """
         self._after_fork()
         call = _Call(request, self._kind(request), self._rows(request))
-        until = float("inf") if time_limit is None else call.since + time_limit
         self._add(call)
+        if left:
+            left.add_done_callback(lambda _: self._leave(call))
         try:
-            while batch := self._turn(call, until):
+            while batch := self._turn(call):
                 self._answer(batch)
         finally:
             self._leave(call)
@@ -143,26 +137,19 @@ class BatchedCalls(Generic[Request, Answer]):
 
     def _add(self, call: _Call) -> None:
         with self._changed:
-            before = sum(other.rows for other in self._calls)
-            if self._max_waiting is not None and before and before + call.rows > self._max_waiting:
-                raise FullError(f"{before} images wait, and {self._max_waiting} may: ask later")
             self._calls.append(call)
             self._changed.notify_all()  # whoever waits for a full batch
 
-    def _turn(self, call: _Call, until: float) -> list[_Call]:
+    def _turn(self, call: _Call) -> list[_Call]:
         """Wait until the call is done, or until it is this thread's turn to ask; what it must ask then."""
         with self._changed:
             while not call.is_done:
-                now = time.monotonic()
-                if now >= until:
-                    raise TimeLimitError(
-                        f"no answer within {until - call.since:g} s: raise the time limit, or ask less"
-                    )
-                due = 0.0 if self._is_busy else self._due()
-                if not self._is_busy and due <= now:
+                if call.is_left:
+                    raise LeftError("nobody waits for the answer any more")
+                wait = None if self._is_busy else self._due() - time.monotonic()
+                if wait is not None and wait <= 0:
                     return self._taken()
-                until_next = until if self._is_busy else min(until, due)
-                self._changed.wait(None if until_next == float("inf") else until_next - now)
+                self._changed.wait(wait)
             return []
 
     def _due(self) -> float:
@@ -224,4 +211,5 @@ class BatchedCalls(Generic[Request, Answer]):
             call.is_left = True
             if not call.is_running and call in self._calls:
                 self._calls.remove(call)
+            if not call.is_done:
                 self._changed.notify_all()

@@ -1,6 +1,7 @@
 """The addresses of the server, and what a request passes through: access, its size, room, its protocol, a batch."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from fergi_reward.callables.batching import TimeLimitError
 from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.serve.access import why_refused
 from fergi_reward.serve.admission import Admission, FullError, TooLargeError
@@ -24,7 +24,7 @@ from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.pictures import Pictures
 from fergi_reward.serve.protocols import json_rows, pickled, tensor_rows, unirl
 from fergi_reward.serve.protocols.asked import Body
-from fergi_reward.serve.scoring import Row, Scoring, log_fault
+from fergi_reward.serve.scoring import Left, Row, Scoring, log_fault
 from fergi_reward.serve.workers import WorkerPool
 
 MEGABYTE = 1 << 20
@@ -114,7 +114,7 @@ class Server:
             return _error(503, error, {"Retry-After": "5"})
         except TooLargeError as error:
             return _error(413, error)
-        except (TimeLimitError, TimeoutError):
+        except TimeoutError:
             return _error(
                 504, f"there was no answer within {self.limits.time_limit:g} s: ask for fewer images at a time"
             )
@@ -145,11 +145,27 @@ class Server:
             body = await self._in_thread(parse, data)
             with self.images.admitted(len(body.prompts)):
                 self.metrics.waiting.set(self.images.waiting)
-                scored = self._in_thread(self.scoring.score, body)
-                rows = await asyncio.wait_for(scored, self.limits.time_limit)
+                rows = await self._rows(request, body)
         self.metrics.waiting.set(self.images.waiting)
         self.metrics.count(rows)
         return body, rows
+
+    async def _rows(self, request: Request, body: Body) -> list[Row]:
+        """The rows, unless the caller leaves or the time is over."""
+        left = Left()
+        scoring, leaving = self._in_thread(self.scoring.score, body, left), asyncio.create_task(_leaves(request))
+        either: list[asyncio.Future[Any]] = [scoring, leaving]
+        try:
+            await asyncio.wait(either, timeout=self.limits.time_limit, return_when=asyncio.FIRST_COMPLETED)
+            if scoring.done():
+                return scoring.result()
+            raise ClientDisconnect if leaving.done() else TimeoutError
+        finally:
+            if not scoring.done():
+                scoring.cancel()
+                # In a thread: a worker that hangs may not read that nobody waits.
+                threading.Thread(target=left.set_result, args=[not leaving.done()], daemon=True).start()
+            leaving.cancel()
 
     def _in_thread(self, function: Callable[..., Result], *arguments: object) -> asyncio.Future[Result]:
         work = self._threads.submit(function, *arguments)
@@ -198,6 +214,12 @@ class Server:
         except TimeoutError as error:
             raise RefusedError(408, f"the body did not come within {self.limits.read_limit:g} s") from error
         return b"".join(parts)
+
+
+async def _leaves(request: Request) -> None:
+    """Wait until a caller whose body was read closes its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _score(server: Server, request: Request) -> Response:

@@ -1,28 +1,26 @@
 """Workers that are actors on a Ray cluster, on this machine or on others; the server itself stays one process."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from queue import SimpleQueue
 from typing import Any
 
 import torch
 
-from fergi_reward.callables.batching import TimeLimitError
-from fergi_reward.core.errors import FergiRewardError, MissingDependencyError, UnavailableError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.core.ray_cluster import ray_cluster
 from fergi_reward.reward import CombinedReward
-from fergi_reward.serve.options import ServeLimits, ServeOptions
+from fergi_reward.serve.options import ServeOptions
 from fergi_reward.serve.protocols.asked import Body
-from fergi_reward.serve.scoring import NoWorkerError
-from fergi_reward.serve.workers import THREADS, Known, LoadedReward, Scored, WorkerPool
-
-Load = Callable[[int], CombinedReward]
+from fergi_reward.serve.scoring import WHOLE_REQUEST, Left, NoWorkerError, Row, Scoring
+from fergi_reward.serve.workers import THREADS, Known, Setting, WorkerPool
 
 
 @contextmanager
-def started_on_ray(options: ServeOptions, load: Load) -> Iterator[WorkerPool]:
+def started_on_ray(options: ServeOptions, load: Callable[[int], CombinedReward]) -> Iterator[WorkerPool]:
     """Workers on the cluster of RAY_ADDRESS, else on one of this machine.
 
     Args:
@@ -46,36 +44,30 @@ def started_on_ray(options: ServeOptions, load: Load) -> Iterator[WorkerPool]:
                 f"--workers is {count}, and the Ray cluster has {room} {'GPUs' if gpus else 'CPUs'}: start fewer"
             )
         threads = min(torch.get_num_threads(), max(1, room // count))
-        yield WorkerPool(lambda number: RayWorker(load, number, options, min(gpus, 1), threads), count)
+        uses_gpu = gpus > 0
+        yield WorkerPool(
+            lambda number: RayWorker(Setting(load, number, options, threads), uses_gpu), count, options.time_limit
+        )
 
 
 class RayWorker:
-    """A worker that is an actor.
+    """A worker that is an actor, on a GPU or not; what its methods are is in `Worker`."""
 
-    Args:
-        load: Loads the reward of the worker with this number, from 0.
-        number: Its number.
-        limits: How requests are batched, and how long an answer may take.
-        gpus: GPUs that it takes, 0 or 1.
-        threads: Threads that compute.
-    """
-
-    def __init__(self, load: Load, number: int, limits: ServeLimits, gpus: int, threads: int) -> None:
+    def __init__(self, setting: Setting, uses_gpu: bool) -> None:
         import ray
 
-        # One thread of the actor is that of `wait`.
+        # Two threads of the actor are those of `wait` and `_leave`.
         asked = ray.remote(_Actor).options(
-            num_cpus=0 if gpus else threads, num_gpus=gpus, max_concurrency=THREADS + 1, max_restarts=0
+            num_cpus=0 if uses_gpu else setting.threads,
+            num_gpus=int(uses_gpu),
+            max_concurrency=THREADS + 2,
+            max_restarts=0,
         )
-        self._limits = limits
-        self._actor: Any = asked.remote(load, number, limits, threads, Path.cwd())
+        self._actor: Any = asked.remote(setting, Path.cwd())
+        self._numbers = itertools.count()
 
     def load(self) -> Known:
-        """What its reward is.
-
-        Raises:
-            FergiRewardError: It cannot load the scorers, or died.
-        """
+        """What its reward is."""
         import ray
 
         try:
@@ -86,34 +78,31 @@ class RayWorker:
             raise FergiRewardError(known)
         return known
 
-    def score(self, body: Body) -> Scored:
-        """The rows of a request.
-
-        Raises:
-            NoWorkerError: It died before it answered.
-            TimeLimitError: It took too long.
-        """
+    def score(self, body: Body, left: Left) -> list[Row]:
+        """The rows of a request."""
         import ray
 
+        number = next(self._numbers)
+        asked = self._actor.score.remote(number, body)
+        left.add_done_callback(lambda _: self._actor.leave.remote(number))
         try:
-            scored: Scored | FergiRewardError = ray.get(self._actor.score.remote(body), timeout=self._limits.time_limit)
-        except ray.exceptions.GetTimeoutError as error:
-            raise TimeLimitError("a worker took too long") from error
+            scored: list[Row] | FergiRewardError = ray.get(asked)
         except (ray.exceptions.RayActorError, ray.exceptions.RaySystemError) as error:
             raise NoWorkerError("the worker that had this request died before it answered: ask again") from error
         if isinstance(scored, FergiRewardError):
             raise scored
         return scored
 
-    def wait(self) -> str:
-        """Wait until it has ended; how it did."""
+    def wait(self, on_batch: Callable[[int], None]) -> str:
+        """How it ended."""
         import ray
 
         try:
-            ray.get(self._actor.wait.remote())
+            while True:
+                for images in ray.get(self._actor.batches.remote()):
+                    on_batch(images)
         except ray.exceptions.RayError as error:
             return f"died ({type(error).__name__}; Ray's logs say more)"
-        return "ended"
 
     def stop(self) -> None:
         """End it at once."""
@@ -129,25 +118,34 @@ def _last_line(error: Exception) -> str:
 class _Actor:
     """What Ray runs: mistakes are answers, since Ray would show an error with its traceback."""
 
-    def __init__(self, load: Load, number: int, limits: ServeLimits, threads: int, folder: Path) -> None:
-        self._load, self._number, self._limits, self._threads, self._folder = load, number, limits, threads, folder
-        self._reward: LoadedReward | None = None
+    def __init__(self, setting: Setting, folder: Path) -> None:
+        self._setting, self._folder = setting, folder
+        self._scoring: Scoring | None = None
+        self._finished, self._waiting = SimpleQueue[int](), dict[int, Left]()
 
     def load(self) -> Known | str:
         try:
             os.chdir(self._folder)
-            self._reward = LoadedReward(self._load, self._number, self._limits, self._threads)
+            self._scoring, known = self._setting.begin(self._finished.put)
         except OSError as error:
             return f"it cannot enter {self._folder} ({error}): every node needs the same folder"
         except FergiRewardError as error:
             return f"{error}"
-        return self._reward.known
+        return known
 
-    def score(self, body: Body) -> Scored | FergiRewardError:
+    def score(self, number: int, body: Body) -> list[Row] | FergiRewardError:
+        left = self._waiting[number] = Left()
         try:
-            return self._reward.score(body) if self._reward else NoWorkerError("the scorers are not loaded")
-        except (TimeLimitError, UnavailableError) as error:
+            return self._scoring.score(body, left) if self._scoring else NoWorkerError("the scorers are not loaded")
+        except WHOLE_REQUEST as error:
             return error
+        finally:
+            self._waiting.pop(number, None)
 
-    def wait(self) -> None:
-        Event().wait()
+    def leave(self, number: int) -> None:
+        if left := self._waiting.pop(number, None):
+            left.set_result(True)
+
+    def batches(self) -> list[int]:
+        """The sizes of those that were finished since the last time; waits for one."""
+        return [self._finished.get(), *(self._finished.get() for _ in range(self._finished.qsize()))]

@@ -21,7 +21,7 @@ from fergi_reward.serve.listening import Web, address, listening, web_config
 from fergi_reward.serve.options import ServeOptions
 from fergi_reward.serve.scoring import Scoring
 from fergi_reward.serve.worker_processes import ProcessWorker
-from fergi_reward.serve.workers import WorkerPool
+from fergi_reward.serve.workers import Setting, WorkerPool
 
 
 def run(options: ServeOptions) -> None:
@@ -50,7 +50,8 @@ def _scoring(options: ServeOptions) -> Iterator[Scoring | WorkerPool]:
         yield Scoring(_reward(options, 0, 0), options)
         return
     threads = max(1, torch.get_num_threads() // count)
-    yield WorkerPool(lambda number: ProcessWorker(partial(_reward, options, gpus), number, options, threads), count)
+    load = partial(_reward, options, gpus)
+    yield WorkerPool(lambda number: ProcessWorker(Setting(load, number, options, threads)), count, options.time_limit)
 
 
 def _reward(options: ServeOptions, gpus: int, number: int) -> CombinedReward:

@@ -2,20 +2,22 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from fergi_reward.callables.batching import BatchedCalls, TimeLimitError
+from fergi_reward.callables.batching import BatchedCalls, LeftError
 from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.files.digests import record_digest
 from fergi_reward.reward import CombinedReward
+from fergi_reward.serve.admission import FullError, TooLargeError
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.pictures import Decoding
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 class NoWorkerError(UnavailableError):
     """No process that scores is ready, or the one that had the request died."""
+
+
+# What an answer to a whole request says, wherever it is scored; whatever else fails is the row of an image.
+WHOLE_REQUEST = (LeftError, UnavailableError, FullError, TooLargeError)
+# Done once nobody waits for an answer any more: its result says whether that is because the time is over.
+Left = Future[bool]
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,11 @@ class Asked:
         pixels = (tuple(images.shape[1:]), images.dtype) if isinstance(images, Tensor) else ()
         return *pixels, self.image_ids is None
 
-    def row(self, index: int) -> "Asked":
-        """One image of it."""
-        one = slice(index, index + 1)
-        return Asked(self.images[one], self.prompts[one], self.image_ids and self.image_ids[one])
+    def parts(self, size: int) -> "Iterator[Asked]":
+        """So many images of it at a time."""
+        for start in range(0, len(self.prompts), size):
+            part = slice(start, start + size)
+            yield Asked(self.images[part], self.prompts[part], self.image_ids and self.image_ids[part])
 
 
 @dataclass(frozen=True)
@@ -98,41 +107,41 @@ class Scoring:
         """Load the scorers; what the reward is, with a digest of it: JSON.
 
         Args:
-            on_batch: Called with the number of images of each batch.
+            on_batch: Called with the number of images of each batch, when it has been scored or has failed.
         """
         self._on_batch = on_batch
         fingerprints = self._reward.fingerprints()
         described = {"describe": self._reward.describe(), "fingerprints": fingerprints}
         return {"reward": record_digest(described)[:16], **described}
 
-    def score(self, body: "Body") -> list[Row]:
+    def score(self, body: "Body", left: Left) -> list[Row]:
         """The rows of a request, whose pictures are opened here.
 
         Raises:
-            TimeLimitError: It took longer than the limit.
+            LeftError: Nobody waits for them any more.
+            UnavailableError: A scorer asks something that cannot be asked now.
             FullError: The pictures of other requests leave no room for those of this one.
             TooLargeError: There would be none without others either.
         """
-        return body.score(self.rows, self._decoding)
+        return body.score(partial(self._rows, left), self._decoding)
 
     def close(self) -> None:
         """Nothing: this process ends by itself."""
 
-    def rows(self, asked: Asked) -> list[Row]:
-        """The reward of each image, or why it has none: where one fails, each is asked alone.
+    def _rows(self, left: Left, asked: Asked) -> list[Row]:
+        """The reward of each image, or why it has none; of many images, batch by batch."""
+        return [row for part in asked.parts(self._limits.batch_size) for row in self._batch(left, part)]
 
-        Raises:
-            TimeLimitError: It took longer than the limit.
-            UnavailableError: A scorer asks something that cannot be asked now.
-        """
+    def _batch(self, left: Left, asked: Asked) -> list[Row]:
+        """Where an image fails, each is asked alone."""
         try:
-            return list(self._calls(asked, self._limits.time_limit))
-        except (TimeLimitError, UnavailableError):
+            return list(self._calls(asked, left))
+        except WHOLE_REQUEST:
             raise
         except Exception as error:
             if len(asked.prompts) == 1:
                 return [self._sentence(error)]
-            return [row for index in range(len(asked.prompts)) for row in self.rows(asked.row(index))]
+            return [row for one in asked.parts(1) for row in self._batch(left, one)]
 
     def _sentence(self, error: Exception) -> str:
         if isinstance(error, FergiRewardError):
@@ -144,11 +153,13 @@ class Scoring:
     def _ask(self, requests: Sequence[Asked]) -> list[list[ScoredRow]]:
         prompts = [prompt for one in requests for prompt in one.prompts]
         ids = [name for one in requests for name in one.image_ids or ()] or None
-        self._on_batch(len(prompts))
         images: Any = [picture for one in requests for picture in one.images]
         if isinstance(requests[0].images, Tensor):
             images = torch.cat([_in_unit(one.images) for one in requests]).to(self._reward.device)
-        scored = self._reward.score(images, prompts, image_ids=ids, batch_size=self._limits.batch_size)
+        try:
+            scored = self._reward.score(images, prompts, image_ids=ids, batch_size=self._limits.batch_size)
+        finally:
+            self._on_batch(len(prompts))
         found = iter(rows_of(scored))
         return [[next(found) for _ in one.prompts] for one in requests]
 

@@ -1,15 +1,17 @@
-"""Several workers behind one server: a request goes to the one with the fewest images, one that dies is replaced.
+"""Several workers behind one server: a request goes to the one with the fewest images, one that ends is replaced.
 
 The process of the server alone listens, so that limits, the token, metrics and the end are those of one server. A
-worker loads the reward on a device of its own, opens the pictures, and batches what reaches it.
+worker loads the reward on a device of its own, opens the pictures, and batches what reaches it. One that finished no
+batch while a request waited in vain for the whole time limit is taken for hung, and ended.
 """
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from queue import SimpleQueue
-from threading import Condition, Lock, Thread
+from dataclasses import dataclass
+from functools import partial
+from threading import Condition, Thread
 from typing import Any, Protocol
 
 import torch
@@ -18,9 +20,9 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.protocols.asked import Body
-from fergi_reward.serve.scoring import NoWorkerError, Row, Scoring
+from fergi_reward.serve.scoring import Left, NoWorkerError, Row, Scoring
 
-# So many workers of a place may end one after the other without an answer; then the server ends.
+# So many workers of a place may end one after the other without a batch; then the server ends.
 STARTS = 3
 # Requests that a worker can have at a time, each of which waits in a thread.
 THREADS = 256
@@ -36,16 +38,16 @@ class Worker(Protocol):
             FergiRewardError: It cannot load them, or died.
         """
 
-    def score(self, body: Body) -> "Scored":
+    def score(self, body: Body, left: Left) -> list[Row]:
         """The rows of a request.
 
         Raises:
             NoWorkerError: It died before it answered.
-            TimeLimitError: It took too long.
+            FergiRewardError: As `Scoring.score`.
         """
 
-    def wait(self) -> str:
-        """Wait until it has ended; how it ended, in words."""
+    def wait(self, on_batch: Callable[[int], None]) -> str:
+        """Pass on the size of each batch that it has finished, until it has ended; how it ended, in words."""
 
     def stop(self) -> None:
         """End it at once."""
@@ -65,49 +67,40 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a worker answers.
+class Setting:
+    """What a worker needs to begin; it is pickled.
 
     Attributes:
-        rows: One per image.
-        batches: The sizes of the batches that it has scored since its last answer.
-    """
-
-    rows: list[Row]
-    batches: list[int]
-
-
-class LoadedReward:
-    """What is inside a worker.
-
-    Args:
-        load: Loads the reward of the worker with this number, from 0.
-        place: Its number.
+        load: Loads the reward of the worker with this number.
+        number: Its number, from 0.
         limits: How requests are batched.
         threads: Threads that compute.
     """
 
-    def __init__(self, load: Callable[[int], CombinedReward], place: int, limits: ServeLimits, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self._batches, self._taking = SimpleQueue[int](), Lock()
-        self._scoring = Scoring(load(place), limits)
-        record = self._scoring.load(self._batches.put)
-        self.known = Known(self._scoring.names, record)
+    load: Callable[[int], CombinedReward]
+    number: int
+    limits: ServeLimits
+    threads: int
 
-    def score(self, body: Body) -> Scored:
-        """The rows of a request."""
-        rows = self._scoring.score(body)
-        with self._taking:
-            return Scored(rows, [self._batches.get() for _ in range(self._batches.qsize())])
+    def begin(self, on_batch: Callable[[int], None]) -> tuple[Scoring, Known]:
+        """What is inside a worker: its scorers are loaded.
+
+        Args:
+            on_batch: As for `Scoring.load`.
+        """
+        torch.set_num_threads(self.threads)
+        scoring = Scoring(self.load(self.number), self.limits)
+        return scoring, Known(scoring.names, scoring.load(on_batch))
 
 
 @dataclass(eq=False)
 class _Place:
-    """A worker that is ready, what it does now, and whether it has answered."""
+    """A worker that is ready, what it does now, when it finished a batch, and whether it was ended as hung."""
 
     worker: Worker
     images: int = 0
-    has_answered: bool = field(default=False)
+    last_batch: float = 0.0
+    is_hung: bool = False
 
 
 class WorkerPool:
@@ -116,14 +109,15 @@ class WorkerPool:
     Args:
         start: Starts the worker with this number, from 0.
         count: How many there are.
+        time_limit: Seconds for which a request waits.
 
     Attributes:
         names: The terms; none before the workers are ready.
         failure: Has the reason where no worker can start any more.
     """
 
-    def __init__(self, start: Callable[[int], Worker], count: int) -> None:
-        self._start, self._count = start, count
+    def __init__(self, start: Callable[[int], Worker], count: int, time_limit: float) -> None:
+        self._start, self._count, self._time_limit = start, count, time_limit
         self._changed = Condition()
         self._ready = list[_Place]()
         self._started = list[Worker]()
@@ -152,27 +146,25 @@ class WorkerPool:
             self.failure.result()
         return self._known
 
-    def score(self, body: Body) -> list[Row]:
+    def score(self, body: Body, left: Left) -> list[Row]:
         """The rows of a request, by the worker with the fewest images.
 
         Raises:
             NoWorkerError: No worker is ready, or it died before it answered.
-            TimeLimitError: It took too long.
+            FergiRewardError: As `Scoring.score`.
         """
         with self._changed:
             if not self._ready:
                 raise NoWorkerError("no worker is ready: ask again later")
             place = min(self._ready, key=lambda one: one.images)
             place.images += len(body.prompts)
+        begun = time.monotonic()
+        left.add_done_callback(lambda _: self._end_if_hung(place, begun) if left.result() else None)
         try:
-            scored = place.worker.score(body)
+            return place.worker.score(body, left)
         finally:
             with self._changed:
                 place.images -= len(body.prompts)
-        place.has_answered = True
-        for images in scored.batches:
-            self._on_batch(images)
-        return scored.rows
 
     def close(self) -> None:
         """End the workers."""
@@ -189,7 +181,7 @@ class WorkerPool:
         while not self._is_closed:
             try:
                 fruitless = 0 if self._has_worked(number) else fruitless + 1
-                reason = "died before it answered a request"
+                reason = "ended before it had finished a batch"
             except FergiRewardError as error:
                 fruitless, reason = fruitless + 1, f"did not start: {error}"
             if fruitless and (fruitless == STARTS or not self._known):
@@ -197,7 +189,7 @@ class WorkerPool:
                 return
 
     def _has_worked(self, number: int) -> bool:
-        """Start a worker and use it until it ends; whether it has answered anything."""
+        """Start a worker and use it until it ends; whether it has finished a batch."""
         worker = self._start(number)
         with self._changed:
             if self._is_closed:
@@ -206,16 +198,28 @@ class WorkerPool:
             self._started.append(worker)
         try:
             place = self._joined(worker)
-            reason = worker.wait()
+            reason = worker.wait(partial(self._note, place))
             with self._changed:
                 self._ready.remove(place)
+            if place.is_hung:
+                reason = f"finished no batch in {self._time_limit:g} s and was ended"
         finally:
             worker.stop()
             with self._changed:
                 self._started = [one for one in self._started if one is not worker]
         if not self._is_closed:
             print(f"worker {number + 1} of {self._count} {reason}: another is started", file=sys.stderr, flush=True)
-        return place.has_answered
+        return place.last_batch > 0
+
+    def _note(self, place: _Place, images: int) -> None:
+        place.last_batch = time.monotonic()
+        self._on_batch(images)
+
+    def _end_if_hung(self, place: _Place, since: float) -> None:
+        """End a worker that has finished nothing while a request waited; its time began a moment before."""
+        if time.monotonic() - since > 0.9 * self._time_limit and place.last_batch < since:
+            place.is_hung = True
+            place.worker.stop()
 
     def _joined(self, worker: Worker) -> _Place:
         """Its place among those that are ready, once it is.

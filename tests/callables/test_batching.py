@@ -5,13 +5,13 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fergi_reward.callables.batching import BatchedCalls, FullError, TimeLimitError
+from fergi_reward.callables.batching import BatchedCalls, LeftError
 from fergi_reward.core.errors import FergiRewardError
 
 
@@ -97,27 +97,41 @@ def test_one_that_waits_for_others_is_asked_when_its_time_is_over_or_the_batch_i
     assert sorted(ask.batches[-1]) == [[1], [2]]
 
 
-def test_nobody_waits_longer_than_the_time_limit_and_what_waited_is_not_asked():
+def test_what_nobody_waits_for_any_more_is_not_asked_and_its_thread_is_free_at_once():
     ask = Doubling()
     calls = batched(ask)
     ask.hold.clear()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(3) as pool:
         first = pool.submit(calls, [0])
         assert ask.begun.wait(10)
-        with pytest.raises(TimeLimitError, match=r"no answer within 0\.01 s"):
-            calls([1], time_limit=0.01)
+        left = Future()
+        second, third = pool.submit(calls, [1], left), pool.submit(calls, [2])
+        while calls.waiting < 3:
+            time.sleep(0.001)
+        left.set_result(None)
+        assert isinstance(second.exception(10), LeftError)
+        with pytest.raises(LeftError, match="nobody waits"):
+            calls([3], left)
         ask.hold.set()
-        assert first.result() == [0]
-    assert (ask.batches, calls.waiting) == ([[[0]]], 0)
+        assert (first.result(), third.result()) == ([0], [4])
+    assert (ask.batches, calls.waiting) == ([[[0]], [[2]]], 0)
 
 
-def test_too_many_are_refused_and_later_ones_are_not():
-    ask = Doubling()
-    calls = batched(ask, max_waiting=3)
-    futures = meeting(ask, calls, [[0], [1, 1], [2]])
-    assert isinstance(futures[2].exception(), FullError)
-    assert [future.result() for future in futures[:2]] == [[0], [2, 2]]
-    assert calls([0] * 9) == [0] * 9  # alone, however large
+def test_who_leaves_while_its_batch_runs_spoils_it_for_nobody():
+    ask, left = Doubling(), Future()
+    calls = batched(ask)
+    ask.hold.clear()
+    with ThreadPoolExecutor(2) as pool:
+        with calls.alone():
+            kept, other = pool.submit(calls, [1]), pool.submit(calls, [2], left)
+            while calls.waiting < 2:
+                time.sleep(0.001)
+        assert ask.begun.wait(10)
+        left.set_result(None)
+        ask.hold.set()
+        assert kept.result() == [2]
+        assert isinstance(other.exception(), LeftError | None)  # None where its thread is the one that asked for both
+    assert (sorted(ask.batches[0]), calls.waiting) == ([[1], [2]], 0)
 
 
 def test_whoever_asks_alone_is_not_disturbed():
@@ -153,9 +167,7 @@ def test_an_interrupted_caller_leaves_the_others_to_somebody_else():
     assert calls.waiting == 0
 
 
-@pytest.mark.parametrize(
-    "limits", [{"max_rows": 0}, {"max_wait": -1.0}, {"max_wait": float("nan")}, {"max_waiting": 0}]
-)
+@pytest.mark.parametrize("limits", [{"max_rows": 0}, {"max_wait": -1.0}, {"max_wait": float("nan")}])
 def test_limits_out_of_their_range_are_refused(limits):
     with pytest.raises(FergiRewardError, match="must be at least 1"):
         batched(Doubling(), **limits)

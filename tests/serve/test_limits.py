@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import struct
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -299,14 +298,21 @@ def test_json_that_takes_far_more_memory_than_its_text_is_not_read(running):
     assert (status, "more than 1,000,000 values" in answer["error"]) == (400, True)
 
 
-def test_callers_that_leave_do_not_stay_in_the_queue():
-    with serving(max_wait=0.0) as running:
+def test_callers_that_leave_do_not_stay_in_the_queue_and_what_waited_for_them_is_not_scored():
+    with serving(max_wait=0.0) as running, ThreadPoolExecutor(1) as pool:
         running.scorer.go.clear()
+        first = pool.submit(running.score, **GOOD)
+        wait_until(lambda: running.scorer.calls)
         body = json.dumps(GOOD).encode()
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", running.port)) as connection:
                 connection.sendall(head(len(body)) + body)
-                time.sleep(0.02)
+                wait_until(lambda: running.server.scoring._calls.waiting == 2)
+            wait_until(lambda: running.server.scoring._calls.waiting == 1)
+        assert running.server.images.waiting == running.server._requests.waiting == 1
         running.scorer.go.set()
-        wait_until(lambda: running.server.images.waiting == running.server._requests.waiting == 0)
+        assert first.result()[0] == 200
         assert running.score(**GOOD)[0] == 200
+        assert running.scorer.calls == [1, 1]
+        text = running.ask("GET", "/metrics")[2].decode()
+    assert 'fergi_requests_total{address="/v1/score",status="400"} 5.0' in text

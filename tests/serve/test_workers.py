@@ -1,19 +1,24 @@
 """Several workers behind one server: the answers of one process, also while workers die."""
 
+import json
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import forkserver
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from fergi_reward.core.errors import FergiRewardError, UnavailableError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
+from fergi_reward.serve.protocols.tensor_rows import MEDIA_TYPE
 from fergi_reward.serve.worker_processes import ProcessWorker
-from fergi_reward.serve.workers import WorkerPool
+from fergi_reward.serve.workers import Setting, WorkerPool
 from tests import forked as imported_once
 from tests.served import b64, letters, picture, served, wait_until
 
@@ -57,13 +62,17 @@ def pool(load, count=2, **limits):
     limits = ServeLimits(max_wait=0.0, **limits)
     imported_once.context()  # a process that has imported what takes seconds
     forkserver.ensure_running()
-    return WorkerPool(lambda number: ProcessWorker(load, number, limits, 1), count)
+    return WorkerPool(lambda number: ProcessWorker(Setting(load, number, limits, 1)), count, limits.time_limit)
 
 
 @pytest.fixture(scope="module")
 def running():
     with served(pool(load), ServeLimits()) as one:
         yield one
+
+
+def processes(running):
+    return [worker._process.pid for worker in running.server.scoring._started]
 
 
 def asked(running, number):
@@ -110,8 +119,8 @@ def test_a_worker_that_dies_fails_its_requests_and_is_replaced(running):
 
 
 def test_without_a_worker_the_server_says_so_until_one_is_there(running):
-    for worker in list(running.server.scoring._started):
-        os.kill(worker._process.pid, signal.SIGKILL)
+    for process in processes(running):
+        os.kill(process, signal.SIGKILL)
     wait_until(lambda: running.server.scoring.workers == 0)
     assert running.ask("GET", "/health")[0] == 503
     assert running.score(prompts="a", images=[b64(picture(1))])[0] == 503
@@ -148,8 +157,54 @@ def test_a_closed_pool_leaves_no_process_behind():
     assert not workers.failure.done()
 
 
-def test_an_answer_that_takes_too_long_is_given_up():
-    limits = ServeLimits(time_limit=0.2)
-    with served(pool(load, 1, time_limit=0.2), limits) as running:
-        assert running.score(prompts="slow", images=[b64(picture(1))])[0] == 504
+def tensors(number, size=256):
+    """A request that is larger than what a pipe holds."""
+    pixels = torch.full((1, 3, size, size), number / 255)
+    return save({"pixels": pixels}, {"prompts": json.dumps(["x" * number])}), {"Content-Type": MEDIA_TYPE}
+
+
+def test_a_worker_that_hangs_is_replaced_and_the_other_answers_meanwhile(capfd):
+    limits = ServeLimits(time_limit=1.5)
+    with served(pool(load, 2, time_limit=1.5), limits) as running:
+        hung, other = processes(running)
+        os.kill(hung, signal.SIGSTOP)
+
+        def ask(number):
+            status, _, answer = running.ask("POST", "/v1/score", *tensors(number))
+            return status, status == 200 and answer["total"] == pytest.approx([2 * number / 255 + number], abs=1e-4)
+
+        with ThreadPoolExecutor(12) as callers:
+            found = set(callers.map(ask, range(1, 60)))
+        assert (200, True) in found
+        assert found <= {(200, True), (504, False), (503, False)}
+        wait_until(lambda: hung not in processes(running) and running.server.scoring.workers == 2)
+        assert other in processes(running)
+        assert {ask(number) for number in range(1, 9)} == {(200, True)}
+    assert "finished no batch in 1.5 s and was ended: another is started" in capfd.readouterr().err
+
+
+def test_a_worker_that_is_slow_but_finishes_batches_is_kept():
+    limits = ServeLimits(time_limit=1.5, batch_size=1)
+    with served(pool(load, 1, time_limit=1.5, batch_size=1), limits) as running:
+        [process] = processes(running)
+        status, _, answer = running.score(prompts="slow", images=[b64(picture(1))] * 4)
+        assert (status, answer["error"].startswith("there was no answer within 1.5 s")) == (504, True)
         wait_until(lambda: asked(running, 7) == (200, True))
+        assert processes(running) == [process]
+        assert images_scored(running)[0] < 4  # what was left of the request was not scored
+
+
+def test_a_worker_does_not_score_what_nobody_waits_for_any_more():
+    with served(pool(load, 1), ServeLimits()) as running, ThreadPoolExecutor(1) as callers:
+        slow = callers.submit(running.score, prompts="slow", images=[b64(picture(1))])
+        body = json.dumps({"prompts": "a", "images": [b64(picture(1))]}).encode()
+        wait_until(lambda: running.server.images.waiting == 1)
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", running.port)) as connection:
+                lines = [b"POST /v1/score HTTP/1.1", b"Host: localhost", b"Content-Type: application/json"]
+                connection.sendall(b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body]))
+                wait_until(lambda: running.server.images.waiting == 2)
+            wait_until(lambda: running.server.images.waiting == 1)
+        assert slow.result()[0] == 200
+        assert asked(running, 7) == (200, True)
+        assert images_scored(running)[0] == 2
