@@ -41,8 +41,10 @@ except ImportError:
 
 SAFETENSORS = "application/vnd.safetensors"
 TOKEN_VARIABLE = "FERGI_REWARD_TOKEN"
-# Statuses after which the same request may be answered: too much waits, or the server starts, ends or was too slow.
-TRIED_AGAIN = (429, 502, 503, 504)
+# Statuses after which the same request may be answered: too much waits, or the server starts or ends.
+TRIED_AGAIN = (429, 502, 503)
+# The server was too slow: once it may have been a worker that hung and is replaced, twice it is the request.
+TOO_SLOW = 504
 BYTES_PER_REQUEST = 32 << 20
 LONGEST_ANSWER = 256 << 20
 LONGEST_PAUSE = 30.0
@@ -288,7 +290,7 @@ class RemoteReward:
 
     def _asked(self, method: str, path: str, body: bytes, kind: str, until: float) -> dict[str, Any]:
         """The JSON of an answer; what may succeed later is tried again until then."""
-        pause, begun = 0.25, time.monotonic()
+        pause, begun, tried_again = 0.25, time.monotonic(), set(TRIED_AGAIN) | {TOO_SLOW}
         while True:
             wait: float | None = None
             try:
@@ -298,8 +300,10 @@ class RemoteReward:
                     return answer
                 if status == 401:
                     why += f" (give token_file, or set {TOKEN_VARIABLE})"
-                if status not in TRIED_AGAIN:
+                if status not in tried_again:
                     raise RemoteRewardError(f"{self.url} refused the request (HTTP {status}): {why}")
+                if status == TOO_SLOW:
+                    tried_again.remove(status)
             except (OSError, http.client.HTTPException) as error:
                 why = f"{type(error).__name__}: {error}"
             delay = wait if wait is not None else pause * random.uniform(0.5, 1.0)

@@ -4,37 +4,17 @@ from fergi_reward.export.host import Host, HostWeights, OwnReward, number, text
 
 
 def lines(found: HostWeights) -> list[str]:
-    """The parts `train` and `rewards` of the YAML, and classes for the rewards that Flow-Factory lacks."""
+    """The parts `train` and `rewards` of the YAML; a reward that Flow-Factory lacks is the adapter of one scorer."""
     written = ["train:", f"  advantage_aggregation: {'gdpo' if found.by_group else 'sum'}", "rewards:"]
     for each in found.weights:
-        model = f"fergi_rewards.{each.function}" if each in found.lacking else each.name
+        model = "fergi_reward.adapters.flow_factory.PointwiseReward" if each in found.lacking else each.name
         written += [
             f"  - name: {text(each.name)}",
             f"    reward_model: {text(model)}",
             f"    weight: {number(each.weight)}",
         ]
-    if found.lacking:
-        written += [
-            "",
-            "# fergi_rewards.py, in a folder of PYTHONPATH:",
-            *(f"# {line}".rstrip() for line in _module(found)),
-        ]
-    return written
-
-
-def _module(found: HostWeights) -> list[str]:
-    written = [
-        "from fergi_reward import load_scorer",
-        "from fergi_reward.adapters import FlowFactoryReward",
-        "from flow_factory.rewards import PointwiseRewardModel",
-    ]
-    for each in found.lacking:
-        written += [
-            "",
-            f"class {each.function}(FlowFactoryReward, PointwiseRewardModel):",
-            "    def make_reward(self):",
-            f"        return load_scorer({text(each.term.name)}, device=self.device, dtype=self.dtype)",
-        ]
+        if each in found.lacking:
+            written.append(f"    weights: {text(f'{each.term.name}=1')}")
     return written
 
 

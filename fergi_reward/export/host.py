@@ -12,6 +12,7 @@ from keyword import iskeyword
 
 from fergi_reward.calibration.calibration import Fit, Term
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.export.options import HostName
 from fergi_reward.scorers.registry import REGISTRY
 
 
@@ -43,7 +44,7 @@ class Host:
         needs_positive_sum: Whether it refuses weights, or gives 0, where their sum is not above 0.
     """
 
-    name: str
+    name: HostName
     own: Mapping[str, OwnReward]
     source: str
     adds: str

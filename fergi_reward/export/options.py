@@ -7,15 +7,16 @@ from typing import Literal
 from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.options import option, required
 
+HostName = Literal["flow_grpo", "flow-factory", "verl-omni", "unirl", "trl", "python"]
 # Those that can standardise each reward among the images of a prompt.
-BY_GROUP = ("flow-factory", "trl")
+BY_GROUP: tuple[HostName, ...] = ("flow-factory", "trl")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(WeightOptions):
     """The options of `fergi-reward export`."""
 
-    for_: Literal["flow_grpo", "flow-factory", "verl-omni", "unirl", "trl", "python"] = required("The host.")
+    for_: HostName = required("The host.")
     calibration: str | None = option(
         None, f"Whose weights; {SHIPPED_HELP}. [default: shipped, unless --weights is given]", metavar="FILE"
     )

@@ -7,10 +7,13 @@ _OWN = {
     "pickscore": ("pkg://verl_omni.utils.reward_score.pickscore_reward", "compute_score_pickscore"),
     "hps_v2.1": ("pkg://verl_omni.utils.reward_score.hpsv2_reward", "compute_score_hpsv2"),
 }
+# For a reward that neither has.
+_YOURS = "your_rewards.py"
+_ADAPTER = ("pkg://fergi_reward.adapters.verl_omni", "compute_score")
 
 
 def lines(found: HostWeights) -> list[str]:
-    """The part `reward` of the YAML, and functions for the rewards that verl-omni lacks."""
+    """The part `reward` of the YAML; a reward that verl-omni lacks is the adapter of one scorer."""
     written = [
         "reward:",
         "  custom_reward_function:",
@@ -23,7 +26,7 @@ def lines(found: HostWeights) -> list[str]:
         "  reward_functions:",
     ]
     for each in found.weights:
-        path, name = _OWN[each.term.name] if each.own else ("fergi_rewards.py", each.function)
+        path, name = _OWN[each.term.name] if each.own else _ADAPTER if each.is_scorer else (_YOURS, each.function)
         written += [
             f"    {each.function}:",
             f"      path: {path}",
@@ -31,13 +34,8 @@ def lines(found: HostWeights) -> list[str]:
             f"      weight: {number(each.weight)}",
             "      required: true  # without it, a reward that fails counts as 0 and nothing stops",
         ]
-    if found.lacking:
-        written += ["", "# fergi_rewards.py, in the folder where verl-omni starts:"]
-        written += ["# from fergi_reward import load_scorer", "# from fergi_reward.adapters import VerlOmniReward", "#"]
-        written += [
-            f'# {each.function} = VerlOmniReward(load_scorer({text(each.term.name)}, device="cuda"))'
-            for each in found.lacking
-        ]
+        if each in found.lacking:
+            written.append(f"      weights: {{{text(each.term.name)}: 1.0}}")
     return written
 
 

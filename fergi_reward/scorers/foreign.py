@@ -29,9 +29,10 @@ RESERVED = {"image", "prompt", "error", "reward", "disagreement", "calibration",
 class Scorer(Protocol):
     """All that a scorer must have; it need not inherit from this.
 
-    It may also say `higher_is_better = False`, `is_differentiable = False`, and have a `weights_digest()` that tells
-    its content. Scorers with an image tower and a text tower can be a `TowerScorer`, of which more is made: features
-    that are shared, pictures as their authors prepare them.
+    It may also say `higher_is_better = False`, `is_differentiable = False`, have a `weights_digest()` that tells its
+    content, and a `with_sigma(pixels, prompts)` that gives the scores and their standard deviations, (B,) each. Scorers
+    with an image tower and a text tower can be a `TowerScorer`, of which more is made: features that are shared,
+    pictures as their authors prepare them.
     """
 
     name: str
@@ -123,19 +124,28 @@ class ForeignScorer(nn.Module):
             FergiRewardError: Pixels or prompts are not of that form, it fails, or its answer is not one number per
                 image or has lost the gradient.
         """
+        return self._asked_for(pixels, prompts, lambda *asked: {"score": self._answer(*asked)})["score"]
+
+    def _asked_for(
+        self, pixels: Tensor, prompts: str | Sequence[str], answers: Callable[[Tensor, list[str]], dict[str, object]]
+    ) -> dict[str, Tensor]:
+        """Its answers by what they are, checked, (B,) float32 each; `score` is higher for better images."""
         pixels = at_least_float32(checked_pixels(pixels))
         listed = prompt_list(prompts, len(pixels))
         if (weights := next(self._weights(), None)) is not None:
             pixels = sent(pixels, weights.device)
         asked_of = (pixels if self.is_differentiable else pixels.detach()).clone()  # it may write into them
         with torch.autocast(pixels.device.type, enabled=False):
-            scores = one_number_per_image(f"the score of {self.name}", self._answer(asked_of, listed), pixels)
-        if asked_of.requires_grad and torch.is_grad_enabled() and not scores.requires_grad:
+            found = {
+                what: one_number_per_image(f"the {what} of {self.name}", answer, pixels).clone()  # it may write into it
+                for what, answer in answers(asked_of, listed).items()
+            }
+        if asked_of.requires_grad and torch.is_grad_enabled() and not found["score"].requires_grad:
             raise FergiRewardError(
                 f"the score of {self.name} has lost the gradient of the pixels: compute it with torch alone, or say "
                 "is_differentiable = False"
             )
-        return scores.clone() if self.higher_is_better else -scores  # what it keeps it may write into
+        return found if self.higher_is_better else found | {"score": -found["score"]}
 
     def score(
         self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
@@ -153,6 +163,16 @@ class ForeignScorer(nn.Module):
         Raises:
             FergiRewardError: No image, another number of prompts than images, or as `forward`.
         """
+        return self._score(self, images, prompts, batch_size)
+
+    def _score(
+        self,
+        ask: Callable[[Tensor, list[str]], Tensor],
+        images: Picture | Iterable[Picture] | Tensor,
+        prompts: str | Sequence[str],
+        batch_size: int,
+    ) -> Tensor:
+        """What `ask` says of each, a row per image."""
         listed = images if isinstance(images, Tensor) else picture_list(images)
         if len(listed) == 0:
             raise FergiRewardError(f"{self.name} got no images to score: give at least one")
@@ -162,7 +182,7 @@ class ForeignScorer(nn.Module):
         for start in range(0, len(listed), batch_size):
             chunk, several = listed[start : start + batch_size], texts[start : start + batch_size]
             pixels = list(chunk) if isinstance(chunk, Tensor) else [self.prepared(open_picture(one)) for one in chunk]
-            scores.append(self.score_pixels(pixels, several))
+            scores.append(self._by_size(ask, pixels, several, 1))
         return torch.cat(scores)
 
     def prepared(self, picture: Image.Image) -> Tensor:
@@ -180,6 +200,11 @@ class ForeignScorer(nn.Module):
         Returns:
             (n,) float32, in their order.
         """
+        return self._by_size(self, pixels, prompts, full)
+
+    def _by_size(
+        self, ask: Callable[[Tensor, list[str]], Tensor], pixels: Sequence[Tensor], prompts: Sequence[str], full: int
+    ) -> Tensor:
         sizes: dict[torch.Size, list[int]] = {}
         for row, one in enumerate(pixels):
             sizes.setdefault(one.shape, []).append(row)
@@ -188,7 +213,7 @@ class ForeignScorer(nn.Module):
             for rows in sizes.values():
                 filled = [*rows, *[rows[0]] * (full - len(rows))]
                 batch = sent(torch.stack([pixels[row] for row in filled]), self.device)
-                parts.append((rows, self(batch, [prompts[row] for row in filled])[: len(rows)].float()))
+                parts.append((rows, ask(batch, [prompts[row] for row in filled])[: len(rows)].float()))
             return in_order(parts)
 
     def _weights(self) -> Iterator[Tensor]:
@@ -207,6 +232,33 @@ class ForeignScorer(nn.Module):
             answer = without_metadata(self._call(pixels, prompts))
         column = isinstance(answer, Tensor) and answer.shape == (len(pixels), 1)
         return answer.squeeze(1) if column else answer  # type: ignore[attr-defined]
+
+
+class UnsureForeignScorer(ForeignScorer):
+    """One that has a `with_sigma`: see `scorers.sigma.Unsure`, whose methods these are."""
+
+    def with_sigma(self, pixels: Tensor, prompts: str | Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Scores of pixels, higher for better images, and their standard deviations.
+
+        Raises:
+            FergiRewardError: As `forward`, or a standard deviation is below 0.
+        """
+        found = self._asked_for(pixels, prompts, self._answer_with_sigma)
+        if (found["sigma"] < 0).any():
+            raise FergiRewardError(f"a sigma of {self.name} is {found['sigma'].min().item():g}, must be at least 0")
+        return found["score"], found["sigma"]
+
+    def score_with_sigma(
+        self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
+    ) -> tuple[Tensor, Tensor]:
+        """The same of pictures or pixels, without gradients: as `score`."""
+        both = self._score(lambda *asked: torch.stack(self.with_sigma(*asked), 1), images, prompts, batch_size)
+        return both[:, 0], both[:, 1]
+
+    def _answer_with_sigma(self, pixels: Tensor, prompts: list[str]) -> dict[str, object]:
+        with blaming(f"with_sigma() of the scorer {self.name} on pixels of shape {tuple(pixels.shape)}", self.origin):
+            score, sigma = self._asked.with_sigma(pixels, prompts)
+        return {"score": score, "sigma": sigma}
 
 
 LoadedScorer = TowerScorer | ForeignScorer
@@ -248,7 +300,8 @@ def as_scorer(
     same = isinstance(asked, LoadedScorer) and (higher, smooth) == (asked.higher_is_better, asked.is_differentiable)
     if same and (higher or isinstance(asked, ForeignScorer)):
         return asked if named == asked.name else _renamed(asked, named)
-    return ForeignScorer(asked, named, higher, smooth, origin).eval()
+    kind = UnsureForeignScorer if callable(getattr(asked, "with_sigma", None)) else ForeignScorer
+    return kind(asked, named, higher, smooth, origin).eval()
 
 
 def check_name(name: object, origin: str) -> str:

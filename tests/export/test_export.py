@@ -2,19 +2,22 @@
 
 import json
 import re
-import sys
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from fergi_reward.adapters.host_options import host_reward
 from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.export.host import host_weights
 from fergi_reward.export.hosts import HOSTS
+from fergi_reward.export.options import HostName
 from fergi_reward.reward import CombinedReward
 from tests.command_line import invoke
 
@@ -140,7 +143,7 @@ ADDED |= {"unirl": unirl, "trl": trl, "python": python}
 
 
 def test_there_is_an_arithmetic_for_each_host():
-    assert {*ADDED} == {*HOSTS}
+    assert (*ADDED,) == (*HOSTS,) == get_args(HostName)
 
 
 @pytest.mark.parametrize("host", ADDED)
@@ -248,34 +251,22 @@ def test_version_2_0_of_hps_is_not_taken_for_the_host_s_2_1():
     text = exported("flow_grpo")
     assert '"hps_v2": hps_v2,' in text and "hpsv2_score" not in text and 'load_scorer("hps_v2", device=device)' in text
     functions = yaml.safe_load(exported("verl-omni"))["reward"]["reward_functions"]
-    assert functions["hps_v2"]["path"] == "fergi_rewards.py"
+    assert functions["hps_v2"]["weights"] == {"hps_v2": 1.0}
     assert "hps_version: v2.0" in exported("unirl")
 
 
-def test_what_a_host_lacks_is_a_function_that_it_can_load(monkeypatch):
-    """The lines in comments are Python that defines what the YAML names."""
-    host = ModuleType("flow_factory.rewards")
-    host.PointwiseRewardModel = type("PointwiseRewardModel", (), {})
-    monkeypatch.setitem(sys.modules, "flow_factory.rewards", host)
-    text = exported("flow-factory")
-    names = defined(text.split("in a folder of PYTHONPATH:\n")[1])
-    models = [reward["reward_model"] for reward in yaml.safe_load(text)["rewards"]]
-    assert models == ["fergi_rewards.image_reward", "pickscore", "fergi_rewards.hps_v2"]
-    assert issubclass(names["image_reward"], host.PointwiseRewardModel) and "hps_v2" in names
-
-    text = exported("verl-omni")
-    code = text.split("where verl-omni starts:\n")[1]
-    names = defined(code, load_scorer=lambda name, device: name)
-    functions = yaml.safe_load(text)["reward"]["reward_functions"]
-    ours = [entry["name"] for entry in functions.values() if entry["path"] == "fergi_rewards.py"]
-    assert [names[name].reward for name in ours] == ["image_reward", "hps_v2"]
-
-
-def defined(comments, **instead):
-    code = "\n".join(line.removeprefix("#").removeprefix(" ") for line in comments.splitlines())
-    names = dict(instead)
-    exec(code.replace("from fergi_reward import load_scorer", "") if instead else code, names)
-    return names
+def test_what_a_host_lacks_is_an_adapter_that_gives_the_raw_score_of_one_scorer():
+    entries = yaml.safe_load(exported("flow-factory"))["rewards"]
+    adapter = "fergi_reward.adapters.flow_factory.PointwiseReward"
+    assert [entry["reward_model"] for entry in entries] == [adapter, "pickscore", adapter]
+    functions = yaml.safe_load(exported("verl-omni"))["reward"]["reward_functions"]
+    assert "weights" not in functions["pickscore"]
+    for entry, name in [(entries[0], "image_reward"), (entries[2], "hps_v2"), (functions["hps_v2"], "hps_v2")]:
+        reward = host_reward({"weights": entry["weights"], "device": "cpu"})
+        assert reward.names == [name]
+        assert reward.combine({name: torch.tensor([0.25])}, ["a"]).total.tolist() == [0.25]
+    assert functions["image_reward"]["path"] == "pkg://fergi_reward.adapters.verl_omni"
+    assert callable(getattr(import_module("fergi_reward.adapters.verl_omni"), functions["image_reward"]["name"]))
 
 
 def foreign(tmp_path, *names):

@@ -6,6 +6,8 @@ from PIL import Image
 from torch import nn
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.reward import CombinedReward
+from fergi_reward.scorers import sigma
 from fergi_reward.scorers.foreign import as_scorer
 from fergi_reward.toy import tiny
 
@@ -212,3 +214,45 @@ def test_what_it_writes_into_is_its_own():
     pixels = PIXELS[:1].clone()
     assert as_scorer(writes)(pixels, "").item() == pytest.approx(MEANS[0].item())
     assert torch.equal(pixels, PIXELS[:1])
+
+
+class Unsure:
+    """Brightness, of which bright pictures are less sure."""
+
+    name = "unsure"
+
+    def __init__(self, sign=1.0, **says):
+        self.sign = sign
+        self.__dict__ |= says
+
+    def __call__(self, pixels, prompts):
+        return pixels.mean(dim=(1, 2, 3))
+
+    def with_sigma(self, pixels, prompts):
+        score = self(pixels, prompts)
+        return score, self.sign * score / 2
+
+
+def test_a_sigma_is_said_of_pixels_and_pictures_and_keeps_its_sign():
+    for higher, sign in ((True, 1), (False, -1)):
+        scorer = as_scorer(Unsure(higher_is_better=higher))
+        assert isinstance(scorer, sigma.Unsure) and sigma.says_sigma(scorer)
+        pixels = PIXELS.clone().requires_grad_()
+        score, spread = scorer.with_sigma(pixels, "a")
+        assert torch.equal(score, sign * MEANS) and torch.equal(spread, MEANS / 2)
+        assert spread.requires_grad
+        pictures = [Image.new("RGB", size, (51, 51, 51)) for size in ((2, 3), (4, 5), (2, 3))]
+        score, spread = scorer.score_with_sigma(pictures, "a", batch_size=2)
+        assert score.tolist() == pytest.approx([sign * 0.2] * 3) and spread.tolist() == pytest.approx([0.1] * 3)
+    assert not sigma.says_sigma(as_scorer(brightness))
+
+
+def test_a_sigma_counts_in_the_penalty_and_one_below_0_is_refused():
+    moments = {"unsure": (0.5, 0.2)}
+    reward = CombinedReward({"unsure": (Unsure(), 1.0)}, standardise=moments, uncertainty_penalty=2.0)
+    expected = (MEANS - 0.5) / 0.2 - 2 * MEANS / 2 / 0.2
+    assert torch.allclose(reward(PIXELS, "a").total, expected, atol=1e-5)
+    with pytest.raises(FergiRewardError, match=r"a sigma of unsure is -0\.\d+, must be at least 0"):
+        as_scorer(Unsure(-1.0)).with_sigma(PIXELS, "a")
+    with pytest.raises(FergiRewardError, match=r"the sigma of unsure has shape \(\) .* must be \(3,\)"):
+        as_scorer(Unsure(with_sigma=lambda pixels, prompts: (MEANS, 0.5))).with_sigma(PIXELS, "a")

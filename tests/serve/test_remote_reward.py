@@ -293,6 +293,14 @@ def test_a_server_that_answers_something_else_is_named_at_once(first, why):
     assert url in str(error.value)
 
 
+def test_a_request_that_was_too_slow_is_asked_once_more_and_not_twice():
+    late, good = http_of({"error": "there was no answer within 120 s"}, "504 Gateway Timeout"), http_of(GOOD)
+    with answering(late, good) as url:
+        assert RemoteReward(url)(pixels(1), "a").total.tolist() == [1.0]
+    with answering(late, late, good) as url, pytest.raises(RemoteRewardError, match=r"HTTP 504\): there was no answer"):
+        RemoteReward(url)(pixels(1), "a")
+
+
 @pytest.mark.parametrize(
     "first",
     [
