@@ -551,10 +551,13 @@ def _file(picture: Any) -> bytes:
     if not isinstance(picture, Image.Image):
         raise RemoteRewardError(f"images must be pictures or a tensor of pixels, got {type(picture).__name__}")
     file = io.BytesIO()
-    if picture.mode in PNG_MODES:
-        picture.save(file, "PNG", compress_level=1)
-    else:
-        picture.save(file, "TIFF")
+    try:
+        if picture.mode in PNG_MODES:
+            picture.save(file, "PNG", compress_level=1)
+        else:
+            (picture.convert("RGB") if picture.mode == "HSV" else picture).save(file, "TIFF")
+    except OSError as error:
+        raise RemoteRewardError(f"a picture of the mode {picture.mode} cannot be sent: convert it to RGB") from error
     return file.getvalue()
 
 

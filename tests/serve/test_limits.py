@@ -77,6 +77,7 @@ BAD_TENSORS = [
     (save({"images": torch.zeros(1)}, {"prompts": "[]"}), "the tensors images"),
     (tensors(torch.zeros(1, 4, 2, 2), prompts=["a"]), "must be (images, 3, height, width)"),
     (tensors(torch.zeros(1, 3, 2, 2, dtype=torch.int64), prompts=["a"]), "must be uint8"),
+    (tensors(torch.zeros(1, 3, 2, 2).to(torch.float8_e4m3fn), prompts=["a"]), "of 16 bits or more"),
     (tensors(torch.zeros(2, 3, 2, 2), prompts=["a"]), "there are 1 prompts for 2 images"),
     (tensors(torch.zeros(1, 3, 2, 2)), "prompts must be a text"),
     (save({"pixels": torch.zeros(1, 3, 2, 2)}, {"prompts": "{"}), "must be a JSON list"),

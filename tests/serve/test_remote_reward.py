@@ -59,6 +59,7 @@ def test_pictures_of_every_kind_are_those_of_the_servers_process(running, remote
     modes = [Image.new(mode, (5, 4), 77) for mode in ("L", "1", "P")]
     modes += [Image.new("RGBA", (4, 4), (9, 200, 3, 40)), Image.new("CMYK", (4, 4), (9, 200, 3, 40))]
     modes += [Image.new("LA", (4, 4), (9, 40)), Image.new("YCbCr", (4, 4), (90, 20, 130))]
+    modes += [Image.new("HSV", (4, 4), (90, 200, 130))]
     array = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     shown = [str(tmp_path / "a.png"), tmp_path / "a.png", picture(4, kind="JPEG"), array, *modes]
     found = remote(shown, prompts(len(shown)))
@@ -312,7 +313,7 @@ def test_a_request_that_was_too_slow_is_asked_once_more_and_not_twice():
         http_of({"error": "ends"}, "503 Service Unavailable"),
         http_of(b"bad gateway", "502 Bad Gateway"),
         http_of({"error": "full"}, "429 Too Many Requests", **{"Retry-After": "\xb2"}),
-        http_of({"error": "slow"}, "504 Gateway Timeout", **{"Retry-After": "soon"}),
+        http_of({"error": "ends"}, "503 Service Unavailable", **{"Retry-After": "soon"}),
     ],
 )
 def test_what_may_be_answered_later_is_asked_for_until_it_is(first):

@@ -11,6 +11,7 @@ from fergi_reward.serve.protocols.json_rows import checked_ids
 
 MEDIA_TYPE = "application/vnd.safetensors"
 LONGEST_HEADER = 1 << 24
+DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def parse(body: bytes, limits: ServeLimits) -> Body:
@@ -31,8 +32,8 @@ def parse(body: bytes, limits: ServeLimits) -> Body:
     pixels = tensors["pixels"]
     if pixels.ndim != 4 or pixels.shape[1] != 3:
         raise FergiRewardError(f"pixels have the shape {tuple(pixels.shape)}, must be (images, 3, height, width)")
-    if not pixels.dtype.is_floating_point and pixels.dtype != torch.uint8:
-        raise FergiRewardError(f"pixels are {pixels.dtype}, must be uint8, or floats in [0, 1]")
+    if pixels.dtype not in DTYPES:
+        raise FergiRewardError(f"pixels are {pixels.dtype}, must be uint8, or floats in [0, 1] of 16 bits or more")
     if pixels.shape[2] * pixels.shape[3] > limits.max_pixels:
         raise FergiRewardError(
             f"pixels have the shape {tuple(pixels.shape)}, and {limits.max_pixels:,} are allowed each"
