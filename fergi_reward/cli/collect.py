@@ -22,16 +22,19 @@ def collect(options: CollectOptions) -> Answer:
 
         said = expire(options.out)
         return Answer("\n".join(said) or "nobody's retention has ended", {"expired": said})
+    from fergi_reward.collect.calibrate_now import commands, shown
+    from fergi_reward.collect.export import export
     from fergi_reward.collect.run import run
 
-    done, following = run(options)
+    done = export(options.out) if options.export else run(options)
+    following = [shown(words) for words in commands(options, done)]
     judged = [f"{count} {name}" for name, count in done.judgements.items() if count]
     usable = f" ({counted(done.reactions, 'usable reaction')})" if options.camera else ""
     lines = [
         f"{counted(done.participants, 'participant')}, {counted(done.trials, 'trial')}{usable}, "
         f"{', '.join(judged) or 'no judgements'}",
         f"written: {', '.join(map(str, done.files))}",
-        *([f"next: {following}"] if following else []),
+        *(f"next: {each}" for each in following),
     ]
     values = {
         "participants": done.participants,

@@ -1,53 +1,82 @@
-"""`calibrate now` of the operator's page: `fergi-reward calibrate` in a process of its own, with the study's tables."""
+"""From the tables of a study to a calibration: which commands make it, and `calibrate now`, which runs them.
+
+They run in processes of their own, one after the other, so that the server answers meanwhile and a fault of theirs ends
+nothing else.
+"""
 
 import secrets
+import shlex
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from fergi_reward.collect.export import Exported, export
+from fergi_reward.collect.options import CollectOptions
 from fergi_reward.collect.page_files import MEDIA_TYPES
-from fergi_reward.collect.study import REACTIONS, Study
-from fergi_reward.collect.tables import Exported
+from fergi_reward.collect.settings import REACTIONS
+from fergi_reward.collect.tables import PICTURES, SCORES
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.option_types import as_text
 from fergi_reward.files.ordinary_files import read_bytes
+from fergi_reward.scorers.options import SCORERS
 
 REPORT = "report"
 MAX_BYTES = 1 << 26
-LONGEST_MESSAGE = 2000
+LONGEST_MESSAGE = 4000
+# A column of scores.csv that is a sum of others.
+REWARD = "reward"
+Words = Sequence[str]
 
 
-def next_command(study: Study, exported: Exported) -> str | None:
-    """The command that makes a calibration of the study; None where nothing was judged."""
-    words = calibrate_words(study, exported)
-    return None if words is None else f"fergi-reward {' '.join(words)}"
+def commands(options: CollectOptions, exported: Exported) -> list[Words]:
+    """The commands that lead from what is written to a calibration, without `fergi-reward`; none without judgements."""
+    folder, wanted = options.out, list(options.scorers or ())
+    known = [name for name in exported.scores if name != REWARD]
+    if not (exported.judgements["rankings"] or exported.judgements["pairs"]):
+        return []
+    scored = set(wanted) <= set(known) if wanted else bool(known)
+    scorers = wanted or known or list(SCORERS)
+    calibrate = ["calibrate", *_judged(options, exported), "--scorers", ",".join(scorers)]
+    calibrate += ["--out", str(folder / "calibration.json")]
+    if scored:
+        return [calibrate]
+    score = ["score", "--images", str(folder / PICTURES), "--scorers", ",".join(scorers), "--out", str(folder / SCORES)]
+    if options.checkpoints:
+        score += ["--checkpoints", as_text(options.checkpoints)]
+    return [score, ["collect", "--export", "--out", str(folder)], calibrate]
 
 
-def calibrate_words(study: Study, exported: Exported) -> Sequence[str] | None:
-    """The words of `fergi-reward calibrate` for what the study has; None where nothing was judged."""
-    folder = study.folder
-    out = ["--out", f"{folder / 'calibration.json'}"]
-    if study.options.task == "pairs":
-        return ["calibrate", "--judgements", f"{folder / 'pairs.csv'}", *out] if exported.judgements["pairs"] else None
-    if not exported.judgements["rankings"]:
-        return None
-    if study.options.camera and exported.reactions:
-        return ["calibrate", "--data", f"{folder / REACTIONS}", "--ratings", f"{folder / 'judgements.csv'}", *out]
-    return ["calibrate", "--judgements", f"{folder / 'judgements.csv'}", "--rating", "rank", "--image", "file", *out]
+def _judged(options: CollectOptions, exported: Exported) -> Words:
+    """Where the judgements are, as `calibrate` asks for them."""
+    folder = options.out
+    if options.task == "pairs":
+        return ["--judgements", str(folder / "pairs.csv"), "--scores", str(folder / SCORES)]
+    judgements = str(folder / "judgements.csv")
+    if exported.reactions:
+        return ["--data", str(folder / REACTIONS), "--ratings", judgements]
+    return ["--judgements", judgements, "--rating", "rank", "--image", "file"]
+
+
+def shown(words: Words) -> str:
+    """A command as one types it."""
+    return shlex.join(["fergi-reward", *words])
 
 
 class Calibrating:
     """The calibration that runs, or ran last.
 
     Args:
-        study: The study.
+        options: Those of the study.
     """
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    def __init__(self, options: CollectOptions) -> None:
+        self._options = options
         self._state: Literal["none", "running", "done", "failed"] = "none"
         self._message, self._ticket = "", ""
         self._process: subprocess.Popen[str] | None = None
+        self._is_ending = False
 
     @property
     def is_running(self) -> bool:
@@ -59,25 +88,21 @@ class Calibrating:
         report = f"/report/{self._ticket}/report.html" if self._state == "done" else None
         return {"state": self._state, "message": self._message, "report": report}
 
-    def begin(self, exported: Exported) -> None:
-        """Begin one, of tables that were written just now."""
-        words = calibrate_words(self._study, exported)
-        if words is None:
-            self._state, self._message = "failed", "nobody has judged pictures yet"
-            return
-        self._state, self._message, self._ticket = "running", "", secrets.token_urlsafe(16)
-        report = ["--report", f"{self._study.folder / REPORT}"]
-        threading.Thread(target=self._run, args=([*words, *report],), daemon=True).start()
+    def begin(self) -> None:
+        """Begin one."""
+        self._state, self._message, self._ticket = "running", "writing the tables", secrets.token_urlsafe(16)
+        threading.Thread(target=self._work, daemon=True).start()
 
     def end(self) -> None:
         """End the one that runs."""
+        self._is_ending = True
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
 
     def report_file(self, ticket: str, name: str) -> tuple[bytes, str] | None:
         """A file of the report and its media type; None where the ticket is another one, or there is no such file."""
-        path = self._study.folder / REPORT / name
+        path = self._options.out / REPORT / name
         is_known = self._state == "done" and secrets.compare_digest(ticket.encode(), self._ticket.encode())
         if not is_known or name.startswith(".") or "/" in name or path.suffix not in MEDIA_TYPES:
             return None
@@ -86,9 +111,35 @@ class Calibrating:
         except OSError:
             return None
 
-    def _run(self, words: Sequence[str]) -> None:
-        command = [sys.executable, "-m", "fergi_reward", *words]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        out, errors = self._process.communicate()
-        self._message = (out if self._process.returncode == 0 else errors)[-LONGEST_MESSAGE:]
-        self._state = "done" if self._process.returncode == 0 else "failed"
+    def _work(self) -> None:
+        try:
+            self._message = self._calibrated()
+            self._state = "done"
+        except FergiRewardError as error:
+            self._message, self._state = str(error)[-LONGEST_MESSAGE:], "failed"
+
+    def _calibrated(self) -> str:
+        """What the last command printed.
+
+        Raises:
+            FergiRewardError: One failed, or nobody has judged pictures yet.
+        """
+        done, said = commands(self._options, export(self._options.out)), ""
+        if not done:
+            raise FergiRewardError("nobody has judged pictures yet")
+        for words in done:
+            self._message = shown(words)
+            more = ["--report", str(self._options.out / REPORT)] if words[0] == "calibrate" else []
+            said = self._run([*words, *more])
+        return said[-LONGEST_MESSAGE:]
+
+    def _run(self, words: Words) -> str:
+        if self._is_ending:
+            raise FergiRewardError("the server ends")
+        command = [sys.executable, "-m", "fergi_reward", *words, "--quiet"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            self._process = process
+            out, errors = process.communicate()
+        if process.returncode:
+            raise FergiRewardError(f"{shown(words)}: {errors.strip() or f'status {process.returncode}'}")
+        return out

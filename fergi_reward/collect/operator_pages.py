@@ -16,10 +16,10 @@ from starlette.routing import Route
 from fergi_reward.collect import participants
 from fergi_reward.collect.access import Access
 from fergi_reward.collect.calibrate_now import Calibrating
+from fergi_reward.collect.export import Exported, export
 from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
-from fergi_reward.collect.tables import Exported, export
 from fergi_reward.collect.web import POLICY, Handler, file_answer, read_fields, route
 from fergi_reward.collect.withdrawal import withdraw
 
@@ -37,7 +37,7 @@ class OperatorPages:
 
     def __init__(self, study: Study, access: Access) -> None:
         self.study, self.access = study, access
-        self.calibrating = Calibrating(study)
+        self.calibrating = Calibrating(study.options)
         self._exporting = asyncio.Lock()
 
     def routes(self) -> list[Route]:
@@ -108,8 +108,7 @@ class OperatorPages:
         await read_fields(request)
         if self.calibrating.is_running:
             raise RefusedError(409, "calibrating", "a calibration runs already")
-        exported = await self._exported()
-        self.calibrating.begin(exported)
+        self.calibrating.begin()
         return JSONResponse(self.calibrating.state())
 
     async def calibration(self, request: Request) -> Response:
@@ -135,7 +134,7 @@ class OperatorPages:
 
     async def _exported(self) -> Exported:
         async with self._exporting:
-            return await asyncio.to_thread(export, self.study)
+            return await asyncio.to_thread(export, self.study.folder)
 
     async def _stored(self, job: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self.study.store.run(job))

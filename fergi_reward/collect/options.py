@@ -1,11 +1,14 @@
 """The options of `fergi-reward collect`; nothing heavy is imported."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from fergi_reward.core.options import Options, option
+from fergi_reward.scorers.options import CHECKPOINTS_HELP
+from fergi_reward.scorers.registry import REGISTRY
 from fergi_reward.serve.options import LOCAL_HOSTS
 
 Task = Literal["rank", "pairs", "look"]
@@ -48,6 +51,12 @@ class CollectOptions(Options):
     backend_model: Path | None = option(
         None, "File of the landmarker's model. [default: downloaded once into ~/.cache/fergi_reward]"
     )
+    scorers: Sequence[str] | None = option(
+        None,
+        "What `calibrate now` weighs. [default: the columns of OUT/scores.csv, else the paper's three]",
+        names=REGISTRY,
+    )
+    checkpoints: Mapping[str, str] | None = option(None, CHECKPOINTS_HELP, metavar="NAME=FOLDER,...")
     export: bool = option(False, "Write the tables of the study in --out, and end.")
     expire: bool = option(False, "Delete participants of the study in --out whose retention has ended, and end.")
 
@@ -69,7 +78,7 @@ class CollectOptions(Options):
     def problems(self) -> list[str]:
         """What contradicts itself."""
         found = []
-        if self.pictures is None and not self.expire:
+        if self.pictures is None and not (self.export or self.expire):
             found.append("--pictures is missing")
         if self.export and self.expire:
             found.append("--export and --expire are both given: give one of them")

@@ -4,12 +4,10 @@ import datetime
 from contextlib import closing
 from pathlib import Path
 
+from fergi_reward.collect.settings import REACTIONS, read_settings
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.privacy.forgetting import forget
 from fergi_reward.privacy.study_database import NAME, connected
-from fergi_reward.privacy.study_files import is_study
-
-REACTIONS = "reactions"
 
 
 def expire(folder: Path) -> list[str]:
@@ -21,8 +19,7 @@ def expire(folder: Path) -> list[str]:
     Raises:
         FergiRewardError: There is no study, or somebody cannot be deleted.
     """
-    if not is_study(folder):
-        raise FergiRewardError(f"{folder} holds no study: give the --out of `fergi-reward collect`")
+    read_settings(folder)
     today = datetime.datetime.now(datetime.UTC).date()
     with closing(connected(folder / NAME)) as connection:
         rows = connection.execute(

@@ -9,36 +9,29 @@ from starlette.routing import Route
 
 from fergi_reward.collect.access import Access
 from fergi_reward.collect.app import ParticipantPages, application
-from fergi_reward.collect.calibrate_now import next_command
+from fergi_reward.collect.export import Exported, export
 from fergi_reward.collect.operator_pages import OperatorPages
 from fergi_reward.collect.options import CollectOptions
 from fergi_reward.collect.retention import expire
 from fergi_reward.collect.study import Study, opened
-from fergi_reward.collect.tables import Exported, export
 from fergi_reward.core.counts import counted
 from fergi_reward.serve.listening import Web, listening, web_config
 
 END_SECONDS = 10.0
 
 
-def run(options: CollectOptions) -> tuple[Exported, str | None]:
-    """Serve a study until SIGTERM or SIGINT, unless its tables alone are asked for, and write its tables.
-
-    Returns:
-        What was written, and the command that makes a calibration of it; None where nothing was judged.
+def run(options: CollectOptions) -> Exported:
+    """Serve a study until SIGTERM or SIGINT, then write its tables.
 
     Raises:
         FergiRewardError: The address is in use, or the study cannot be opened or written.
     """
     os.umask(0o077)
-    with opened(options) as study:
+    with opened(options) as study, listening(options.host, options.port) as listener:
         for line in expire(study.folder):
             print(line, flush=True)
-        if not options.export:
-            with listening(options.host, options.port) as listener:
-                asyncio.run(_serve(study, listener))
-        exported = export(study)
-        return exported, next_command(study, exported)
+        asyncio.run(_serve(study, listener))
+    return export(options.out)
 
 
 async def _serve(study: Study, listener: socket.socket) -> None:

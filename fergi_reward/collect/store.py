@@ -26,7 +26,8 @@ Connection = sqlite3.Connection
 SCHEMA = 1
 TABLES = """
 CREATE TABLE pictures (
-    session TEXT, image TEXT, content TEXT, digest TEXT, media_type TEXT, PRIMARY KEY (session, image));
+    session TEXT, image TEXT, file TEXT, prompt TEXT, content TEXT, digest TEXT, media_type TEXT,
+    PRIMARY KEY (session, image));
 CREATE TABLE participants (
     participant TEXT PRIMARY KEY, number INTEGER UNIQUE, key BLOB, cookie BLOB UNIQUE, language TEXT, tab TEXT,
     checked TEXT, begun TEXT, seen TEXT, expires TEXT);

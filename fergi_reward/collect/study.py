@@ -1,45 +1,26 @@
 """The folder of a study: its settings, which stay what they are, its pictures and its lock."""
 
 import datetime
-import json
-import secrets
+import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fergi_reward.collect.consent import Consent, read_consent
 from fergi_reward.collect.options import CollectOptions
 from fergi_reward.collect.page_files import PageFiles
 from fergi_reward.collect.pictures import Pictures, read_pictures
 from fergi_reward.collect.schedule import Schedules
+from fergi_reward.collect.settings import REACTIONS, keep_settings
 from fergi_reward.collect.store import Store
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.terminal import one_line
-from fergi_reward.files.atomic import write_json
-from fergi_reward.files.json_records import read_record
 from fergi_reward.files.locks import owned
+from fergi_reward.privacy.study_files import is_study
 from fergi_reward.reactions.folder import ReactionFolder
-from fergi_reward.version import __version__
-
-SCHEMA = 1
-SETTINGS = "study.json"
-REACTIONS = "reactions"
-# What must not change while a study lasts, since what was collected before would mean something else.
-FIXED = (
-    "task",
-    "camera",
-    "ratings",
-    "blank_seconds",
-    "baseline_seconds",
-    "picture_seconds",
-    "sessions_per_participant",
-    "seed",
-    "offer_video",
-)
 
 
 @dataclass(frozen=True)
@@ -47,6 +28,7 @@ class Study:
     """A study that is open.
 
     Attributes:
+        id: What tells cookies of several studies apart.
         options: What it was started with.
         pictures: Its pictures.
         schedules: Who sees what.
@@ -55,6 +37,7 @@ class Study:
         store: Its database.
     """
 
+    id: str
     options: CollectOptions
     pictures: Pictures
     schedules: Schedules
@@ -66,16 +49,6 @@ class Study:
     def folder(self) -> Path:
         """Where it is."""
         return self.options.out
-
-    @property
-    def id(self) -> str:
-        """Tells cookies of several studies apart."""
-        return str(read_record(self.folder / SETTINGS, "the study", SCHEMA, "choose another --out")["id"])
-
-    @property
-    def reactions(self) -> ReactionFolder:
-        """The folder of its reactions."""
-        return ReactionFolder(self.folder / REACTIONS)
 
     def note(self, text: str) -> None:
         """Tell the operator something, on the terminal and on the operator's page; the same is said once."""
@@ -93,63 +66,43 @@ def opened(options: CollectOptions) -> Iterator[Study]:
     page = PageFiles(options.language)
     consent = read_consent(options.consent, page.language)
     with owned(options.out):
-        make_folder(options)
+        make_folder(options.out)
         store = Store(options.out)
         try:
-            pictures = _known_pictures(options, store)
+            has_begun = store.run(_has_participants).result()
+            pictures = _known_pictures(options, store, has_begun)
+            study = keep_settings(options, has_begun)
             has_pairs = options.task == "pairs"
             schedules = Schedules(pictures, options.seed, options.sessions_per_participant, has_pairs)
             consent.keep(options.out)
-            yield Study(options, pictures, schedules, consent, page, store)
+            yield Study(study, options, pictures, schedules, consent, page, store)
         finally:
             store.close()
 
 
-def make_folder(options: CollectOptions) -> None:
-    """Make the folder, or check that it is one of a study with the same settings.
+def make_folder(folder: Path) -> None:
+    """Make the folder, or check that it is one of a study; its owner alone may read it.
 
     Raises:
-        FergiRewardError: It holds something else, or a study with other settings.
+        FergiRewardError: It holds something else.
     """
-    folder, path = options.out, options.out / SETTINGS
-    settings = {name: getattr(options, name) for name in FIXED}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists() and any(not each.name.startswith(".") for each in folder.iterdir()):
+        if not is_study(folder) and any(not each.name.startswith(".") for each in folder.iterdir()):
             raise FergiRewardError(f"{folder} is not empty and holds no study: choose another --out")
         folder.chmod(0o700)
     except OSError as error:
         raise FergiRewardError(f"cannot write {folder} ({error.strerror}): choose another --out") from error
-    if path.exists():
-        _check_settings(folder, settings)
-    else:
-        write_json(
-            path, {"schema": SCHEMA, "version": __version__, "id": secrets.token_hex(4), **settings}, private=True
-        )
     with ReactionFolder(folder / REACTIONS).changing():
         pass  # it is made
 
 
-def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Check that a study is continued with the settings that it began with.
-
-    Raises:
-        FergiRewardError: Some differ; all are named.
-    """
-    record = read_record(folder / SETTINGS, "the study", SCHEMA, "choose another --out")
-    changed = [
-        f"{name} was {json.dumps(record.get(name))} and is {json.dumps(value)}"
-        for name, value in settings.items()
-        if record.get(name) != value
-    ]
-    if changed:
-        raise FergiRewardError(
-            f"the study in {folder} began with other settings ({'; '.join(changed)}): give those, or another --out"
-        )
+def _has_participants(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM participants LIMIT 1").fetchone() is not None
 
 
-def _known_pictures(options: CollectOptions, store: Store) -> Pictures:
-    """The pictures, which are those that the study began with.
+def _known_pictures(options: CollectOptions, store: Store, has_begun: bool) -> Pictures:
+    """The pictures, which are those that the study began with, once somebody takes part.
 
     Raises:
         FergiRewardError: Some were added, left out, or have changed.
@@ -159,9 +112,6 @@ def _known_pictures(options: CollectOptions, store: Store) -> Pictures:
     if options.pictures is None:
         raise FergiRewardError("--pictures is missing")
     pictures = read_pictures(options.pictures, options.task, {row["digest"]: row["media_type"] for row in rows})
-    if not rows:
-        store.run(lambda connection: _keep(connection, pictures)).result()
-        return pictures
     before = {(row["session"], row["image"]): row["content"] for row in rows}
     faults = [
         f"{len(found)} {what}, such as session {found[0][0]}, image {found[0][1]}"
@@ -172,13 +122,14 @@ def _known_pictures(options: CollectOptions, store: Store) -> Pictures:
                 key for key, content in pictures.contents.items() if before.get(key, content) != content
             ],
         }.items()
-        if found
+        if found and has_begun
     ]
     if faults:
         raise FergiRewardError(
             f"{options.pictures} has not the pictures with which {options.out} began ({'; '.join(faults)}): "
             "restore them, or choose another --out"
         )
+    store.run(lambda connection: _keep(connection, options.out, pictures)).result()
     return pictures
 
 
@@ -189,12 +140,21 @@ def _note(connection: sqlite3.Connection, text: str) -> None:
     )
 
 
-def _keep(connection: sqlite3.Connection, pictures: Pictures) -> None:
-    contents = pictures.contents
+def _keep(connection: sqlite3.Connection, folder: Path, pictures: Pictures) -> None:
+    """Note the pictures, and where they are now."""
+    connection.execute("DELETE FROM pictures")
     connection.executemany(
-        "INSERT INTO pictures VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (each.session, each.image, contents[each.session, each.image], each.digest, each.media_type)
+            (
+                each.session,
+                each.image,
+                os.path.relpath(each.path, folder),
+                each.prompt,
+                pictures.contents[each.session, each.image],
+                each.digest,
+                each.media_type,
+            )
             for each in pictures.every
         ],
     )

@@ -152,7 +152,7 @@ def parse_end(body: Mapping[str, Any]) -> End:
         raise RefusedError(400, "bad_end", "batches, frames and dropped must be whole numbers")
     if not all(_is_number(value, 0, LONGEST_SECONDS) for value in times) or not times[0] < times[1]:
         raise RefusedError(400, "bad_end", "onset must be a time in seconds before offset")
-    if not all(value is None or _is_number(value, 0, 1e5) for value in others):
+    if not all(value is None or _is_number(value, -1e3, 1e5) for value in others):
         raise RefusedError(400, "bad_end", "latency_ms and fps must be numbers or null")
     if not isinstance(marks, list) or any(mark not in MARKS for mark in marks):
         raise RefusedError(400, "bad_end", f"marks must be some of {', '.join(MARKS)}")

@@ -3,7 +3,8 @@
 import sys
 from dataclasses import dataclass
 
-from fergi_reward.collect.study import REACTIONS, Study
+from fergi_reward.collect.settings import REACTIONS
+from fergi_reward.collect.study import Study
 from fergi_reward.core.terminal import one_line
 from fergi_reward.privacy.forgetting import forget
 

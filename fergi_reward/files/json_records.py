@@ -92,5 +92,6 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a list of two finite numbers each",
         lambda value: isinstance(value, list) and all(map(_is_point, value)),
     ),
+    "flag": ("true or false", lambda value: isinstance(value, bool)),
     "record": ("a mapping", lambda value: isinstance(value, dict)),
 }

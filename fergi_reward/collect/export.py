@@ -1,0 +1,203 @@
+"""`collect --export` and the end of a server: the folder of reactions and the tables, written from the database.
+
+A participant who was forgotten is in none of them, whatever the database holds. It may run while a server writes the
+database, and twice at once.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fergi_reward.collect.clips import UNITS, attempt_clips
+from fergi_reward.collect.frames import unpacked
+from fergi_reward.collect.participants import consent_of
+from fergi_reward.collect.settings import REACTIONS, read_settings
+from fergi_reward.collect.store import Connection
+from fergi_reward.collect.tables import Row, Scores, Table, Tables
+from fergi_reward.core.counts import counted
+from fergi_reward.files.atomic import atomic_path
+from fergi_reward.files.csv_files import write_rows
+from fergi_reward.files.digests import bytes_digest
+from fergi_reward.privacy.study_database import NAME, connected
+from fergi_reward.reactions.clip_file import Origin, StoredClip, write_clip
+from fergi_reward.reactions.conclusion import Results, conclude
+from fergi_reward.reactions.folder import ReactionFolder
+from fergi_reward.reactions.manifest import Recording
+from fergi_reward.reactions.measuring import Measured, fault
+from fergi_reward.reactions.sources import MEDIAPIPE_LANDMARKS
+from fergi_reward.reactions.video import Window
+
+# Clips are flushed to the disk one by one, which waits more than it computes.
+WRITERS = 8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        participants: How many participants it has something of.
+        trials: How many pictures they saw to the end.
+        reactions: How many of these have a clip that can be used.
+        judgements: By kind, how many judgements.
+        scores: The columns of scores of the judgements.
+        files: The files.
+        notes: What else to know, a sentence each.
+    """
+
+    participants: int
+    trials: int
+    reactions: int
+    judgements: Mapping[str, int]
+    scores: Sequence[str]
+    files: Sequence[Path]
+    notes: Sequence[str]
+
+
+@dataclass
+class _Reactions:
+    """The clips of a study.
+
+    Attributes:
+        counting: The showings that count.
+        usable: How many of them have a reaction that can be used.
+        notes: What else to know.
+    """
+
+    counting: set[str] = field(default_factory=set)
+    usable: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def export(folder: Path) -> Exported:
+    """Write the folder of reactions and the tables of a study; what was written before is replaced.
+
+    Raises:
+        FergiRewardError: There is no study, something cannot be written, or `scores.csv` is of other pictures.
+    """
+    settings, reactions = read_settings(folder), ReactionFolder(folder / REACTIONS)
+    with closing(connected(folder / NAME)) as connection:
+        connection.execute("BEGIN")
+        clips = _write_reactions(reactions, connection, settings["camera"])
+    # Read after whoever withdraws has the tombstone, and written before they are taken out of the tables.
+    with reactions.changing() as stones, closing(connected(folder / NAME)) as connection:
+        connection.execute("BEGIN")
+        users = [row[0] for row in connection.execute("SELECT participant FROM participants ORDER BY number")]
+        tables = Tables(connection, [user for user in users if not stones.of(user)])
+        scores = tables.scores(folder)
+        made = _all_tables(tables, scores, clips)
+        files = [path for table in made.values() if (path := _write(folder, table))]
+    if settings["camera"]:
+        files.append(reactions.manifest)
+    rankings = {(row["user"], row["session"]) for row in made["judgements"].rows}
+    judgements = {"rankings": len(rankings)} | {name: len(made[name].rows) for name in ("pairs", "ratings")}
+    active = {row["user"] for name in ("trials", "judgements", "pairs") for row in made[name].rows}
+    shown = len(made["shown"].rows)
+    return Exported(len(active), shown, clips.usable, judgements, scores.columns, files, clips.notes)
+
+
+def _all_tables(tables: Tables, scores: Scores, clips: _Reactions) -> dict[str, Table]:
+    return {
+        "judgements": tables.judgements(scores),
+        "ratings": tables.ratings(),
+        "pairs": tables.pairs(),
+        "shown": tables.shown(),
+        "trials": tables.trials(clips.counting),
+        "pictures": tables.all_pictures(),
+    }
+
+
+def _write(folder: Path, table: Table) -> Path | None:
+    """Write a table; one without rows is deleted."""
+    path = folder / table.name
+    if not table.rows:
+        path.unlink(missing_ok=True)
+        return None
+    with atomic_path(path, private=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        write_rows(file, table.columns, table.rows)
+    return path
+
+
+def _write_reactions(folder: ReactionFolder, connection: Connection, has_camera: bool) -> _Reactions:
+    """Write the clips that are not there yet, and the manifest, as `extract` does."""
+    attempts = defaultdict[str, defaultdict[str, list[Row]]](lambda: defaultdict(list))
+    for row in connection.execute("SELECT * FROM attempts WHERE state = 'complete' ORDER BY position, number"):
+        attempts[row["participant"]][row["trial"]].append(dict(row))
+    found, results, recordings = _Reactions(), Results(), list[Recording]()
+    if not has_camera:
+        found.counting = {showings[-1]["attempt"] for trials in attempts.values() for showings in trials.values()}
+        return found
+    for user, trials in attempts.items():
+        consent = (consent_of(connection, user) or {"at": ""})["at"][:10]
+        clips = dict[Path, StoredClip]()
+        for showings in trials.values():
+            attempt, measured, digest = _counting(connection, showings)
+            found.counting.add(attempt["attempt"])
+            for kind, (clip, faces) in measured.items():
+                recording = _recording(folder, attempt, kind, consent)
+                recordings.append(recording)
+                if problem := fault(clip, faces):
+                    results.failures[recording.key] = problem
+                    continue
+                origin = _origin(recording, digest, attempt)
+                results.clips[recording.key] = folder.clips / origin.name
+                clips[folder.clips / origin.name] = StoredClip(clip, faces, origin)
+        _write_clips(folder, user, clips)
+    done = conclude(folder, recordings, results, UNITS, prune=False)
+    found.usable = sum(key[3] == "reaction" for key in results.clips)
+    found.notes = [*done.notes]
+    if done.failures:
+        found.notes.append(f"{counted(len(done.failures), 'clip')} cannot be used: {folder.errors}")
+    return found
+
+
+def _counting(connection: Connection, showings: Sequence[Row]) -> tuple[Row, dict[str, Measured], str]:
+    """The showing that counts, its clips, and the digest of its frames.
+
+    It is the last one whose reaction can be used, else the last one.
+    """
+    query, last = "SELECT frames FROM batches WHERE attempt = ? ORDER BY seq", None
+    for attempt in reversed(showings):
+        stored = [row["frames"] for row in connection.execute(query, (attempt["attempt"],))]
+        clips = attempt_clips(unpacked(stored), attempt["onset"], attempt["offset"])
+        found = attempt, clips, bytes_digest(b"".join(stored))
+        if fault(*clips["reaction"]) is None:
+            return found
+        last = last or found
+    assert last is not None
+    return last
+
+
+def _recording(folder: ReactionFolder, attempt: Row, kind: str, consent: str) -> Recording:
+    """A clip as `extract` would have asked for it: the showing stands for the video, which nobody keeps."""
+    start, end = (0.0, attempt["onset"]) if kind == "baseline" else (attempt["onset"], attempt["offset"])
+    video = attempt["attempt"]
+    user, session, image = attempt["participant"], attempt["session"], attempt["image"]
+    return Recording(video, folder.path / video, user, session, image, consent, kind, Window(start, end))
+
+
+def _origin(recording: Recording, digest: str, attempt: Row) -> Origin:
+    return Origin(
+        *recording.key,
+        consent=recording.consent,
+        video=recording.video,
+        place=recording.place,
+        digest=digest,
+        start=recording.window.start,
+        end=recording.window.end,
+        source=MEDIAPIPE_LANDMARKS,
+        backend=attempt["backend"],
+    )
+
+
+def _write_clips(folder: ReactionFolder, user: str, clips: Mapping[Path, StoredClip]) -> None:
+    """Write the clips of a viewer that are not there yet, unless they were forgotten meanwhile."""
+    new = [path for path in clips if not path.exists()]
+    if not new:
+        return
+    with folder.changing() as stones, ThreadPoolExecutor(WRITERS) as pool:
+        if not stones.of(user):
+            list(pool.map(lambda path: write_clip(path, clips[path]), new))
