@@ -29,7 +29,7 @@ def collect(options: CollectOptions) -> Answer:
     done = export(options.out) if options.export else run(options)
     following = [shown(words) for words in commands(options, done)]
     judged = [f"{count} {name}" for name, count in done.judgements.items() if count]
-    usable = f" ({counted(done.reactions, 'usable reaction')})" if options.camera else ""
+    usable = f" ({counted(done.reactions, 'usable reaction')})" if done.camera else ""
     lines = [
         f"{counted(done.participants, 'participant')}, {counted(done.trials, 'trial')}{usable}, "
         f"{', '.join(judged) or 'no judgements'}",

@@ -112,6 +112,7 @@ def forget(options: ForgetOptions) -> Answer:
     done = run(options.user, options.reactions, options.calibrations)
     lines = [
         f"user {options.user} is deleted from {options.reactions}: {done.clips} reactions",
+        *([f"{sum(done.rows.values())} rows of theirs are deleted from the study's database"] if done.rows else []),
         "no extract brings them back; take them out of your own manifest and ratings, and delete their videos",
         *(f"{count} pairs of theirs are deleted from {path}" for path, count in done.files.pairs.items()),
         *(f"fitted with them: {path}; fit it again without them, or delete it" for path in done.files.fits),
@@ -121,6 +122,7 @@ def forget(options: ForgetOptions) -> Answer:
     values = {
         "user": options.user,
         "reactions": done.clips,
+        "rows": dict(done.rows),
         "pairs": {str(path): count for path, count in done.files.pairs.items()},
         "fits": [str(path) for path in done.files.fits],
         "others": [str(path) for path in done.files.others],

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fergi_reward.collect import judging, participants, trials
+from fergi_reward.collect import judging, participants, trials, videos
 from fergi_reward.collect.access import Access, WrongCodes, tab_of
 from fergi_reward.collect.frames import parse_batch
 from fergi_reward.collect.page_files import runtime_version
@@ -17,10 +17,9 @@ from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.state import state
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
-from fergi_reward.collect.web import Handler, file_answer, read_fields, route
+from fergi_reward.collect.web import HEADERS, Handler, file_answer, read_body, read_fields, route
 from fergi_reward.collect.withdrawal import withdraw
-from fergi_reward.files.ordinary_files import read_bytes
-from fergi_reward.hub.landmarker_model import FILE, MAX_BYTES, landmarker_model
+from fergi_reward.hub.landmarker_model import FILE
 from fergi_reward.version import __version__
 
 T = TypeVar("T")
@@ -33,15 +32,12 @@ class ParticipantPages:
     Args:
         study: The study.
         access: Who may ask.
+        model: The landmarker's model; empty without a camera.
     """
 
-    def __init__(self, study: Study, access: Access) -> None:
-        self.study, self.access = study, access
-        self._wrong_codes = WrongCodes()
-        self._backend, self._model = "none", b""
-        if study.options.camera:
-            self._backend = runtime_version()
-            self._model = read_bytes(landmarker_model(study.options.backend_model), MAX_BYTES)
+    def __init__(self, study: Study, access: Access, model: bytes) -> None:
+        self.study, self.access, self._model = study, access, model
+        self._wrong_codes, self._backend = WrongCodes(), runtime_version()
 
     def routes(self) -> list[Route]:
         """Their addresses."""
@@ -61,6 +57,7 @@ class ParticipantPages:
             ("/api/trials/{trial}/start", "POST", self.start),
             ("/api/attempts/{attempt}/frames", "POST", self.add_frames),
             ("/api/attempts/{attempt}/end", "POST", self.end),
+            ("/api/attempts/{attempt}/video", "POST", self.add_video),
             ("/api/trials/{trial}/ratings", "POST", self.rate),
             ("/api/sessions/{session}/ranking", "POST", self.rank),
             ("/api/pairs/{pair}", "POST", self.choose),
@@ -178,6 +175,18 @@ class ParticipantPages:
             await self._own(request, lambda connection, who: trials.end(connection, self.study, who, attempt, said))
         )
 
+    async def add_video(self, request: Request) -> Response:
+        """Keep a chunk of a video of somebody who chose it."""
+        number, attempt = request.headers.get("x-seq", ""), request.path_params["attempt"]
+        if not (number.isascii() and number.isdigit() and len(number) < 8):
+            raise RefusedError(400, "bad_request", "the header X-Seq must be the number of the chunk")
+        chunk = await read_body(request, videos.MOST_CHUNK_BYTES, "application/octet-stream")
+        seq = await self._own(
+            request,
+            lambda connection, who: videos.add_chunk(connection, self.study, who, attempt, int(number), chunk),
+        )
+        return JSONResponse({"acknowledged": seq})
+
     async def rate(self, request: Request) -> Response:
         """Rate a picture."""
         body, trial = await read_fields(request), request.path_params["trial"]
@@ -247,4 +256,4 @@ def application(routes: list[Route]) -> Starlette:
 
 async def _unknown(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    return JSONResponse({"error": "unknown", "message": "there is no such address or method"}, status)
+    return JSONResponse({"error": "unknown", "message": "there is no such address or method"}, status, HEADERS)

@@ -51,7 +51,7 @@ def commands(options: CollectOptions, exported: Exported) -> list[Words]:
 def _judged(options: CollectOptions, exported: Exported) -> Words:
     """Where the judgements are, as `calibrate` asks for them."""
     folder = options.out
-    if options.task == "pairs":
+    if exported.judgements["pairs"]:
         return ["--judgements", str(folder / "pairs.csv"), "--scores", str(folder / SCORES)]
     judgements = str(folder / "judgements.csv")
     if exported.reactions:

@@ -39,6 +39,7 @@ class Exported:
     """What was written.
 
     Attributes:
+        camera: Whether faces were measured.
         participants: How many participants it has something of.
         trials: How many pictures they saw to the end.
         reactions: How many of these have a clip that can be used.
@@ -48,6 +49,7 @@ class Exported:
         notes: What else to know, a sentence each.
     """
 
+    camera: bool
     participants: int
     trials: int
     reactions: int
@@ -95,8 +97,16 @@ def export(folder: Path) -> Exported:
     rankings = {(row["user"], row["session"]) for row in made["judgements"].rows}
     judgements = {"rankings": len(rankings)} | {name: len(made[name].rows) for name in ("pairs", "ratings")}
     active = {row["user"] for name in ("trials", "judgements", "pairs") for row in made[name].rows}
-    shown = len(made["shown"].rows)
-    return Exported(len(active), shown, clips.usable, judgements, scores.columns, files, clips.notes)
+    return Exported(
+        camera=settings["camera"],
+        participants=len(active),
+        trials=len(made["shown"].rows),
+        reactions=clips.usable,
+        judgements=judgements,
+        scores=scores.columns,
+        files=files,
+        notes=clips.notes,
+    )
 
 
 def _all_tables(tables: Tables, scores: Scores, clips: _Reactions) -> dict[str, Table]:

@@ -62,6 +62,16 @@ class PageFiles:
         return _file(PAGE / "runtime", name)
 
 
+def check_runtime() -> None:
+    """Check that the runtime is there, which a clone of the repository has to fetch.
+
+    Raises:
+        FergiRewardError: It is not.
+    """
+    if not any((PAGE / "runtime").glob("*.wasm")):
+        raise FergiRewardError(f"{PAGE / 'runtime'} holds no runtime of MediaPipe: `make collect-runtime` fetches it")
+
+
 def runtime_version() -> str:
     """What measures in the browser, with its version, as the page's package pins it."""
     return f"tasks-vision {read_json(PACKAGE)['dependencies'][RUNTIME]}"

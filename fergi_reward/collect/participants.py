@@ -102,6 +102,11 @@ def begin(
     participant = find(connection, study, cookie)
     used_by = _of_link(connection, link) if link else None
     if used_by and (participant is None or participant.name != used_by):
+        if consent_of(connection, used_by) is None:  # the browser never got its cookie, or was changed before consent
+            new = secrets.token_urlsafe(32)
+            row = (hashed(new), used_by)
+            connection.execute("UPDATE participants SET cookie = ?, tab = NULL WHERE participant = ?", row)
+            return known(connection, study, new), new
         raise RefusedError(409, "link_used", "this link was used in another browser: ask for one of your own")
     if participant and (used_by or not link):
         connection.execute("UPDATE participants SET seen = ? WHERE participant = ?", (now(), participant.name))

@@ -12,9 +12,12 @@ from fergi_reward.collect.app import ParticipantPages, application
 from fergi_reward.collect.export import Exported, export
 from fergi_reward.collect.operator_pages import OperatorPages
 from fergi_reward.collect.options import CollectOptions
+from fergi_reward.collect.page_files import check_runtime
 from fergi_reward.collect.retention import expire
 from fergi_reward.collect.study import Study, opened
 from fergi_reward.core.counts import counted
+from fergi_reward.files.ordinary_files import read_bytes
+from fergi_reward.hub.landmarker_model import MAX_BYTES, landmarker_model
 from fergi_reward.serve.listening import Web, listening, web_config
 
 END_SECONDS = 10.0
@@ -27,18 +30,22 @@ def run(options: CollectOptions) -> Exported:
         FergiRewardError: The address is in use, or the study cannot be opened or written.
     """
     os.umask(0o077)
+    model = b""
+    if options.camera:
+        check_runtime()
+        model = read_bytes(landmarker_model(options.backend_model), MAX_BYTES)
     with opened(options) as study, listening(options.host, options.port) as listener:
         for line in expire(study.folder):
             print(line, flush=True)
-        asyncio.run(_serve(study, listener))
+        asyncio.run(_serve(study, listener, model))
     return export(options.out)
 
 
-async def _serve(study: Study, listener: socket.socket) -> None:
+async def _serve(study: Study, listener: socket.socket, model: bytes) -> None:
     token = secrets.token_urlsafe(24)
     access = Access(study.options, listener.getsockname()[1], token, study.id)
     operator = OperatorPages(study, access)
-    routes: list[Route] = [*ParticipantPages(study, access).routes(), *operator.routes()]
+    routes: list[Route] = [*ParticipantPages(study, access, model).routes(), *operator.routes()]
     options = study.options
     web = Web(web_config(application(routes), END_SECONDS, options.tls_cert, options.tls_key))
     serving = asyncio.create_task(web.serve([listener]))

@@ -40,7 +40,7 @@ CREATE TABLE attempts (
     onset REAL, offset REAL, latency_ms REAL, fps REAL, dropped INTEGER, marks TEXT, reasons TEXT);
 CREATE INDEX attempts_of ON attempts (participant, trial);
 CREATE TABLE batches (attempt TEXT, seq INTEGER, participant TEXT, part TEXT, frames BLOB, PRIMARY KEY (attempt, seq));
-CREATE TABLE videos (attempt TEXT PRIMARY KEY, participant TEXT, chunks INTEGER, bytes INTEGER);
+CREATE TABLE videos (attempt TEXT PRIMARY KEY, participant TEXT, file TEXT, chunks INTEGER, bytes INTEGER);
 CREATE TABLE ratings (
     participant TEXT, trial TEXT, session TEXT, image TEXT, overall INTEGER, alignment INTEGER, fidelity INTEGER,
     at TEXT, PRIMARY KEY (participant, trial));
