@@ -26,12 +26,6 @@ export function post(path, body = {}) {
   return ask(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-/** @param {string} path @param {Blob} blob @param {number} seq @returns {Promise<any>} */
-export function postBytes(path, blob, seq) {
-  const headers = { "X-Collect": "1", "X-Tab": TAB, "X-Seq": String(seq), "Content-Type": "application/octet-stream" };
-  return ask(path, { method: "POST", headers, body: blob });
-}
-
 async function ask(path, request) {
   for (let tries = 1; ; tries++) {
     const response = await fetch(path, { ...request, cache: "no-store" }).catch(() => null);

@@ -46,12 +46,12 @@ async function participate(study) {
   offerStop();
   for (let said = null; ; ) {
     try {
+      await outbox.delivered();
       const state = await get("/api/state");
       const screen = SCREENS[next(study, state)];
       await unlessPaused(() => screen({ study, state, said, outbox, measurer }));
       said = null;
     } catch (error) {
-      outbox.clear();
       said = error instanceof Interrupted ? why(error.message) : await failure(error);
     }
   }

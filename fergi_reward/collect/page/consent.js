@@ -22,9 +22,7 @@ export async function consent({ study, said }) {
     notice(said),
     study.consent.is_template ? el("p", { class: "notice warning" }, t("consent.template")) : null,
     el("article", { class: "paper", lang: study.language }, markdown(study.consent.text)),
-    ticks.length
-      ? el("fieldset", {}, el("legend", {}, t("consent.choices")), ...ticks.map(({ label }) => label))
-      : null,
+    el("fieldset", {}, el("legend", {}, t("consent.choices")), ...ticks.map(({ label }) => label)),
     el("div", { class: "actions" }, agree, decline),
     el("p", { class: "aside" }, button(t("withdraw.have_code"), { class: "link", onclick: enterCode })),
   );
@@ -33,9 +31,7 @@ export async function consent({ study, said }) {
 }
 
 /** What can be agreed to, in the order shown. */
-function offered({ mode, offer_video }) {
-  return mode.camera ? ["measuring", "training", ...(offer_video ? ["video"] : [])] : ["training"];
-}
+const offered = ({ mode }) => (mode.camera ? ["measuring", "training"] : ["training"]);
 
 function tick(name) {
   const box = el("input", { type: "checkbox", name });
@@ -44,7 +40,7 @@ function tick(name) {
 
 async function given(study, ticks) {
   const agreed = Object.fromEntries(ticks.map(({ name, box }) => [name, box.checked]));
-  const answers = { measuring: false, video: false, training: false, ...agreed };
+  const answers = { measuring: false, ...agreed };
   try {
     const answer = await post("/api/consent", { hash: study.consent.hash, ...answers });
     await hand(answer.withdrawal_code);

@@ -12,7 +12,7 @@ const KEPT = "collect.outbox";
 export class Outbox {
   /** @type {{letter: Letter, resolve: (answer: any) => void, reject: (error: Error) => void}[]} */
   #waiting = [];
-  #sending = false;
+  #delivery = Promise.resolve();
 
   /** Letters that are not acknowledged. */
   get size() {
@@ -24,7 +24,7 @@ export class Outbox {
     const answer = new Promise((resolve, reject) => this.#waiting.push({ letter: { path, body }, resolve, reject }));
     answer.catch(() => {}); // whoever waits for the last letter hears of it
     this.#keep();
-    void this.#deliver();
+    this.#delivery = this.#delivery.then(() => this.#deliver());
     return answer;
   }
 
@@ -43,11 +43,13 @@ export class Outbox {
     this.clear();
   }
 
+  /** Wait until nothing waits. */
+  async delivered() {
+    await this.#delivery;
+  }
+
   async #deliver() {
-    if (this.#sending) return;
-    this.#sending = true;
     while (this.#waiting.length) await this.#first();
-    this.#sending = false;
   }
 
   async #first() {

@@ -16,7 +16,7 @@ const LONGEST_WAIT = 3000; // milliseconds for the last frames to be measured
 
 /** Show the next picture, and again where it was disturbed and the participant likes. @param {import("./app.js").Context} context */
 export async function trial(context) {
-  const { state, measurer } = context;
+  const { state, measurer, outbox } = context;
   const place = state.trials.findIndex((one) => one.trial === state.next.trial);
   const shown = state.trials[place];
   const session = state.sessions.find((one) => one.session === shown.session);
@@ -27,7 +27,9 @@ export async function trial(context) {
   do {
     await ready(heading(state, place), session.prompt, said, shown.trial);
     const { attempt } = await post(`/api/trials/${shown.trial}/start`);
-    const answer = await unlessInterrupted((signal) => showing({ ...context, place, picture, attempt, signal }));
+    const seen = await shownWhole({ ...context, place, picture, attempt });
+    show("trial", heading(state, place), el("p", { role: "status" }, t("trial.saving")));
+    const answer = await outbox.send(`/api/attempts/${attempt}/end`, seen);
     said = null;
     if (!answer.retake_offered) return;
     if (!(await retake(answer.reasons))) return;
@@ -45,7 +47,17 @@ async function ready(title, prompt, said, id) {
   await document.documentElement.requestFullscreen?.({ navigationUI: "hide" }).catch(() => {}); // where it may be had
 }
 
-/** The attempt itself. @returns {Promise<object>} The server's answer to its end. */
+/** The attempt itself; nothing of one that was interrupted is kept. */
+async function shownWhole(context) {
+  try {
+    return await unlessInterrupted((signal) => showing({ ...context, signal }));
+  } catch (error) {
+    context.outbox.clear();
+    throw error;
+  }
+}
+
+/** @returns {Promise<object>} What the server is to know at its end. */
 async function showing({ study, state, place, picture, attempt, signal, outbox, measurer }) {
   const { blank, baseline, picture: seconds } = study.seconds;
   const measuring = camera.isOn();
@@ -80,7 +92,7 @@ async function showing({ study, state, place, picture, attempt, signal, outbox, 
   const dropped = stop();
   frames.end();
   const seen = frames.seconds(offset);
-  return outbox.send(`/api/attempts/${attempt}/end`, {
+  return {
     batches: frames.batches,
     frames: frames.sent,
     onset: frames.seconds(onset),
@@ -89,7 +101,7 @@ async function showing({ study, state, place, picture, attempt, signal, outbox, 
     latency_ms: onset - asked,
     fps: measuring ? frames.sent / seen : null,
     dropped,
-  });
+  };
 }
 
 function part(name) {
