@@ -17,6 +17,8 @@ def collect(options: CollectOptions) -> Answer:
         import uvicorn as uvicorn
     except ImportError as error:
         raise MissingDependencyError(str(error.name), "fergi-reward collect", "collect") from error
+    if options.simulate is not None:
+        return _rehearsed(options, options.simulate)
     if options.expire:
         from fergi_reward.collect.retention import expire
 
@@ -45,3 +47,12 @@ def collect(options: CollectOptions) -> Answer:
         "next": following,
     }
     return Answer("\n".join(lines), values, done.notes)
+
+
+def _rehearsed(options: CollectOptions, count: int) -> Answer:
+    """How a rehearsal with simulated participants ended."""
+    from fergi_reward.collect.simulation.rehearsal import rehearse
+
+    found = rehearse(options, count)
+    complaint = f"the rehearsal failed: {'; '.join(found.problems)}" if found.problems else None
+    return Answer("\n".join(found.lines), found.values, status=3 if found.problems else 0, complaint=complaint)

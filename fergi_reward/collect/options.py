@@ -59,6 +59,13 @@ class CollectOptions(Options):
     checkpoints: Mapping[str, str] | None = option(None, CHECKPOINTS_HELP, metavar="NAME=FOLDER,...")
     export: bool = option(False, "Write the tables of the study in --out, and end.")
     expire: bool = option(False, "Delete participants of the study in --out whose retention has ended, and end.")
+    simulate: int | None = option(
+        None,
+        "Rehearse the study with so many simulated participants, in Chromium on this machine; give it an --out of its "
+        "own. [default: real ones]",
+        at_least=2,
+        metavar="N",
+    )
 
     @property
     def task(self) -> Task:
@@ -69,6 +76,11 @@ class CollectOptions(Options):
     def is_local(self) -> bool:
         """Whether only people at this machine reach it."""
         return self.host in LOCAL_HOSTS and self.address is None
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether its participants are simulated, so that a real study must not continue it."""
+        return self.simulate is not None
 
     @property
     def has_trials(self) -> bool:
@@ -88,6 +100,8 @@ class CollectOptions(Options):
             found.append("--look without a camera and without --ratings collects nothing")
         if self.offer_video and not self.camera:
             found.append("--offer-video has no use with --no-camera")
+        if self.is_rehearsal and (self.export or self.expire or self.tls_cert or not self.is_local):
+            found.append("--simulate is for a study on this machine: no --host, --address, TLS, --export, --expire")
         return found + self._access_problems()
 
     def _access_problems(self) -> list[str]:
