@@ -9,23 +9,25 @@ const NUMBER = /^\s*\d+[.)]\s+(.*)$/;
 
 /** @param {string} source @returns {DocumentFragment} Headings, paragraphs, lists; links open in a new tab. */
 export function markdown(source) {
-  const fragment = document.createDocumentFragment();
-  for (const block of source.trim().split(/\n\s*\n/)) fragment.append(...blocks(block.split("\n")));
-  return fragment;
+  const made = document.createDocumentFragment();
+  let open = null; // what the next line of text goes on with: a paragraph or a point of a list
+  for (const line of source.split("\n")) open = line.trim() ? added(made, open, kind(line)) : null;
+  return made;
 }
 
-/** The elements of lines without an empty one between them: neighbours of one kind belong together. */
-function blocks(lines) {
-  const made = [];
-  for (const line of lines) {
-    const { name, text } = kind(line);
-    const last = made.at(-1);
-    if (/^h/.test(name)) made.push(el(name, {}, ...inline(text)));
-    else if (name === "p") continued(made, text);
-    else if (last?.localName === name) last.append(el("li", {}, ...inline(text)));
-    else made.push(el(name, {}, el("li", {}, ...inline(text))));
+/** Add a line; points of one kind make one list, whatever empty lines are between them. */
+function added(made, open, { name, text }) {
+  if (name === "p" && open) {
+    open.append(" ", ...inline(text));
+    return open;
   }
-  return made;
+  const isList = name === "ul" || name === "ol";
+  const element = el(isList ? "li" : name, {}, ...inline(text));
+  const last = made.lastElementChild;
+  if (!isList) made.append(element);
+  else if (last?.localName === name) last.append(element);
+  else made.append(el(name, {}, element));
+  return name === "p" || isList ? element : null;
 }
 
 function kind(line) {
@@ -35,14 +37,6 @@ function kind(line) {
   if (bullet) return { name: "ul", text: bullet[1] };
   const numbered = NUMBER.exec(line);
   return numbered ? { name: "ol", text: numbered[1] } : { name: "p", text: line.trim() };
-}
-
-/** A line of text goes into what is above it: a paragraph or the last point of a list. */
-function continued(made, text) {
-  const last = made.at(-1);
-  const above = last?.localName === "p" ? last : /^[uo]l$/.test(last?.localName) ? last.lastElementChild : null;
-  if (above) above.append(" ", ...inline(text));
-  else made.push(el("p", {}, ...inline(text)));
 }
 
 function inline(text) {

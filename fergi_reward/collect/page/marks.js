@@ -19,7 +19,7 @@ export class Marks {
   constructor(signal) {
     const fullScreen = Boolean(document.fullscreenElement);
     window.addEventListener("blur", () => this.#found.add("lost_focus"), { signal });
-    document.addEventListener("fullscreenchange", () => fullScreen && this.#found.add("left_full_screen"), { signal });
+    document.addEventListener("fullscreenchange", () => fullScreen && !document.fullscreenElement && this.#found.add("left_full_screen"), { signal });
   }
 
   /** @param {import("./measure/measurer.js").Measured} frame */
@@ -32,7 +32,6 @@ export class Marks {
     counts.turned += confidence && (Math.abs(pitch) > MOST_PITCH || Math.abs(yaw) > MOST_YAW) ? 1 : 0;
     counts.bystanders += faces > 1 ? 1 : 0;
     counts.dark += brightness < DARK ? 1 : 0;
-    if (camera.isMuted()) this.#found.add("camera_lost");
   }
 
   /**
@@ -44,6 +43,7 @@ export class Marks {
   all(unsent) {
     const { all, away, turned, bystanders, dark } = this.#counts;
     const add = (mark, holds) => holds && this.#found.add(mark);
+    add("camera_lost", camera.isMuted());
     add("no_face", away > MOST_MISSED * all);
     add("turned_head", turned > MOST_MISSED * all);
     add("second_face", bystanders > MOST_BYSTANDERS * all);

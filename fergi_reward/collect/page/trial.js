@@ -6,7 +6,7 @@ import { painted, until } from "./clock.js";
 import { byId, button, el, pressed } from "./dom.js";
 import { Frames } from "./frames.js";
 import { t } from "./i18n.js";
-import { unlessInterrupted } from "./interruption.js";
+import { Interrupted, unlessInterrupted } from "./interruption.js";
 import { Marks } from "./marks.js";
 import { load } from "./pictures.js";
 import { retake } from "./retake.js";
@@ -16,7 +16,7 @@ const LONGEST_WAIT = 3000; // milliseconds for the last frames to be measured
 
 /** Show the next picture, and again where it was disturbed and the participant likes. @param {import("./app.js").Context} context */
 export async function trial(context) {
-  const { state, measurer, outbox } = context;
+  const { study, state, measurer, outbox } = context;
   const place = state.trials.findIndex((one) => one.trial === state.next.trial);
   const shown = state.trials[place];
   const session = state.sessions.find((one) => one.session === shown.session);
@@ -24,16 +24,16 @@ export async function trial(context) {
   const picture = (await load(session.pictures)).get(shown.image);
   if (camera.isOn()) await measurer().ready;
   let said = notice(context.said);
+  let answer;
   do {
     await ready(heading(state, place), session.prompt, said, shown.trial);
+    if (study.mode.camera && !camera.isOn()) throw new Interrupted("camera_lost");
     const { attempt } = await post(`/api/trials/${shown.trial}/start`);
     const seen = await shownWhole({ ...context, place, picture, attempt });
     show("trial", heading(state, place), el("p", { role: "status" }, t("trial.saving")));
-    const answer = await outbox.send(`/api/attempts/${attempt}/end`, seen);
+    answer = await outbox.send(`/api/attempts/${attempt}/end`, seen);
     said = null;
-    if (!answer.retake_offered) return;
-    if (!(await retake(answer.reasons))) return;
-  } while (true);
+  } while (answer.retake_offered && (await retake(answer.reasons)));
 }
 
 const heading = ({ trials }, place) => t("trial.title", { place: place + 1, all: trials.length });
