@@ -116,7 +116,7 @@ class Tables:
         query = (
             "SELECT DISTINCT participant, session, image, position FROM attempts WHERE state = 'complete' ORDER BY 1, 4"
         )
-        rows = [self._viewing(row, (row["session"], row["image"])) for row in self._of_users(f"{query} ORDER BY 1, 4")]
+        rows = [self._viewing(row, (row["session"], row["image"])) for row in self._of_users(query)]
         return Table("shown.csv", VIEWING_COLUMNS, rows)
 
     def trials(self, counting: Collection[str]) -> Table:
