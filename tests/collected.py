@@ -21,17 +21,22 @@ class Browser:
             data = json.dumps({} if body is None else body) if data is None else data
         if self.cookie:
             given["Cookie"] = self.cookie
-        try:
-            self.connection.request(method, path, data, {**given, **(headers or {})})
-            answer = self.connection.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionError):
-            self.connection.close()
-            raise
+        answer = self._answer(method, path, data, {**given, **(headers or {})})
         content = answer.read()
         if cookie := answer.headers["Set-Cookie"]:
             self.cookie = cookie.partition(";")[0]
         is_json = answer.headers.get_content_type() == "application/json"
         return answer.status, json.loads(content) if is_json else content
+
+    def _answer(self, *request):
+        """Asked twice where the server closed a connection that was idle, as browsers do."""
+        try:
+            self.connection.request(*request)
+            return self.connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            self.connection.close()
+            self.connection.request(*request)
+            return self.connection.getresponse()
 
     def get(self, path, **more):
         return self.ask("GET", path, **more)
@@ -49,9 +54,9 @@ class Browser:
         """Begin, agree and have the camera accepted; the state."""
         self.done("/api/begin", {"link": link, "language": "en"})
         text = self.get("/api/study")[1]
-        self.code = self.done(
-            "/api/consent", {"hash": text["consent"]["hash"], "measuring": True, "video": False, "training": True}
-        )["withdrawal_code"]
+        self.code = self.done("/api/consent", {"hash": text["consent"]["hash"], "measuring": True, "training": True})[
+            "withdrawal_code"
+        ]
         if text["mode"]["camera"]:
             self.done("/api/check", CHECK)
         return self.get("/api/state")[1]

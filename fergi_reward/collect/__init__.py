@@ -6,7 +6,7 @@
 - `app.py`: what participants may ask; `operator_pages.py`: what operators may; `web.py`: what all answers pass through;
   `access.py`: who may ask; `refusals.py`: what is refused.
 - `participants.py`, `trials.py`, `judging.py`: what is stored; `state.py`: how far somebody is; `frames.py`: what a
-  browser measured; `clips.py`: clips of it; `videos.py`: videos of those who chose it.
+  browser measured; `clips.py`: clips of it.
 - `export.py`, `tables.py`: what other commands read; `calibrate_now.py`: a calibration of it.
 - `withdrawal.py`, `retention.py`: how participants are deleted.
 - `page_files.py`: the files of the page, which are in `page/`.

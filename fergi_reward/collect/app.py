@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fergi_reward.collect import judging, participants, trials, videos
+from fergi_reward.collect import judging, participants, trials
 from fergi_reward.collect.access import Access, WrongCodes, tab_of
 from fergi_reward.collect.frames import parse_batch
 from fergi_reward.collect.page_files import runtime_version
@@ -17,7 +17,7 @@ from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.state import state
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
-from fergi_reward.collect.web import HEADERS, Handler, file_answer, read_body, read_fields, route
+from fergi_reward.collect.web import HEADERS, Handler, file_answer, read_fields, route
 from fergi_reward.collect.withdrawal import withdraw
 from fergi_reward.hub.landmarker_model import FILE
 from fergi_reward.version import __version__
@@ -57,7 +57,6 @@ class ParticipantPages:
             ("/api/trials/{trial}/start", "POST", self.start),
             ("/api/attempts/{attempt}/frames", "POST", self.add_frames),
             ("/api/attempts/{attempt}/end", "POST", self.end),
-            ("/api/attempts/{attempt}/video", "POST", self.add_video),
             ("/api/trials/{trial}/ratings", "POST", self.rate),
             ("/api/sessions/{session}/ranking", "POST", self.rank),
             ("/api/pairs/{pair}", "POST", self.choose),
@@ -106,7 +105,6 @@ class ParticipantPages:
                     "baseline": options.baseline_seconds,
                     "picture": options.picture_seconds,
                 },
-                "offer_video": options.offer_video,
                 "language": self.study.page.language,
                 "languages": self.study.page.languages,
                 "consent": {"hash": consent.hash, "text": consent.text, "is_template": consent.is_template},
@@ -174,18 +172,6 @@ class ParticipantPages:
         return JSONResponse(
             await self._own(request, lambda connection, who: trials.end(connection, self.study, who, attempt, said))
         )
-
-    async def add_video(self, request: Request) -> Response:
-        """Keep a chunk of a video of somebody who chose it."""
-        number, attempt = request.headers.get("x-seq", ""), request.path_params["attempt"]
-        if not (number.isascii() and number.isdigit() and len(number) < 8):
-            raise RefusedError(400, "bad_request", "the header X-Seq must be the number of the chunk")
-        chunk = await read_body(request, videos.MOST_CHUNK_BYTES, "application/octet-stream")
-        seq = await self._own(
-            request,
-            lambda connection, who: videos.add_chunk(connection, self.study, who, attempt, int(number), chunk),
-        )
-        return JSONResponse({"acknowledged": seq})
 
     async def rate(self, request: Request) -> Response:
         """Rate a picture."""

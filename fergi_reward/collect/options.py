@@ -39,7 +39,6 @@ class CollectOptions(Options):
     )
     seed: int = option(0, "Seed of the order of pictures.", at_least=0)
     language: str = option("en", "Language of the page: en, de, or a JSON file of strings.")
-    offer_video: bool = option(False, "Let participants choose to have their video kept.")
     retention_days: int = option(365, "Days after which all of a participant is deleted.", at_least=1, at_most=36500)
     host: str = option("127.0.0.1", "Address to listen on; any but this machine's own needs TLS.")
     port: int = option(8321, "Port; 0 takes a free one.", at_least=0, at_most=65535)
@@ -98,8 +97,6 @@ class CollectOptions(Options):
             found.append(f"--{' and --'.join(given)} are different tasks: give one of them")
         if self.look and not (self.camera or self.ratings):
             found.append("--look without a camera and without --ratings collects nothing")
-        if self.offer_video and not self.camera:
-            found.append("--offer-video has no use with --no-camera")
         if self.is_rehearsal and (self.export or self.expire or self.tls_cert or not self.is_local):
             found.append("--simulate is for a study on this machine: no --host, --address, TLS, --export, --expire")
         return found + self._access_problems()

@@ -145,16 +145,15 @@ def agree(connection: Connection, study: Study, participant: Participant, body: 
     Raises:
         RefusedError: The text is another one by now, or the camera may not measure.
     """
-    ticks = {name: body.get(name) for name in ("measuring", "video", "training")}
+    ticks = {name: body.get(name) for name in ("measuring", "training")}
     if not all(isinstance(tick, bool) for tick in ticks.values()):
-        raise RefusedError(400, "bad_request", "measuring, video and training must be true or false")
+        raise RefusedError(400, "bad_request", "measuring and training must be true or false")
     if body.get("hash") != study.consent.hash:
         raise RefusedError(409, "consent_changed", "the text has changed: read it again")
     if study.options.camera and not ticks["measuring"]:
         raise RefusedError(400, "measuring_needed", "this study measures faces, so it needs your agreement to that")
-    ticks["video"] = ticks["video"] and study.options.offer_video
     connection.execute(
-        "INSERT INTO consents VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO consents VALUES (?, ?, ?, ?, ?)",
         (participant.name, study.consent.hash, *ticks.values(), now()),
     )
     code = "-".join("".join(secrets.choice(CODE_LETTERS) for _ in range(4)) for _ in range(3))
@@ -178,7 +177,7 @@ def consent_of(connection: Connection, participant: str) -> dict[str, Any] | Non
     ).fetchone()
     if row is None:
         return None
-    ticks = {name: bool(row[name]) for name in ("measuring", "video", "training")}
+    ticks = {name: bool(row[name]) for name in ("measuring", "training")}
     return {"hash": row["hash"], **ticks, "at": row["at"]}
 
 

@@ -24,7 +24,6 @@ FIXED = {
     "picture_seconds": "number",
     "sessions_per_participant": "optional",
     "seed": "whole",
-    "offer_video": "flag",
 }
 FIELDS = {"version": "text", "id": "text", **FIXED}
 _ADVICE = "restore it from a copy, or choose another --out"

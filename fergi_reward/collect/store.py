@@ -32,7 +32,7 @@ CREATE TABLE participants (
     participant TEXT PRIMARY KEY, number INTEGER UNIQUE, key BLOB, cookie BLOB UNIQUE, language TEXT, tab TEXT,
     checked TEXT, begun TEXT, seen TEXT, expires TEXT);
 CREATE TABLE links (link BLOB PRIMARY KEY, made TEXT, participant TEXT);
-CREATE TABLE consents (participant TEXT, hash TEXT, measuring INTEGER, video INTEGER, training INTEGER, at TEXT);
+CREATE TABLE consents (participant TEXT, hash TEXT, measuring INTEGER, training INTEGER, at TEXT);
 CREATE TABLE codes (code BLOB PRIMARY KEY, participant TEXT);
 CREATE TABLE attempts (
     attempt TEXT PRIMARY KEY, participant TEXT, trial TEXT, session TEXT, image TEXT, position INTEGER, number INTEGER,
@@ -40,7 +40,6 @@ CREATE TABLE attempts (
     onset REAL, offset REAL, latency_ms REAL, fps REAL, dropped INTEGER, marks TEXT, reasons TEXT);
 CREATE INDEX attempts_of ON attempts (participant, trial);
 CREATE TABLE batches (attempt TEXT, seq INTEGER, participant TEXT, part TEXT, frames BLOB, PRIMARY KEY (attempt, seq));
-CREATE TABLE videos (attempt TEXT PRIMARY KEY, participant TEXT, file TEXT, chunks INTEGER, bytes INTEGER);
 CREATE TABLE ratings (
     participant TEXT, trial TEXT, session TEXT, image TEXT, overall INTEGER, alignment INTEGER, fidelity INTEGER,
     at TEXT, PRIMARY KEY (participant, trial));

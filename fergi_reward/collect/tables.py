@@ -32,7 +32,6 @@ TRIAL_COLUMNS = (
     "frames",
     "reasons",
     "counts",
-    "video",
 )
 
 
@@ -113,18 +112,13 @@ class Tables:
 
     def shown(self) -> Table:
         """Who saw which picture to the end."""
-        query = (
-            "SELECT DISTINCT participant, session, image, position FROM attempts WHERE state = 'complete' ORDER BY 1, 4"
-        )
-        rows = [self._viewing(row, (row["session"], row["image"])) for row in self._of_users(query)]
+        query = "SELECT DISTINCT participant, session, image, position FROM attempts WHERE state = 'complete'"
+        rows = [self._viewing(row, (row["session"], row["image"])) for row in self._of_users(f"{query} ORDER BY 1, 4")]
         return Table("shown.csv", VIEWING_COLUMNS, rows)
 
     def trials(self, counting: Collection[str]) -> Table:
         """Every showing that was completed, and whether it counts, which `counting` says by its name."""
-        query = (
-            "SELECT attempts.*, file AS video FROM attempts LEFT JOIN videos USING (attempt) WHERE state = 'complete' "
-            "ORDER BY attempts.participant, position, number"
-        )
+        query = "SELECT * FROM attempts WHERE state = 'complete' ORDER BY participant, position, number"
         rows = [
             {
                 **row,

@@ -16,7 +16,6 @@ from fergi_reward.collect.participants import Participant, now, require_consent
 from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
-from fergi_reward.collect.videos import drop
 
 MARKS = (
     "lost_focus",
@@ -66,7 +65,6 @@ def start(connection: Connection, study: Study, participant: Participant, trial:
     ).fetchall():
         connection.execute("UPDATE attempts SET state = 'abandoned' WHERE attempt = ?", (row["attempt"],))
         connection.execute("DELETE FROM batches WHERE attempt = ?", (row["attempt"],))
-        drop(connection, study, row["attempt"])
     attempt, number = secrets.token_hex(12), 1 + (of_trial[0]["number"] if of_trial else 0)
     picture = shown.picture
     connection.execute(

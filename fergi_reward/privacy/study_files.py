@@ -1,6 +1,5 @@
-"""A participant who withdraws is deleted from a study of `fergi-reward collect`: its database, tables and videos."""
+"""A participant who withdraws is deleted from a study of `fergi-reward collect`: its database and its tables."""
 
-import shutil
 from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError
@@ -11,7 +10,6 @@ from fergi_reward.reactions.folder import ReactionFolder
 
 # Tables that `collect` writes, with a column `user`.
 TABLES = ("judgements.csv", "ratings.csv", "pairs.csv", "shown.csv", "trials.csv")
-VIDEOS = "videos"
 
 
 def is_study(folder: Path) -> bool:
@@ -38,12 +36,6 @@ def take_out_of_study(folder: Path, reactions: ReactionFolder, user: str) -> dic
         rows = erase(folder, user)
     except FergiRewardError as error:
         faults.append(f"{error}")
-    try:
-        for videos in (folder / VIDEOS).glob("*"):
-            if videos.name == user:
-                shutil.rmtree(videos)
-    except OSError as error:
-        faults.append(f"{folder / VIDEOS / user} cannot be deleted ({error.strerror}): delete it by hand")
     with reactions.changing():  # so that no export writes tables meanwhile
         for table in TABLES:
             try:

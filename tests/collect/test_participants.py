@@ -75,7 +75,7 @@ def test_nothing_is_collected_before_consent_and_a_check(served):
         assert state["step"] == "consent"
         assert error(browser.post("/api/check", CHECK)) == (403, "consent_needed")
         assert error(browser.post(f"/api/trials/{trial}/start")) == (403, "consent_needed")
-        text = {"hash": browser.get("/api/study")[1]["consent"]["hash"], "video": False, "training": False}
+        text = {"hash": browser.get("/api/study")[1]["consent"]["hash"], "training": False}
         assert error(browser.post("/api/consent", text | {"measuring": False})) == (400, "measuring_needed")
         assert error(browser.post("/api/consent", text | {"measuring": 1})) == (400, "bad_request")
         assert error(browser.post("/api/consent", text | {"measuring": True, "hash": "x"})) == (409, "consent_changed")
@@ -233,29 +233,6 @@ def test_pairs_without_a_camera(served):
             browser.done(f"/api/pairs/{pair['pair']}", {"choice": "cannot_say"})
         assert browser.get("/api/state")[1]["step"] == "done"
         assert error(browser.post("/api/attempts/x/frames", {})) == (404, "no_camera")
-
-
-def test_a_video_is_kept_of_those_who_chose_it(served):
-    with served(offer_video=True) as serving:
-        browser, state = serving.entered()
-        attempt = browser.done(f"/api/trials/{state['trials'][0]['trial']}/start")["attempt"]
-
-        def send(seq, data):
-            headers = {"X-Seq": str(seq), "Content-Type": "application/octet-stream"}
-            return browser.post(f"/api/attempts/{attempt}/video", data=data, headers=headers)
-
-        assert error(send(0, b"\x1aE\xdf\xa3 a video")) == (403, "video_not_agreed")
-        text = {"hash": serving.study.consent.hash, "measuring": True, "training": False}
-        browser.done("/api/consent", text | {"video": True})
-        assert error(send(0, b"a song")) == (400, "bad_video")
-        assert [send(0, b"\x1aE\xdf\xa3 a video")[0] for _ in range(2)] == [200, 200]
-        assert error(send(2, b"x")) == (409, "missing")
-        path = serving.folder / "videos" / state["participant"] / f"{attempt}.webm"
-        path.write_bytes(path.read_bytes() + b"what was written and not acknowledged before a kill")
-        assert send(1, b", its end") == (200, {"acknowledged": 1})
-        assert path.read_bytes() == b"\x1aE\xdf\xa3 a video, its end" and path.stat().st_mode & 0o777 == 0o600
-        browser.done("/api/leave")
-        assert not path.parent.exists()
 
 
 def test_who_leaves_before_consent_is_deleted(served):

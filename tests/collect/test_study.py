@@ -160,12 +160,12 @@ def test_a_column_that_is_no_part_of_it_is_refused_by_name(pictures):
 
 def test_contradictions_are_named():
     with pytest.raises(FergiRewardError) as found:
-        CollectOptions(rank=True, look=True, camera=False, offer_video=True, host="0.0.0.0")
+        CollectOptions(rank=True, look=True, camera=False, host="0.0.0.0")
     assert str(found.value) == (
         "CollectOptions: --pictures is missing; --rank and --look are different tasks: give one of them; --look "
-        "without a camera and without --ratings collects nothing; --offer-video has no use with --no-camera; host is "
-        "0.0.0.0, which others can reach: give --tls-cert and --tls-key; host is 0.0.0.0, every address of this "
-        "machine: give --address, which participants use"
+        "without a camera and without --ratings collects nothing; host is 0.0.0.0, which others can reach: give "
+        "--tls-cert and --tls-key; host is 0.0.0.0, every address of this machine: give --address, which participants "
+        "use"
     )
 
 
