@@ -61,7 +61,8 @@ def commands() -> Iterator[tuple[str, str]]:
     add_trainers([])
     app = make_app()
     del app["train"]["prompt_grpo"]  # most of its options are TRL's own, and TRL would be imported
-    for section in re.split(r"^#(?=# fergi-reward )", app.generate_docs(), flags=re.M)[1:]:
+    text = app.generate_docs().replace(" -m mkdocs", "")  # the program that runs, which cyclopts names in groups
+    for section in re.split(r"^#(?=# fergi-reward )", text, flags=re.M)[1:]:
         name = section.split()[2]
         yield f"commands/{name}.md", re.sub(r"^###", "##", section, flags=re.M)
 
