@@ -86,14 +86,13 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def write_extracted() -> Callable[[Path, pd.DataFrame, str], Path]:
-    """A function that writes rows of user, session, image, au4 and perhaps kind as `extract` would have."""
+    """A function that writes rows of user, session, image, measures of AU4 and perhaps kind as `extract` would have."""
 
     def write(path: Path, rows: pd.DataFrame, source: str) -> Path:
         common = dict.fromkeys(MANIFEST_COLUMNS, "1") | {"source": source, "kind": "reaction"}
-        columns = [*MANIFEST_COLUMNS, "au4"]
-        ReactionFolder(path).write_rows(
-            [common | row for row in rows[rows.columns.intersection(columns)].to_dict("records")], ["au4"]
-        )
+        units = [name for name in rows if name.startswith("au4")]
+        columns = rows.columns.intersection([*MANIFEST_COLUMNS, *units])
+        ReactionFolder(path).write_rows([common | row for row in rows[columns].to_dict("records")], units)
         return path
 
     return write

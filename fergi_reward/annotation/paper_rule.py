@@ -16,6 +16,7 @@ from fergi_reward.calibration.calibration import Calibration, Fit
 from fergi_reward.calibration.grid import best_selection, selection_gains
 from fergi_reward.data.table import PreferenceTable
 from fergi_reward.reactions.clip import valence
+from fergi_reward.reactions.scale import per_unit
 from fergi_reward.reactions.sources import check_source
 from fergi_reward.reactions.table import ReactionTable
 
@@ -40,9 +41,9 @@ def paper_rule(table: PreferenceTable) -> Rule:
         table: Ranked pictures, all with `au4`.
     """
     pairs = table.pairs()
-    gains = selection_gains(pairs, table.columns(["au4"])[:, 0])
+    gains = selection_gains(pairs, table.columns(["au4"])[:, 0] / table.au_unit)
     chosen = best_selection(gains, np.ones(len(pairs), dtype=bool))
-    return Rule(chosen.decay, chosen.threshold)
+    return Rule(per_unit(chosen.decay, table.au_unit), chosen.threshold)
 
 
 def rules_for(ranked: PreferenceTable, users: Sequence[str]) -> dict[str, Rule]:

@@ -22,9 +22,9 @@ def on_one_scale(
     return ranked, viewers.mapped(source_map)
 
 
-def unsteady(table: ReactionTable) -> dict[str, str]:
-    """Participants to leave out, and why; nobody where nobody has a baseline clip to go by."""
-    return unsteady_participants(table) if table.has_baseline else {}
+def unsteady(table: ReactionTable, unit: float) -> dict[str, str]:
+    """Participants to leave out by the unit of their scale, and why; nobody where nobody has a baseline clip."""
+    return unsteady_participants(table, unit) if table.has_baseline else {}
 
 
 def calm(
@@ -35,7 +35,7 @@ def calm(
     Raises:
         FergiRewardError: No viewer is left.
     """
-    excluded = unsteady(viewers)
+    excluded = unsteady(viewers, ranked.au_unit)
     kept = viewers.without_users(excluded)
     if not kept.users:
         raise FergiRewardError(f"none of the {len(viewers.users)} viewers can be annotated: all were left out")
@@ -44,7 +44,7 @@ def calm(
         for side, table in (("to annotate", viewers), ("who ranked", ranked))
         if not table.has_baseline
     ]
-    return ranked.without_users(unsteady(ranked)), kept, excluded, notes
+    return ranked.without_users(unsteady(ranked, ranked.au_unit)), kept, excluded, notes
 
 
 def others(ranked: PreferenceTable, viewers: ReactionTable) -> PreferenceTable:

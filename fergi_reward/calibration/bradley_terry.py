@@ -144,7 +144,7 @@ def _inner_losses(model: Model, seed: int) -> dict[Hyperparameters, Floats]:
     """For each candidate the log-losses of `NestedFits.losses`."""
     fits = NestedFits.of(len(model.users), seed)
     losses = {}
-    for decays, same in groupby(candidates(model.terms), key=attrgetter("decays")):
+    for decays, same in groupby(candidates(model.terms, model.table.au_unit), key=attrgetter("decays")):
         _, scale = model.scale(decays, model.rows_of(model.users))
         stds = model.scales(decays, fits.fitted) / scale
         differences, start = model.differences(decays, scale), None
@@ -177,7 +177,7 @@ def held_out_margins(model: Model, chosen: Sequence[Hyperparameters]) -> HeldOut
 
 
 def effects(model: Model, chosen: Hyperparameters, seed: int) -> dict[str, Effect]:
-    """What a rise of each action unit by 1 adds to the log-odds of the image, with all other terms held fixed.
+    """What a rise of each action unit by the unit of its scale adds to the log-odds, all other terms held fixed.
 
     The interval is a bootstrap over participants at the decay coefficients and penalties that all of them chose.
     """
@@ -187,10 +187,11 @@ def effects(model: Model, chosen: Hyperparameters, seed: int) -> dict[str, Effec
 
     features = layout(model.terms, chosen.decays)
     units = list(dict.fromkeys(name for name, decay in features if decay is not None))
+    rise = np.full(1, model.table.au_unit)
     moved = np.zeros((len(features), len(units)))  # how far the rise moves each feature, in standard deviations
     for row, (name, decay) in enumerate(features):
         if decay is not None:
-            moved[row, units.index(name)] = (valence(np.ones(1), decay) / std[row]).item()
+            moved[row, units.index(name)] = (valence(rise, decay) / std[row]).item()
     draws = np.random.default_rng(seed).integers(len(model.users), size=(EFFECT_RESAMPLES, len(model.users)))
     counts = np.stack([np.bincount(draw, minlength=len(model.users)) for draw in draws]).astype(float)
     many = np.broadcast_to(penalties, (len(counts), len(penalties)))

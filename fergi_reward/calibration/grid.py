@@ -15,11 +15,13 @@ from fergi_reward.calibration.outcome import Outcome
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.table import Pairs, PreferenceTable
 from fergi_reward.reactions.clip import valence
+from fergi_reward.reactions.scale import per_unit
 from fergi_reward.reactions.table import ReactionTable
 from fergi_reward.stats.folds import leave_one_out
 from fergi_reward.stats.held_out import HeldOut
 
 SCORERS = ("image_reward", "pickscore", "hps_v2")
+# On FERGI's scale; other activations are divided by the unit of theirs, which is all that is not as published.
 DECAYS = np.arange(1, 22) / 10
 THRESHOLDS = np.arange(51) / 50
 COEFFICIENTS = np.arange(31) / 10
@@ -58,13 +60,19 @@ def weight_grid() -> Floats:
     return np.stack([first, second, third], axis=1)[kept]
 
 
-def unsteady_participants(table: ReactionTable) -> dict[str, str]:
-    """Participants whose brow moves too much before any image appears, or may do so, and why that leaves them out."""
+def unsteady_participants(table: ReactionTable, unit: float | None = None) -> dict[str, str]:
+    """Participants whose brow moves too much before any image appears, or may do so, and why that leaves them out.
+
+    Args:
+        table: Their reactions, with baseline clips.
+        unit: That of the scale; by default the table's.
+    """
     if not table.has_baseline:
         raise FergiRewardError("paper-v1 needs baseline clips, and the preference table has no valid one")
     quantiles = table.baseline.groupby("user")["au4"].quantile(BASELINE_QUANTILE)
-    rule = f"restless: 80th percentile of the baseline AU4 activation is {{:.3f}}, not below {RESTLESS_BASELINE}"
-    reasons = {str(user): rule.format(value) for user, value in quantiles.items() if value >= RESTLESS_BASELINE}
+    bound = RESTLESS_BASELINE * (unit or table.au_unit)
+    rule = f"restless: 80th percentile of the baseline AU4 activation is {{:.3g}}, not below {bound:g}"
+    reasons = {str(user): rule.format(value) for user, value in quantiles.items() if value >= bound}
     return reasons | {user: "no valid baseline clip" for user in table.users if user not in quantiles.index}
 
 
@@ -106,7 +114,12 @@ class Grid:
 
 
 def selection_gains(pairs: Pairs, activations: Floats) -> NDArray[np.int8]:
-    """What annotating each pair is worth at each decay and threshold: 1 right, -2 wrong, 0 left alone."""
+    """What annotating each pair is worth at each decay and threshold: 1 right, -2 wrong, 0 left alone.
+
+    Args:
+        pairs: The pairs.
+        activations: Those of the images, in units of their scale.
+    """
     valences = np.stack([valence(activations, decay) for decay in DECAYS])
     differences = valences[:, pairs.better] - valences[:, pairs.worse]
     worth = np.where(differences > 0, 1, -2).astype(np.int8)
@@ -197,11 +210,16 @@ def run(table: PreferenceTable, seed: int) -> Outcome:
     grid = Grid(used.columns(SCORERS), used.pairs(), row_users)
     if len(set(grid.pairs.users)) < 2:
         raise FergiRewardError(f"paper-v1 leaves one participant out, and only {len(set(grid.pairs.users))} is left")
-    activations = used.columns(["au4"])[:, 0]
+    activations = used.columns(["au4"])[:, 0] / used.au_unit
     gains = selection_gains(grid.pairs, activations)
     published = PUBLISHED if used.fingerprint() == FERGI_FINGERPRINT else {}
     return Outcome(
-        used, _final_fits(grid, activations, gains), _held_out(grid, activations, gains), "au4", excluded, published
+        used,
+        _final_fits(grid, activations, gains, used.au_unit),
+        _held_out(grid, activations, gains),
+        "au4",
+        excluded,
+        published,
     )
 
 
@@ -233,7 +251,7 @@ def scorer_fits(grid: Grid) -> list[Fit]:
     return [*single, Fit("weighted_sum", tuple(Term(*number) for number in numbers))]
 
 
-def _final_fits(grid: Grid, activations: Floats, gains: NDArray[np.int8]) -> tuple[Fit, ...]:
+def _final_fits(grid: Grid, activations: Floats, gains: NDArray[np.int8], unit: float) -> tuple[Fit, ...]:
     everything = np.ones(len(grid.pairs), dtype=bool)
     decay = best_selection(gains, everything).decay
     valences = valence(activations, decay)
@@ -243,5 +261,5 @@ def _final_fits(grid: Grid, activations: Floats, gains: NDArray[np.int8]) -> tup
         mean, std, weights = np.array([(term.mean, term.std, term.weight) for term in fit.terms]).T
         base = (grid.scores[:, columns] - mean) / std @ weights
         coefficient = grid.best_coefficient(base, valences, COEFFICIENTS, everything)
-        fits += [fit, Fit(f"{fit.name}+au4", (*fit.terms, Term("au4", 0.0, 1.0, coefficient, decay)))]
+        fits += [fit, Fit(f"{fit.name}+au4", (*fit.terms, Term("au4", 0.0, 1.0, coefficient, per_unit(decay, unit))))]
     return tuple(fits)

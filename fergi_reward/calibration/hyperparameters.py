@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fergi_reward.reactions.clip import is_action_unit, valence
+from fergi_reward.reactions.scale import per_unit
 
+# For FERGI's scale, as all decay coefficients here.
 DECAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 PENALTIES = (1e-2, 1e-3, 1e-4)
 # Several action units enter twice each, with the paper's decay coefficient and with four times it: no one coefficient
@@ -56,10 +58,16 @@ def feature(column: NDArray[np.float64], decay: float | None) -> NDArray[np.floa
     return column if decay is None else valence(column, decay)
 
 
-def candidates(terms: Sequence[str]) -> list[Hyperparameters]:
-    """What to choose from: the decay coefficient for one action unit, for several a penalty of their own."""
+def candidates(terms: Sequence[str], unit: float) -> list[Hyperparameters]:
+    """What to choose from: the decay coefficient for one action unit, for several a penalty of their own.
+
+    Args:
+        terms: The columns that are weighed.
+        unit: That of the scale of the action units (`reactions/scale.py`).
+    """
     count = sum(map(is_action_unit, terms))
     if count > 1:
-        return [Hyperparameters(SEVERAL_DECAYS, *penalties) for penalties in product(SCORER_PENALTIES, FACE_PENALTIES)]
-    choices = [(decay,) for decay in DECAYS] if count else [()]
+        several = tuple(per_unit(decay, unit) for decay in SEVERAL_DECAYS)
+        return [Hyperparameters(several, *penalties) for penalties in product(SCORER_PENALTIES, FACE_PENALTIES)]
+    choices = [(per_unit(decay, unit),) for decay in DECAYS] if count else [()]
     return [Hyperparameters(decays, penalty, penalty) for decays, penalty in product(choices, PENALTIES)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fergi_reward.calibration.calibration import Fit, Term
 from fergi_reward.calibration.hyperparameters import Hyperparameters, candidates, layout
 from fergi_reward.calibration.judged_pairs import JudgedPairs, ScaledPairs
+from fergi_reward.reactions.scale import per_unit
 from fergi_reward.stats.davidson import TIE_PENALTY, Davidson
 from fergi_reward.stats.held_out import HeldOut, HeldOutResult, evaluate_held_out
 from fergi_reward.stats.intervals import Interval
@@ -82,15 +83,22 @@ class Model:
     """
 
     def __init__(
-        self, pairs: JudgedPairs, terms: dict[str, int], folds: NestedFits, *, nonnegative: bool, davidson: bool
+        self,
+        pairs: JudgedPairs,
+        terms: dict[str, int],
+        folds: NestedFits,
+        *,
+        nonnegative: bool,
+        davidson: bool,
+        unit: float = 1.0,
     ) -> None:
         self.name = "+".join(terms)
         self.pairs, self._terms, self._folds, self._davidson = pairs, terms, folds, davidson
         self._counts = None if (pairs.counts == 1).all() else pairs.counts
         self._quick = len(pairs.counts) > MANY
-        known = candidates(list(terms))
+        known = candidates(list(terms), unit)
         if self._quick:
-            known = [each for each in known if not each.decays or PAPER_DECAY in each.decays][-1:]
+            known = [each for each in known if not each.decays or per_unit(PAPER_DECAY, unit) in each.decays][-1:]
         self._candidates = known
         features = layout(list(terms), known[0].decays)
         self.bounded = np.array([nonnegative and decay is None for _, decay in features] + [False] * davidson)

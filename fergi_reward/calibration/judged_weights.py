@@ -21,7 +21,8 @@ from fergi_reward.calibration.rater_sensitivity import RaterSensitivity, Sensiti
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
 from fergi_reward.data.judgements import Judgements
-from fergi_reward.reactions.clip import is_action_unit
+from fergi_reward.reactions.clip import Floats, is_action_unit
+from fergi_reward.reactions.scale import unit_of
 from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.nested import NestedFits
 from fergi_reward.version import __version__
@@ -102,12 +103,14 @@ def fit_judged_weights(
     davidson = ties == "davidson"
     if rater_sensitivity:
         check_raters(judgements, davidson=davidson)
-    pairs = JudgedPairs.of(judgements, judgements.scores(terms), seed, with_ties=davidson)
+    measured = judgements.scores(terms)
+    pairs = JudgedPairs.of(judgements, measured, seed, with_ties=davidson)
+    unit = _unit(judgements, terms, measured)
     folds = NestedFits.of(pairs.units, seed)
 
     def model_of(chosen: Sequence[str]) -> Model:
         columns = {name: terms.index(name) for name in chosen}
-        return Model(pairs, columns, folds, nonnegative=nonnegative, davidson=davidson)
+        return Model(pairs, columns, folds, nonnegative=nonnegative, davidson=davidson, unit=unit)
 
     sets = _sets(scorers, judgements.reactions)
     whole = SensitiveFits(model_of(sets[-1])) if rater_sensitivity else None
@@ -126,7 +129,7 @@ def fit_judged_weights(
         protocol="davidson" if davidson else "bradley-terry",
         au_source=judgements.au_source,
         fits=tuple(found),
-        dataset=_dataset(judgements, pairs),
+        dataset=_dataset(judgements, pairs, unit),
         library_version=__version__,
         command=command,
         seed=seed,
@@ -145,7 +148,13 @@ def _check_scorers(scorers: Sequence[str]) -> None:
         )
 
 
-def _dataset(judgements: Judgements, pairs: JudgedPairs) -> dict[str, object]:
+def _unit(judgements: Judgements, terms: Sequence[str], measured: Floats) -> float:
+    """The unit of the scale of the reactions."""
+    first = min(judgements.reactions, key=lambda name: name != "au4", default=None)
+    return unit_of(measured[:, terms.index(first)], judgements.au_source) if first else 1.0
+
+
+def _dataset(judgements: Judgements, pairs: JudgedPairs, au_unit: float) -> dict[str, object]:
     return {
         "fingerprint": judgements.fingerprint(),
         "unit": judgements.unit,
@@ -154,6 +163,7 @@ def _dataset(judgements: Judgements, pairs: JudgedPairs) -> dict[str, object]:
         "pairs": len(pairs.told),
         "ties": judgements.ties,
         "unrated": judgements.unrated,
+        **({"au_unit": au_unit} if au_unit != 1 else {}),
         **({"users": judgements.groups.tolist()} if judgements.reactions and judgements.unit == "rater" else {}),
     }
 

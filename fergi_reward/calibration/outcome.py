@@ -10,7 +10,7 @@ from fergi_reward.stats.intervals import Interval
 
 @dataclass(frozen=True)
 class Effect:
-    """What a rise of an action unit by 1 adds to the log-odds of the image that was seen.
+    """What a rise of an action unit by the unit of its scale, 1 on FERGI's, adds to the log-odds of the image seen.
 
     Attributes:
         log_odds: Below 0 where the action unit speaks against the image.

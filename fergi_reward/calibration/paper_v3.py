@@ -49,7 +49,7 @@ def run(table: PreferenceTable, seed: int) -> Outcome:
     if len(set(grid.pairs.users)) < 2:
         raise FergiRewardError(f"paper-v3 leaves one participant out, and only {len(set(grid.pairs.users))} is left")
     users, own = np.unique(grid.row_users, return_inverse=True)
-    outputs = faunet.train(used.columns(aus), grid.pairs, users[:, None] != grid.pairs.users, seed)
+    outputs = faunet.train(used.columns(aus) / used.au_unit, grid.pairs, users[:, None] != grid.pairs.users, seed)
     unseen = outputs[own, np.arange(len(own))]  # each image by the network that was trained without its participant
     margins = second_stage(grid, first_stages(grid), unseen, NETWORK, COEFFICIENTS)
     held_out = tuple(HeldOut(name, values, grid.pairs.users) for name, values in margins.items())

@@ -139,4 +139,5 @@ def _dataset(table: PreferenceTable) -> dict[str, Any]:
         "images": len(table.images),
         "pairs": len(pairs),
         **({"mapped_from": table.mapped_from} if table.mapped_from else {}),
+        **({"au_unit": table.au_unit} if table.au_unit != 1 else {}),
     }

@@ -14,6 +14,7 @@ from scipy.stats import ranksums, spearmanr, t
 
 from fergi_reward.data.table import KEY, PreferenceTable
 from fergi_reward.reactions.clip import is_action_unit, valence
+from fergi_reward.reactions.scale import per_unit
 
 # The decay coefficient that the paper chooses on all its participants, so that figures can be compared with it.
 PAPER_DECAY = 0.4
@@ -34,19 +35,19 @@ class Tested:
 def rating_correlations(table: PreferenceTable) -> dict[str, Tested]:
     """Spearman's correlation of each action unit's activation with the overall rating; empty without ratings."""
     rated = _rated(table.images, ["overall_rating"])
-    return {} if rated.empty else _correlations(rated, rated["overall_rating"])
+    return {} if rated.empty else _correlations(rated, rated["overall_rating"], table.au_unit)
 
 
 def extremity_correlations(table: PreferenceTable) -> dict[str, Tested]:
     """The same with the distance of the overall rating from the middle: a face that moves at good and bad images."""
     rated = _rated(table.images, ["overall_rating"])
-    return {} if rated.empty else _correlations(rated, (rated["overall_rating"] - MIDDLE_RATING).abs())
+    return {} if rated.empty else _correlations(rated, (rated["overall_rating"] - MIDDLE_RATING).abs(), table.au_unit)
 
 
-def _correlations(images: pd.DataFrame, rating: "pd.Series[float]") -> dict[str, Tested]:
+def _correlations(images: pd.DataFrame, rating: "pd.Series[float]", scale: float) -> dict[str, Tested]:
     if rating.nunique() < 2:
         return {}
-    tests = {unit: spearmanr(images[unit].round(DECIMALS), rating) for unit in _action_units(images)}
+    tests = {unit: spearmanr((images[unit] / scale).round(DECIMALS), rating) for unit in _action_units(images)}
     return {unit: Tested(float(test.statistic), float(test.pvalue)) for unit, test in tests.items()}
 
 
@@ -64,7 +65,7 @@ def emotion_rank_sums(table: PreferenceTable, emotions: pd.DataFrame) -> dict[st
     tests: dict[str, dict[str, Tested]] = {}
     for emotion in emotions.columns.difference(KEY, sort=False):
         felt = images[emotion].astype(bool)
-        pairs = {unit: images[unit].round(DECIMALS) for unit in _action_units(images)}
+        pairs = {unit: (images[unit] / table.au_unit).round(DECIMALS) for unit in _action_units(images)}
         found = {unit: ranksums(activation[felt], activation[~felt]) for unit, activation in pairs.items()}
         tests[emotion] = {unit: Tested(float(test.statistic), float(test.pvalue)) for unit, test in found.items()}
     return tests
@@ -97,7 +98,11 @@ def rating_regressions(table: PreferenceTable, scorers: Sequence[str]) -> dict[s
 def standardised_signals(table: PreferenceTable, scorers: Sequence[str]) -> pd.DataFrame:
     """Scores and valences by their mean and sample standard deviation over all images, except for constant ones."""
     signals = table.images[list(scorers)].assign(
-        **{name: valence(table.images[name], PAPER_DECAY) for name in table.images if is_action_unit(name)}
+        **{
+            name: valence(table.images[name], per_unit(PAPER_DECAY, table.au_unit))
+            for name in table.images
+            if is_action_unit(name)
+        }
     )
     signals = signals.loc[:, _varying(signals)]
     return (signals - signals.mean()) / signals.std()

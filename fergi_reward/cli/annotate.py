@@ -9,7 +9,7 @@ from fergi_reward.calibration.options import SHIPPED_HELP
 from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.command_line import command_line
 from fergi_reward.core.options import Options, option
-from fergi_reward.data.options import FERGI_PLACE, IMAGES
+from fergi_reward.data.options import AU_SOURCE, FERGI_PLACE, IMAGES
 
 CONFIDENCE = 0.9
 
@@ -31,9 +31,7 @@ class AnnotateOptions(Options):
     scores: Path | None = option(
         None, "Scores of the pictures of --reactions: a CSV with user, session, image and a column per scorer."
     )
-    au_source: str | None = option(
-        None, "What measured the action units of --reactions in FERGI's layout. [default: fergi-ir50]"
-    )
+    au_source: str | None = option(None, f"Of --reactions, and of --data where extract wrote both: {AU_SOURCE}")
     source_map: Path | None = option(
         None, "Map that map-source wrote: takes reactions from its first source to the scale of the other."
     )
@@ -87,7 +85,7 @@ def annotate(options: AnnotateOptions) -> Answer:
     from fergi_reward.annotation.run import run
     from fergi_reward.calibration.calibration import Calibration
     from fergi_reward.data.extracted import with_scores
-    from fergi_reward.data.layouts import check_still_there, read_preferences, read_reactions
+    from fergi_reward.data.layouts import check_still_there, is_extracted, read_preferences, read_reactions
     from fergi_reward.data.shown_pictures import read_pictures
     from fergi_reward.evaluation.annotation_report import annotation_report
     from fergi_reward.reactions.source_map import SourceMap
@@ -96,7 +94,8 @@ def annotate(options: AnnotateOptions) -> Answer:
 
     reactions, dataset = options.reactions, options.dataset
     pictures = read_pictures(options.images) if options.images else {}
-    ranked = read_preferences(options.data, options.ratings, au_source=None if reactions else options.au_source)
+    alike = reactions is None or (options.ratings is not None and is_extracted(reactions))
+    ranked = read_preferences(options.data, options.ratings, au_source=options.au_source if alike else None)
     viewers: ReactionTable = read_reactions(reactions, options.au_source) if reactions else ranked
     if options.scores:
         viewers = with_scores(viewers, options.scores)

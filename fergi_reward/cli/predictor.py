@@ -20,10 +20,10 @@ class FitPredictorOptions(Options):
     reactions: Path = required("The viewers: a folder of extract, or in FERGI's layout.")
     images: Path = required(f"What they saw: {IMAGES}")
     au_source: str | None = option(None, AU_SOURCE)
-    decay: float = option(
-        0.4,
+    decay: float | None = option(
+        None,
         "Decay of the valence: that of the calibration that will weigh it; the shipped one has 0.4 with all its "
-        "scorers.",
+        "scorers. [default: 0.4 in units of the source's scale]",
         above=0,
     )
     checkpoints: Mapping[str, str] | None = option(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.options import Options, option, required
+from fergi_reward.data.options import AU_SOURCE
 from fergi_reward.reactions.backends import BACKENDS
 
 
@@ -75,8 +76,8 @@ class MapSourceOptions(Options):
         None,
         "Compare the quantiles of these clips, of whatever people. [default: the same clips are in both folders]",
     )
-    from_source: str | None = option(None, "What measured --from in FERGI's layout. [default: fergi-ir50]")
-    to_source: str | None = option(None, "What measured --to in FERGI's layout. [default: fergi-ir50]")
+    from_source: str | None = option(None, f"Of --from: {AU_SOURCE}")
+    to_source: str | None = option(None, f"Of --to: {AU_SOURCE}")
     out: Path = option(Path("source_map.json"), "The map to write.")
 
 

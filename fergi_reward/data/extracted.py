@@ -12,14 +12,20 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.table import PreferenceTable
 from fergi_reward.files.csv_files import LARGEST, Column, read_rows
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
+from fergi_reward.reactions.sources import BOTH_MEASURES
 from fergi_reward.reactions.table import KEY, ReactionTable
 
 
-def read_extracted(path: Path | str) -> ReactionTable:
+def read_extracted(path: Path | str, source: str | None = None) -> ReactionTable:
     """Read the activations of a folder of reactions; sessions and images are texts, as its manifest has them.
 
+    Args:
+        path: The folder.
+        source: On which scale, by default the folder's own. What MediaPipe measured can be read on both of its scales.
+
     Raises:
-        FergiRewardError: It holds no reaction, its clips are of several sources, or an activation is no number.
+        FergiRewardError: It holds no reaction, its clips are of several sources, an activation is no number, or it
+            cannot be read on that scale.
     """
     folder = ReactionFolder(path)
     rows = pd.DataFrame(folder.rows())
@@ -33,23 +39,42 @@ def read_extracted(path: Path | str) -> ReactionTable:
             f"{folder.manifest}, row {row + 2}: {units[column]} is {rows[units[column]][row]!r}, must be a number, "
             "at least 0: extract again"
         )
-    table = rows[KEY].assign(**numbers)
+    own = rows["source"][0]
+    table = rows[KEY].assign(**_on_scale(numbers, folder.path, own, source or own))
     reaction, baseline = (table[rows["kind"] == kind].reset_index(drop=True) for kind in ("reaction", "baseline"))
-    return ReactionTable(reaction, baseline, rows["source"][0])
+    return ReactionTable(reaction, baseline, source or own)
 
 
-def read_rated(path: Path | str, ratings: Path | str) -> PreferenceTable:
+def _on_scale(numbers: pd.DataFrame, folder: Path, own: str, wanted: str) -> pd.DataFrame:
+    """The activations with the measure of one source as `au4`, where the folder's is another.
+
+    Raises:
+        FergiRewardError: The folder does not have it.
+    """
+    if wanted == own:
+        return numbers
+    held = BOTH_MEASURES.get(wanted) if own in BOTH_MEASURES else None
+    if held not in numbers:
+        raise FergiRewardError(
+            f"{folder} holds reactions from {own}, which cannot be read as {wanted!r}: leave the name out, or map them "
+            "with `fergi-reward map-source`"
+        )
+    return numbers.rename(columns={"au4": BOTH_MEASURES[own], held: "au4"})
+
+
+def read_rated(path: Path | str, ratings: Path | str, source: str | None = None) -> PreferenceTable:
     """Read a folder of reactions with what its viewers said of the images, and what scorers do.
 
     Args:
         path: The folder.
         ratings: A CSV with the columns `user`, `session`, `image`, `rank` (higher is preferred), and one per scorer. An
             image without a valid clip has no activation; a reaction without a row is not used.
+        source: As for `read_extracted`.
 
     Raises:
         FergiRewardError: Either cannot be read, or they have no image in common.
     """
-    reactions, rated = read_extracted(path), _read_ratings(ratings)
+    reactions, rated = read_extracted(path, source), _read_ratings(ratings)
     units = [name for name in reactions.images if name not in KEY]
     if clash := [name for name in units if name in rated]:
         raise FergiRewardError(f"{ratings} has the column {clash[0]}, which {path} measured: leave it out")

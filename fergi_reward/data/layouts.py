@@ -22,16 +22,16 @@ def read_reactions(folder: Path | str, au_source: str | None = None) -> Reaction
 
     Args:
         folder: In either layout.
-        au_source: What measured the action units of a folder in FERGI's layout, as for `read_fergi`.
+        au_source: What measured the action units of a folder in FERGI's layout, as for `read_fergi`; else, on which
+            scale they are read, as for `read_extracted`.
 
     Raises:
-        FergiRewardError: The folder has neither layout, is damaged, or names its source itself.
+        FergiRewardError: The folder has neither layout, is damaged, or is not of that source.
     """
     folder = Path(folder)
     if not is_extracted(folder):
         return read_fergi(_located(folder), au_source=au_source)
-    _leave_out(folder, au_source, "the name of an AU source")
-    return read_extracted(folder)
+    return read_extracted(folder, au_source)
 
 
 def read_preferences(
@@ -48,7 +48,7 @@ def read_preferences(
     Args:
         folder: In FERGI's layout, by default FERGI itself; or as `extract` wrote it, with `ratings`.
         ratings: For a folder that `extract` wrote, as for `read_rated`.
-        au_source: For FERGI's layout, as for `read_fergi`.
+        au_source: As for `read_reactions`.
         source_map: Of `map-source`: takes the reactions from its first source to the scale of the other.
         from_frames: For FERGI's layout, as for `read_fergi`.
         bad: As for `read_fergi`.
@@ -73,13 +73,13 @@ def _as_measured(
         if ratings is not None:
             raise FergiRewardError(f"{found} has FERGI's layout, with ranks of its own: leave --ratings {ratings} out")
         return read_fergi(found, from_frames=from_frames, au_source=au_source, bad=bad)
-    _leave_out(folder, au_source, "the name of an AU source")
-    _leave_out(folder, from_frames, "--from-frames")
+    if from_frames:
+        raise FergiRewardError(f"--from-frames is for FERGI's layout, but `extract` wrote {folder}: leave it out")
     if ratings is None:
         raise FergiRewardError(
             f"{folder} holds reactions and no ranks: give --ratings, a CSV with user, session, image, rank and scores"
         )
-    return read_rated(folder, ratings)
+    return read_rated(folder, ratings, au_source)
 
 
 def check_still_there(table: ReactionTable, folder: Path | str | None, out: Path) -> None:
@@ -115,13 +115,3 @@ def _located(folder: Path | str | None) -> Path:
             "layout, with data/ and preparation/"
         )
     return locate(folder)
-
-
-def _leave_out(folder: Path | str, value: object, what: str) -> None:
-    """Refuse an option that is about FERGI's layout.
-
-    Raises:
-        FergiRewardError: It is given.
-    """
-    if value:
-        raise FergiRewardError(f"{what} is for FERGI's layout, but `extract` wrote {folder}: leave it out")

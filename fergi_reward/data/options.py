@@ -6,7 +6,10 @@ from pathlib import Path
 from fergi_reward.core.options import Options, option
 
 FERGI_PLACE = "[default: $FERGI_DATA, else where `data fetch` puts it]"
-AU_SOURCE = "What measured the action units of own data. [default: fergi-ir50, FERGI's]"
+AU_SOURCE = (
+    "What measured the action units of own data in FERGI's layout; of a folder of extract, which of MediaPipe's two "
+    "measures is read. [default: fergi-ir50; what the folder says]"
+)
 IMAGES = "a CSV with the columns user, session, image, file, prompt, or the folder of FERGI's raw data."
 
 

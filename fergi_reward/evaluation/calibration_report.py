@@ -16,7 +16,7 @@ from fergi_reward.stats.coverage import coverage_curve
 from fergi_reward.stats.held_out import HeldOut, HeldOutResult
 
 ACTION_UNITS = (
-    "Coefficient: what a rise of the action unit by 1 (on the 0-5 scale) adds to the log-odds of an image while all "
+    "Coefficient: what a rise of the action unit by {rise} adds to the log-odds of an image while all "
     "other terms of the largest fit stay the same. The interval is a bootstrap over participants."
 )
 SIGNALS = (
@@ -51,7 +51,9 @@ def action_unit_table(evaluation: Evaluation) -> Table:
         Field("Spearman with the overall rating", evaluation.correlations.get, "{:+.3f}"),
     ]
     units = dict.fromkeys([*effects, *evaluation.correlations])
-    return table("What each action unit says.", units, fields, ACTION_UNITS)
+    unit = evaluation.calibration.dataset.get("au_unit", 1)
+    rise = "1 (on the 0-5 scale)" if unit == 1 else f"{unit:g} (the unit of {evaluation.calibration.au_source})"
+    return table("What each action unit says.", units, fields, ACTION_UNITS.format(rise=rise))
 
 
 def signal_table(evaluation: Evaluation) -> Table:

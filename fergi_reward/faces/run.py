@@ -12,11 +12,12 @@ from fergi_reward.faces.judging import FOLDS, LEVELS, HeldOutFigures, Residuals,
 from fergi_reward.faces.judging import figures as held_out_figures
 from fergi_reward.faces.predictor import PredictorRecord, ReactionPredictor
 from fergi_reward.faces.viewings import dataset_of, embed_viewings
+from fergi_reward.reactions.scale import per_unit
 from fergi_reward.reactions.table import ReactionTable
 from fergi_reward.scorers.pickscore import PickScorer
 from fergi_reward.version import __version__
 
-# The paper's choice on FERGI, and that of the shipped calibration for all scorers.
+# On FERGI's scale: the paper's choice, and that of the shipped calibration for all scorers.
 DECAY = 0.4
 
 
@@ -25,7 +26,7 @@ def fit_predictor(
     pictures: Mapping[Key, Picture],
     tower: PickScorer,
     *,
-    decay: float = DECAY,
+    decay: float | None = None,
     seed: int = 0,
     batch_size: int = 32,
     command: str = "",
@@ -37,6 +38,7 @@ def fit_predictor(
         pictures: What they looked at.
         tower: PickScore, whose embeddings it reads.
         decay: Decay coefficient of the valence that it predicts; it must be that of the calibration that will weigh it.
+            By default `DECAY` for the unit of the table's scale.
         seed: Seed of folds, halves and starting weights.
         batch_size: Pictures that are embedded at a time.
         command: What is run, for the record.
@@ -47,6 +49,7 @@ def fit_predictor(
     """
     if table.au_source is None:
         raise FergiRewardError("the reactions do not say what measured the action units: name it with --au-source")
+    decay = per_unit(DECAY, table.au_unit) if decay is None else decay
     dataset = dataset_of(table, pictures)
     viewings = embed_viewings(table, pictures, tower, decay, batch_size)
     with Progress(total=(FOLDS + 1) * STEPS, desc="fitting", unit="step") as bar:

@@ -92,7 +92,7 @@ def dataset_of(table: ReactionTable, pictures: Mapping[Key, Picture]) -> dict[st
     for key, activation in sorted(zip(_keys(table), seen.images["au4"].tolist(), strict=True)):
         picture = picture_of(pictures, key)
         content = hashlib.sha256(picture_bytes(picture)).hexdigest()
-        digest.update(f"{key} {activation:.6f} {picture.prompt!r} {content}\n".encode())
+        digest.update(f"{key} {activation / table.au_unit:.6f} {picture.prompt!r} {content}\n".encode())
     counts = {"participants": len(seen.users), "users": seen.users, "images": len(seen.images)}
     return {"fingerprint": digest.hexdigest(), **counts}
 

@@ -3,7 +3,8 @@
 - `video.py` on `container.py`: frames with their times; `backends/`: measure action units; `tracking.py`: whose face.
 - `clip.py`: one viewer and one image, activation and valence; `clip_file.py`, `stored_clips.py`: clips on disk.
 - `extract.py` with `manifest.py`, `measuring.py` and `conclusion.py`: from recordings to `folder.py`; `tombstones.py`.
-- `table.py`: reactions as a table; `sources.py`: scales; `source_map.py`, `source_map_fit.py`: between scales.
+- `table.py`: reactions as a table; `people.py`: what each face does without a picture.
+- `sources.py`, `scale.py`: scales; `source_map.py`, `source_map_fit.py`: between them.
 - `stream.py`: the activation while the viewer is still looking.
 """
 

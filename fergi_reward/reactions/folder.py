@@ -2,6 +2,7 @@
 
 - `clips/DIGEST.parquet`: a clip, which says itself whose reaction to what it is, and of which video.
 - `manifest.csv`: user, session, image, consent, activations and more, a row per clip: what others read.
+- `people.csv`: a row per person: how far the face moves at pictures, and without one.
 - `errors.csv`: the videos that gave no clip when they were last tried, and why.
 - `videos/DIGEST.mp4`: a video by the digest of its bytes, with `--keep-video` alone.
 - `forgotten/`: a file with a hash per person who must not come back.
@@ -21,6 +22,8 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import atomic_path, sweep
 from fergi_reward.files.csv_files import read_rows, write_rows
 from fergi_reward.reactions.clip_file import Origin, read_origin
+from fergi_reward.reactions.people import people_rows
+from fergi_reward.reactions.sources import measured_with
 from fergi_reward.reactions.tombstones import Tombstones
 
 Row = Mapping[str, object]
@@ -63,6 +66,7 @@ class ReactionFolder:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.manifest = self.path / "manifest.csv"
+        self.people = self.path / "people.csv"
         self.errors = self.path / "errors.csv"
         self.clips = self.path / "clips"
         self.videos = self.path / "videos"
@@ -149,8 +153,9 @@ class ReactionFolder:
         return self._read(self.errors, [*CLIP_KEY, "video", "error"])
 
     def write_rows(self, rows: Sequence[Row], action_units: Sequence[str]) -> None:
-        """Write the manifest: its fixed columns, then an activation per action unit."""
+        """Write the manifest, fixed columns, then an activation per action unit; and what it says of each person."""
         _write(self.manifest, [*MANIFEST_COLUMNS, *action_units], rows)
+        _write(self.people, *people_rows(rows, action_units))
 
     def write_failures(self, failures: Sequence[Row]) -> None:
         """Write `errors.csv`, or delete it where nothing failed."""
@@ -177,13 +182,15 @@ class ReactionFolder:
             faults = [*stones.damage, *self._delete(mine), *self._delete_leftovers(user)]
             rows = self._without(user, self.manifest, unread, faults)
             failures = self._without(user, self.errors, unread, faults)
-            sources = {*(origins[path].source for path in mine), *(row["source"] for row in rows if "source" in row)}
+            self._without(user, self.people, unread, faults)
+            known = {*(origins[path].source for path in mine), *(row["source"] for row in rows if "source" in row)}
+            sources = {each for source in known for each in measured_with(source)}
             with _noted(faults):
                 stones.add(user, sorted(sources))
             stone = stones.of(user)
             others = sorted({origin.user for origin in origins.values()} - {user})
-            known = stone.sources if stone else sorted(sources)
-            return Erased(max(len(mine), len(rows)), len(failures), known, others, unread, faults)
+            measured = stone.sources if stone else sorted(sources)
+            return Erased(max(len(mine), len(rows)), len(failures), measured, others, unread, faults)
 
     def _delete_leftovers(self, user: str) -> list[str]:
         """Delete what killed runs left half-written, and what an earlier version wrote of a viewer."""
@@ -206,8 +213,8 @@ class ReactionFolder:
             return []
         mine = [row for row in rows if row["user"] == user]
         with _noted(faults):
-            if len(mine) == len(rows) and table == self.errors:
-                table.unlink(missing_ok=True)  # without rows it would say that something failed
+            if len(mine) == len(rows) and table in (self.errors, self.people):
+                table.unlink(missing_ok=True)  # without rows `errors.csv` would say that something failed
             elif mine:
                 _write(table, list(rows[0]), [row for row in rows if row["user"] != user])
         return mine

@@ -1,5 +1,6 @@
 """Fitting a map between AU sources, from clips that both measured or from those of different people, and judging it."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from fergi_reward.reactions.table import KEY, ReactionTable
 from fergi_reward.version import __version__
 
 MIN_CLIPS, MIN_USERS = 20, 3
-DIGITS = 9  # equal activations stay equal in a mean
+DIGITS = 9  # after the first of the largest: equal activations stay equal in a mean
 CLIPS_A_KNOT = 5  # so that no knot says what a single clip was like
 Knots = tuple[tuple[float, float], ...]
 Measure = Callable[[Floats, Floats], float]
@@ -129,7 +130,7 @@ def summary(fitted: FittedMap) -> str:
 
     source_map = fitted.source_map
     (lowest, floor), *_, (highest, top) = source_map.knots
-    rows = [[one.measure, f"{one.before:.4f}", f"{one.after:.4f}"] for one in fitted.agreements]
+    rows = [[one.measure, f"{one.before:.4g}", f"{one.after:.4g}"] for one in fitted.agreements]
     headers = ["held out by person", "as they are", "mapped"]
     return (
         f"{source_map.method}: {source_map.from_clips} clips of {len(source_map.from_users)} people from "
@@ -157,12 +158,12 @@ def isotonic_knots(origin: Floats, target: Floats) -> Knots:
 
     # Clips of one activation, such as 0, get one value, so they belong into one group. Activations that differ in the
     # last bits are one: the means of groups of them need not rise.
-    values, row, counts = np.unique(origin.round(DIGITS), return_inverse=True, return_counts=True)
+    values, row, counts = np.unique(_rounded(origin), return_inverse=True, return_counts=True)
     groups = max(2, len(origin) // CLIPS_A_KNOT)
     _, group = np.unique((counts.cumsum() - counts) * groups // len(origin), return_inverse=True)
     sizes = np.bincount(group, counts)
     centres = np.bincount(group, counts * values) / sizes
-    means = (np.bincount(group[row], target) / sizes).round(DIGITS)
+    means = _rounded(np.bincount(group[row], target) / sizes)
     fit = isotonic_regression(means, weights=sizes)
     starts = fit.blocks[:-1]
     if len(starts) < 2:
@@ -185,14 +186,20 @@ def quantile_knots(origin: Floats, target: Floats) -> Knots:
     """
     count = max(2, min(len(origin), len(target)) // CLIPS_A_KNOT)
     levels = (np.arange(count) + 0.5) / count
-    before, after = (np.quantile(sample, levels).round(DIGITS) for sample in (origin, target))
+    before, after = (_rounded(np.quantile(sample, levels)) for sample in (origin, target))
     # Where quantiles of one sample are equal, those of the other are averaged: first here, then the other way round.
     for _ in range(2):
         values, place, counts = np.unique(before, return_inverse=True, return_counts=True)
-        before, after = (np.bincount(place, after) / counts).round(DIGITS), values
+        before, after = _rounded(np.bincount(place, after) / counts), values
     if len(before) < 2:
         raise FergiRewardError("all AU4 activations of a source are the same: there is no map")
     return _pairs(before, after)
+
+
+def _rounded(activations: Floats) -> Floats:
+    """Activations without the digits that only rounding tells apart, on a scale of 0.02 as on one of 5."""
+    largest = float(np.abs(activations).max(initial=0))
+    return activations.round(DIGITS - math.floor(math.log10(largest or 1)))
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:

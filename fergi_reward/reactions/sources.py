@@ -8,7 +8,18 @@ SIMULATED = "simulated"  # no face at all
 # distances between the outer corners of the eyes; and the blendshape browDown, in [0, 1].
 MEDIAPIPE_LANDMARKS = "mediapipe-landmarks"
 MEDIAPIPE_BLENDSHAPES = "mediapipe-blendshapes"
+# MediaPipe measures both in every clip: what each is called where the other one is `au4`.
+BOTH_MEASURES = {MEDIAPIPE_LANDMARKS: "au4_landmarks", MEDIAPIPE_BLENDSHAPES: "au4_blendshapes"}
 PYFEAT = "pyfeat-v2"  # py-feat's Detectorv2: the probability that the action unit is there, in [0, 1]
+
+
+def measured_with(source: str) -> tuple[str, ...]:
+    """The sources on whose scales a clip of this one can be read.
+
+    >>> measured_with("mediapipe-landmarks"), measured_with("pyfeat-v2")
+    (('mediapipe-landmarks', 'mediapipe-blendshapes'), ('pyfeat-v2',))
+    """
+    return tuple(BOTH_MEASURES) if source in BOTH_MEASURES else (source,)
 
 
 def check_source(asked_by: str, wanted: str, what: str, source: str | None) -> None:

@@ -9,6 +9,8 @@ from typing import ClassVar, Self
 import pandas as pd
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.reactions.clip import is_action_unit
+from fergi_reward.reactions.scale import unit_of
 from fergi_reward.reactions.source_map import SourceMap
 from fergi_reward.reactions.sources import check_source
 
@@ -27,6 +29,8 @@ class ReactionTable:
         left_out: What was left out while reading, for reports.
         mapped_from: What measured the action units before they were mapped to the scale of `au_source`; None where
             they were not mapped.
+        au_unit: What `au_source` shows where FERGI's regressor shows 1; by default from the activations (`unit_of`).
+            Parts of a table have the unit of the whole.
 
     Raises:
         FergiRewardError: A column is missing, or an image given twice.
@@ -39,9 +43,14 @@ class ReactionTable:
     au_source: str | None = None
     left_out: Sequence[str] = ()
     mapped_from: str | None = None
+    au_unit: float = 0.0
 
     def __post_init__(self) -> None:
         self._require(KEY)
+        if not self.au_unit:
+            units = sorted(filter(is_action_unit, self.images), key=lambda name: name != "au4")
+            known = pd.to_numeric(self.images[units[0]], errors="coerce") if units else pd.Series(dtype=float)
+            object.__setattr__(self, "au_unit", unit_of(known.to_numpy(dtype=float), self.au_source))
         if self.images.duplicated(KEY).any():
             row = self.images[self.images.duplicated(KEY)].iloc[0]
             raise FergiRewardError(f"participant {row.user}, session {row.session}: image {row.image} is given twice")
@@ -68,12 +77,18 @@ class ReactionTable:
         return "au4" in self.baseline and bool(self.baseline["au4"].notna().any())
 
     def fingerprint(self) -> str:
-        """SHA-256 over the rows, whatever their order: two fits with one fingerprint saw the same data, to 1e-6."""
+        """SHA-256 over the rows, whatever their order.
+
+        Two fits with one fingerprint saw the same data, to 1e-6; action units to 1e-6 of the unit of their scale.
+        """
         ordered = self.images.sort_values(KEY)[sorted(self.images.columns)]
+        units = [name for name in ordered.select_dtypes("float") if is_action_unit(name)]
+        ordered[units] = ordered[units] / self.au_unit
         numbers = ordered.select_dtypes("float")
         ordered[numbers.columns] = numbers.round(6) + 0.0  # + 0.0 makes -0.0 what it equals
         lines = ordered.to_csv(index=False, float_format="%.6f", lineterminator="\n")
-        return hashlib.sha256(f"{self.au_source}\n{lines}".encode()).hexdigest()
+        scale = f"{self.au_source}" + f", unit {self.au_unit:g}" * (self.au_unit != 1)
+        return hashlib.sha256(f"{scale}\n{lines}".encode()).hexdigest()
 
     def where(self, mask: "pd.Series[bool]") -> Self:
         """The table with only the images of `mask`, and the baselines of their participants."""
@@ -106,6 +121,7 @@ class ReactionTable:
             baseline=_mapped(self.baseline, source_map),
             au_source=source_map.to_source,
             mapped_from=source_map.from_source,
+            au_unit=0.0,
         )
 
     def _known(self, names: Sequence[str]) -> list[str]:

@@ -227,10 +227,58 @@ def test_folders_that_cannot_be_used(simulated, camera, ratings, tmp_path):
             read_extracted(folder)
     for reading, message in (
         (lambda: read_reactions(tmp_path), "holds no reactions: give a folder that `extract` wrote"),
-        (lambda: read_reactions(camera, "webcam"), "an AU source is for FERGI's layout"),
+        (lambda: read_reactions(camera, "webcam"), "camera, which cannot be read as 'webcam': leave the name out"),
         (lambda: read_preferences(camera), "holds reactions and no ranks: give --ratings"),
         (lambda: read_preferences(camera, ratings, from_frames=True), "--from-frames is for FERGI's layout"),
         (lambda: read_preferences(simulated, ratings), "has FERGI's layout, with ranks of its own"),
     ):
         with pytest.raises(FergiRewardError, match=message):
             reading()
+
+
+def test_what_mediapipe_measured_is_read_on_either_of_its_scales(table, ratings, write_extracted, tmp_path):
+    rows = clips(table).assign(au4=lambda rows: rows["au4"] / 4, au4_landmarks=lambda rows: rows["au4"] / 50)
+    old = write_extracted(tmp_path / "old", rows, "mediapipe-blendshapes")
+    as_it_is, landmarks = read_extracted(old), read_extracted(old, "mediapipe-landmarks")
+    assert (as_it_is.au_source, landmarks.au_source) == ("mediapipe-blendshapes", "mediapipe-landmarks")
+    assert landmarks.images["au4"].tolist() == as_it_is.images["au4_landmarks"].tolist()
+    assert landmarks.images["au4_blendshapes"].tolist() == as_it_is.images["au4"].tolist()
+    assert "au4_landmarks" not in landmarks.images
+    assert landmarks.baseline["au4"].tolist() == as_it_is.baseline["au4_landmarks"].tolist()
+    new = write_extracted(tmp_path / "new", landmarks_first(rows), "mediapipe-landmarks")
+    back = read_rated(new, ratings, "mediapipe-blendshapes")
+    pd.testing.assert_frame_equal(back.images, read_rated(old, ratings).images[[*back.images]])
+
+
+def landmarks_first(rows):
+    return rows.rename(columns={"au4": "au4_blendshapes", "au4_landmarks": "au4"})
+
+
+def test_commands_take_an_old_folder_on_the_new_scale(table, ratings, write_extracted, tmp_path):
+    rows = clips(table).assign(au4=lambda rows: rows["au4"] / 4, au4_landmarks=lambda rows: rows["au4"] / 50)
+    old = write_extracted(tmp_path / "old", rows, "mediapipe-blendshapes")
+    new = write_extracted(tmp_path / "new", landmarks_first(rows), "mediapipe-landmarks")
+    options = ["--ratings", ratings]
+    for folder, source in ((old, ["--au-source", "mediapipe-landmarks"]), (new, [])):
+        run(
+            "calibrate",
+            "--data",
+            folder,
+            *options,
+            "--scorers",
+            "pickscore",
+            *source,
+            "--out",
+            tmp_path / f"{folder.name}.json",
+        )
+        pairs = tmp_path / f"{folder.name}.jsonl"
+        run("annotate", "--data", folder, *options, "--reactions", folder, *source, "--signals", "au4", "--out", pairs)
+    one, other = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("old", "new"))
+    assert one["au_source"] == other["au_source"] == "mediapipe-landmarks"
+    assert (one["fits"], one["dataset"]) == (other["fits"], other["dataset"])
+    assert (tmp_path / "old.jsonl").read_text() == (tmp_path / "new.jsonl").read_text()
+    said = mistake("calibrate", "--data", old, *options, "--au-source", "pyfeat-v2", "--out", tmp_path / "no.json")
+    assert said == (
+        f"error: {old} holds reactions from mediapipe-blendshapes, which cannot be read as 'pyfeat-v2': leave the name "
+        "out, or map them with `fergi-reward map-source`"
+    )

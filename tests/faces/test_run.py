@@ -6,6 +6,7 @@ import json
 import pytest
 
 from fergi_reward.data.fergi import read_fergi
+from fergi_reward.data.layouts import read_reactions
 from fergi_reward.data.shown_pictures import read_pictures
 from fergi_reward.faces.predictor import ReactionPredictor
 from fergi_reward.faces.run import verdict
@@ -44,6 +45,12 @@ def test_either_layout_of_reactions_and_of_pictures_will_do(viewers, write_extra
     one, two = (ReactionPredictor.load(tmp_path / name).record for name in ("one", "two"))
     assert one.dataset == two.dataset
     assert one.held_out != two.held_out
+    small = write_extracted(tmp_path / "small", seen.assign(au4=seen["au4"] / 100), "mediapipe-landmarks")
+    three_options = ["--checkpoint", TOWER, "--images", listed, "--out", tmp_path / "three"]
+    assert fit("--reactions", small, *three_options).exit_code == 0
+    three = ReactionPredictor.load(tmp_path / "three").record
+    assert (three.au_source, three.decay) == ("mediapipe-landmarks", 0.4 / read_reactions(small).au_unit)
+    assert three.decay > 20
     told = json.loads(result_two.stdout)
     assert (told["predictor"], told["decay"], told["participants"]) == (str(tmp_path / "two"), 0.8, 6)
     assert told["held_out"]["accuracy"] == two.held_out.accuracy == told["held_out"]["correct"] / two.held_out.pairs

@@ -71,7 +71,7 @@ def test_one_bad_video_costs_no_other(videos, face_model, write_video, tmp_path)
         assert words in error
     # Numbers and nothing else: no picture, no video.
     (row,) = pd.read_csv(out / "manifest.csv").to_dict("records")
-    assert files(out) == [".lock", row["clip"], "errors.csv", "manifest.csv"]
+    assert files(out) == [".lock", row["clip"], "errors.csv", "manifest.csv", "people.csv"]
     clip = read_clip_file(out / row["clip"]).clip
     assert (row["source"], row["frames"], row["valid_share"]) == ("mediapipe-landmarks", 72, 1.0)
     assert {"au4": row["au4"], "au4_blendshapes": row["au4_blendshapes"]} == clip.activation()
@@ -109,6 +109,12 @@ def test_the_face_before_the_image_is_a_clip_of_its_own(videos, face_model, tmp_
     assert pd.read_csv(tmp_path / "out" / "manifest.csv")["kind"].tolist() == ["baseline", "reaction"]
     table = read_extracted(tmp_path / "out")
     assert (len(table.images), len(table.baseline), table.au_source) == (1, 1, "mediapipe-landmarks")
+    (person,) = pd.read_csv(tmp_path / "out" / "people.csv").to_dict("records")
+    told = [person[name] for name in ("user", "source", "reactions", "baselines")]
+    assert told == ["ann", "mediapipe-landmarks", 1, 1]
+    for measure in ("au4", "au4_blendshapes"):
+        assert person[f"{measure}_reaction"] == table.images[measure][0]
+        assert person[f"{measure}_noise"] == person[f"{measure}_noise_80"] == table.baseline[measure][0]
 
 
 def test_a_killed_run_resumes(videos, face_model, forked, tmp_path):

@@ -14,7 +14,7 @@ from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.hub.landmarker_model import landmarker_model
 from fergi_reward.reactions.backends.base import FaceFrame, no_face
 from fergi_reward.reactions.clip import MIN_FACE_CONFIDENCE, Floats
-from fergi_reward.reactions.sources import MEDIAPIPE_BLENDSHAPES, MEDIAPIPE_LANDMARKS
+from fergi_reward.reactions.sources import BOTH_MEASURES, MEDIAPIPE_BLENDSHAPES, MEDIAPIPE_LANDMARKS
 from fergi_reward.reactions.tracking import ViewerTracker
 from fergi_reward.reactions.video import VideoFrame
 
@@ -22,11 +22,6 @@ from fergi_reward.reactions.video import VideoFrame
 INNER_BROWS = (55, 285)
 INNER_CORNERS = (133, 362)
 OUTER_CORNERS = (33, 263)
-# By source: what measures, first that which is `au4`.
-MEASURES = {
-    MEDIAPIPE_LANDMARKS: ("au4", "au4_blendshapes"),
-    MEDIAPIPE_BLENDSHAPES: ("au4", "au4_landmarks"),
-}
 MOST_FACES = 3  # so that bystanders are noticed; looking for one face alone would take a quarter less time
 
 
@@ -45,7 +40,7 @@ class MediaPipeBackend:
 
     Attributes:
         model: The file `face_landmarker.task`.
-        source: The measure that is `au4`, a key of `MEASURES`.
+        source: The measure that is `au4`, a key of `BOTH_MEASURES`.
     """
 
     model: Path
@@ -54,7 +49,7 @@ class MediaPipeBackend:
     @property
     def action_units(self) -> tuple[str, ...]:
         """`au4` and the other measure."""
-        return MEASURES[self.source]
+        return "au4", *(name for source, name in BOTH_MEASURES.items() if source != self.source)
 
     @property
     def version(self) -> str:
