@@ -9,7 +9,6 @@ move at all. Both of MediaPipe's measures are taken of the same frames.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,8 @@ def main(faces: Path, model: Path | None, way: float, seconds: float, seed: int)
     if not rows:
         raise FergiRewardError(f"{faces} holds no picture of a face: give JPEG or PNG files of faces from the front")
     headers = ["face", "measure", "gain", "r", "r, a quarter", "still face", "gain / still"]
-    print(tabulate(sorted(rows, key=itemgetter(1)), headers, tablefmt="github", disable_numparse=True))
+    rows.sort(key=lambda row: row[1])
+    print(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
 
 
 def meshes(backend: Any, pixels: Pixels) -> list[Floats]:  # noqa: ANN401 - MediaPipe has no types
