@@ -260,18 +260,8 @@ def test_commands_take_an_old_folder_on_the_new_scale(table, ratings, write_extr
     new = write_extracted(tmp_path / "new", landmarks_first(rows), "mediapipe-landmarks")
     options = ["--ratings", ratings]
     for folder, source in ((old, ["--au-source", "mediapipe-landmarks"]), (new, [])):
-        run(
-            "calibrate",
-            "--data",
-            folder,
-            *options,
-            "--scorers",
-            "pickscore",
-            *source,
-            "--out",
-            tmp_path / f"{folder.name}.json",
-        )
-        pairs = tmp_path / f"{folder.name}.jsonl"
+        out, pairs = (tmp_path / f"{folder.name}.{kind}" for kind in ("json", "jsonl"))
+        run("calibrate", "--data", folder, *options, "--scorers", "pickscore", *source, "--out", out)
         run("annotate", "--data", folder, *options, "--reactions", folder, *source, "--signals", "au4", "--out", pairs)
     one, other = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("old", "new"))
     assert one["au_source"] == other["au_source"] == "mediapipe-landmarks"

@@ -1,3 +1,6 @@
+import csv
+
+from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.reactions.people import people_rows
 
 
@@ -18,3 +21,16 @@ def test_each_person_has_the_quantiles_of_their_own_clips():
 
 def test_a_folder_without_clips_has_no_person():
     assert people_rows([], ("au4",))[1] == []
+
+
+def test_who_is_forgotten_leaves_no_row_and_is_known_on_both_scales_of_mediapipe(tmp_path):
+    folder = ReactionFolder(tmp_path / "reactions")
+    empty = dict.fromkeys(MANIFEST_COLUMNS, "1")
+    rows = [empty | clip(user, "reaction", 0.01, "mediapipe-landmarks") for user in ("ann", "bob")]
+    with folder.changing():
+        folder.write_rows(rows, ("au4",))
+    assert folder.forget("ann").sources == ["mediapipe-blendshapes", "mediapipe-landmarks"]
+    with folder.people.open() as file:
+        assert [row["user"] for row in csv.DictReader(file)] == ["bob"]
+    folder.forget("bob")
+    assert not folder.people.exists()
