@@ -92,8 +92,8 @@ def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predi
     ratings.to_csv("ratings.csv", index=False)
     images.to_csv("my_ratings.csv", index=False)
     seen = images[images["au4"].notna()]
-    write_extracted(Path("reactions"), seen, "mediapipe-blendshapes")
-    write_extracted(Path("new_people"), seen.assign(user="new " + seen["user"]), "mediapipe-blendshapes")
+    write_extracted(Path("reactions"), seen, "mediapipe-landmarks")
+    write_extracted(Path("new_people"), seen.assign(user="new " + seen["user"]), "mediapipe-landmarks")
     predictor_for(PickScorer.from_pretrained(emoji.checkpoints()["pickscore"]), au_source="fergi-ir50").save(
         "predictor"
     )

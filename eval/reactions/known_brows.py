@@ -130,7 +130,7 @@ def follow(
         face: The picture.
         mesh: Its landmarks.
         way: How far the inner ends of the brows go down, in distances between the outer corners of the eyes.
-        frames: Of each clip.
+        frames: How many frames a clip has.
         rng: For noise and shaking.
     """
     pixels_down = way * float(np.linalg.norm(mesh[OUTER_CORNERS[0]] - mesh[OUTER_CORNERS[1]]))
