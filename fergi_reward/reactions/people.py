@@ -30,7 +30,7 @@ def people_rows(rows: Sequence[Row], units: Sequence[str]) -> tuple[list[str], l
 
 def _person(clips: Sequence[Row], measures: Sequence[str]) -> Row:
     def of(kind: str, unit: str) -> list[float]:
-        return [float(str(clip[unit])) for clip in clips if clip["kind"] == kind]
+        return [float(str(clip[unit])) for clip in clips if clip["kind"] == kind and clip.get(unit) is not None]
 
     counts = [sum(clip["kind"] == kind for clip in clips) for kind in ("reaction", "baseline")]
     person = dict(zip(COLUMNS, (clips[0]["user"], clips[0]["source"], *counts), strict=True))

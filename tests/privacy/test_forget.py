@@ -83,7 +83,8 @@ def test_nothing_of_a_participant_is_left_and_all_of_the_others(folder, tmp_path
     kept = stored_clip("../ann").origin
     files = sorted(path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*") if path.is_file())
     (stone,) = folder.forgotten.iterdir()
-    kept_files = [f"clips/{kept.name}", f"forgotten/{stone.name}", "manifest.csv", f"videos/{kept.digest}.mp4"]
+    tables = ["manifest.csv", "people.csv"]
+    kept_files = [f"clips/{kept.name}", f"forgotten/{stone.name}", *tables, f"videos/{kept.digest}.mp4"]
     assert files == [".lock", *kept_files]
     assert b"ann" not in stone.read_bytes()
     assert [row["user"] for row in folder.rows()] == ["../ann"]
