@@ -92,6 +92,10 @@ MARKUP = "const box = document.createElement('div'); box.append(it.markdown(give
             "- a\n- **b** *c*\n  d\n\n2. e",
             "<ul><li>a</li><li><strong>b</strong> <em>c</em> d</li></ul><ol><li>e</li></ol>",
         ),
+        (
+            "**a\nb** [c\nd](mailto:x@y.org)",
+            '<p><strong>a b</strong> <a href="mailto:x@y.org" target="_blank" rel="noopener noreferrer">c d</a></p>',
+        ),
         ("2 * 3 * 4 and snake_case", "<p>2 * 3 * 4 and snake_case</p>"),
         ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
         ("**<script>x</script>**", "<p><strong>&lt;script&gt;x&lt;/script&gt;</strong></p>"),

@@ -10,24 +10,27 @@ const NUMBER = /^\s*\d+[.)]\s+(.*)$/;
 /** @param {string} source @returns {DocumentFragment} Headings, paragraphs, lists; links open in a new tab. */
 export function markdown(source) {
   const made = document.createDocumentFragment();
-  let open = null; // what the next line of text goes on with: a paragraph or a point of a list
+  let open = null; // what the next line of text goes on with, and its text so far
   for (const line of source.split("\n")) open = line.trim() ? added(made, open, kind(line)) : null;
   return made;
 }
 
 /** Add a line; points of one kind make one list, whatever empty lines are between them. */
 function added(made, open, { name, text }) {
-  if (name === "p" && open) {
-    open.append(" ", ...inline(text));
-    return open;
-  }
+  if (name === "p" && open) return filled(open.element, `${open.text} ${text}`);
   const isList = name === "ul" || name === "ol";
-  const element = el(isList ? "li" : name, {}, ...inline(text));
+  const element = el(isList ? "li" : name);
   const last = made.lastElementChild;
   if (!isList) made.append(element);
   else if (last?.localName === name) last.append(element);
   else made.append(el(name, {}, element));
-  return name === "p" || isList ? element : null;
+  const begun = filled(element, text);
+  return name === "p" || isList ? begun : null;
+}
+
+function filled(element, text) {
+  element.replaceChildren(...inline(text));
+  return { element, text };
 }
 
 function kind(line) {
