@@ -40,7 +40,7 @@ function tick(name) {
 
 async function given(study, ticks) {
   const agreed = Object.fromEntries(ticks.map(({ name, box }) => [name, box.checked]));
-  const answers = { measuring: false, video: false, ...agreed };
+  const answers = { measuring: false, ...agreed };
   try {
     const answer = await post("/api/consent", { hash: study.consent.hash, ...answers });
     await hand(answer.withdrawal_code);
