@@ -141,6 +141,8 @@ WRITTEN = {
     "faint": lambda: drawn(OPEN, back=(200, 200, 200), ink=(150, 150, 150)),
     "turned": lambda: drawn(OPEN, box=(320, 192), place=(30, 70)).rotate(15, fillcolor="white"),
     "blurred": lambda: drawn(OPEN).filter(ImageFilter.GaussianBlur(2)),
+    "turned by half a right angle": lambda: drawn(OPEN, box=(360, 360), place=(60, 150)).rotate(45, fillcolor="white"),
+    "much blurred": lambda: drawn(OPEN).filter(ImageFilter.GaussianBlur(3)),
     "two lines": lambda: drawn("Open\ndaily", box=(224, 128)),
     "among others": lambda: drawn("Bakery\nOpen daily", box=(320, 128)),
 }
@@ -155,6 +157,14 @@ def test_more_wrong_letters_score_less(ocr):
     written = [OPEN, "Oper daily", "Oper doily", "Oper doilt", "Ater doilt"]
     found = scores(ocr, [drawn(text) for text in written], [SAYS_OPEN] * 5)
     assert found == pytest.approx([1, 8 / 9, 7 / 9, 6 / 9, 4 / 9], abs=1e-6)
+
+
+def test_what_nobody_can_read_is_worth_nothing_and_upside_down_less_than_all(ocr):
+    illegible = drawn(OPEN).filter(ImageFilter.GaussianBlur(8))
+    upside_down = drawn(OPEN).rotate(180)
+    nothing, some = scores(ocr, [illegible, upside_down], [SAYS_OPEN] * 2)
+    assert nothing == 0
+    assert some < 1
 
 
 def test_no_text_and_another_text_are_worth_nothing(ocr):
