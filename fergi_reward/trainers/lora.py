@@ -65,9 +65,9 @@ def add_lora(
 
 
 def _check_targets(network: nn.Module, network_name: str, targets: Sequence[str]) -> None:
-    """Refuse names that match no layer, which peft would ignore, or a part that is none."""
+    """Refuse names that match no layer, which peft would ignore, or a part that is none or convolves in groups."""
     parts = dict(network.named_modules())
-    layers = {name for name, part in parts.items() if isinstance(part, LAYERS)}
+    layers = {name for name, part in parts.items() if isinstance(part, LAYERS) and getattr(part, "groups", 1) == 1}
     matched = {end: [name for name in parts if f".{name}".endswith(f".{end}")] for end in targets}
     if wrong := [end for end, names in matched.items() if not names or not layers.issuperset(names)]:
         raise FergiRewardError(

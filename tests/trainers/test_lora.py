@@ -75,6 +75,11 @@ def test_a_name_that_is_no_layers_is_refused_with_those_that_there_are(pipeline,
     assert not getattr(pipeline.unet, "peft_config", None)
 
 
+def test_convolutions_in_groups_are_not_adapted():
+    with pytest.raises(FergiRewardError, match="names conv_depth, which are no layers of the transformer that can be"):
+        add_lora(tiny.sana(), rank=2, alpha=2, seed=0, targets=["conv_depth"])
+
+
 def test_loading_restores_every_bit(pipeline, tmp_path):
     parameters = add_lora(pipeline, rank=2, alpha=2, seed=0)
     saved = [parameter.detach().clone() for parameter in parameters]
