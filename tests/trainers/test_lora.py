@@ -7,6 +7,7 @@ from torch import nn
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.family import family_of
+from fergi_reward.toy import tiny
 from fergi_reward.trainers.lora import WEIGHTS_FILE, add_lora, load_lora, save_lora
 from tests import tiny_families
 from tests.tiny_families import KINDS
