@@ -54,6 +54,11 @@ PARSED = {
     "map-source": "two folders of reactions: tests/reactions/test_source_map_fit.py",
     "evaluate": "FERGI, a benchmark from the hub, trained adapters: tests/evaluation",
     "annotate --reactions": "FERGI: tests/annotation/test_run.py",
+    "download face_landmarker": "a model of 3.8 MB: tests/hub",
+    "collect": "a server that ends by a signal, browsers: tests/collect",
+    "calibrate --data study/": "what participants of collect left: tests/collect",
+    "score --images study/": "likewise",
+    "forget p-": "likewise",
 }
 # Nothing of these is run here: what they install or make is what the tests run in.
 NOT_RUN = ("make demo", "make test", "pip install -e", "python -m pytest", "pip install --no-index")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STRINGS = Path(__file__).parents[1] / "page" / "strings"
 ENDS = ("done", "withdrawn")
-PATIENCE = 60_000  # milliseconds; a step that takes longer has failed
+PATIENCE = 180_000  # milliseconds; a step that takes longer has failed, even where browsers share a busy processor
 MOST_SCREENS = 10_000
 DIGEST = """async url => {
   const bytes = await crypto.subtle.digest("SHA-256", await (await fetch(url)).arrayBuffer());
@@ -217,7 +217,7 @@ def take_part(browser: "Browser", address: str, person: Person, language: str = 
         if person.withdraws:
             withdraw(browser, address, participant.code, participant.words)
     except Error as error:
-        why = str(error).splitlines()[0]
+        why = " ".join(line.strip() for line in str(error).splitlines()[:3])
         raise FergiRewardError(f"the page stopped simulated participant {person.number}: {why}") from error
     return replace(way, withdrew=person.withdraws)
 
