@@ -41,7 +41,7 @@ function next({ mode }, { step, next: { kind } }) {
 async function participate(study) {
   const outbox = new Outbox();
   let measuring = null;
-  const measurer = () => (measuring = measuring?.usable ? measuring : new Measurer());
+  const measurer = () => (measuring = measuring?.usable ? measuring : new Measurer(camera.video()));
   await begin(outbox);
   offerStop();
   for (let said = null; ; ) {
@@ -80,4 +80,16 @@ async function main() {
   for (;;) await participate(study).catch(failure);
 }
 
-if (document.documentElement.className !== "old") void main();
+/** Begin, and again where even that went wrong: in English, as no other words may be there. */
+async function start() {
+  for (;;) {
+    try {
+      return await main();
+    } catch (error) {
+      await load(["en"], "en").catch(() => {});
+      await failure(error);
+    }
+  }
+}
+
+if (document.documentElement.className !== "old") void start();

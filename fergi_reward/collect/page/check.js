@@ -26,7 +26,6 @@ export async function check({ said, measurer }) {
   const list = el("ul", { class: "checks", hidden: true }, ...Object.values(lines));
   show("camera", t("check.title"), el("p", {}, t("check.text")), loading, list, el("div", { class: "actions" }, go, anyway));
   await watching.ready;
-  watching.watch(camera.video());
   loading.remove();
   list.hidden = false;
   await post("/api/check", await accepted(watching, { lines, go, anyway }));

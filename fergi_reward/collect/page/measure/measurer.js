@@ -24,13 +24,16 @@ export class Measurer {
   #inFlight = 0;
   #last = -Infinity;
   #presented = null;
-  #watched = null;
+  #video;
   /** Frames of the camera that were not measured. */
   dropped = 0;
   /** Whether it may be asked; one whose worker failed is to be replaced. */
   usable = true;
 
-  constructor() {
+  /** @param {HTMLVideoElement} video */
+  constructor(video) {
+    this.#video = video;
+    this.#next();
     this.ready = new Promise((resolve, reject) => {
       const failed = (error) => {
         this.usable = false;
@@ -45,18 +48,6 @@ export class Measurer {
     });
   }
 
-  /** Take the frames of this element from now on. @param {HTMLVideoElement} video */
-  watch(video) {
-    this.#watched = video;
-    this.#presented = null;
-    this.#next(video);
-  }
-
-  stop() {
-    this.#watched = null;
-    this.#worker.terminate();
-  }
-
   /** The viewer is to be found anew, and dropped frames are counted anew. */
   restart() {
     this.#worker.postMessage({ another: true });
@@ -69,15 +60,14 @@ export class Measurer {
     return () => this.#listeners.delete(listener);
   }
 
-  #next(video) {
-    video.requestVideoFrameCallback((_, metadata) => {
-      if (this.#watched !== video) return;
-      this.#next(video);
-      void this.#take(video, metadata);
+  #next() {
+    this.#video.requestVideoFrameCallback((_, metadata) => {
+      this.#next();
+      void this.#take(metadata);
     });
   }
 
-  async #take(video, metadata) {
+  async #take(metadata) {
     if (!this.#listeners.size) return void (this.#presented = null); // nobody wants to know: it costs time
     const time = metadata.captureTime ?? metadata.presentationTime;
     if (this.#presented !== null) this.dropped += Math.max(0, metadata.presentedFrames - this.#presented - 1);
@@ -87,7 +77,7 @@ export class Measurer {
     this.#inFlight++;
     this.#last = time;
     try {
-      const picture = await createImageBitmap(video);
+      const picture = await createImageBitmap(this.#video);
       this.#worker.postMessage({ time, picture }, [picture]);
     } catch {
       this.#measured({ time, lost: true }); // the camera was switched off just now
