@@ -20,6 +20,7 @@ from fergi_reward.faces.face import Face, FaceTerms, TowerReader, fits_with
 from fergi_reward.faces.old_arguments import face_of
 from fergi_reward.images import Picture, checked_once, decoded_once, paths_of, picture_list
 from fergi_reward.scorers.base import Towers, prompt_list
+from fergi_reward.scorers.fastest_dtype import DtypeOrAuto
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import named_by_a_file
 from fergi_reward.scorers.scorer_set import ScorerSet
@@ -56,7 +57,8 @@ class CombinedReward:
             fitted without it.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where scorers are loaded; by default the CPU. "cuda": the GPU that is current where it is made.
-        dtype: Data type of the towers of scorers that are loaded; by default float32.
+        dtype: Data type of the towers of scorers that are loaded; by default float32. "auto" takes the faster one of
+            float32 and bfloat16 there.
         offload: Park scorers on the CPU, and move each to `device` only while it scores.
         uncertainty_penalty: Subtracted from the total for each unit of the scorers' disagreement, the standard
             deviation of their standardised scores. Where scorers of an image contradict each other, one of them is
@@ -83,7 +85,7 @@ class CombinedReward:
         face: Face | None = None,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: DtypeOrAuto | None = None,
         offload: bool = False,
         uncertainty_penalty: float = 0.0,
         standardise: Calibration | Moments | None = None,
@@ -118,7 +120,7 @@ class CombinedReward:
         face: Face | None = None,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: DtypeOrAuto | None = None,
         offload: bool = False,
         uncertainty_penalty: float = 0.0,
         **old: Any,  # noqa: ANN401

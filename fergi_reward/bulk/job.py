@@ -1,6 +1,7 @@
 """Rows through scorers into one table, on one process or several: what `score` and `evaluate` share."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -14,9 +15,10 @@ from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.bulk.results import Further, Outcome, write_results
 from fergi_reward.bulk.scoring import Engine, Load, RowKeys, Share, in_this_process, score_rows
 from fergi_reward.core.devices import named_device
-from fergi_reward.core.errors import MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.files.locks import owned
 from fergi_reward.files.store import Store
+from fergi_reward.scorers.fastest_dtype import fastest_dtype
 from fergi_reward.scorers.foreign import LoadedScorer
 from fergi_reward.scorers.registry import load_scorer
 
@@ -27,8 +29,21 @@ def load_scorers(options: ScoringOptions, share: Share) -> dict[str, LoadedScore
     Raises:
         FergiRewardError: A checkpoint cannot be loaded, or there is no such device.
     """
-    device, dtype, places = named_device(options.device), getattr(torch, options.dtype), options.checkpoints or {}
+    device, places = named_device(options.device), options.checkpoints or {}
+    dtype = _fastest(device, share) if options.dtype == "auto" else getattr(torch, options.dtype)
     return {name: load_scorer(name, places.get(name), device=device, dtype=dtype) for name in options.scorer_names}
+
+
+def _fastest(device: torch.device, share: Share) -> torch.dtype:
+    """The faster data type, in words too; one table must not hold scores of two."""
+    if share.processes > 1:
+        raise FergiRewardError(
+            f"--dtype auto is measured by each of the {share.processes} processes, which may disagree: give float32 or "
+            "bfloat16"
+        )
+    chosen = fastest_dtype(device)
+    print(f"dtype auto: {str(chosen).removeprefix('torch.')} is the faster one here", file=sys.stderr)
+    return chosen
 
 
 def load_batch_scores(options: ScoringOptions, share: Share) -> BatchScores:

@@ -9,7 +9,7 @@ from typing import Literal
 from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.options import Options, option, required
 from fergi_reward.diffusion.options import MODEL_HELP, PENALTY_HELP, STABLE_DIFFUSION, RewardOptions, call_options
-from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, SCORERS, Dtype
+from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, SCORERS, Dtype, ScoringDtype
 from fergi_reward.scorers.registry import REGISTRY, term_name
 
 
@@ -36,7 +36,9 @@ class ScoringOptions(Options):
     batch_size: int = option(8, "Images per batch.", at_least=1)
     workers: int = option(2, "Threads that decode and resize images.", at_least=1)
     device: str | None = option(None, DEVICE_HELP)
-    dtype: Dtype = option("float32", "Data type of the towers.")
+    dtype: ScoringDtype = option(
+        "float32", "Data type of the towers; auto measures whether bfloat16 is faster than float32."
+    )
 
     @property
     def scorer_names(self) -> list[str]:
@@ -99,6 +101,8 @@ class ScoreOptions(ScoringOptions, WeightOptions):
         lists = errors_file(self.out), former_errors_file(self.out)
         if self.images.exists() and any(path.exists() and path.samefile(self.images) for path in lists):
             found.append(f"--images {self.images} is where --out {self.out} lists what has no scores: rename one")
+        if self.dtype == "auto" and self.engine == "ray":
+            found.append("--dtype auto is measured by each worker, which may disagree: give float32 or bfloat16")
         if self.images.is_dir() and self.prompts is None:
             found.append(f"--images {self.images} is a folder, which needs --prompts FILE")
         if not self.images.is_dir() and self.prompts is not None:

@@ -15,7 +15,7 @@ from fergi_reward.data.options import FERGI_PLACE, PreferenceDataOptions
 from fergi_reward.diffusion.options import MODEL_HELP, STABLE_DIFFUSION, call_options
 from fergi_reward.diffusion.registry import is_toys_own, toy_of
 from fergi_reward.evaluation.benchmarks import BENCHMARKS
-from fergi_reward.scorers.options import SCORERS
+from fergi_reward.scorers.options import SCORERS, Dtype
 from fergi_reward.scorers.registry import REGISTRY
 
 FERGI = "fergi"
@@ -160,6 +160,7 @@ class CompareModelsOptions(ScoringOptions, WeightOptions):
     )
     prompts: Path = required("A text file with one prompt per line; not those trained on.")
     model: str = option(STABLE_DIFFUSION, f"The model before tuning: {MODEL_HELP}")
+    dtype: Dtype = option("float32", "Data type of the models that draw and of the towers.")
     samples: int = option(4, "Pictures of each prompt by each model.", at_least=1)
     steps: int | None = option(None, "Denoising steps. [default: the pipeline's]", at_least=1)
     guidance_scale: float | None = option(None, "Classifier-free guidance. [default: the pipeline's]")

@@ -4,7 +4,8 @@
 - Without towers: `ocr.py`, text in pictures; `vlm_judge.py`, a model on a server, asked by `chat_endpoint.py`.
 - `foreign.py`: anything that is called with pixels and prompts; `registry.py`: scorers by name.
 - `scorer_set.py`: the scorers of a reward, loaded at first use; `loading.py`, `checkpoints.py`: weights.
-- `clip_tokenizer.py`, `tokens.py`: prompts as numbers; `true_float32.py`, `cpu_kernels.py`: arithmetic; `options.py`.
+- `clip_tokenizer.py`, `tokens.py`: prompts as numbers; `options.py`.
+- `true_float32.py`, `cpu_kernels.py`, `fastest_dtype.py`: arithmetic.
 """
 
 from typing import TYPE_CHECKING

@@ -23,6 +23,7 @@ from fergi_reward.files.text_lines import is_utf8
 from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list
 from fergi_reward.scorers.checkpoints import Checkpoint
 from fergi_reward.scorers.cpu_kernels import FastCPUKernels
+from fergi_reward.scorers.fastest_dtype import DtypeOrAuto, resolved
 from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.true_float32 import true_float32
 
@@ -96,7 +97,7 @@ class TowerScorer(nn.Module, ABC):
         checkpoint: str | Path | None = None,
         *,
         device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: DtypeOrAuto = torch.float32,
         revision: str | None = None,
         **options: Option,
     ) -> Self:
@@ -105,7 +106,7 @@ class TowerScorer(nn.Module, ABC):
         Args:
             checkpoint: A folder in the hub's layout or a hub id; by default `default_checkpoint`.
             device: Where to put the model; by default the CPU.
-            dtype: Data type of the towers.
+            dtype: Data type of the towers; "auto" takes the faster one of float32 and bfloat16 on that device.
             revision: Commit on the hub; by default the pinned one for the default checkpoint.
             options: Options of the class, such as the version of HPS.
 
@@ -113,11 +114,12 @@ class TowerScorer(nn.Module, ABC):
             FergiRewardError: The files are missing, unreadable or belong to another model.
         """
         files = cls._checkpoint(checkpoint, revision)
+        towers = resolved(dtype, device) or torch.float32
         with loading():
             with torch.device("meta"):
-                scorer = cls._sized(files, **options).to(torch.promote_types(dtype, torch.float32))
+                scorer = cls._sized(files, **options).to(torch.promote_types(towers, torch.float32))
                 for tower in scorer.towers():
-                    tower.to(dtype)
+                    tower.to(towers)
             scorer._fill(files)
             return scorer.requires_grad_(False).eval().to(device or "cpu")
 

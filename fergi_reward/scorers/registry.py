@@ -12,6 +12,7 @@ from fergi_reward.hub.published import SCORERS, shown_bytes
 if TYPE_CHECKING:
     import torch
 
+    from fergi_reward.scorers.fastest_dtype import DtypeOrAuto
     from fergi_reward.scorers.foreign import LoadedScorer
 
 _HPS = "fergi_reward.scorers.hps:HPSv2Scorer"
@@ -106,7 +107,7 @@ def load_scorer(
     checkpoint: str | Path | None = None,
     *,
     device: "torch.device | str | None" = None,
-    dtype: "torch.dtype | None" = None,
+    dtype: "DtypeOrAuto | None" = None,
 ) -> "LoadedScorer":
     """Load a scorer, frozen, in evaluation mode.
 
@@ -115,15 +116,18 @@ def load_scorer(
             `my_package.rewards:Mine`.
         checkpoint: A folder in the hub's layout or a hub id; by default the official one at its pinned revision.
         device: By default the CPU.
-        dtype: Data type of the towers, by default float32; the score is float32 in any case. Other people's scorers get
+        dtype: Data type of the towers, by default float32, "auto" for the faster one of float32 and bfloat16 on that
+            device; the score is float32 in any case. Other people's scorers get
             `checkpoint`, `device` and `dtype` if they take arguments of these names.
 
     Raises:
         FergiRewardError: The name is unknown, or the scorer cannot be loaded.
     """
+    from fergi_reward.scorers.fastest_dtype import resolved
     from fergi_reward.scorers.foreign import as_scorer
     from fergi_reward.scorers.loading import loading
 
+    dtype = resolved(dtype, device)
     term, found = term_name(name), REGISTRY.get(name)
     if found.origin == LIBRARY and has_towers(name):
         options = {**_OPTIONS.get(term, {}), **({} if dtype is None else {"dtype": dtype})}

@@ -11,6 +11,7 @@ from torch import Tensor
 from fergi_reward.core.devices import chosen_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.parking import CPU, park, visiting
+from fergi_reward.scorers.fastest_dtype import DtypeOrAuto, resolved
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.registry import REGISTRY, has_towers, load_scorer
@@ -31,7 +32,8 @@ class ScorerSet:
         scorers: Scorers, or names of scorers that are loaded at first use.
         checkpoints: By scorer name, a folder or hub id in place of the official checkpoint.
         device: Where they are loaded; by default the CPU. "cuda" is the GPU that is current where the set is made.
-        dtype: Data type of the towers of those that are loaded; by default float32.
+        dtype: Data type of the towers of those that are loaded; by default float32. "auto" takes the faster one of
+            float32 and bfloat16 on the device where they score.
         offload: Park them on the CPU, and move each to `device` only for its turn.
         check: Looks at each before it is used, and raises where it does not fit.
 
@@ -45,7 +47,7 @@ class ScorerSet:
         *,
         checkpoints: Mapping[str, str | Path] | None = None,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: DtypeOrAuto | None = None,
         offload: bool = False,
         check: Callable[[LoadedScorer], None] | None = None,
     ) -> None:
@@ -120,7 +122,8 @@ class ScorerSet:
             name = str(self._given[place])
             self._device = chosen_device(self._device)
             device = CPU if self.offload else self._device
-            self._keep(place, load_scorer(name, self._checkpoints.get(name), device=device, dtype=self._dtype))
+            dtype = resolved(self._dtype, self._device)  # a parked one scores elsewhere than where it is loaded
+            self._keep(place, load_scorer(name, self._checkpoints.get(name), device=device, dtype=dtype))
 
     def on_device(self) -> Iterator[LoadedScorer]:
         """Each scorer, on the device where it scores; a parked one is moved there and, after its turn, back."""
