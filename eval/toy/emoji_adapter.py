@@ -80,7 +80,7 @@ def write_before_after(path: Path, before: Tensor, after: Tensor) -> None:
     for start in range(0, len(rows), GRID_COLUMNS):
         for when, drawn in (("before", before), ("after", after)):
             pixels.append(drawn[rows[start : start + GRID_COLUMNS]])
-            captions += [f"{when}: {CAPTIONS[row]}" for row in rows[start : start + GRID_COLUMNS]]
+            captions += [f"{when}: {SCENES[row].title}" for row in rows[start : start + GRID_COLUMNS]]
     write_grid(path, torch.cat(pixels), captions, columns=GRID_COLUMNS)
 
 

@@ -38,6 +38,7 @@ COLOURS = {
     "orange": (245, 150, 50),
 }
 OBJECT_NAMES, COLOUR_NAMES = tuple(OBJECTS), tuple(COLOURS)
+WITHOUT_ARTICLE = ("grapes", "cherries", "corn", "broccoli")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        """What it is called.
+        """What it is called; the models know no "an".
 
         >>> Scene(object=0, colour=4).caption
         'a apple on a blue background'
@@ -57,9 +58,24 @@ class Scene:
         return f"a {OBJECT_NAMES[self.object]} on a {COLOUR_NAMES[self.colour]} background"
 
     @property
+    def title(self) -> str:
+        """The same in English, for people.
+
+        >>> Scene(object=0, colour=4).title, Scene(object=2, colour=0).title
+        ('an apple on a blue background', 'grapes on a white background')
+        """
+        name = OBJECT_NAMES[self.object]
+        thing = name if name in WITHOUT_ARTICLE else _with_article(name)
+        return f"{thing} on {_with_article(COLOUR_NAMES[self.colour])} background"
+
+    @property
     def is_held_out(self) -> bool:
         """Whether no model of this world was trained on it: one colour of each object, four objects of each colour."""
         return self.colour == self.object % len(COLOURS)
+
+
+def _with_article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 SCENES = tuple(Scene(number, colour) for number in range(len(OBJECTS)) for colour in range(len(COLOURS)))
