@@ -14,7 +14,6 @@ from fergi_reward.data.fergi import EMOTIONS
 from fergi_reward.data.table import KEY
 from fergi_reward.evaluation.calibration_report import (
     coverage_lines,
-    label,
     left_out_accuracy_plot,
     results_table,
 )
@@ -108,8 +107,7 @@ def _summary_table(comparisons: list[Comparison]) -> Table:
 
 def _protocol_section(evaluation: Evaluation, title: str, who: str, name: str) -> Section:
     reaction = evaluation.reaction
-    shown = {WEIGHTED_SUM: "three scorers", f"{WEIGHTED_SUM}+{reaction}": f"scorers + {label(reaction)}"}
-    lines = coverage_lines(evaluation.held_out, shown | {reaction: f"{label(reaction)} alone"})
+    lines = coverage_lines(evaluation.held_out, [WEIGHTED_SUM, f"{WEIGHTED_SUM}+{reaction}", reaction])
     text = f"Protocol {evaluation.calibration.protocol}: {who}, each judged by a fit without them."
     return Section(
         title,
@@ -163,7 +161,7 @@ def _single_table(figures: PaperFigures) -> Table:
     rows: list[list[Value]] = []
     for name in [name for name in counts if not name.endswith("_selected")]:
         both = counts[name], counts[f"{name}_selected"]
-        rows.append([label(name), *(value for right, pairs in both for value in ((right, pairs), right / pairs))])
+        rows.append([name, *(value for right, pairs in both for value in ((right, pairs), right / pairs))])
     pairs_right, accuracy = "{0[0]}/{0[1]}", "{:.2%}"
     columns = [
         Column("score"),
@@ -179,7 +177,7 @@ def _ratings_section(figures: PaperFigures) -> Section:
     rows: list[list[Value]] = []
     for unit, test in figures.correlations.items():
         extremity = figures.extremities[unit]
-        rows.append([label(unit), test.value, test.p_value, extremity.value, extremity.p_value])
+        rows.append([unit, test.value, test.p_value, extremity.value, extremity.p_value])
     rho, chance = "{:+.3f}", "{:.1e}"
     columns = [
         Column("action unit"),
@@ -213,7 +211,7 @@ def _rating_plot(figures: PaperFigures, units: list[str]) -> LinePlot:
     lines = []
     for unit in units:
         found = quartiles(rated[unit], rated["overall_rating"])
-        lines.append(Line(label(unit), list(found), [median for _, median, _ in found.values()]))
+        lines.append(Line(unit, list(found), [median for _, median, _ in found.values()]))
     title = "Median activation of the action units below the threshold"
     return LinePlot("ratings", title, "overall rating", "activation", lines, points=True)
 
@@ -221,7 +219,7 @@ def _rating_plot(figures: PaperFigures, units: list[str]) -> LinePlot:
 def _emotions_section(figures: PaperFigures) -> Section:
     units = list(figures.correlations)
     rows: list[list[Value]] = [
-        [label(unit), *(figures.rank_sums[emotion][unit].value for emotion in EMOTIONS)] for unit in units
+        [unit, *(figures.rank_sums[emotion][unit].value for emotion in EMOTIONS)] for unit in units
     ]
     columns = [Column("action unit"), *(Column(emotion, "{:+.2f}") for emotion in EMOTIONS)]
     note = f"{THRESHOLD} That is a z beyond {norm.isf(SIGNIFICANT / 2):.2f}."
@@ -242,7 +240,7 @@ def _quartile_table(figures: PaperFigures) -> Table:
     for emotion, tests in figures.rank_sums.items():
         for unit in [unit for unit, test in tests.items() if test.p_value < SIGNIFICANT]:
             found = quartiles(images[unit], images[emotion])
-            rows.append([f"{emotion}, {label(unit)}", found[True], found[False]])
+            rows.append([f"{emotion}, {unit}", found[True], found[False]])
     three = "{0[0]:.2f} / {0[1]:.2f} / {0[2]:.2f}"
     columns = [Column("emotion and action unit"), Column("felt", three), Column("not felt", three)]
     return Table("Quartiles of the activation, with the emotion and without.", columns, rows, THRESHOLD)
@@ -250,7 +248,7 @@ def _quartile_table(figures: PaperFigures) -> Table:
 
 def _regression_table(figures: PaperFigures) -> Table:
     rows: list[list[Value]] = [
-        [label(signal), alignment.value, alignment.p_value, fidelity.value, fidelity.p_value]
+        [signal, alignment.value, alignment.p_value, fidelity.value, fidelity.p_value]
         for signal, (alignment, fidelity) in figures.regressions.items()
     ]
     slope, chance = "{:+.3f}", "{:.1e}"

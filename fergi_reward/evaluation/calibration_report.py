@@ -1,15 +1,23 @@
 """An evaluation as people read it: the table on the terminal, and the report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from fergi_reward.calibration.protocols import Evaluation
-from fergi_reward.evaluation.report_builder import PERCENT, Field, Judged, accuracy_plot, build_report, table
+from fergi_reward.evaluation.report_builder import (
+    NO_ODDS,
+    NOT_PUBLISHED,
+    PERCENT,
+    Field,
+    Judged,
+    accuracy_plot,
+    build_report,
+    table,
+)
 from fergi_reward.evaluation.run_record import RunRecord
-from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.reactions.sources import SIMULATED
 from fergi_reward.report.record import Estimate, IntervalPlot, Line, Report, Section, Table
 from fergi_reward.stats.coverage import coverage_curve
@@ -19,6 +27,8 @@ ACTION_UNITS = (
     "Coefficient: what a rise of the action unit by {rise} adds to the log-odds of an image while all "
     "other terms of the largest fit stay the same. The interval is a bootstrap over participants."
 )
+NOT_FITTED = "the largest fit has no such term"
+NO_RATING = "no overall ratings go with it, or it never changes"
 SIGNALS = (
     "Linear regression of each signal, in standard deviations, on the viewer's ratings of alignment with the prompt "
     "and of fidelity (1 to 7). An action unit is its valence, which is lower where it rises more."
@@ -33,8 +43,8 @@ def results_table(evaluation: Evaluation) -> Table:
         Field("pairs right", lambda one: (one[1].correct, one[1].pairs), "{0[0]}/{0[1]}"),
         Field("accuracy", lambda one: one[1].accuracy, PERCENT),
         Field("95 % interval", lambda one: one[1].ci95, "{0[0]:.1%} - {0[1]:.1%}"),
-        Field("log-loss", lambda one: one[1].log_loss, "{:.4f}", optional=True),
-        Field("paper", lambda one: published.get(one[0]), "{:.2f}%", optional=True),
+        Field("log-loss", lambda one: one[1].log_loss, "{:.4f}", optional=True, blank=NO_ODDS),
+        Field("paper", lambda one: published.get(one[0]), "{:.2f}%", optional=True, blank=NOT_PUBLISHED),
     ]
     return table("Pairs of left-out participants in the right order.", evaluation.results.items(), fields)
 
@@ -42,13 +52,13 @@ def results_table(evaluation: Evaluation) -> Table:
 def action_unit_table(evaluation: Evaluation) -> Table:
     """One row per action unit: what it adds to the reward, and how its activation goes with the overall rating."""
     effects = evaluation.effects
+    log_odds = {unit: effect.log_odds for unit, effect in effects.items()}
+    bounds = {unit: effect.ci95 for unit, effect in effects.items()}
     fields: list[Field[str]] = [
-        Field("action unit", str.upper),
-        Field("coefficient", lambda unit: effects[unit].log_odds if unit in effects else None, "{:+.3f}"),
-        Field(
-            "95 % interval", lambda unit: effects[unit].ci95 if unit in effects else None, "{0[0]:+.3f} to {0[1]:+.3f}"
-        ),
-        Field("Spearman with the overall rating", evaluation.correlations.get, "{:+.3f}"),
+        Field("action unit", str),
+        Field("coefficient", log_odds.get, "{:+.3f}", optional=True, blank=NOT_FITTED),
+        Field("95 % interval", bounds.get, "{0[0]:+.3f} to {0[1]:+.3f}", optional=True, blank=NOT_FITTED),
+        Field("Spearman with the overall rating", evaluation.correlations.get, "{:+.3f}", blank=NO_RATING),
     ]
     units = dict.fromkeys([*effects, *evaluation.correlations])
     unit = evaluation.calibration.dataset.get("au_unit", 1)
@@ -59,20 +69,11 @@ def action_unit_table(evaluation: Evaluation) -> Table:
 def signal_table(evaluation: Evaluation) -> Table:
     """One row a signal: what a point of alignment and a point of fidelity move it by."""
     fields: list[Field[tuple[str, tuple[float, float]]]] = [
-        Field("signal", lambda one: label(one[0])),
+        Field("signal", lambda one: one[0]),
         Field("alignment", lambda one: one[1][0], "{:+.3f}"),
         Field("fidelity", lambda one: one[1][1], "{:+.3f}"),
     ]
     return table("What a point of each rating moves a signal by.", evaluation.regressions.items(), fields, SIGNALS)
-
-
-def label(signal: str) -> str:
-    """A signal's name for people.
-
-    >>> label("au4"), label("image_reward")
-    ('AU4', 'image_reward')
-    """
-    return signal.upper() if is_action_unit(signal) else signal
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -163,28 +164,22 @@ def left_out_accuracy_plot(evaluation: Evaluation, name: str = "accuracy") -> In
         group = "with the viewer's face" if with_face else "scorers alone"
         published = evaluation.published.get(model)
         bounds = (100 * result.ci95[0], 100 * result.ci95[1])
-        estimates.append(Estimate(model.replace("_", " "), 100 * result.accuracy, bounds, group, published))
+        estimates.append(Estimate(model, 100 * result.accuracy, bounds, group, published))
     return accuracy_plot("Accuracy on left-out participants", estimates, name)
 
 
-def _shown(evaluation: Evaluation) -> dict[str, str]:
-    """The models of the coverage plot, and what its legend calls them."""
-    reaction = evaluation.reaction
-    face = reaction.replace("_", " ").replace("au", "AU")
-    return {
-        "weighted_sum": "all scorers",
-        f"weighted_sum+{reaction}": f"scorers + {face}",
-        reaction: f"{face} alone",
-    }
+def _shown(evaluation: Evaluation) -> list[str]:
+    """The models of the coverage plot: all scorers, with the face, and the face alone."""
+    return ["weighted_sum", f"weighted_sum+{evaluation.reaction}", evaluation.reaction]
 
 
-def coverage_lines(held_out: tuple[HeldOut, ...], shown: dict[str, str]) -> list[Line]:
-    """A line per model in `shown`, by its name there: accuracy at every second percent of coverage, in percent."""
+def coverage_lines(held_out: tuple[HeldOut, ...], shown: Sequence[str]) -> list[Line]:
+    """A line per model in `shown` that there is: accuracy at every second percent of coverage, in percent."""
     by_name = {model.model: model for model in held_out}
     lines = []
     for name in [name for name in shown if name in by_name]:
         coverage, accuracy = coverage_curve(by_name[name].margins)
         percent = np.arange(2, 101, 2)  # the first few pairs say nothing but noise
         rows = np.ceil(percent / 100 * len(coverage)).astype(int) - 1
-        lines.append(Line(shown[name], percent.tolist(), (100 * accuracy[rows]).tolist()))
+        lines.append(Line(name, percent.tolist(), (100 * accuracy[rows]).tolist()))
     return lines

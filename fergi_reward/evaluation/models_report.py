@@ -8,7 +8,7 @@ from fergi_reward.core.counts import counted
 from fergi_reward.core.places import place_without_folders, record_without_folders, without_folders
 from fergi_reward.evaluation.models_result import Diversity, Example, ModelComparison, ModelsResult, SignalComparison
 from fergi_reward.evaluation.models_verdict import is_more_alike
-from fergi_reward.evaluation.report_builder import Field, build_report, pairs_plot, table
+from fergi_reward.evaluation.report_builder import NO_INTERVAL, Field, build_report, pairs_plot, table
 from fergi_reward.report.record import Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
@@ -85,14 +85,14 @@ def signals_table(model: ModelComparison) -> Table:
     """One row per scorer, judge and calibration."""
     fields: list[Field[SignalComparison]] = [
         Field("signal", lambda one: one.signal),
-        Field("won", lambda one: one.win_rate, PERCENT),
-        Field("95 % interval", lambda one: one.win_rate_ci95, INTERVAL),
         Field("role", lambda one: HELD_OUT[one.held_out]),
+        Field("won", lambda one: one.win_rate, PERCENT),
+        Field("95 % interval", lambda one: one.win_rate_ci95, INTERVAL, blank=NO_INTERVAL),
+        Field("in SD", lambda one: one.standardised, "{:+.2f}", blank="the base model's values never change"),
+        Field("difference", lambda one: one.difference, "{:+.3g}"),
+        Field("95 % interval of it", lambda one: one.difference_ci95, "{0[0]:+.3g} to {0[1]:+.3g}", blank=NO_INTERVAL),
         Field("base", lambda one: one.base, "{:.4g}"),
         Field("tuned", lambda one: one.tuned, "{:.4g}"),
-        Field("difference", lambda one: one.difference, "{:+.3g}"),
-        Field("95 % interval of it", lambda one: one.difference_ci95, "{0[0]:+.3g} to {0[1]:+.3g}"),
-        Field("in SD", lambda one: one.standardised, "{:+.2f}"),
         Field(
             "won : tied : lost",
             lambda one: (one.wins, one.ties, one.pairs - one.wins - one.ties),
@@ -121,7 +121,7 @@ def diversity_table(result: ModelsResult) -> Table:
         Field("base", lambda one: one[1].base, "{:.4f}"),
         Field("tuned", lambda one: one[1].tuned, "{:.4f}"),
         Field("difference", lambda one: one[1].difference, "{:+.4f}"),
-        Field("95 % interval", lambda one: one[1].ci95, "{0[0]:+.4f} to {0[1]:+.4f}"),
+        Field("95 % interval", lambda one: one[1].ci95, "{0[0]:+.4f} to {0[1]:+.4f}", blank=NO_INTERVAL),
         Field("prompts", lambda one: one[1].prompts),
         Field("pictures of a prompt", lambda one: _alike(one[1])),
     ]

@@ -15,6 +15,8 @@ from fergi_reward.evaluation.preferences_result import (
 )
 from fergi_reward.evaluation.report_builder import (
     COUNT,
+    NO_INTERVAL,
+    NOT_PUBLISHED,
     PERCENT,
     Field,
     Judged,
@@ -28,6 +30,7 @@ from fergi_reward.report.record import Estimate, IntervalPlot, Line, Report, Sec
 from fergi_reward.stats.intervals import FEW_UNITS
 
 INTERVAL = "{0[0]:.1%} to {0[1]:.1%}"
+NOT_SO_COUNTED = "the rules of the published figures need data that are not here"
 FITTED_ON: dict[Seen, str] = {
     "nothing": "other data",
     "left out": "the others",
@@ -106,15 +109,15 @@ def _models_table(result: PreferenceResult) -> Table:
         Field("pairs right", lambda one: (one.result.correct, one.result.pairs), "{0[0]:,}/{0[1]:,}"),
         Field("ties", lambda one: one.result.ties, COUNT),
         Field("accuracy", lambda one: one.result.accuracy, PERCENT),
-        Field("95 % interval", lambda one: one.ci95, INTERVAL),
+        Field("95 % interval", lambda one: one.ci95, INTERVAL, blank=NO_INTERVAL),
     ]
     if result.data.name == JUDGEMENTS:
         fields.append(Field("ties as half", lambda one: one.result.half_credit, PERCENT))
     if any(model.published is not None for model in result.models):
-        fields.append(Field("as published", lambda one: one.as_published, PERCENT))
-        fields.append(Field("published", lambda one: one.published, PERCENT))
+        fields.append(Field("as published", lambda one: one.as_published, PERCENT, blank=NOT_SO_COUNTED))
+        fields.append(Field("published", lambda one: one.published, PERCENT, blank=NOT_PUBLISHED))
     fields.append(Field("area", lambda one: one.result.coverage.area, "{:.3f}"))
-    fields.append(Field("fitted on", lambda one: FITTED_ON[one.seen] if one.kind == "calibration" else ""))
+    fields.append(Field("fitted on", lambda one: FITTED_ON[one.seen] if one.kind == "calibration" else "no fit"))
     note = (
         "A tie counts as wrong. What was fitted on these pairs is flattered by them. Area: the mean accuracy over all "
         "coverages, see below."
@@ -152,11 +155,12 @@ def _comparisons_table(result: PreferenceResult) -> Table:
             "95 % interval",
             lambda one: one.ci95 and (100 * one.ci95[0], 100 * one.ci95[1]),
             "{0[0]:+.1f} to {0[1]:+.1f}",
+            blank=NO_INTERVAL,
         ),
         Field("only one right", lambda one: (one.only_first, one.only_second), "{0[0]:,} : {0[1]:,}"),
-        Field("McNemar's p", lambda one: one.p_value, "{:.1e}"),
         Field("same order", lambda one: one.same_order, "{:.1%}"),
-        Field("Spearman", lambda one: one.spearman, "{:+.2f}"),
+        Field("Spearman", lambda one: one.spearman, "{:+.2f}", blank="the margins of one never change"),
+        Field("McNemar's p", lambda one: one.p_value, "{:.1e}"),
     ]
     note = (
         f"Difference: of the accuracies, in points. Its interval draws {result.data.unit}s, McNemar's test (mid-p) "

@@ -10,11 +10,15 @@ from typing import Any, Generic, TypeVar
 from fergi_reward.evaluation.run_record import Exclusion, RunRecord
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.stats.intervals import LEAST_UNITS
 from fergi_reward.stats.reliability import Reliability
 
 T = TypeVar("T")
 SUREST = "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins"
 PERCENT, COUNT = "{:.2%}", "{:,}"
+NO_INTERVAL = f"an interval needs at least {LEAST_UNITS} units to draw from"
+NO_ODDS = "its margins are no log-odds"
+NOT_PUBLISHED = "nothing was published"
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,14 @@ class Field(Generic[T]):
         of: The value of a record.
         format: How a value is shown.
         optional: The column is left out where no record has a value.
+        blank: Why a record may have no value.
     """
 
     name: str
     of: Callable[[T], Value]
     format: str = "{}"
     optional: bool = False
+    blank: str = "not available"
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def table(caption: str, records: Iterable[T], fields: Sequence[Field[T]], note: 
     records = list(records)
     fields = [each for each in fields if not each.optional or any(each.of(one) is not None for one in records)]
     rows = [[each.of(one) for each in fields] for one in records]
-    return Table(caption, [Column(each.name, each.format) for each in fields], rows, note)
+    return Table(caption, [Column(each.name, each.format, each.blank) for each in fields], rows, note)
 
 
 def accuracy_plot(title: str, estimates: Sequence[Estimate], name: str = "accuracy") -> IntervalPlot:

@@ -1,7 +1,7 @@
 """A result as people read it: one record of tables, plots and pictures, written in several forms.
 
 - `record.py`: what a report holds; `write.py`: writes all of it into a folder.
-- `markdown.py`, `page.py` with `svg.py`, `plots.py` and `pictures.py`: the forms.
+- `markdown.py`, `page.py` with `svg.py`, `plots.py` and `pictures.py`, `table_files.py`: the forms.
 - `provenance.py`: versions, machine and fingerprints.
 """
 

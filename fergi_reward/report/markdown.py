@@ -13,7 +13,7 @@ Text = Callable[[str], str]
 
 def markdown(report: Report) -> str:
     """The whole report; plots are links to their PNG files. No name or prompt in it is HTML or Markdown."""
-    return "\n\n".join([*_blocks(report, escaped), _provenance(report.provenance)]) + "\n"
+    return "\n\n".join([*_blocks(report, escaped, linked=True), _provenance(report.provenance)]) + "\n"
 
 
 def printed(report: Report) -> str:
@@ -23,7 +23,7 @@ def printed(report: Report) -> str:
         for section in report.sections
     )
     shown = replace(report, sections=[section for section in tables if section.items])
-    return "\n\n".join(_blocks(shown, str)) + "\n"
+    return "\n\n".join(_blocks(shown, str, linked=False)) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -44,7 +44,7 @@ def _plain(part: str) -> str:
     return re.sub(r"[\\`*]|\](?=[(\[:])", r"\\\g<0>", part.replace("&", "&amp;").replace("<", "&lt;"))
 
 
-def _blocks(report: Report, text: Text) -> Iterator[str]:
+def _blocks(report: Report, text: Text, *, linked: bool) -> Iterator[str]:
     yield f"# {text(report.title)}"
     yield from map(text, report.verdict)
     for section in report.sections:
@@ -52,6 +52,8 @@ def _blocks(report: Report, text: Text) -> Iterator[str]:
         yield from map(text, section.text)
         for item in section.items:
             yield from _item(report, item, text)
+            if linked and (files := report.files(item)):
+                yield "Files: " + ", ".join(f"[{name}]({path})" for name, path in files.items())
     if report.notes:
         yield "## Notes\n\n" + "\n".join(f"- {text(note)}" for note in report.notes)
 
@@ -64,7 +66,7 @@ def _provenance(origin: Provenance) -> str:
 
 def _item(report: Report, item: Item, text: Text) -> Iterator[str]:
     if isinstance(item, Table):
-        yield f"**{text(item.caption)}** {text(item.note)}".strip()
+        yield f"**{text(item.caption)}** {text(item.explained)}".strip()
         yield markdown_table(item, text)
     elif isinstance(item, ImageGrid):
         yield f"**{text(item.caption)}**"

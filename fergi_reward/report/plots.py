@@ -1,35 +1,52 @@
-"""The plots of a report, drawn by matplotlib: as PNG files for papers, and by `svg.py` into the page."""
+"""The plots of a report, drawn by matplotlib: as files for papers, and by `svg.py` into the page."""
 
+from pathlib import Path
+
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import offset_copy
 
-from fergi_reward.report.record import Estimate, HeatMap, IntervalPlot, LinePlot, Plot
+from fergi_reward.files.atomic import atomic_path
+from fergi_reward.report.record import PLOT_FILES, Estimate, HeatMap, IntervalPlot, LinePlot, Plot
 
 # Colours of the light theme. The page knows each by its role and gives it another value in the dark.
-INK, MUTED, GRID, PAPER = "#24292e", "#5d6670", "#e1e5e9", "#fdfdfc"
+INK, MUTED, GRID, PAPER = "#24292e", "#5d6670", "#e1e5e9", "#ffffff"
+HALO = "#fffffe"  # white in both themes
 SERIES = ("#2a6fb0", "#c4501b", "#2f7d4f", "#8a4fa8", "#94690a", "#0d7d86")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 1)))  # one fewer: no look twice in 30 lines
 COLOUR_MAP = "cividis"
 WIDTH = 7.0  # inches, 72 units of an SVG each
+NARROW = 5.0  # intervals, whose letters must be read on a phone
+ROW = 0.46  # of an interval and the name above it
 Key = Line2D | tuple[Line2D, Line2D]  # what a legend shows next to a name
 
 
 def draw(plot: Plot) -> Figure:
     """Draw a plot; what shows a number is a group called `values-N`, whose marks are in the order of `shown_values`."""
-    rows = len(plot.estimates) if isinstance(plot, IntervalPlot) else 0
-    height = 1.0 + 0.3 * rows if rows else 4.0
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=PAPER)
+    size = (NARROW, 1.0 + ROW * len(plot.estimates)) if isinstance(plot, IntervalPlot) else (WIDTH, 4.0)
+    figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
     axes = figure.subplots()
     axes.set_facecolor(PAPER)
     if isinstance(plot, IntervalPlot):
-        _intervals(axes, plot)
+        _intervals(figure, axes, plot)
     elif isinstance(plot, LinePlot):
         _lines(axes, plot)
     else:
         _heat_map(figure, axes, plot)
     _bare(axes, plot)
     return figure
+
+
+def save(plot: Plot, folder: Path) -> None:
+    """Write a plot in the forms of `PLOT_FILES`, on white; the same plot gives the same bytes."""
+    figure = draw(plot)
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": plot.name, "pdf.fonttype": 42}):
+        for kind in PLOT_FILES:
+            with atomic_path(folder / f"{plot.name}.{kind}") as path:
+                figure.savefig(path, dpi=144, metadata=undated.get(kind))
 
 
 def shown_values(plot: Plot) -> list[list[str]]:
@@ -58,7 +75,7 @@ def _cell(plot: HeatMap, x: float, y: float, value: float | None) -> str:
     return f"{shown} at {plot.x_label} {x:g}, {plot.y_label} {y:g}"
 
 
-def _intervals(axes: Axes, plot: IntervalPlot) -> None:
+def _intervals(figure: Figure, axes: Axes, plot: IntervalPlot) -> None:
     groups = list(dict.fromkeys(one.group for one in plot.estimates))
     for row, one in enumerate(plot.estimates):
         colour = SERIES[groups.index(one.group) % len(SERIES)]
@@ -69,8 +86,13 @@ def _intervals(axes: Axes, plot: IntervalPlot) -> None:
             axes.plot(one.reference, row, "|", color=INK, ms=13, mew=1.6, zorder=4)
     if plot.chance is not None:
         axes.axvline(plot.chance, color=MUTED, lw=1, ls=":")
-    axes.set_yticks(range(len(plot.estimates)), [one.name for one in plot.estimates])
-    axes.set_ylim(len(plot.estimates) - 0.4, -0.6)
+    # Names stand above their intervals: next to these they would take half of a phone's width.
+    for row, one in enumerate(plot.estimates):
+        place = offset_copy(axes.get_yaxis_transform(), figure, y=5, units="points")
+        ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}  # hides the line of chance behind it
+        axes.text(0, row, one.name, transform=place, color=INK, va="bottom", bbox=ground)
+    axes.set_yticks([])
+    axes.set_ylim(len(plot.estimates) - 0.55, -0.95)
     axes.set_xlabel(plot.label)
     keys: list[Key] = [_key(axes, SERIES[number % len(SERIES)]) for number in range(len(groups))]
     if any(one.reference is not None for one in plot.estimates):
@@ -108,7 +130,7 @@ def _heat_map(figure: Figure, axes: Axes, plot: HeatMap) -> None:
     bar.outline.set_visible(False)
     if plot.mark is not None:
         x, y, why = plot.mark
-        axes.plot(x, y, "s", mfc="none", mec="#ffffff", ms=9, mew=3.5)
+        axes.plot(x, y, "s", mfc="none", mec=HALO, ms=9, mew=3.5)
         key = axes.plot(x, y, "s", mfc="none", mec=SERIES[1], ms=9, mew=2)[0]
         _legend(axes, [key], [why])
     axes.set_xlabel(plot.x_label)
@@ -116,9 +138,10 @@ def _heat_map(figure: Figure, axes: Axes, plot: HeatMap) -> None:
 
 
 def _legend(axes: Axes, keys: list[Key], names: list[str]) -> None:
-    """Above the axes, where it hides nothing; a key is as wide as 8 letters, the axes as 76."""
-    in_one_row = sum(map(len, names)) + 8 * len(names) < 76
-    columns = len(names) if in_one_row else max(1, 76 // (max(map(len, names)) + 8))
+    """Above the axes, where it hides nothing; a key is as wide as 8 letters, an inch as 11."""
+    room = 11 * axes.bbox.width / axes.figure.dpi - 1
+    in_one_row = sum(map(len, names)) + 8 * len(names) < room
+    columns = len(names) if in_one_row else max(1, int(room) // (max(map(len, names)) + 8))
     legend = axes.legend(keys, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_color(INK)
@@ -127,6 +150,7 @@ def _legend(axes: Axes, keys: list[Key], names: list[str]) -> None:
 def _bare(axes: Axes, plot: Plot) -> None:
     """Only the lines that carry something."""
     axes.spines[["top", "right"]].set_visible(False)
+    axes.spines["left"].set_visible(not isinstance(plot, IntervalPlot))
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(color=MUTED, labelcolor=INK)
     for label in (axes.xaxis.label, axes.yaxis.label):

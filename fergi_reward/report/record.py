@@ -1,12 +1,17 @@
 """What a report holds. Every way of writing one starts from here, so that all of them say the same."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-# The folder of its pictures, which is replaced whole: no name that somebody's own folder may have.
-PICTURES = "report_pictures"
+# The folders of its pictures and tables, which are replaced whole: no names that somebody's own folders may have.
+PICTURES, TABLES = "report_pictures", "report_tables"
+# What stands where there is no value.
+DASH = "\N{EM DASH}"
+# The forms of a plot.
+PLOT_FILES = ("png", "svg", "pdf")
 Value = str | float | tuple[float, ...] | None
 
 
@@ -17,18 +22,20 @@ class Column:
     Attributes:
         name: In the header.
         format: How a value is shown, as in `str.format`: `{:.1%}`, or `{0[0]}/{0[1]}` for a pair of numbers.
+        blank: Why a row may have no value.
     """
 
     name: str
     format: str = "{}"
+    blank: str = "not available"
 
     def shown(self, value: Value) -> str:
-        """A value as people read it; nothing where there is none.
+        """A value as people read it; a dash where there is none.
 
         >>> Column("right", "{0[0]:,}/{0[1]:,}").shown((2136, 3534)), Column("accuracy", "{:.1%}").shown(None)
-        ('2,136/3,534', '')
+        ('2,136/3,534', '—')
         """
-        return "" if value is None else self.format.format(value)
+        return DASH if value is None else self.format.format(value)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,20 @@ class Table:
     def is_number(self, column: int) -> bool:
         """Whether a column holds numbers, and is aligned to the right."""
         return not any(isinstance(row[column], str) for row in self.rows)
+
+    @property
+    def explained(self) -> str:
+        """The note, and why there are dashes.
+
+        >>> Table("T.", [Column("a"), Column("b", blank="not asked")], [("x", None)], "A note.").explained
+        'A note. A dash under b: not asked.'
+        """
+        dashes = [
+            f"A dash under {column.name}: {column.blank}."
+            for index, column in enumerate(self.columns)
+            if any(row[index] is None for row in self.rows)
+        ]
+        return " ".join(filter(None, [self.note, *dashes]))
 
 
 @dataclass(frozen=True)
@@ -101,12 +122,13 @@ class IntervalPlot:
 
     def numbers(self) -> Table:
         """All that is drawn, as a table."""
-        columns = [Column("name"), Column("value", self.format), Column("from", self.format), Column("to", self.format)]
+        bounds = [Column(name, self.format, "no interval") for name in ("from", "to")]
+        columns = [Column("name"), Column("value", self.format), *bounds]
         rows: list[tuple[Value, ...]] = [
             (one.name, one.value, *(one.interval or (None, None))) for one in self.estimates
         ]
         if any(one.reference is not None for one in self.estimates):
-            columns.append(Column(self.reference, self.format))
+            columns.append(Column(self.reference, self.format, "none"))
             rows = [(*row, one.reference) for row, one in zip(rows, self.estimates, strict=True)]
         return Table(f"{self.title}: {self.label}", columns, rows)
 
@@ -191,7 +213,7 @@ class HeatMap:
         """All that is drawn, as a table."""
         columns = [
             Column(f"{self.y_label} \\ {self.x_label}", "{:g}"),
-            *(Column(f"{x:g}", self.format) for x in self.x),
+            *(Column(f"{x:g}", self.format, "no value") for x in self.x),
         ]
         return Table(
             f"{self.title}: {self.label}", columns, [(y, *row) for y, row in zip(self.y, self.values, strict=True)]
@@ -291,6 +313,23 @@ class Report:
         """What a picture is called in the report's folder: its number, since two files may have one name."""
         return f"{PICTURES}/{self.pictures.index(picture) + 1:03d}{picture.path.suffix.lower()}"
 
+    @property
+    def tables(self) -> dict[str, Table]:
+        """All tables by the names of their files without an ending; the numbers of a plot are called as it is."""
+        found = [(section, item) for section in self.sections for item in section.items if isinstance(item, Table)]
+        named = {f"{TABLES}/{number:02d}{_slug(each[0].title)}": each[1] for number, each in enumerate(found, start=1)}
+        return named | {plot.name: plot.numbers() for plot in self.plots}
+
+    def files(self, item: Item) -> dict[str, str]:
+        """The files of a table or a plot, as links: what they are, and where in the report's folder."""
+        if isinstance(item, ImageGrid):
+            return {}
+        name = (
+            next(name for name, table in self.tables.items() if table is item) if isinstance(item, Table) else item.name
+        )
+        drawn = {} if isinstance(item, Table) else {kind.upper(): f"{name}.{kind}" for kind in PLOT_FILES}
+        return {**drawn, "CSV": f"{name}.csv", "LaTeX": f"{name}.tex"}
+
     def record(self) -> dict[str, Any]:
         """The report for `report.json`."""
         sections = [
@@ -309,3 +348,12 @@ class Report:
             for picture in item.pictures
         ]
         return kind | {"caption": item.caption, "pictures": pictures}
+
+
+def _slug(title: str) -> str:
+    """What a title adds to the name of a file.
+
+    >>> _slug("Model against model"), _slug("../\u00e4")
+    ('-model-against-model', '')
+    """
+    return "".join(f"-{word}" for word in re.findall("[a-z0-9]+", title.lower()))[:40]

@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 
-from fergi_reward.report.plots import GRID, INK, MUTED, SERIES, draw, shown_values
+from fergi_reward.report.plots import GRID, INK, MUTED, PAPER, SERIES, draw, shown_values
 from fergi_reward.report.record import Plot
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # Colours in the file, and what the page calls them: it has another value for each in the dark.
-VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line"} | {
+VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"} | {
     colour: f"--series-{number}" for number, colour in enumerate(SERIES, start=1)
 }
 

@@ -1,10 +1,14 @@
+import csv
 import getpass
 import json
 import platform
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,16 +16,18 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.places import without_folders
 from fergi_reward.report.markdown import markdown, markdown_table
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
+from fergi_reward.report.table_files import csv_text, latex
 from fergi_reward.report.write import write_report
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
-from fergi_reward.report.plots import draw
+from fergi_reward.report.plots import draw, save
 from fergi_reward.report.svg import svg
 
 
@@ -34,9 +40,11 @@ def folder(report, tmp_path_factory):
 
 def test_the_folder_holds_the_report_in_every_form(folder):
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    plots = {"intervals.png", "lines.png", "heat.png"}
+    endings = ("png", "svg", "pdf", "csv", "tex")
+    plots = {f"{name}.{ending}" for name in ("intervals", "lines", "heat") for ending in endings}
+    tables = {"report_tables/01-a-table.csv", "report_tables/01-a-table.tex"}
     pictures = {"report_pictures/001.png", "report_pictures/002.png"}
-    assert files == {"report.html", "report.md", "report.json"} | pictures | plots
+    assert files == {"report.html", "report.md", "report.json"} | pictures | plots | tables
 
 
 def test_pictures_of_an_earlier_report_are_deleted_and_nobody_elses(report, tmp_path):
@@ -61,8 +69,68 @@ def test_all_forms_say_the_same(folder):
 
 def test_links_in_markdown_lead_somewhere(folder):
     links = re.findall(r"\]\(([^)]+)\)", (folder / "report.md").read_text())
-    assert len(links) == 5
+    assert len(links) == 3 + 2 + 2 + 3 * 5  # plots, pictures, the table's files, those of plots
     assert all((folder / link).is_file() for link in links)
+
+
+def test_links_of_the_page_lead_somewhere(folder):
+    links = re.findall(r'<a href="([^#"]+)"', (folder / "report.html").read_text())
+    assert len(links) == 2 + 3 * 5
+    assert all((folder / link).is_file() for link in links)
+
+
+def test_a_dash_is_explained_where_it_stands(folder):
+    reason = "A dash under accuracy: not available."
+    for name in ("report.html", "report.md"):
+        assert f"A note. {reason}" in (folder / name).read_text()
+
+
+def test_plots_are_saved_on_white_and_the_same_ones_give_the_same_bytes(report, folder, tmp_path):
+    for plot in report.plots:
+        save(plot, tmp_path)
+        for kind in ("png", "svg", "pdf"):
+            assert (tmp_path / f"{plot.name}.{kind}").read_bytes() == (folder / f"{plot.name}.{kind}").read_bytes()
+        with Image.open(folder / f"{plot.name}.png") as png:
+            assert png.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)
+        assert "fill: #ffffff" in (folder / f"{plot.name}.svg").read_text()
+
+
+def test_csv_has_all_digits_and_no_dash():
+    table = Table("", [Column("a"), Column("b", "{0[0]:.1f}"), Column("c", "{:.1%}")], [("x,\n", (1 / 3, 2), None)])
+    rows = list(csv.reader(StringIO(csv_text(table))))
+    assert rows == [["a", "b 1", "b 2", "c"], ["x,\n", "0.3333333333333333", "2", ""]]
+
+
+HOSTILE = ['[a] _ ^ ~ \\ {x} $1$ & 5 % #1 <b> "q" |', "*", "\\input{x}", "a\n\n% b", "\x1b[31mé ü", "", "\\end{a}"]
+
+
+def test_latex_is_escaped():
+    table = Table("Of a\n\\end{document}.", [Column("a_b"), Column("%", "{:.1%}")], [("[x & y", 0.5), ("*", None)])
+    assert latex(table).splitlines() == [
+        r"% Of a \end{document}. A dash under %: not available.",
+        r"% needs \usepackage{booktabs}",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r" a\_b    &     \% \\",
+        r"\midrule",
+        r" {}[x \& y & 50.0\% \\",
+        r" {}*      &     — \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(report, tmp_path):
+    if not subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True, text=True, check=False).stdout:
+        pytest.skip("needs LaTeX's booktabs")
+    tables = [*report.tables.values(), Table("T.", [Column(name) for name in HOSTILE], [HOSTILE, HOSTILE[::-1]])]
+    body = "\n\n".join(map(latex, tables))
+    text = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    (tmp_path / "t.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +231,7 @@ def test_numbers_of_lines_with_other_points_stand_below_each_other():
 
 def test_numbers_stand_to_the_right_in_markdown():
     table = Table("", [Column("name"), Column("n", "{:.1f}")], [("a", 1.0), ("b", None)])
-    assert markdown_table(table).splitlines()[-2:] == ["| a      | 1.0 |", "| b      |     |"]
+    assert markdown_table(table).splitlines()[-2:] == ["| a      | 1.0 |", "| b      |   — |"]
 
 
 def test_a_cell_with_a_bar_stays_one_cell():
