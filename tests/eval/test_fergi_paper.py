@@ -116,7 +116,7 @@ def test_the_rule_for_everybody_has_the_papers_decay_and_the_best_sum(figures):
 
 def test_the_curves_give_the_accuracy_of_the_surest_pairs(figures):
     plot = next(plot for plot in paper_report(figures).plots if plot.name == "coverage-v3")
-    line = next(line for line in plot.lines if line.name == "scorers + FAU-Net")
+    line = next(line for line in plot.lines if line.name == "weighted_sum+FAU-Net")
     held_out = next(model for model in figures.v3.held_out if model.model == "weighted_sum+FAU-Net")
     surest = sorted(held_out.margins, key=abs, reverse=True)
     for percent, accuracy in zip(line.x, line.y, strict=True):
