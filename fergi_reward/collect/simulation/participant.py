@@ -68,7 +68,7 @@ class Participant:
         """Open the study."""
         self.page.add_init_script(camera_script(self.person.look))
         self.page.goto(address)
-        self.page.locator("main > h1").wait_for()
+        self.next_screen()
 
     def take_part(self) -> Way:
         """From where the page is to its end.
@@ -123,8 +123,8 @@ class Participant:
         self.next_screen()
 
     def next_screen(self) -> None:
-        """Wait until the screen whose heading is marked has been left, and no picture is shown."""
-        self.page.locator("main:not([data-part]) > h1:not([data-left])").wait_for()
+        """Wait for a screen that asks for something, and is not the one whose heading is marked."""
+        self.page.locator("main:not([data-part]):has(> h1:not([data-left])):has(.actions)").wait_for()
 
     def _consent(self) -> None:
         for box in self.page.get_by_role("checkbox").all():
@@ -152,8 +152,7 @@ class Participant:
         self.page.locator("main[data-part=picture]").wait_for()
         self._will_reload = False
         self.page.reload()
-        self.page.locator("main > h1").wait_for()
-        return None
+        return self.next_screen()
 
     def _retake(self) -> None:
         """Once a trial; whoever is disturbed all the time would never come to an end."""
