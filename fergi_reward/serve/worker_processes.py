@@ -148,7 +148,7 @@ class _Answering:
             found: list[Row] | Exception = self._scoring.score(body, left)
         except WHOLE_REQUEST as error:
             found = error
-        except Exception as error:  # a fault here is the answer of one request
+        except BaseException as error:  # a fault here is the answer of one request; panics of Rust are no Exception
             log_fault(error)
             found = RuntimeError(f"a worker failed ({type(error).__name__})")
         self._waiting.pop(number, None)

@@ -23,12 +23,18 @@ from tests import forked as imported_once
 from tests.served import b64, letters, picture, served, wait_until
 
 
+class Panic(BaseException):
+    """As extensions in Rust raise it."""
+
+
 def bright(pixels, prompts):
     """The mean of the pixels; a prompt can end the process or take its time."""
     if "die" in prompts:
         os.kill(os.getpid(), signal.SIGKILL)
     if "slow" in prompts:
         time.sleep(1)
+    if "panic" in prompts:
+        raise Panic
     if "gone" in prompts:
         raise UnavailableError("the endpoint that it asks is gone")
     return pixels.mean(dim=(1, 2, 3))
@@ -103,6 +109,12 @@ def test_what_a_scorer_of_a_worker_cannot_ask_is_a_503_with_its_sentence(running
     status, headers, answer = running.score(prompts="gone", images=[b64(picture(1))])
     assert (status, answer) == (503, {"error": "the endpoint that it asks is gone"})
     assert "Retry-After" in headers
+
+
+def test_a_panic_in_a_worker_is_the_answer_of_its_own_request(running):
+    status, _, answer = running.score(prompts="panic", images=[b64(picture(1))])
+    assert (status, answer) == (500, {"error": "the server failed (RuntimeError): its log says why"})
+    assert asked(running, 7) == (200, True)
 
 
 def test_a_worker_that_dies_fails_its_requests_and_is_replaced(running):
