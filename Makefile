@@ -53,6 +53,8 @@ docs: $(INSTALLED)
 # and the hosts of the adapters.
 ORIGINALS := $(patsubst %,.parity/%/.installed,image_reward hps pickscore hpsv3)
 HOSTS := $(patsubst %,.parity/%/.installed,trl_adapters unirl imscore)
+# It asks for much that it does not import here.
+ALONE_hpsv3 := hpsv3==1.0.0
 
 # hpsv2 ships no vocabulary; open_clip's is the same file.
 parity: $(INSTALLED) $(ORIGINALS) $(HOSTS)
@@ -76,6 +78,7 @@ $(patsubst %,.parity/%/.installed,trl_adapters unirl): .parity/%/.installed: tes
 	$(PYTHON) -m venv .parity/$*
 	realpath .parity/torch/lib/python3*/site-packages > $$(echo .parity/$*/lib/python3*/site-packages)/torch.pth
 	.parity/$*/bin/python -m pip install --quiet --requirement $<
+	$(if $(ALONE_$*),.parity/$*/bin/python -m pip install --quiet --no-deps $(ALONE_$*))
 	@touch $@
 
 # Wheels for a machine without a network (docs/OFFLINE.md): what one with torch, transformers, accelerate, peft and similar packages
