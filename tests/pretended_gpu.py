@@ -208,6 +208,8 @@ class _Names(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable, types: Sequence[type], args: Sequence = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if function is torch.device and kwargs:
+            return function(*args, **kwargs)  # it has its index, as in bitsandbytes' import
         args, kwargs = _mapped(_indexed, args, kwargs or {})
         if function is Tensor.pin_memory:
             return args[0].clone()  # memory of the CPU is all the same here
