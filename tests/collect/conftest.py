@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uvicorn
+from collect_traffic import Browser
 from PIL import Image
 
 from fergi_reward.collect.access import Access
@@ -16,7 +17,6 @@ from fergi_reward.collect.options import CollectOptions
 from fergi_reward.collect.study import Study, opened
 from fergi_reward.files.csv_files import write_rows
 from fergi_reward.serve.listening import listening, web_config
-from tests.collected import Browser
 
 TOKEN = "the operator's token"
 

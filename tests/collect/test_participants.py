@@ -4,8 +4,7 @@ import json
 import sqlite3
 
 import pytest
-
-from tests.collected import CHECK, frames, look
+from collect_traffic import CHECK, frames, look
 
 
 def error(answer):

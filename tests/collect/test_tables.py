@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+from collect_traffic import frames, look
 
 from fergi_reward.collect.calibrate_now import commands, shown
 from fergi_reward.collect.export import export
@@ -21,7 +22,6 @@ from fergi_reward.files.csv_files import read_rows
 from fergi_reward.privacy import forget
 from fergi_reward.reactions.clip_file import read_clip_file
 from fergi_reward.reactions.folder import ReactionFolder
-from tests.collected import frames, look
 
 
 def table(path):
