@@ -70,9 +70,8 @@ class Served:
         started += "run.landmarker_model = lambda given: __import__('pathlib').Path('pictures.csv'); "
         started += "from fergi_reward.cli import main; main()"
         command = [sys.executable, "-c", started, *words, str(self.port)]
-        self._process = subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=(self.folder / "log").open("a"), text=True
-        )
+        with (self.folder / "log").open("a") as log:
+            self._process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("study:"):

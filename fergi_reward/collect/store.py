@@ -130,9 +130,12 @@ class Store:
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
+            if len(group) > 1:  # what there is room for is done
+                for job in group:
+                    self._settle(connection, [job])
+                return
             failure = StorageError(f"cannot write {self.path} ({error}): make room; what was acknowledged is kept")
-            for job in group:
-                job.answer.set_exception(failure)
+            group[0].answer.set_exception(failure)
         else:
             for answer in answers:
                 answer()
