@@ -34,7 +34,7 @@ SESSIONS, IMAGES = 2, 3
 
 @dataclass
 class Acknowledged:
-    """What one participant was told is stored.
+    """What the server acknowledged to one participant.
 
     Attributes:
         participant: The pseudonym.

@@ -69,8 +69,8 @@ def test_judgements_reactions_and_pictures_fit_together(served):
         names = {
             (state["participant"], shown.image): (shown.picture.session, shown.picture.image, shown.picture.path)
             for _, state in people
-            for who in [_person(folder, state["participant"])]
-            for shown in serving.study.schedules.of(who).by_trial.values()
+            for person in [_person(folder, state["participant"])]
+            for shown in serving.study.schedules.of(person).by_trial.values()
         }
     assert dict(done.judgements) == {"rankings": 4, "pairs": 0, "ratings": 0}
     rows = {(row["user"], row["session"], row["image"]): row for row in table(folder / "judgements.csv")}
@@ -168,11 +168,11 @@ def test_scores_stand_next_to_judgements(served):
 def test_whoever_withdraws_is_nowhere(served, way, capfd):
     with served(ratings=True) as serving:
         folder, (browser, state), (other, others) = serving.folder, serving.entered(), serving.entered()
-        for who, what in ((browser, state), (other, others)):
+        for one, what in ((browser, state), (other, others)):
             for trial in what["trials"]:
-                look(who, trial["trial"])
-                who.done(f"/api/trials/{trial['trial']}/ratings", {"overall": 1, "alignment": 2, "fidelity": 3})
-            whole(who, what | {"trials": []})
+                look(one, trial["trial"])
+                one.done(f"/api/trials/{trial['trial']}/ratings", {"overall": 1, "alignment": 2, "fidelity": 3})
+            whole(one, what | {"trials": []})
         export(folder)
         user = state["participant"]
         fitted = {"schema": 99, "users": [user]}
@@ -271,3 +271,34 @@ def test_the_operator_sees_progress_and_no_face(served):
             os.sched_yield()
         found = serving.as_operator("GET", "calibration")[1]
         assert found == {"state": "failed", "message": "nobody has judged pictures yet", "report": None}
+
+
+def test_calibrate_now_runs_the_commands_and_shows_the_report_to_its_ticket(served, monkeypatch):
+    with served() as serving:
+        ran = list[list[str]]()
+
+        def run(words):
+            ran.append(list(words))
+            if words[0] == "score":
+                rows = [",".join([*row.values(), "1"]) for row in table(serving.folder / "pictures.csv")]
+                text = "\n".join(["image,prompt,session,picture,image_reward", *rows])
+                (serving.folder / "scores.csv").write_text(text)
+            elif words[0] == "calibrate":
+                (serving.folder / "report").mkdir()
+                (serving.folder / "report" / "report.html").write_text("<h1>weights</h1>")
+            return f"{words[0]} is done"
+
+        monkeypatch.setattr(serving.operator.calibrating, "_run", run)
+        whole(*serving.entered())
+        assert serving.as_operator("POST", "calibrate", {})[0] == 200
+        while serving.operator.calibrating.is_running:
+            os.sched_yield()
+        found = serving.as_operator("GET", "calibration")[1]
+        assert (found["state"], found["message"]) == ("done", "calibrate is done")
+        assert [words[0] for words in ran] == ["score", "collect", "calibrate"]
+        assert ran[2][-2:] == ["--report", str(serving.folder / "report")]
+        browser = serving.browser()
+        assert browser.get(found["report"]) == (200, b"<h1>weights</h1>")
+        ticket = found["report"].split("/")[2]
+        for path in (f"/report/{ticket}/../study.json", "/report/x/report.html", f"/report/{ticket}/none.html"):
+            assert browser.get(path)[0] == 404
