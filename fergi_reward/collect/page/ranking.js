@@ -21,10 +21,9 @@ export async function ranking({ state, said }) {
     t("rank.title"),
     notice(said),
     el("p", { class: "prompt" }, t("prompt"), " ", el("q", {}, session.prompt)),
-    el("p", {}, t("rank.text")),
     board.element,
     el("div", { class: "actions" }, board.confirm, cannotSay),
-    el("p", { class: "aside keys" }, t("rank.keys")),
+    el("p", { class: "aside" }, t("rank.text"), " ", el("span", { class: "keys" }, t("rank.keys"))),
   );
   const answer = (await pressed(board.confirm, cannotSay)) === cannotSay ? { cannot_say: true } : { order: board.order.placed };
   await post(`/api/sessions/${session.session}/ranking`, answer);
@@ -42,6 +41,7 @@ class Board {
     this.confirm = button(t("rank.confirm"), { class: "main" });
     this.hint = el("p", { class: "hint" });
     this.element = el("div", { class: "board" }, this.placed, this.hint, this.rest);
+    this.element.style.setProperty("--count", this.order.images.length);
     this.#draw();
   }
 
