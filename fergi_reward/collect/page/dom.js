@@ -25,9 +25,18 @@ export const byId = (id) => document.getElementById(id);
 /** A button. @param {string} text @param {Object<string, unknown>} [properties] */
 export const button = (text, properties = {}) => el("button", { type: "button", ...properties }, text);
 
-/** The first press of any of these buttons. @param {...HTMLElement} buttons @returns {Promise<HTMLElement>} */
+/**
+ * The first press of any of these buttons, after which none of them can be pressed: the answer is on its way.
+ *
+ * @param {...HTMLElement} buttons
+ * @returns {Promise<HTMLElement>}
+ */
 export function pressed(...buttons) {
   return new Promise((resolve) => {
-    for (const one of buttons) one.addEventListener("click", () => resolve(one), { once: true });
+    const press = ({ currentTarget }) => {
+      for (const one of buttons) one.disabled = true;
+      resolve(currentTarget);
+    };
+    for (const one of buttons) one.addEventListener("click", press);
   });
 }

@@ -39,6 +39,7 @@ function chosen(buttons) {
   return new Promise((resolve) => {
     const choose = (choice) => {
       watch.abort();
+      for (const element of Object.values(buttons)) element.disabled = true; // the answer is on its way
       resolve(choice);
     };
     for (const [choice, element] of Object.entries(buttons)) element.addEventListener("click", () => choose(choice));
