@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sys
 
 from starlette.routing import Route
 
@@ -16,11 +17,14 @@ from fergi_reward.collect.page_files import check_runtime
 from fergi_reward.collect.retention import expire
 from fergi_reward.collect.study import Study, opened
 from fergi_reward.core.counts import counted
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.terminal import one_line
 from fergi_reward.files.ordinary_files import read_bytes
 from fergi_reward.hub.landmarker_model import MAX_BYTES, landmarker_model
 from fergi_reward.serve.listening import Web, listening, web_config
 
 END_SECONDS = 10.0
+SECONDS_BETWEEN_EXPIRIES = 3600.0
 
 
 def run(options: CollectOptions) -> Exported:
@@ -35,8 +39,7 @@ def run(options: CollectOptions) -> Exported:
         check_runtime()
         model = read_bytes(landmarker_model(options.backend_model), MAX_BYTES)
     with opened(options) as study, listening(options.host, options.port) as listener:
-        for line in expire(study.folder):
-            print(line, flush=True)
+        _say(expire(study.folder))
         asyncio.run(_serve(study, listener, model))
     return export(options.out)
 
@@ -50,8 +53,24 @@ async def _serve(study: Study, listener: socket.socket, model: bytes) -> None:
     web = Web(web_config(application(routes), END_SECONDS, options.tls_cert, options.tls_key))
     serving = asyncio.create_task(web.serve([listener]))
     print("\n".join(_said(study, access, token)), flush=True)
+    while not (await asyncio.wait([serving], timeout=SECONDS_BETWEEN_EXPIRIES))[0]:
+        await asyncio.to_thread(_expire, study)
     await serving
     operator.calibrating.end()
+
+
+def _expire(study: Study) -> None:
+    """Delete whoever's retention has ended, which a server that runs for long must do itself."""
+    try:
+        _say(expire(study.folder))
+    except FergiRewardError as error:
+        _say([str(error)])
+
+
+def _say(lines: list[str]) -> None:
+    """Tell the terminal alone, since the lines name who is deleted."""
+    for line in lines:
+        print(one_line(line), file=sys.stderr, flush=True)
 
 
 def _said(study: Study, access: Access, token: str) -> list[str]:
