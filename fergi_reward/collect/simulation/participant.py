@@ -212,12 +212,16 @@ def take_part(browser: "Browser", address: str, person: Person, language: str = 
     try:
         participant.arrive(address)
         way = participant.take_part()
-        context.close()
         if person.withdraws:
             withdraw(browser, address, participant.code, participant.words)
     except Error as error:
         why = " ".join(line.strip() for line in str(error).splitlines()[:3])
-        raise FergiRewardError(f"the page stopped simulated participant {person.number}: {why}") from error
+        said = " ".join(participant.page.locator("main").all_inner_texts())[:200]
+        raise FergiRewardError(
+            f"the page stopped simulated participant {person.number}: {why}; it says {said!r}"
+        ) from error
+    finally:
+        context.close()
     return replace(way, withdrew=person.withdraws)
 
 
