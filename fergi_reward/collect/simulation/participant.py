@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 STRINGS = Path(__file__).parents[1] / "page" / "strings"
 ENDS = ("done", "withdrawn")
 PATIENCE = 180_000  # milliseconds; a step that takes longer has failed, even where browsers share a busy processor
+ASKS_AGAIN = 500  # milliseconds
 MOST_SCREENS = 10_000
 DIGEST = """async url => {
   const bytes = await crypto.subtle.digest("SHA-256", await (await fetch(url)).arrayBuffer());
@@ -139,8 +140,12 @@ class Participant:
         if (on := self.button("camera.switch_on")).count():
             return self.press(on)
         ready = self.button("check.continue").or_(self.button("check.anyway"))
-        self.press(ready.and_(self.page.locator("button:enabled")).first)
-        return None
+        ready = ready.and_(self.page.locator("button:enabled")).first
+        while self.step == "camera":  # a frame that comes between may close the button again
+            if ready.count():
+                ready.dispatch_event("click")
+            self.page.wait_for_timeout(ASKS_AGAIN)
+        return self.next_screen()
 
     def _look_at_a_picture(self) -> None:
         self._know_the_pictures()
