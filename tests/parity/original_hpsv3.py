@@ -7,13 +7,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import hpsv3
 import torch
-from hpsv3.inference import HPSv3RewardInferencer
 from serve import serve
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
-SETTINGS = Path(hpsv3.__file__).parent / "config" / "HPSv3_7B.yaml"
 
 
 def load(folder: Path) -> Callable[[list[str], str], list[float]]:
@@ -24,10 +20,14 @@ def load(folder: Path) -> Callable[[list[str], str], list[float]]:
 
 def judged(folder: Path) -> Callable[[list[str], list[str]], torch.Tensor]:
     """What the package gives of images and prompts, (B, 2)."""
+    import hpsv3  # it prints while it is imported, which `serve` keeps out of the answers
+    from hpsv3.inference import HPSv3RewardInferencer
+
+    settings_file = Path(hpsv3.__file__).parent / "config" / "HPSv3_7B.yaml"
     base = Qwen2VLForConditionalGeneration(Qwen2VLConfig.from_pretrained(folder))
     base.save_pretrained(folder, max_shard_size="1GB")  # whose weights the checkpoint replaces
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as settings:
-        text = SETTINGS.read_text().replace("Qwen/Qwen2-VL-7B-Instruct", str(folder))
+        text = settings_file.read_text().replace("Qwen/Qwen2-VL-7B-Instruct", str(folder))
         settings.write(text.replace("deepspeed:", "# deepspeed:"))
         settings.flush()
         inferencer = HPSv3RewardInferencer(settings.name, str(folder / "HPSv3.safetensors"), "cpu")
