@@ -24,6 +24,7 @@ FIXED = {
     "picture_seconds": "number",
     "sessions_per_participant": "optional",
     "seed": "whole",
+    "is_rehearsal": "flag",
 }
 FIELDS = {"version": "text", "id": "text", **FIXED}
 _ADVICE = "restore it from a copy, or choose another --out"

@@ -65,6 +65,16 @@ def test_settings_stay_from_the_first_participant_on(options):
     )
 
 
+@pytest.mark.parametrize(("first", "then"), [(None, 3), (3, None)])
+def test_real_and_simulated_participants_are_never_in_one_study(options, first, then):
+    take_part(replace(options, simulate=first))
+    names = {None: "false", 3: "true"}
+    assert opening(replace(options, simulate=then)) == (
+        f"the study in {options.out} began with other settings (is_rehearsal was {names[first]} and is {names[then]}): "
+        "give those, or another --out"
+    )
+
+
 def test_pictures_stay_from_the_first_participant_on(options):
     with opened(options):
         pass
