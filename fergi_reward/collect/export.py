@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fergi_reward.collect.clips import UNITS, attempt_clips
+from fergi_reward.collect.clips import UNITS, AttemptClip, attempt_clips
 from fergi_reward.collect.frames import unpacked
 from fergi_reward.collect.participants import consent_of
 from fergi_reward.collect.settings import REACTIONS, read_settings
@@ -26,7 +26,6 @@ from fergi_reward.reactions.clip_file import Origin, StoredClip, write_clip
 from fergi_reward.reactions.conclusion import Results, conclude
 from fergi_reward.reactions.folder import ReactionFolder
 from fergi_reward.reactions.manifest import Recording
-from fergi_reward.reactions.measuring import Measured, fault
 from fergi_reward.reactions.sources import MEDIAPIPE_LANDMARKS
 from fergi_reward.reactions.video import Window
 
@@ -146,15 +145,15 @@ def _write_reactions(folder: ReactionFolder, connection: Connection, has_camera:
         for showings in trials.values():
             attempt, measured, digest = _counting(connection, showings)
             found.counting.add(attempt["attempt"])
-            for kind, (clip, faces) in measured.items():
+            for kind, each in measured.items():
                 recording = _recording(folder, attempt, kind, consent)
                 recordings.append(recording)
-                if problem := fault(clip, faces):
+                if problem := each.fault():
                     results.failures[recording.key] = problem
                     continue
                 origin = _origin(recording, digest, attempt)
                 results.clips[recording.key] = folder.clips / origin.name
-                clips[folder.clips / origin.name] = StoredClip(clip, faces, origin)
+                clips[folder.clips / origin.name] = StoredClip(each.clip, each.faces, origin)
         _write_clips(folder, user, clips)
     done = conclude(folder, recordings, results, UNITS, prune=False)
     found.usable = sum(key[3] == "reaction" for key in results.clips)
@@ -164,7 +163,7 @@ def _write_reactions(folder: ReactionFolder, connection: Connection, has_camera:
     return found
 
 
-def _counting(connection: Connection, showings: Sequence[Row]) -> tuple[Row, dict[str, Measured], str]:
+def _counting(connection: Connection, showings: Sequence[Row]) -> tuple[Row, dict[str, AttemptClip], str]:
     """The showing that counts, its clips, and the digest of its frames.
 
     It is the last one whose reaction can be used, else the last one.
@@ -174,7 +173,7 @@ def _counting(connection: Connection, showings: Sequence[Row]) -> tuple[Row, dic
         stored = [row["frames"] for row in connection.execute(query, (attempt["attempt"],))]
         clips = attempt_clips(unpacked(stored), attempt["onset"], attempt["offset"])
         found = attempt, clips, bytes_digest(b"".join(stored))
-        if fault(*clips["reaction"]) is None:
+        if clips["reaction"].fault() is None:
             return found
         last = last or found
     assert last is not None

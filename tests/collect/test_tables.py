@@ -127,6 +127,28 @@ def test_the_last_showing_that_can_be_used_counts(served):
     assert [row["counts"] for row in table(serving.folder / "trials.csv")] == ["0", "1", "0"]
 
 
+@pytest.mark.parametrize(("first", "last"), [(0.0, 1.4), (0.6, 2.0), (1.5, 2.0)])
+def test_frames_of_a_part_of_the_time_are_no_reaction(served, first, last):
+    """A camera that stops without a word: what was measured says nothing of the seconds that are missing."""
+    with served() as serving:
+        browser, state = serving.entered()
+        trial = state["trials"][0]["trial"]
+        look(browser, trial, 0.01)
+        attempt = browser.done(f"/api/trials/{trial}/start")["attempt"]
+        measured = [frame for frame in frames(0.0, 2.0, 0.05) if first <= frame[0] < last]
+        batch = {"seq": 0, "part": "picture" if first >= 1 else "baseline", "frames": measured}
+        browser.done(f"/api/attempts/{attempt}/frames", batch)
+        end = {"batches": 1, "frames": len(measured), "onset": 1.0, "offset": 2.0, "marks": [], "dropped": 0}
+        said = browser.done(f"/api/attempts/{attempt}/end", end | {"latency_ms": None, "fps": 30.0})
+        export(serving.folder)
+    assert said["retake_offered"] and said["reasons"][0] == "dropped_frames"
+    rows = table(serving.folder / "reactions" / "manifest.csv")
+    counting = [row["counts"] for row in table(serving.folder / "trials.csv")]
+    # Whose baseline alone is cut has a reaction.
+    assert counting == (["0", "1"] if first == 0.6 else ["1", "0"])
+    assert [row["kind"] for row in rows] == (["reaction"] if first == 0.6 else ["baseline", "reaction"])
+
+
 def test_pairs_are_written_as_calibrate_reads_them(served):
     with served(pairs=True, camera=False) as serving:
         browser, state = serving.entered()
