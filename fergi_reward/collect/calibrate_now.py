@@ -20,9 +20,10 @@ from fergi_reward.collect.tables import PICTURES, SCORES
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.option_types import as_text
 from fergi_reward.files.ordinary_files import read_bytes
+from fergi_reward.reactions.folder import ReactionFolder
 from fergi_reward.scorers.options import SCORERS
 
-REPORT = "report"
+CALIBRATION, REPORT = "calibration.json", "report"
 MAX_BYTES = 1 << 26
 LONGEST_MESSAGE = 4000
 # A column of scores.csv that is a sum of others.
@@ -39,7 +40,7 @@ def commands(options: CollectOptions, exported: Exported) -> list[Words]:
     scored = set(wanted) <= set(known) if wanted else bool(known)
     scorers = wanted or known or list(SCORERS)
     calibrate = ["calibrate", *_judged(options, exported), "--scorers", ",".join(scorers)]
-    calibrate += ["--out", str(folder / "calibration.json")]
+    calibrate += ["--out", str(folder / CALIBRATION)]
     if scored:
         return [calibrate]
     score = ["score", "--images", str(folder / PICTURES), "--scorers", ",".join(scorers), "--out", str(folder / SCORES)]
@@ -122,16 +123,26 @@ class Calibrating:
         """What the last command printed.
 
         Raises:
-            FergiRewardError: One failed, or nobody has judged pictures yet.
+            FergiRewardError: One failed, nobody has judged pictures yet, or somebody withdrew meanwhile.
         """
-        done, said = commands(self._options, export(self._options.out)), ""
+        folder, stones = self._options.out, self._stones()
+        done, said = commands(self._options, export(folder)), ""
         if not done:
             raise FergiRewardError("nobody has judged pictures yet")
         for words in done:
             self._message = shown(words)
-            more = ["--report", str(self._options.out / REPORT)] if words[0] == "calibrate" else []
+            more = ["--report", str(folder / REPORT)] if words[0] == "calibrate" else []
             said = self._run([*words, *more])
+        if self._stones() - stones:
+            raise FergiRewardError(
+                f"somebody withdrew meanwhile, whom {folder / CALIBRATION} and {folder / REPORT} may hold: calibrate "
+                "again"
+            )
         return said[-LONGEST_MESSAGE:]
+
+    def _stones(self) -> set[str]:
+        """The tombstones of all who withdrew so far."""
+        return {path.name for path in ReactionFolder(self._options.out / REACTIONS).forgotten.glob("*")}
 
     def _run(self, words: Words) -> str:
         if self._is_ending:

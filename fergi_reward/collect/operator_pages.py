@@ -18,10 +18,12 @@ from fergi_reward.collect.access import Access
 from fergi_reward.collect.calibrate_now import Calibrating
 from fergi_reward.collect.export import Exported, export
 from fergi_reward.collect.refusals import RefusedError
+from fergi_reward.collect.settings import REACTIONS
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
 from fergi_reward.collect.web import POLICY, Handler, file_answer, read_fields, route
 from fergi_reward.collect.withdrawal import withdraw
+from fergi_reward.reactions.folder import ReactionFolder
 
 T = TypeVar("T")
 MOST_LINKS = 1000
@@ -208,11 +210,10 @@ def _shown(study: Study, exported: Exported) -> dict[str, Any]:
 
 
 def _zipped(folder: Path, files: Sequence[Path]) -> bytes:
-    content = io.BytesIO()
-    clips = (
-        sorted(folder.glob("reactions/clips/[!.]*.parquet")) if any("reactions" in each.parts for each in files) else []
-    )
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in [*files, *clips]:
+    """The tables and the clips in one moment; those of whoever withdrew since they were written are gone."""
+    content, reactions = io.BytesIO(), ReactionFolder(folder / REACTIONS)
+    with reactions.changing(), zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        clips = sorted(reactions.clips.glob("[!.]*.parquet")) if reactions.manifest in files else []
+        for path in filter(Path.exists, [*files, *clips]):
             archive.write(path, path.relative_to(folder))
     return content.getvalue()

@@ -14,7 +14,8 @@ Row = Mapping[str, Any]
 Key = tuple[str, str]
 SCORES = "scores.csv"
 PICTURES = "pictures.csv"
-PICTURE_COLUMNS = ("image", "prompt", "session", "picture")
+# `content` is a digest of the prompt and the file, by which scores of another picture of the same name are known.
+PICTURE_COLUMNS = ("image", "prompt", "session", "picture", "content")
 VIEWING_COLUMNS = ("user", "session", "image", "file", "prompt")
 PAIR_COLUMNS = ("user", "session", "prompt", "image_left", "image_right", "preference")
 TRIAL_COLUMNS = (
@@ -73,7 +74,7 @@ class Tables:
 
     def __init__(self, connection: Connection, users: Collection[str]) -> None:
         self._connection, self._users = connection, set(users)
-        rows = connection.execute("SELECT session, image, file, prompt FROM pictures ORDER BY rowid")
+        rows = connection.execute("SELECT session, image, file, prompt, content FROM pictures ORDER BY rowid")
         self.pictures: dict[Key, Row] = {(row["session"], row["image"]): dict(row) for row in rows}
 
     def judgements(self, scores: Scores) -> Table:
@@ -134,7 +135,13 @@ class Tables:
     def all_pictures(self) -> Table:
         """Every picture once, for `fergi-reward score`."""
         rows = [
-            {"image": row["file"], "prompt": row["prompt"], "session": row["session"], "picture": row["image"]}
+            {
+                "image": row["file"],
+                "prompt": row["prompt"],
+                "session": row["session"],
+                "picture": row["image"],
+                "content": row["content"],
+            }
             for row in self.pictures.values()
         ]
         return Table(PICTURES, PICTURE_COLUMNS, rows)
@@ -143,12 +150,12 @@ class Tables:
         """What `scores.csv` says, which `fergi-reward score` made of the table of all pictures.
 
         Raises:
-            FergiRewardError: It is of other pictures, or says two things of one.
+            FergiRewardError: It is of other pictures or prompts, or says two things of one.
         """
         path, found, columns = folder / SCORES, dict[Key, Row](), list[str]()
         for row in read_rows(path, PICTURE_COLUMNS, carried=True) if path.exists() else ():
             key = row["session"], row["picture"]
-            if key not in self.pictures or self.pictures[key]["prompt"] != row["prompt"]:
+            if key not in self.pictures or self.pictures[key]["content"] != row["content"]:
                 raise row.error("picture", f"{key[1]} of session {key[0]} is no picture of the study: score {PICTURES}")
             if key in found:
                 raise row.error("picture", f"{key[1]} of session {key[0]} is given twice")

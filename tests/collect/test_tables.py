@@ -1,24 +1,28 @@
 """What a study leaves: exactly what was said and measured, as other commands read it, without whoever withdrew."""
 
 import csv
+import io
 import json
 import math
 import os
 import shutil
 import sqlite3
 import threading
+import time
+import zipfile
 
 import numpy as np
 import pytest
 from collect_traffic import frames, look
 
+from fergi_reward.collect import operator_pages
 from fergi_reward.collect.calibrate_now import commands, shown
 from fergi_reward.collect.export import export
 from fergi_reward.collect.retention import expire
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.extracted import read_rated
 from fergi_reward.data.shown_pictures import read_pictures
-from fergi_reward.files.csv_files import read_rows
+from fergi_reward.files.csv_files import read_rows, write_rows
 from fergi_reward.privacy import forget
 from fergi_reward.reactions.clip_file import read_clip_file
 from fergi_reward.reactions.folder import ReactionFolder
@@ -170,10 +174,9 @@ def test_scores_stand_next_to_judgements(served):
         whole(*serving.entered())
         export(serving.folder)
         pictures, scores = table(serving.folder / "pictures.csv"), serving.folder / "scores.csv"
-        lines = [
-            f"{row['image']},{row['prompt']},{row['session']},{row['picture']},{n}" for n, row in enumerate(pictures)
-        ]
-        scores.write_text("\n".join(["image,prompt,session,picture,mine", *lines]))
+        header = ",".join([*pictures[0], "mine"])
+        lines = [",".join([*row.values(), str(n)]) for n, row in enumerate(pictures)]
+        scores.write_text("\n".join([header, *lines]))
         done = export(serving.folder)
         assert [shown(words) for words in commands(serving.study.options, done)] == [
             f"fergi-reward calibrate --data {serving.folder}/reactions --ratings {serving.folder}/judgements.csv "
@@ -181,7 +184,8 @@ def test_scores_stand_next_to_judgements(served):
         ]
         found = {(row["session"], row["image"]): row["mine"] for row in table(serving.folder / "judgements.csv")}
         assert found == {(row["session"], row["picture"]): str(n) for n, row in enumerate(pictures)}
-        scores.write_text("\n".join(["image,prompt,session,picture,mine", lines[0].replace("=1+1", "else")]))
+        # Scores of another study, whose picture of the same name and prompt was another one.
+        scores.write_text("\n".join([header, lines[0].replace(pictures[0]["content"], pictures[1]["content"])]))
         with pytest.raises(FergiRewardError, match=r"i0 of session s0 is no picture of the study: score pictures\.csv"):
             export(serving.folder)
 
@@ -261,6 +265,24 @@ def test_nobody_is_exported_again_while_they_are_forgotten(served):
         }
 
 
+def test_a_download_during_which_the_last_one_withdraws_is_whole(served, monkeypatch):
+    with served() as serving:
+        browser, state = serving.entered()
+        whole(browser, state)
+
+        def export_and_forget(folder):
+            done = export(folder)
+            forget(state["participant"], folder / "reactions", folder)
+            return done
+
+        monkeypatch.setattr(operator_pages, "export", export_and_forget)
+        status, content = serving.as_operator("GET", "download")
+    assert status == 200
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == ["pictures.csv", "reactions/manifest.csv"]
+        assert not any(state["participant"].encode() in archive.read(name) for name in archive.namelist())
+
+
 def test_wrong_codes_are_counted(served):
     with served() as serving:
         browser, _ = serving.entered()
@@ -295,32 +317,50 @@ def test_the_operator_sees_progress_and_no_face(served):
         assert found == {"state": "failed", "message": "nobody has judged pictures yet", "report": None}
 
 
-def test_calibrate_now_runs_the_commands_and_shows_the_report_to_its_ticket(served, monkeypatch):
+def ready_to_calibrate(serving, count):
+    """Participants who rank pictures by how little their brows sink at them, and scores of the pictures."""
+    people = [serving.entered() for _ in range(count)]
+    for browser, state in people:
+        for place, trial in enumerate(state["trials"]):
+            look(browser, trial["trial"], 0.01 * (1 + place))
+        whole(browser, state | {"trials": []})
+    export(serving.folder)
+    rows = [row | {"mine": str(number % 3)} for number, row in enumerate(table(serving.folder / "pictures.csv"))]
+    with (serving.folder / "scores.csv").open("w", newline="") as file:
+        write_rows(file, list(rows[0]), rows)
+    return [browser for browser, _ in people]
+
+
+def calibrated(serving):
+    """What the calibration says at its end."""
+    while serving.operator.calibrating.is_running:
+        time.sleep(0.05)
+    return serving.as_operator("GET", "calibration")[1]
+
+
+def test_calibrate_now_weighs_what_was_collected_and_shows_the_report_to_its_ticket(served):
     with served() as serving:
-        ran = list[list[str]]()
-
-        def run(words):
-            ran.append(list(words))
-            if words[0] == "score":
-                rows = [",".join([*row.values(), "1"]) for row in table(serving.folder / "pictures.csv")]
-                text = "\n".join(["image,prompt,session,picture,image_reward", *rows])
-                (serving.folder / "scores.csv").write_text(text)
-            elif words[0] == "calibrate":
-                (serving.folder / "report").mkdir()
-                (serving.folder / "report" / "report.html").write_text("<h1>weights</h1>")
-            return f"{words[0]} is done"
-
-        monkeypatch.setattr(serving.operator.calibrating, "_run", run)
-        whole(*serving.entered())
+        ready_to_calibrate(serving, 3)
         assert serving.as_operator("POST", "calibrate", {})[0] == 200
-        while serving.operator.calibrating.is_running:
-            os.sched_yield()
-        found = serving.as_operator("GET", "calibration")[1]
-        assert (found["state"], found["message"]) == ("done", "calibrate is done")
-        assert [words[0] for words in ran] == ["score", "collect", "calibrate"]
-        assert ran[2][-2:] == ["--report", str(serving.folder / "report")]
-        browser = serving.browser()
-        assert browser.get(found["report"]) == (200, b"<h1>weights</h1>")
+        found = calibrated(serving)
+        assert found["state"] == "done", found["message"]
+        assert found["message"].startswith("6 pairs of 12 images from 3 participants")
+        assert "| au4      |           6/6 |" in found["message"]
+        browser, report = serving.browser(), serving.folder / "report" / "report.html"
+        assert browser.get(found["report"]) == (200, report.read_bytes())
         ticket = found["report"].split("/")[2]
         for path in (f"/report/{ticket}/../study.json", "/report/x/report.html", f"/report/{ticket}/none.html"):
             assert browser.get(path)[0] == 404
+
+
+def test_a_calibration_during_which_somebody_withdraws_is_to_be_made_again(served):
+    with served() as serving:
+        leaving = ready_to_calibrate(serving, 4)[0]
+        assert serving.as_operator("POST", "calibrate", {})[0] == 200
+        leaving.done("/api/leave")
+        found = calibrated(serving)
+    assert found["state"] == "failed" and found["report"] is None
+    assert found["message"] == (
+        f"somebody withdrew meanwhile, whom {serving.folder}/calibration.json and {serving.folder}/report may hold: "
+        "calibrate again"
+    )
