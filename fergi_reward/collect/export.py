@@ -80,8 +80,8 @@ def export(folder: Path) -> Exported:
         FergiRewardError: There is no study, something cannot be written, or `scores.csv` is of other pictures.
     """
     settings, reactions = read_settings(folder), ReactionFolder(folder / REACTIONS)
+    # In no transaction: it takes long, and SQLite's log, which holds who is deleted, is emptied when nobody reads it.
     with closing(connected(folder / NAME)) as connection:
-        connection.execute("BEGIN")
         clips = _write_reactions(reactions, connection, settings["camera"])
     # Read after whoever withdraws has the tombstone, and written before they are taken out of the tables.
     with reactions.changing() as stones, closing(connected(folder / NAME)) as connection:

@@ -25,6 +25,7 @@ from fergi_reward.data.shown_pictures import read_pictures
 from fergi_reward.files.csv_files import read_rows, write_rows
 from fergi_reward.privacy import forget
 from fergi_reward.reactions.clip_file import read_clip_file
+from fergi_reward.reactions.conclusion import conclude
 from fergi_reward.reactions.folder import ReactionFolder
 
 
@@ -263,6 +264,23 @@ def test_nobody_is_exported_again_while_they_are_forgotten(served):
         assert {origin.user for origin in ReactionFolder(serving.folder / "reactions").origins()[0].values()} == {
             users[2]
         }
+
+
+def test_whoever_is_forgotten_during_an_export_is_in_no_log_of_the_database(served, monkeypatch):
+    """SQLite's log cannot be emptied while somebody reads what is in it."""
+    with served() as serving:
+        browser, state = serving.entered()
+        whole(browser, state)
+        user, complaints = state["participant"], []
+
+        def forget_and_conclude(*arguments, **options):
+            complaints.append(forget(user, serving.folder / "reactions", serving.folder).complaint)
+            return conclude(*arguments, **options)
+
+        monkeypatch.setattr("fergi_reward.collect.export.conclude", forget_and_conclude)
+        assert export(serving.folder).participants == 0
+        assert complaints == [None]
+        assert not any(user.encode() in path.read_bytes() for path in serving.folder.rglob("*") if path.is_file())
 
 
 def test_a_download_during_which_the_last_one_withdraws_is_whole(served, monkeypatch):
