@@ -104,7 +104,7 @@ def export(folder: Path) -> Exported:
         judgements=judgements,
         scores=scores.columns,
         files=files,
-        notes=clips.notes,
+        notes=[*clips.notes, *_training_notes(made["consents"])],
     )
 
 
@@ -115,8 +115,19 @@ def _all_tables(tables: Tables, scores: Scores, clips: _Reactions) -> dict[str, 
         "pairs": tables.pairs(),
         "shown": tables.shown(),
         "trials": tables.trials(clips.counting),
+        "consents": tables.consents(),
         "pictures": tables.all_pictures(),
     }
+
+
+def _training_notes(consents: Table) -> list[str]:
+    """Who must be left out where models are trained."""
+    if not (without := sum(not row["training"] for row in consents.rows)):
+        return []
+    return [
+        f"{counted(without, 'participant')} did not agree to the training of models: leave out those whose training is "
+        f"0 in {consents.name} before `annotate`, `fit-predictor` and trainers read what they gave"
+    ]
 
 
 def _write(folder: Path, table: Table) -> Path | None:

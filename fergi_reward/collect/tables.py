@@ -18,6 +18,7 @@ PICTURES = "pictures.csv"
 PICTURE_COLUMNS = ("image", "prompt", "session", "picture", "content")
 VIEWING_COLUMNS = ("user", "session", "image", "file", "prompt")
 PAIR_COLUMNS = ("user", "session", "prompt", "image_left", "image_right", "preference")
+CONSENT_COLUMNS = ("user", "hash", "measuring", "training", "at")
 TRIAL_COLUMNS = (
     "user",
     "session",
@@ -131,6 +132,12 @@ class Tables:
             for row in self._of_users(query)
         ]
         return Table("trials.csv", TRIAL_COLUMNS, rows)
+
+    def consents(self) -> Table:
+        """What each participant agreed to last: the text, and 1 or 0 for each tick."""
+        query = "SELECT *, max(rowid) FROM consents GROUP BY participant ORDER BY rowid"
+        rows = [{**row, "user": row["participant"]} for row in self._of_users(query)]
+        return Table("consents.csv", CONSENT_COLUMNS, rows)
 
     def all_pictures(self) -> Table:
         """Every picture once, for `fergi-reward score`."""

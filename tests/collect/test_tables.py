@@ -102,6 +102,24 @@ def _person(folder, participant):
     return Person(*row.fetchone())
 
 
+def test_who_did_not_agree_to_training_is_told_apart(served):
+    with served() as serving:
+        (browser, state), (_, others) = serving.entered(), serving.entered()
+        ticks = {"hash": serving.study.consent.hash, "measuring": True, "training": False}
+        browser.done("/api/consent", ticks)
+        done = export(serving.folder)
+    assert [
+        (row["user"], row["hash"], row["measuring"], row["training"]) for row in table(serving.folder / "consents.csv")
+    ] == [
+        (others["participant"], serving.study.consent.hash, "1", "1"),
+        (state["participant"], serving.study.consent.hash, "1", "0"),
+    ]
+    assert done.notes == [
+        "1 participant did not agree to the training of models: leave out those whose training is 0 in consents.csv "
+        "before `annotate`, `fit-predictor` and trainers read what they gave"
+    ]
+
+
 def test_prompts_that_spreadsheets_would_run_are_disarmed(served):
     with served() as serving:
         whole(*serving.entered())
