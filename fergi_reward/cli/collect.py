@@ -54,5 +54,5 @@ def _rehearsed(options: CollectOptions, count: int) -> Answer:
     from fergi_reward.collect.simulation.rehearsal import rehearse
 
     found = rehearse(options, count)
-    complaint = f"the rehearsal failed: {'; '.join(found.problems)}" if found.problems else None
-    return Answer("\n".join(found.lines), found.values, status=3 if found.problems else 0, complaint=complaint)
+    notes = [f"not as it was simulated: {problem}" for problem in found.problems]
+    return Answer("\n".join(found.lines), found.values, notes, status=3 if notes else 0)
