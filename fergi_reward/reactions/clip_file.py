@@ -133,10 +133,10 @@ def read_clip_file(path: Path) -> StoredClip:
     try:
         with opened(path, MAX_BYTES) as file:
             origin = _origin(path, file)
-            table = parquet.read_table(file)
+            table = parquet.ParquetFile(file).read(use_threads=False)
         timestamps, confidence, pitch, yaw, faces = (table[name].to_numpy() for name in COLUMNS)
         units = tuple(name for name in table.column_names if name not in COLUMNS)
-        intensities = table.select(units).to_pandas().to_numpy(dtype=float)
+        intensities = np.column_stack([table[unit].to_numpy() for unit in units]).astype(float)
         clip = ReactionClip(timestamps, intensities, units, confidence, pitch, yaw, DEGREES, origin.source)
     except FergiRewardError:
         raise

@@ -70,8 +70,9 @@ def conclude(
         asked = [row for row in recordings if not stones.of(row.user)]
         origins, damaged = folder.origins()
         mine = {row.key: path for row in asked if (path := results.clips.get(row.key)) in origins}
-        others = {path: origin for path, origin in origins.items() if path not in mine.values()}
-        left = _left(folder, others, [origins[path] for path in mine.values()], results, stones)
+        today = set(mine.values())
+        others = {path: origin for path, origin in origins.items() if path not in today}
+        left = _left(folder, others, [origins[path] for path in today], results, stones)
         changed = _of_gone(left, origins, results.gone)
         staying = [] if prune else _staying(left, origins, recordings, changed)
         kept = [path for path in left if path in {*changed, *staying}]

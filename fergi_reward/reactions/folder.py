@@ -229,9 +229,10 @@ class ReactionFolder:
             raise FergiRewardError("; ".join(faults))
 
     def _delete(self, clips: Collection[Path]) -> list[str]:
-        kept = {origin.digest for path, origin in self.origins()[0].items() if path not in clips}
-        videos = [path for path in self.videos.glob("*") if path.is_file() and path.name.partition(".")[0] not in kept]
-        return _delete([*(video for video in videos if not video.name.startswith(".")), *sorted(clips)])
+        videos = [path for path in self.videos.glob("[!.]*") if path.is_file()]
+        origins = self.origins()[0] if videos else {}  # which takes a while
+        kept = {origin.digest for path, origin in origins.items() if path not in clips}
+        return _delete([*(video for video in videos if video.name.partition(".")[0] not in kept), *sorted(clips)])
 
     def _read(self, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         """The rows of a table, without people who were forgotten, as one that was restored from a copy may have."""
