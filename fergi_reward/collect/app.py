@@ -12,12 +12,12 @@ from starlette.routing import Route
 from fergi_reward.collect import judging, participants, trials
 from fergi_reward.collect.access import Access, WrongCodes, tab_of
 from fergi_reward.collect.frames import parse_batch
-from fergi_reward.collect.page_files import runtime_version
+from fergi_reward.collect.page_files import page_file, runtime_version
 from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.state import state
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
-from fergi_reward.collect.web import HEADERS, Handler, file_answer, read_fields, route
+from fergi_reward.collect.web import HEADERS, Handler, file_answer, page_answer, read_fields, route
 from fergi_reward.collect.withdrawal import withdraw
 from fergi_reward.hub.landmarker_model import FILE
 from fergi_reward.version import __version__
@@ -36,7 +36,8 @@ class ParticipantPages:
     """
 
     def __init__(self, study: Study, access: Access, model: bytes) -> None:
-        self.study, self.access, self._model = study, access, model
+        self.study, self.access = study, access
+        self._model = page_file(model, "application/octet-stream") if model else None
         self._wrong_codes, self._backend = WrongCodes(), runtime_version()
 
     def routes(self) -> list[Route]:
@@ -67,19 +68,22 @@ class ParticipantPages:
 
     async def page(self, request: Request) -> Response:
         """The page."""
-        return file_answer(self.study.page.static("index.html"))
+        return page_answer(request, self.study.page.static("index.html"))
 
     async def static(self, request: Request) -> Response:
         """A file of the page."""
-        return file_answer(self.study.page.static(request.path_params["name"]))
+        return page_answer(request, self.study.page.static(request.path_params["name"]))
 
     async def runtime(self, request: Request) -> Response:
         """A file of MediaPipe's runtime."""
-        return file_answer(self.study.page.runtime(request.path_params["name"]))
+        found = await asyncio.to_thread(
+            self.study.page.runtime, request.path_params["name"]
+        )  # to pack it takes a second
+        return page_answer(request, found)
 
     async def model(self, request: Request) -> Response:
         """The landmarker's model."""
-        return file_answer((self._model, "application/octet-stream") if self._model else None)
+        return page_answer(request, self._model)
 
     async def picture(self, request: Request) -> Response:
         """A picture, of which the file is what it was when the study began."""

@@ -21,7 +21,7 @@ from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.settings import REACTIONS
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
-from fergi_reward.collect.web import POLICY, Handler, file_answer, read_fields, route
+from fergi_reward.collect.web import POLICY, Handler, file_answer, page_answer, read_fields, route
 from fergi_reward.collect.withdrawal import withdraw
 from fergi_reward.reactions.folder import ReactionFolder
 
@@ -71,7 +71,7 @@ class OperatorPages:
     async def page(self, request: Request) -> Response:
         """The page, which may show a report in a frame."""
         headers = {"Content-Security-Policy": POLICY.format(frames="'self'")}
-        return file_answer(self.study.page.static("operator.html"), headers)
+        return page_answer(request, self.study.page.static("operator.html"), headers)
 
     async def state(self, request: Request) -> Response:
         """Who takes part, and how far they are."""

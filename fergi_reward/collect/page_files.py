@@ -1,10 +1,14 @@
 """The files of the page, which are in the package, and a language that the researcher brings."""
 
+import gzip
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.digests import bytes_digest
 from fergi_reward.files.json_files import read_json
 from fergi_reward.files.ordinary_files import read_bytes
 
@@ -22,7 +26,33 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".wasm": "application/wasm",
 }
+# Bytes that packing must save to be worth it.
+LEAST_SAVED = 200
 _NAME = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A file that browsers keep.
+
+    Attributes:
+        content: The file.
+        media_type: What it is.
+        tag: What tells it from other versions of it (`ETag`).
+        packed: The same by gzip; None where that saves nothing.
+    """
+
+    content: bytes
+    media_type: str
+    tag: str
+    packed: bytes | None
+
+
+def page_file(content: bytes, media_type: str) -> PageFile:
+    """A file that browsers keep, packed once."""
+    packed = gzip.compress(content, mtime=0)
+    is_smaller = len(packed) < len(content) - LEAST_SAVED
+    return PageFile(content, media_type, f'"{bytes_digest(content)[:32]}"', packed if is_smaller else None)
 
 
 class PageFiles:
@@ -51,14 +81,14 @@ class PageFiles:
         self.language = self._own.stem if self._own else language
         self.languages = list(dict.fromkeys([self.language, *shipped]))
 
-    def static(self, name: str) -> tuple[bytes, str] | None:
-        """A file of the page and its media type; None where there is none of that name."""
+    def static(self, name: str) -> PageFile | None:
+        """A file of the page; None where there is none of that name."""
         if self._own and name == f"strings/{self.language}.json":
-            return read_bytes(self._own, MAX_BYTES), MEDIA_TYPES[".json"]
+            return page_file(read_bytes(self._own, MAX_BYTES), MEDIA_TYPES[".json"])
         return _file(PAGE, name)
 
-    def runtime(self, name: str) -> tuple[bytes, str] | None:
-        """A file of MediaPipe's runtime and its media type; None where there is none of that name."""
+    def runtime(self, name: str) -> PageFile | None:
+        """A file of MediaPipe's runtime; None where there is none of that name."""
         return _file(PAGE / "runtime", name)
 
 
@@ -77,14 +107,17 @@ def runtime_version() -> str:
     return f"tasks-vision {read_json(PACKAGE)['dependencies'][RUNTIME]}"
 
 
-def _file(folder: Path, name: str) -> tuple[bytes, str] | None:
+def _file(folder: Path, name: str) -> PageFile | None:
     path = folder / name
-    if not _NAME.fullmatch(name) or (kind := MEDIA_TYPES.get(path.suffix)) is None:
+    if not _NAME.fullmatch(name) or path.suffix not in MEDIA_TYPES or not path.is_file():
         return None
-    try:
-        return read_bytes(path, MAX_BYTES), kind
-    except OSError:
-        return None
+    return _kept(path)
+
+
+@lru_cache
+def _kept(path: Path) -> PageFile:
+    """A file of the package, read and packed once."""
+    return page_file(read_bytes(path, MAX_BYTES), MEDIA_TYPES[path.suffix])
 
 
 def _check_strings(path: Path, shipped: list[str]) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fergi_reward.collect.access import Access
+from fergi_reward.collect.page_files import PageFile
 from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.store import StorageError
 from fergi_reward.core.errors import FergiRewardError
@@ -103,8 +104,25 @@ async def read_fields(request: Request) -> dict[str, Any]:
     return found
 
 
+def page_answer(request: Request, found: PageFile | None, more: Mapping[str, str] | None = None) -> Response:
+    """A file that browsers keep: they ask whether it is still the same, and get it packed where they can unpack it.
+
+    Raises:
+        RefusedError: There is none.
+    """
+    if found is None:
+        raise RefusedError(404, "unknown", "there is no such address")
+    headers = {"Cache-Control": "no-cache", "ETag": found.tag, "Vary": "Accept-Encoding", **(more or {})}
+    if found.tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Type"] = found.media_type
+    if found.packed is None or "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(found.content, headers=headers)
+    return Response(found.packed, headers={**headers, "Content-Encoding": "gzip"})
+
+
 def file_answer(found: tuple[bytes, str] | None, headers: Mapping[str, str] | None = None) -> Response:
-    """A file; browsers keep it, and ask whether it is still the same.
+    """A file that is no part of the page, and its media type.
 
     Raises:
         RefusedError: There is none.

@@ -1,12 +1,15 @@
 """Who may ask: this server's own page, and operators who know the token."""
 
+import gzip
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from fergi_reward.collect.access import Access
 from fergi_reward.collect.options import CollectOptions
+from fergi_reward.collect.page_files import PAGE
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,19 @@ def test_every_answer_has_the_headers(served):
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
             assert "microphone=()" in answer.headers["Permissions-Policy"]
+
+
+def test_browsers_get_the_page_packed_and_once(served):
+    with served() as serving:
+        script = (PAGE / "app.js").read_bytes()
+        headers = {name: {"Accept-Encoding": name} for name in ("identity", "gzip, deflate, br")}
+        assert serving.browser().get("/static/app.js", headers["identity"]) == (200, script)
+        packed = serving.browser().get("/static/app.js", headers["gzip, deflate, br"])[1]
+        assert len(packed) < len(script) / 2 and gzip.decompress(packed) == script
+        with urllib.request.urlopen(f"http://127.0.0.1:{serving.port}/static/app.js") as answer:
+            tag = answer.headers["ETag"]
+        assert serving.browser().get("/static/app.js", {"If-None-Match": tag}) == (304, b"")
+        assert serving.browser().get("/static/api.js", {"If-None-Match": tag})[0] == 200  # another file
 
 
 @pytest.mark.parametrize(

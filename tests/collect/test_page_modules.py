@@ -25,9 +25,9 @@ def run(browser):
     heard = complaints(page, ORIGIN)
 
     def answer(route):
-        content = files.static(route.request.url.removeprefix(f"{ORIGIN}/static/"))
-        body, kind = content or (b"<!doctype html><main id=main></main>", "text/html")
-        route.fulfill(body=body, content_type=kind)
+        found = files.static(route.request.url.removeprefix(f"{ORIGIN}/static/"))
+        body, kind = b"<!doctype html><main id=main></main>", "text/html"
+        route.fulfill(body=found.content if found else body, content_type=found.media_type if found else kind)
 
     page.route(f"{ORIGIN}/**", answer)
     page.goto(ORIGIN)
