@@ -7,6 +7,8 @@ the participant's key: they say nothing of files, and nothing to another partici
 
 import hashlib
 import hmac
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -135,11 +137,11 @@ class Schedules:
         return Schedule(sittings)
 
     def _sessions(self, number: int) -> Sequence[str]:
-        """The sessions of a participant: blocks of an order of all, so that each session is seen equally often."""
+        """The sessions of a participant: a block of a ring of all, so that each is seen equally often in a cycle."""
         names = list(self._pictures.sessions)
-        cycle, block = divmod(number, len(names) // self._count)
+        cycle, block = divmod(number, len(names) // math.gcd(len(names), self._count))
         order = _ordered(names, self._seed, f"cycle {cycle}", str)
-        chosen = order[block * self._count : (block + 1) * self._count]
+        chosen = [order[(block * self._count + place) % len(names)] for place in range(self._count)]
         return _ordered(chosen, self._seed, f"participant {number}", str)
 
     def _pairs(self, person: Person, name: str, shown: Sequence[Shown], position: int) -> list[Pair]:
@@ -155,7 +157,7 @@ class Schedules:
 
 
 def _name(person: Person, *what: str) -> str:
-    return hmac.digest(person.key, "\n".join(what).encode(), "sha256").hex()[:24]
+    return hmac.digest(person.key, json.dumps(what).encode(), "sha256").hex()[:24]
 
 
 def _ordered(items: Iterable[T], seed: int, order: str, name: Callable[[T], str]) -> list[T]:

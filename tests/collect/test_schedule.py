@@ -39,7 +39,7 @@ def test_the_order_follows_from_the_seed_alone():
     assert [session for session, _ in one[::3]] == ["s3", "s1", "s0", "s4", "s2", "s5"]
 
 
-@pytest.mark.parametrize("sessions", [1, 2, 3, 6, 9])
+@pytest.mark.parametrize("sessions", [1, 2, 3, 4, 5, 6, 9])
 def test_each_session_is_seen_equally_often(sessions):
     schedules = Schedules(PICTURES, 0, sessions, has_pairs=False)
     counts = Counter(sitting.name for number in range(12) for sitting in schedules.of(person(number)).sittings)
@@ -53,6 +53,14 @@ def test_names_say_nothing_to_another_participant():
         {*schedule.by_session, *schedule.by_trial, *schedule.by_image, *schedule.by_pair} for schedule in (one, other)
     ]
     assert len(names[0]) == 6 + 18 + 18 + 18 and not names[0] & names[1]
+
+
+def test_names_of_pictures_differ_whatever_their_sessions_are_called():
+    """A CSV may have line breaks in a cell."""
+    names = [("a", "b\nc"), ("a\nb", "c"), ("a", "x"), ("a\nb", "x")]
+    pictures = Pictures(tuple(Picture(*name, Path("x"), "x", "d", "image/png") for name in names))
+    schedule = Schedules(pictures, 0, None, has_pairs=False).of(person(0))
+    assert len(schedule.by_image) == len(schedule.by_trial) == 4
 
 
 def test_pairs_are_all_pairs_with_sides_by_chance():
