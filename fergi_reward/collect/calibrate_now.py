@@ -37,11 +37,10 @@ def commands(options: CollectOptions, exported: Exported) -> list[Words]:
     known = [name for name in exported.scores if name != REWARD]
     if not (exported.judgements["rankings"] or exported.judgements["pairs"]):
         return []
-    scored = set(wanted) <= set(known) if wanted else bool(known)
     scorers = wanted or known or list(SCORERS)
     calibrate = ["calibrate", *_judged(options, exported), "--scorers", ",".join(scorers)]
     calibrate += ["--out", str(folder / CALIBRATION)]
-    if scored:
+    if all(exported.scores.get(name) for name in scorers):
         return [calibrate]
     score = ["score", "--images", str(folder / PICTURES), "--scorers", ",".join(scorers), "--out", str(folder / SCORES)]
     if options.checkpoints:

@@ -43,7 +43,7 @@ class Exported:
         trials: How many pictures they saw to the end.
         reactions: How many of these have a clip that can be used.
         judgements: By kind, how many judgements.
-        scores: The columns of scores of the judgements.
+        scores: By column of scores of the judgements, whether every picture has one.
         files: The files.
         notes: What else to know, a sentence each.
     """
@@ -53,7 +53,7 @@ class Exported:
     trials: int
     reactions: int
     judgements: Mapping[str, int]
-    scores: Sequence[str]
+    scores: Mapping[str, bool]
     files: Sequence[Path]
     notes: Sequence[str]
 
@@ -102,7 +102,7 @@ def export(folder: Path) -> Exported:
         trials=len(made["shown"].rows),
         reactions=clips.usable,
         judgements=judgements,
-        scores=scores.columns,
+        scores={name: all(scores.rows.get(key, {}).get(name) for key in tables.pictures) for name in scores.columns},
         files=files,
         notes=[*clips.notes, *_training_notes(made["consents"])],
     )

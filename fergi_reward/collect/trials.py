@@ -201,6 +201,7 @@ def end(connection: Connection, study: Study, participant: Participant, attempt:
     if said.offset - said.onset < SHORTEST_SHARE * study.options.picture_seconds:
         reasons.append("short")
     if study.options.camera:
+        _check_parts(connection, attempt, said.onset)
         reasons += faults(attempt_clips(_frames(connection, attempt), said.onset, said.offset))
     reasons = list(dict.fromkeys(reasons))
     connection.execute(
@@ -223,6 +224,19 @@ def end(connection: Connection, study: Study, participant: Participant, attempt:
 
 def _ended(number: int, reasons: list[str]) -> dict[str, object]:
     return {"complete": True, "retake_offered": bool(reasons) and number < MOST_OFFERED, "reasons": reasons}
+
+
+def _check_parts(connection: Connection, attempt: str, onset: float) -> None:
+    """Check that the picture appeared between the frames of the baseline and those of the picture.
+
+    Raises:
+        RefusedError: It did not: one would be taken for the other.
+    """
+    for row in connection.execute("SELECT seq, part, frames FROM batches WHERE attempt = ?", (attempt,)):
+        times = unpacked([row["frames"]])[:, 0]
+        if not (times[-1] < onset if row["part"] == "baseline" else times[0] >= onset):
+            between = f"from {times[0]:.3f} to {times[-1]:.3f} s, the onset at {onset:.3f} s"
+            raise RefusedError(400, "bad_end", f"batch {row['seq']} of the {row['part']} is {between}")
 
 
 def _frames(connection: Connection, attempt: str) -> Any:  # noqa: ANN401 - an array

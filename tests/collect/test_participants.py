@@ -199,6 +199,23 @@ def test_a_face_that_is_not_seen_offers_a_retake(served, change, reason):
         assert found == {"complete": True, "retake_offered": True, "reasons": ["short", reason]}
 
 
+@pytest.mark.parametrize(
+    ("onset", "batch"),
+    [(0.5, "0 of the baseline is from 0.000 to 0.967"), (1.5, "1 of the picture is from 1.000 to 1.967")],
+)
+def test_a_baseline_is_never_taken_for_a_reaction(served, onset, batch):
+    with served() as serving:
+        browser, state = serving.entered()
+        attempt = browser.done(f"/api/trials/{state['trials'][0]['trial']}/start")["attempt"]
+        for seq, part in enumerate(("baseline", "picture")):
+            sent = {"seq": seq, "part": part, "frames": frames(float(seq), 1.0)}
+            browser.done(f"/api/attempts/{attempt}/frames", sent)
+        end = {"batches": 2, "frames": 60, "onset": onset, "offset": 2.0, "marks": [], "dropped": 0}
+        status, said = browser.post(f"/api/attempts/{attempt}/end", end | {"latency_ms": None, "fps": 30.0})
+        assert (status, said["error"]) == (400, "bad_end")
+        assert said["message"] == f"batch {batch} s, the onset at {onset:.3f} s"
+
+
 def test_judgements_are_said_once_after_the_pictures(served):
     with served(ratings=True) as serving:
         browser, state = serving.entered()

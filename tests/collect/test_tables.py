@@ -159,9 +159,14 @@ def test_frames_of_a_part_of_the_time_are_no_reaction(served, first, last):
         look(browser, trial, 0.01)
         attempt = browser.done(f"/api/trials/{trial}/start")["attempt"]
         measured = [frame for frame in frames(0.0, 2.0, 0.05) if first <= frame[0] < last]
-        batch = {"seq": 0, "part": "picture" if first >= 1 else "baseline", "frames": measured}
-        browser.done(f"/api/attempts/{attempt}/frames", batch)
-        end = {"batches": 1, "frames": len(measured), "onset": 1.0, "offset": 2.0, "marks": [], "dropped": 0}
+        parts = {
+            "baseline": [row for row in measured if row[0] < 1],
+            "picture": [row for row in measured if row[0] >= 1],
+        }
+        batches = [{"part": part, "frames": rows} for part, rows in parts.items() if rows]
+        for seq, batch in enumerate(batches):
+            browser.done(f"/api/attempts/{attempt}/frames", batch | {"seq": seq})
+        end = {"batches": len(batches), "frames": len(measured), "onset": 1.0, "offset": 2.0, "marks": [], "dropped": 0}
         said = browser.done(f"/api/attempts/{attempt}/end", end | {"latency_ms": None, "fps": 30.0})
         export(serving.folder)
     assert said["retake_offered"] and said["reasons"][0] == "dropped_frames"
@@ -203,6 +208,10 @@ def test_scores_stand_next_to_judgements(served):
         ]
         found = {(row["session"], row["image"]): row["mine"] for row in table(serving.folder / "judgements.csv")}
         assert found == {(row["session"], row["picture"]): str(n) for n, row in enumerate(pictures)}
+        # Where scoring was interrupted it continues.
+        scores.write_text("\n".join([header, *lines[:-1]]))
+        following = commands(serving.study.options, export(serving.folder))
+        assert [words[0] for words in following] == ["score", "collect", "calibrate"]
         # Scores of another study, whose picture of the same name and prompt was another one.
         scores.write_text("\n".join([header, lines[0].replace(pictures[0]["content"], pictures[1]["content"])]))
         with pytest.raises(FergiRewardError, match=r"i0 of session s0 is no picture of the study: score pictures\.csv"):
