@@ -32,9 +32,10 @@ def collect(options: CollectOptions) -> Answer:
     following = [shown(words) for words in commands(options, done)]
     judged = [f"{count} {name}" for name, count in done.judgements.items() if count]
     usable = f" ({counted(done.reactions, 'usable reaction')})" if done.camera else ""
+    latency = f"; {done.latency_ms:.0f} ms from the order to show a picture to its paint" if done.latency_ms else ""
     lines = [
         f"{counted(done.participants, 'participant')}, {counted(done.trials, 'trial')}{usable}, "
-        f"{', '.join(judged) or 'no judgements'}",
+        f"{', '.join(judged) or 'no judgements'}{latency}",
         f"written: {', '.join(map(str, done.files))}",
         *(f"next: {each}" for each in following),
     ]
@@ -42,6 +43,7 @@ def collect(options: CollectOptions) -> Answer:
         "participants": done.participants,
         "trials": done.trials,
         "reactions": done.reactions,
+        "latency_ms": done.latency_ms,
         "judgements": dict(done.judgements),
         "files": [str(path) for path in done.files],
         "next": following,

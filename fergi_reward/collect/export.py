@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from fergi_reward.collect.clips import UNITS, AttemptClip, attempt_clips
 from fergi_reward.collect.frames import unpacked
@@ -42,6 +43,7 @@ class Exported:
         participants: How many participants it has something of.
         trials: How many pictures they saw to the end.
         reactions: How many of these have a clip that can be used.
+        latency_ms: The median time from the order to show a picture to its paint; None where no page told one.
         judgements: By kind, how many judgements.
         scores: By column of scores of the judgements, whether every picture has one.
         files: The files.
@@ -52,6 +54,7 @@ class Exported:
     participants: int
     trials: int
     reactions: int
+    latency_ms: float | None
     judgements: Mapping[str, int]
     scores: Mapping[str, bool]
     files: Sequence[Path]
@@ -96,11 +99,13 @@ def export(folder: Path) -> Exported:
     rankings = {(row["user"], row["session"]) for row in made["judgements"].rows}
     judgements = {"rankings": len(rankings)} | {name: len(made[name].rows) for name in ("pairs", "ratings")}
     active = {row["user"] for name in ("trials", "judgements", "pairs") for row in made[name].rows}
+    latencies = [row["latency_ms"] for row in made["trials"].rows if row["latency_ms"] is not None]
     return Exported(
         camera=settings["camera"],
         participants=len(active),
         trials=len(made["shown"].rows),
         reactions=clips.usable,
+        latency_ms=median(latencies) if latencies else None,
         judgements=judgements,
         scores={name: all(scores.rows.get(key, {}).get(name) for key in tables.pictures) for name in scores.columns},
         files=files,

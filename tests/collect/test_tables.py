@@ -77,7 +77,7 @@ def test_judgements_reactions_and_pictures_fit_together(served):
             for person in [_person(folder, state["participant"])]
             for shown in serving.study.schedules.of(person).by_trial.values()
         }
-    assert dict(done.judgements) == {"rankings": 4, "pairs": 0, "ratings": 0}
+    assert dict(done.judgements) == {"rankings": 4, "pairs": 0, "ratings": 0} and done.latency_ms == 12.5
     rows = {(row["user"], row["session"], row["image"]): row for row in table(folder / "judgements.csv")}
     for _, state in people:
         for session in state["sessions"]:
