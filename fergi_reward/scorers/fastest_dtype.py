@@ -9,7 +9,6 @@ from functools import cache
 from typing import Literal
 
 import torch
-from torch.utils.benchmark import Timer
 
 from fergi_reward.core.devices import chosen_device
 from fergi_reward.scorers.cpu_kernels import FastCPUKernels
@@ -52,6 +51,8 @@ def faster(float32_seconds: float, bfloat16_seconds: float) -> torch.dtype:
 
 @torch.no_grad()
 def _seconds(device: torch.device, dtype: torch.dtype) -> float:
+    from torch.utils.benchmark import Timer  # which prints a warning where there is a CUDA compiler and no GPU
+
     rows, weight = (
         torch.ones(ROWS, WIDTH, device=device, dtype=dtype),
         torch.ones(INNER, WIDTH, device=device, dtype=dtype),

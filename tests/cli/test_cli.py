@@ -208,7 +208,7 @@ def test_action_units_can_be_weighed(simulated, tmp_path):
     record = json.loads((report / "report.json").read_text())
     effect = record["action_units"]["au12"]
     assert effect["ci95"][0] <= effect["log_odds"] <= effect["ci95"][1]
-    row = next(line for line in (report / "report.md").read_text().splitlines() if line.startswith("| AU12 "))
+    row = next(line for line in (report / "report.md").read_text().splitlines() if line.startswith("| au12 "))
     assert f" {effect['log_odds']:+.3f} |" in row
     assert set(record["regression_on_alignment_and_fidelity"]) >= {"image_reward", "au4", "au26"}
 

@@ -53,10 +53,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.open += 1
             self.server.most = max(self.server.most, self.server.open)
         try:
-            self._send(self.server.answer(request, number))
+            answer = self.server.answer(request, number)
         finally:
-            with self.server.lock:
+            with self.server.lock:  # before the answer is sent: the next request may come while this thread still ends
                 self.server.open -= 1
+        self._send(answer)
 
     def _send(self, answer: Any) -> None:
         if isinstance(answer, bytes):

@@ -44,7 +44,7 @@ def test_the_reference_is_the_model_before_training_and_plain_diffusers_loads_wh
     line = loading_line(pipeline, TrainerConfig(full_finetuning=full), str(tmp_path))
     fresh = {"pipeline": kind(), **vars(diffusers)}
     exec(line, fresh)
-    assert (drawn(fresh["pipeline"]) - after).abs().max() < 1e-6
+    assert (drawn(fresh["pipeline"]) - after).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("kind", KINDS)
