@@ -2,6 +2,7 @@
 
 from fergi_reward.bulk.options import BestOfOptions
 from fergi_reward.cli.command import Answer, command
+from fergi_reward.core.counts import counted
 
 
 @command(resumes=True)
@@ -13,7 +14,7 @@ def best_of(options: BestOfOptions) -> Answer:
     means = f"{done.single:.3f} of one picture, {done.best:.3f} of the best of {options.n}"
     places = {"pictures": out / "best", "scores": out / "scores.csv", "overview": out / "best_and_worst.png"}
     text = (
-        f"mean reward over {done.prompts} prompts: {means}\n"
+        f"mean reward over {counted(done.prompts, 'prompt')}: {means}\n"
         f"pictures: {places['pictures']}; all scores: {places['scores']}; look at {places['overview']}"
     )
     values = {"prompts": done.prompts, "mean_reward": done.single, "mean_reward_of_best": done.best}
