@@ -32,13 +32,13 @@ def write_camera(path: Path, pictures: Iterable[Pixels]) -> Path:
 
 
 @contextmanager
-def study(model: Path, pictures: int = 2, **options: float) -> Iterator[str]:
-    """The address of a study of grey pictures that measures faces."""
+def study(model: Path, pictures: int = 2, **options: float | bool) -> Iterator[str]:
+    """The address of a study of blue pictures that measures faces."""
     with TemporaryDirectory() as folder:
         rows = ["session,image,file,prompt"]
         for number in range(pictures):
-            Image.new("RGB", (512, 512), (250 - number, 250, 250)).save(Path(folder, f"{number}.png"))
-            rows.append(f"grey,{number},{number}.png,a grey wall")
+            Image.new("RGB", (512, 512), (0, 0, 200 + number)).save(Path(folder, f"{number}.png"))
+            rows.append(f"blue,{number},{number}.png,a blue wall")
         table = Path(folder, "pictures.csv")
         table.write_text("\n".join(rows) + "\n")
         settings = CollectOptions(pictures=table, out=Path(folder, "study"), port=0, backend_model=model)
