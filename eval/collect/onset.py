@@ -3,9 +3,9 @@
 python eval/collect/onset.py --model face_landmarker.task
 
 The camera is a file that Chromium plays as it is at that moment. Another process writes the time of day into its top a
-thousand times per second, so each frame says when it was taken. When a picture was really on the screen is told by the
-compositor (the time of presentation of Element Timing) and by pictures of the page (Page.startScreencast), whose times
-are a little later. There is no display, so the delay of one is not in these numbers.
+thousand times per second, so each frame says when it was taken. The compositor says when a picture was really presented
+(Element Timing), and so do pictures of the page (Page.startScreencast). There is no display, so the delay of one is not
+in these numbers.
 """
 
 import base64

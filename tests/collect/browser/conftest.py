@@ -19,6 +19,8 @@ from tests.reactions.conftest import face_model  # noqa: F401 - a fixture
 
 RUNTIME = Path(__file__).parents[3] / "fergi_reward" / "collect" / "page" / "runtime" / "vision_bundle.mjs"
 QUICK = ["--blank-seconds=0.2", "--baseline-seconds=0.7", "--picture-seconds=1.6"]
+# The seed of pictures of which the first two simulated people dislike one much, one a little, and one not at all.
+LIKED = 25
 
 
 @dataclass
@@ -95,7 +97,7 @@ def serve_study(tmp_path_factory):
 
 def write_pictures(folder, sessions, pictures, prompt):
     """Pictures of noise with their table."""
-    draws, rows = np.random.default_rng(0), ["session,image,file,prompt"]
+    draws, rows = np.random.default_rng(LIKED), ["session,image,file,prompt"]
     for session in range(sessions):
         for number in range(pictures):
             name = f"secret_{session}_{number}.png"

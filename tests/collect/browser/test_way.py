@@ -6,6 +6,8 @@ import pytest
 from fergi_reward.collect.simulation.outcome import outcome
 from fergi_reward.collect.simulation.participant import Way, withdraw
 
+LEAST_CORRELATION = 0.3
+
 
 @pytest.fixture(scope="module")
 def study(serve_study, measures):
@@ -31,6 +33,8 @@ def test_from_consent_to_tables_with_a_reload_in_the_middle_of_a_picture(study, 
     errors = study.options.out / "reactions" / "errors.csv"
     unusable = pd.read_csv(errors)["kind"].tolist() if errors.exists() else []
     assert found.values["reactions"] + unusable.count("reaction") == 6
+    if found.values["reactions"] == 6:  # 0.6 and 0.8 were seen on a busy machine
+        assert found.values["correlation"] > LEAST_CORRELATION
     trials = pd.read_csv(study.options.out / "trials.csv")
     assert trials.groupby("user")["image"].nunique().tolist() == [3, 3]
     assert {way.name for way in ways[:2]} == {*trials["user"]}
