@@ -310,7 +310,7 @@ def test_callers_that_leave_do_not_stay_in_the_queue_and_what_waited_for_them_is
                 connection.sendall(head(len(body)) + body)
                 wait_until(lambda: running.server.scoring._calls.waiting == 2)
             wait_until(lambda: running.server.scoring._calls.waiting == 1)
-        assert running.server.images.waiting == running.server._requests.waiting == 1
+        wait_until(lambda: running.server.images.waiting == running.server._requests.waiting == 1)
         running.scorer.go.set()
         assert first.result()[0] == 200
         assert running.score(**GOOD)[0] == 200
