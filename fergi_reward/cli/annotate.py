@@ -87,6 +87,7 @@ def annotate(options: AnnotateOptions) -> Answer:
     from fergi_reward.data.extracted import with_scores
     from fergi_reward.data.layouts import check_still_there, is_extracted, read_preferences, read_reactions
     from fergi_reward.data.shown_pictures import read_pictures
+    from fergi_reward.data.training_consent import for_training
     from fergi_reward.evaluation.annotation_report import annotation_report
     from fergi_reward.reactions.source_map import SourceMap
     from fergi_reward.reactions.table import ReactionTable
@@ -96,7 +97,11 @@ def annotate(options: AnnotateOptions) -> Answer:
     pictures = read_pictures(options.images) if options.images else {}
     alike = reactions is None or (options.ratings is not None and is_extracted(reactions))
     ranked = read_preferences(options.data, options.ratings, au_source=options.au_source if alike else None)
-    viewers: ReactionTable = read_reactions(reactions, options.au_source) if reactions else ranked
+    ranked, notes = for_training(ranked, options.data)
+    viewers: ReactionTable = ranked
+    if reactions:
+        viewers, more = for_training(read_reactions(reactions, options.au_source), reactions)
+        notes += more
     if options.scores:
         viewers = with_scores(viewers, options.scores)
     if options.source_map:
@@ -121,7 +126,6 @@ def annotate(options: AnnotateOptions) -> Answer:
         text += f"\ndataset: {dataset}"
         written |= {"dataset": str(dataset)}
     check_still_there(viewers, reactions or options.data, dataset or options.out)
-    notes = ["--calibration is not used: weights are fitted on those who ranked"] * bool(
-        options.rule != "paper" and options.calibration
-    )
+    if options.rule != "paper" and options.calibration:
+        notes.append("--calibration is not used: weights are fitted on those who ranked")
     return Answer(text, values(outcome) | written, notes)

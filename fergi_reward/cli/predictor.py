@@ -51,11 +51,12 @@ def fit_predictor(options: FitPredictorOptions) -> Answer:
     from fergi_reward.core.devices import named_device
     from fergi_reward.data.layouts import check_still_there, read_reactions
     from fergi_reward.data.shown_pictures import read_pictures
+    from fergi_reward.data.training_consent import for_training
     from fergi_reward.faces.run import figures, summary
     from fergi_reward.faces.run import fit_predictor as run
     from fergi_reward.scorers.pickscore import PickScorer
 
-    table = read_reactions(options.reactions, options.au_source)
+    table, notes = for_training(read_reactions(options.reactions, options.au_source), options.reactions)
     pictures = read_pictures(options.images)
     place = (options.checkpoints or {}).get(TOWER)
     tower = PickScorer.from_pretrained(place, device=named_device(options.device))
@@ -71,4 +72,4 @@ def fit_predictor(options: FitPredictorOptions) -> Answer:
     predictor.save(options.out)
     check_still_there(table, options.reactions, options.out)
     values = {"predictor": str(options.out), **figures(predictor)}
-    return Answer(f"{summary(predictor)}\npredictor: {options.out}", values)
+    return Answer(f"{summary(predictor)}\npredictor: {options.out}", values, notes)

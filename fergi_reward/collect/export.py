@@ -85,6 +85,8 @@ def export(folder: Path) -> Exported:
     settings, reactions = read_settings(folder), ReactionFolder(folder / REACTIONS)
     # In no transaction: it takes long, and SQLite's log, which holds who is deleted, is emptied when nobody reads it.
     with closing(connected(folder / NAME)) as connection:
+        if settings["camera"]:
+            _write_training(reactions, connection)
         clips = _write_reactions(reactions, connection, settings["camera"])
     # Read after whoever withdraws has the tombstone, and written before they are taken out of the tables.
     with reactions.changing() as stones, closing(connected(folder / NAME)) as connection:
@@ -95,7 +97,7 @@ def export(folder: Path) -> Exported:
         made = _all_tables(tables, scores, clips)
         files = [path for table in made.values() if (path := _write(folder, table))]
     if settings["camera"]:
-        files.append(reactions.manifest)
+        files += [reactions.manifest, reactions.training]
     rankings = {(row["user"], row["session"]) for row in made["judgements"].rows}
     judgements = {"rankings": len(rankings)} | {name: len(made[name].rows) for name in ("pairs", "ratings")}
     active = {row["user"] for name in ("trials", "judgements", "pairs") for row in made[name].rows}
@@ -130,8 +132,9 @@ def _training_notes(consents: Table) -> list[str]:
     if not (without := sum(not row["training"] for row in consents.rows)):
         return []
     return [
-        f"{counted(without, 'participant')} did not agree to the training of models: leave out those whose training is "
-        f"0 in {consents.name} before `annotate`, `fit-predictor` and trainers read what they gave"
+        f"{counted(without, 'participant')} did not agree to the training of models: `annotate` and `fit-predictor` "
+        f"leave them out; before anything else trains on what they gave, leave out those whose training is 0 in "
+        f"{consents.name}"
     ]
 
 
@@ -144,6 +147,16 @@ def _write(folder: Path, table: Table) -> Path | None:
     with atomic_path(path, private=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         write_rows(file, table.columns, table.rows)
     return path
+
+
+def _write_training(folder: ReactionFolder, connection: Connection) -> None:
+    """Say who agreed that models are trained, before there is a reaction of anybody."""
+    with folder.changing() as stones:
+        users = [row[0] for row in connection.execute("SELECT participant FROM participants ORDER BY number")]
+        consents = {
+            user: consent for user in users if (consent := consent_of(connection, user)) and not stones.of(user)
+        }
+        folder.write_training({user: consent["training"] for user, consent in consents.items()})
 
 
 def _write_reactions(folder: ReactionFolder, connection: Connection, has_camera: bool) -> _Reactions:

@@ -5,6 +5,7 @@
 - `judgements.py`: human judgements of any kind as pairs, without faces; `judgement_files/` reads them from tables.
 - `options.py`: options that name preferences.
 - `extracted.py`: folders of `fergi-reward extract`; `shown_pictures.py`: the pictures that viewers saw.
+- `training_consent.py`: whose reactions models may be trained on.
 """
 
 from typing import TYPE_CHECKING
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from fergi_reward.data.simulated import write_simulated_fergi as write_simulated_fergi
     from fergi_reward.data.table import Pairs as Pairs
     from fergi_reward.data.table import PreferenceTable as PreferenceTable
+    from fergi_reward.data.training_consent import for_training as for_training
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "Pairs": "table",
         "PreferenceTable": "table",
+        "for_training": "training_consent",
         "read_fergi": "fergi",
         "read_preferences": "layouts",
         "read_reactions": "layouts",

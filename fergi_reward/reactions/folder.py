@@ -3,6 +3,7 @@
 - `clips/DIGEST.parquet`: a clip, which says itself whose reaction to what it is, and of which video.
 - `manifest.csv`: user, session, image, consent, activations and more, a row per clip: what others read.
 - `people.csv`: a row per person: how far the face moves at pictures, and without one.
+- `training.csv`: in a study of `collect`, who agreed that models are trained.
 - `errors.csv`: the videos that gave no clip when they were last tried, and why.
 - `videos/DIGEST.mp4`: a video by the digest of its bytes, with `--keep-video` alone.
 - `forgotten/`: a file with a hash per person who must not come back.
@@ -32,6 +33,7 @@ CLIP_KEY = ("user", "session", "image", "kind")
 VIDEO_COLUMNS = ("video", "start", "end")
 MANIFEST_COLUMNS = (*CLIP_KEY, *VIDEO_COLUMNS, "consent", *MADE_COLUMNS)
 ERROR_COLUMNS = (*CLIP_KEY, *VIDEO_COLUMNS, "tried", "error", "place")
+TRAINING_COLUMNS = ("user", "training")
 _ADVICE = "give a folder that `fergi-reward extract` wrote, or extract again into a new one"
 
 
@@ -67,6 +69,7 @@ class ReactionFolder:
         self.path = Path(path)
         self.manifest = self.path / "manifest.csv"
         self.people = self.path / "people.csv"
+        self.training = self.path / "training.csv"
         self.errors = self.path / "errors.csv"
         self.clips = self.path / "clips"
         self.videos = self.path / "videos"
@@ -152,6 +155,27 @@ class ReactionFolder:
         """The rows of `errors.csv`; none where every video gave a clip."""
         return self._read(self.errors, [*CLIP_KEY, "video", "error"])
 
+    def agreed_to_training(self) -> set[str] | None:
+        """Who agreed that models are trained; None where the folder does not say whether anybody did.
+
+        Raises:
+            FergiRewardError: It cannot be read, or says something else than 0 and 1.
+        """
+        if not self.training.exists():
+            return None
+        rows = self._read(self.training, TRAINING_COLUMNS)
+        if wrong := next((row for row in rows if row["training"] not in ("0", "1")), None):
+            raise FergiRewardError(
+                f"{self.training}: training of user {wrong['user']} is {wrong['training']!r}, must be 0 or 1: export "
+                "the study again"
+            )
+        return {row["user"] for row in rows if row["training"] == "1"}
+
+    def write_training(self, agreed: Mapping[str, bool]) -> None:
+        """Write for each viewer whether they agreed that models are trained."""
+        rows = [{"user": user, "training": int(tick)} for user, tick in agreed.items()]
+        _write(self.training, TRAINING_COLUMNS, rows)
+
     def write_rows(self, rows: Sequence[Row], action_units: Sequence[str]) -> None:
         """Write the manifest, fixed columns, then an activation per action unit; and what it says of each person."""
         _write(self.manifest, [*MANIFEST_COLUMNS, *action_units], rows)
@@ -183,6 +207,7 @@ class ReactionFolder:
             rows = self._without(user, self.manifest, unread, faults)
             failures = self._without(user, self.errors, unread, faults)
             self._without(user, self.people, unread, faults)
+            self._without(user, self.training, unread, faults)
             known = {*(origins[path].source for path in mine), *(row["source"] for row in rows if "source" in row)}
             sources = {each for source in known for each in measured_with(source)}
             with _noted(faults):

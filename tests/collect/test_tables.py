@@ -115,9 +115,13 @@ def test_who_did_not_agree_to_training_is_told_apart(served):
         (state["participant"], serving.study.consent.hash, "1", "0"),
     ]
     assert done.notes == [
-        "1 participant did not agree to the training of models: leave out those whose training is 0 in consents.csv "
-        "before `annotate`, `fit-predictor` and trainers read what they gave"
+        "1 participant did not agree to the training of models: `annotate` and `fit-predictor` leave them out; before "
+        "anything else trains on what they gave, leave out those whose training is 0 in consents.csv"
     ]
+    reactions = serving.folder / "reactions"
+    assert ReactionFolder(reactions).agreed_to_training() == {others["participant"]}
+    forget(others["participant"], reactions, serving.folder)
+    assert table(reactions / "training.csv") == [{"user": state["participant"], "training": "0"}]
 
 
 def test_prompts_that_spreadsheets_would_run_are_disarmed(served):
@@ -324,7 +328,7 @@ def test_a_download_during_which_the_last_one_withdraws_is_whole(served, monkeyp
         status, content = serving.as_operator("GET", "download")
     assert status == 200
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.namelist() == ["pictures.csv", "reactions/manifest.csv"]
+        assert archive.namelist() == ["pictures.csv", "reactions/manifest.csv", "reactions/training.csv"]
         assert not any(state["participant"].encode() in archive.read(name) for name in archive.namelist())
 
 
