@@ -146,7 +146,7 @@ class Checkpoints:
         """Options that are not what they were and matter, with both values."""
         options = _as_record(self.config)
         # What an older version had no option for was done as the default does it.
-        before = {item.name: item.default for item in fields(self.config) if item.name in FIXED} | before
+        before = {item.name: item.default for item in fields(self.config)} | before
         if unknown := sorted(set(before) - set(options)):
             raise FergiRewardError(
                 f"{checkpoint} was written with options that this version does not know ({', '.join(unknown)}): "

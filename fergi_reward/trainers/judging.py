@@ -86,12 +86,28 @@ class Judging:
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered."""
-        return {"watch": self.watch.state_dict(), "best": self.best}
+        return {"watch": self.watch.state_dict(), "best": self.best, "drawn_by": self._drawn_by}
 
-    def load_state_dict(self, state: Mapping[str, Any], changed: Set[str]) -> None:
-        """Remember what others remembered; with other images or judges than theirs, nothing: scores do not compare."""
-        same_pictures = len(state["watch"]["best"]) == self._config.judge_num_images
-        if same_pictures and state["best"] and not JUDGING & changed:
-            self.watch.load_state_dict(state["watch"])
-            self.best = copied(self._model.parameters)
-            overwrite(self.best, state["best"])
+    def load_state_dict(self, state: Mapping[str, Any], changed: Set[str]) -> bool:
+        """Remember what others remembered; with other images or judges than theirs, nothing: scores do not compare.
+
+        Returns:
+            Whether there was something that is not remembered.
+        """
+        if not state["best"]:
+            return False
+        same_number = len(state["watch"]["best"]) == self._config.judge_num_images
+        same_pictures = same_number and state.get("drawn_by", self._drawn_by) == self._drawn_by
+        if not same_pictures or JUDGING & changed:
+            return True
+        self.watch.load_state_dict(state["watch"])
+        self.best = copied(self._model.parameters)
+        overwrite(self.best, state["best"])
+        return False
+
+    @property
+    def _drawn_by(self) -> list[float | str]:
+        """The options that make other images of the same prompts; earlier checkpoints do not hold them."""
+        config = self._config
+        drawing = [config.seed, config.picture_num_steps, config.picture_eta, config.sample_guidance_scale]
+        return [*drawing, config.mixed_precision]

@@ -84,36 +84,36 @@ class ShuffledBlocks:
 
     def __next__(self) -> Row:
         if self._place == len(self._block):
-            self._read_block()
+            self._read_block(self.size)
         self._place += 1
         return self._block[self._place - 1]
 
     def state_dict(self) -> dict[str, Any]:
         """The block, where the stream has it, and the place in it."""
         place = {"passes": self.passes, "blocks": self.blocks, "place": self._place}
-        return place | {"block_start": self._block_start}
+        return place | {"block_start": self._block_start, "block_size": len(self._block)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Read the block again, and continue in it."""
+        """Read the block again, whatever its size was, and continue in it."""
         if not state["blocks"]:
             return
         self._go_to(state["block_start"])
         self.passes, self.blocks = state["passes"], state["blocks"] - 1
-        self._read_block()
+        self._read_block(state.get("block_size", self.size))  # earlier checkpoints do not say it
         self._place = state["place"]
 
     def _go_to(self, place: dict[str, Any]) -> None:
         self.rows.load_state_dict(place)
         self._stream = iter(self.rows)
 
-    def _read_block(self) -> None:
+    def _read_block(self, size: int) -> None:
         self._block_start = self.rows.state_dict()
-        block = list(islice(self._stream, self.size))
+        block = list(islice(self._stream, size))
         if not block:
             self.passes += 1
             self._go_to(self._beginning)
             self._block_start = self._beginning
-            block = list(islice(self._stream, self.size))
+            block = list(islice(self._stream, size))
         if not block:
             raise FergiRewardError(NO_ROWS)
         order = torch.randperm(len(block), generator=generator(self.seed, "block", self.blocks)).tolist()

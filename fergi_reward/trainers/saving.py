@@ -28,7 +28,7 @@ from fergi_reward.trainers.sharding import Whole, collected, is_shard
 from fergi_reward.trainers.weights import copied, overwrite
 
 # What a checkpoint holds besides the parts of an algorithm.
-OWN_PARTS = {"format", *LAYOUT, "processes", "optimizer", "scaler", "ema", "watch", "best", "trained"}
+OWN_PARTS = {"format", *LAYOUT, "processes", "optimizer", "scaler", "ema", "watch", "best", "drawn_by", "trained"}
 
 
 class Stateful(Protocol):
@@ -185,7 +185,8 @@ class Saving:
         if state["trained"]:
             overwrite(self.model.parameters, state["trained"])
         self.optimisation.load_state_dict(state)
-        self.judging.load_state_dict(state, changed)
+        if self.judging.load_state_dict(state, changed):
+            self.run.say("the judges begin anew: what they saw before was other pictures, or they are other judges")
         if self.judging.best:
             self.save_best()
         for name, part in self._parts.items():

@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
+from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
+from tests.trainers.conftest import PROMPTS, SMALL
 
 
 def greenness(pixels, prompts):
@@ -94,6 +96,7 @@ def test_stopping_needs_a_judge(trainer_of):
         trainer_of(stop_when_judge_falls=True)
 
 
+JUDGED = {"save_freq": 1, "judge_freq": 1, "judge_num_images": 4}
 GUARDED = {"num_epochs": 8, "judge_freq": 1, "judge_num_images": 4, "stop_when_judge_falls": True}
 SIXTEEN = {"sample_batch_size": 16, "train_batch_size": 16, "sample_num_steps": 8, "sample_guidance_scale": 1.0}
 SIXTEEN |= {"per_prompt_stat_tracking": False}
@@ -142,14 +145,29 @@ def test_a_resumed_run_remembers_its_judges_and_their_favourite(backprop_trainer
     assert resumed.loop.judging.watch.state_dict() == whole.loop.judging.watch.state_dict()
 
 
-def test_other_pictures_of_the_judges_start_their_watch_again(backprop_trainer_of, capsys):
-    options = {"num_epochs": 1, "save_freq": 1, "judge_freq": 1}
-    first = backprop_trainer_of(judges={"green": greenness}, judge_num_images=4, **options)
-    first.train()
-    options |= {"num_epochs": 2, "resume_from": str(first.loop.run.folder)}
-    again = {"pipeline": tiny.stable_diffusion(), "judges": {"green": greenness}}
-    resumed = backprop_trainer_of(judge_num_images=2, **again, **options)
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, redness):
+    """The folder of a run whose judges have seen four pictures."""
+    config = RewardBackpropConfig(output_dir=str(tmp_path_factory.mktemp("judged") / "run"), **{**SMALL, **JUDGED})
+    RewardBackpropTrainer(config, redness, tiny.stable_diffusion(), PROMPTS, {"green": greenness}).train()
+    return config.output_dir
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"judge_num_images": 2}, "judge_num_images 4 -> 2"),
+        ({"seed": 43}, "seed 42 -> 43"),
+        ({"sample_num_steps": 2}, "sample_num_steps 3 -> 2"),
+        ({"sample_guidance_scale": 3.0}, "sample_guidance_scale 2.0 -> 3.0"),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, dict) else "",
+)
+def test_other_pictures_of_the_judges_start_their_watch_again(judged, backprop_trainer_of, options, said, capsys):
+    again = {**JUDGED, "num_epochs": 2, "resume_from": judged, **options}
+    resumed = backprop_trainer_of(judges={"green": greenness}, **again)
     resumed.train()
-    assert "judge_num_images 4 -> 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert said in printed and "the judges begin anew" in printed
     watched = resumed.loop.judging.watch.state_dict()
-    assert (len(watched["best"]), watched["best_epoch"]) == (2, 2)
+    assert (len(watched["best"]), watched["best_epoch"]) == (options.get("judge_num_images", 4), 2)

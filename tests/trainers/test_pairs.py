@@ -102,6 +102,20 @@ def test_a_resumed_order_continues_where_it_was(parquet, streaming, taken):
     assert captions(new, 2 * ROWS) == captions(old, 2 * ROWS)
 
 
+@pytest.mark.parametrize("size", [3, 100])
+def test_a_block_of_a_stream_is_finished_at_the_size_it_was_begun_at(parquet, size):
+    def fresh(size):
+        table = PairTable(load_table(str(parquet), streaming=True).rows, "test")
+        return Pairs(table, seed=0, shuffle_buffer=size)
+
+    old, new = fresh(8), fresh(size)
+    old.take(13)
+    new.load_state_dict(old.state_dict())
+    assert captions(new, 3) == captions(old, 3)
+    left = set(range(ROWS)) - set(captions(fresh(8), 16))
+    assert set(captions(new, len(left))) == left
+
+
 def test_ties_are_skipped_and_counted():
     pairs = pairs_of([row(number, (1, 0.5, None)[number % 3]) for number in range(9)])
     pairs.take(3 * 4)
