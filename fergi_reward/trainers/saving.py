@@ -186,7 +186,7 @@ class Saving:
             overwrite(self.model.parameters, state["trained"])
         self.optimisation.load_state_dict(state)
         if self.judging.load_state_dict(state, changed):
-            self.run.say("the judges begin anew: what they saw before was other pictures, or they are other judges")
+            self.run.say("what the judges remembered is dropped: it was of other pictures, or of other judges")
         if self.judging.best:
             self.save_best()
         for name, part in self._parts.items():

@@ -168,6 +168,6 @@ def test_other_pictures_of_the_judges_start_their_watch_again(judged, backprop_t
     resumed = backprop_trainer_of(judges={"green": greenness}, **again)
     resumed.train()
     printed = capsys.readouterr().out
-    assert said in printed and "the judges begin anew" in printed
+    assert said in printed and "what the judges remembered is dropped" in printed
     watched = resumed.loop.judging.watch.state_dict()
     assert (len(watched["best"]), watched["best_epoch"]) == (options.get("judge_num_images", 4), 2)
