@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fergi_reward.calibration.by_hand import RAW, Moments
 from fergi_reward.calibration.calibration import Calibration, Fit
+from fergi_reward.calibration.own_scorers import own_scorers
 from fergi_reward.calibration.weighed import Askable, weighed
 from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.callables.rewards import check_gradients
@@ -22,7 +23,6 @@ from fergi_reward.images import Picture, checked_once, decoded_once, paths_of, p
 from fergi_reward.scorers.base import Towers, prompt_list
 from fergi_reward.scorers.fastest_dtype import DtypeOrAuto
 from fergi_reward.scorers.foreign import LoadedScorer
-from fergi_reward.scorers.registry import named_by_a_file
 from fergi_reward.scorers.scorer_set import ScorerSet
 from fergi_reward.scorers.sigma import Unsure, says_sigma, sigma_term
 
@@ -140,7 +140,7 @@ class CombinedReward:
         """
         record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
         return cls(
-            named_by_a_file(record.scorers) if scorers is None else scorers,
+            own_scorers(record) if scorers is None else scorers,
             record,
             face=face,
             checkpoints=checkpoints,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +71,7 @@ class ScoreOptions(ScoringOptions, WeightOptions):
     scorers: Sequence[str] | None = option(
         None,
         "Scorers; `fergi-reward scorers` lists them.",
-        shown=f"those of --weights, else {','.join(SCORERS)}",
+        shown=f"those of --calibration or --weights, else {','.join(SCORERS)}",
         names=REGISTRY,
     )
     calibration: str | None = option(None, f"Adds a column `reward`; {SHIPPED_HELP}.", metavar="FILE")
@@ -81,9 +82,14 @@ class ScoreOptions(ScoringOptions, WeightOptions):
         "must find the pictures at the same path.",
     )
 
-    @property
+    @cached_property  # read once: the scores of a run are by the same scorers, whatever becomes of the file
     def scorer_names(self) -> list[str]:
-        """The scorers; by default those that are weighed by hand, else those of the paper."""
+        """The scorers; by default those that are weighed, else those of the paper."""
+        if self.scorers is None and self.calibration is not None:
+            from fergi_reward.calibration.calibration import Calibration
+            from fergi_reward.calibration.own_scorers import own_scorers
+
+            return own_scorers(Calibration.named(self.calibration))
         return self.weighed if self.scorers is None and self.weights else super().scorer_names
 
     @property

@@ -54,7 +54,8 @@ def _engine(name: str) -> Engine:
 def _rewards(options: ScoreOptions) -> Further:
     """The function that gives the reward of those scorers that are weighed."""
     weights = options.weights_by_hand() or Calibration.named(options.calibration or SHIPPED)
-    columns = {term_name(name): name for name in options.scorer_names if term_name(name) in weights.scorers}
+    scored = {term_name(name): name for name in options.scorer_names}
+    columns = {term: name for term, name in scored.items() if term in weights.scorers} or scored
     reward = CombinedReward(list(columns), weights)  # a missing fit shows before gigabytes are loaded
 
     def rewards(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

@@ -15,7 +15,10 @@ def score(options: ScoreOptions) -> Answer | None:
     text = f"scores of {done.scored} images: {options.out}"
     if done.kept:
         text += f"\n{done.kept} of its rows were kept from a run that did not end, the others were scored now"
-    values = {"scored": done.scored, "kept": done.kept, "failed": done.failed, "out": str(options.out)}
+    if options.calibration and options.scorers is None:
+        text += f"\nthe scorers are those of the calibration {options.calibration}: {', '.join(options.scorer_names)}"
+    counts = {"scored": done.scored, "kept": done.kept, "failed": done.failed}
+    values = {**counts, "out": str(options.out), "scorers": options.scorer_names}
     if not done.failed:
         return Answer(text, values)
     failed = errors_file(options.out)

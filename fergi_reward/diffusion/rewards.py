@@ -4,6 +4,7 @@ import torch
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.options import SHIPPED
+from fergi_reward.calibration.own_scorers import own_scorers
 from fergi_reward.core.devices import training_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.options import RewardOptions
@@ -13,12 +14,12 @@ from fergi_reward.faces.predictor import ReactionPredictor
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.foreign import LoadedScorer
-from fergi_reward.scorers.registry import named_by_a_file, term_name
+from fergi_reward.scorers.registry import term_name
 
 
 def weighed_scorers(options: RewardOptions) -> list[str]:
     """The scorers that are weighed."""
-    return list(options.scorers or options.weighed or named_by_a_file(_weights(options).scorers))
+    return list(options.scorers or options.weighed or own_scorers(_weights(options)))
 
 
 def reward_scorers(options: RewardOptions) -> list[str]:

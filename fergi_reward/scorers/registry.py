@@ -1,12 +1,12 @@
 """The scorers by name. Nothing heavy is imported before a scorer is asked for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.registry import LIBRARY, Found, Registry, blaming, is_maker, is_path, package, takes
+from fergi_reward.core.registry import LIBRARY, Found, Registry, blaming, is_maker, package, takes
 from fergi_reward.hub.published import SCORERS, shown_bytes
 
 if TYPE_CHECKING:
@@ -64,20 +64,6 @@ def term_name(name: str) -> str:
     """
     REGISTRY.check(name)
     return _TERMS.get(name, name)
-
-
-def named_by_a_file(names: Iterable[str]) -> list[str]:
-    """The scorers that a calibration's file names, which may be a stranger's: a path in it would run any code.
-
-    Raises:
-        FergiRewardError: One is a path.
-    """
-    if paths := [name for name in names if is_path(name)]:
-        raise FergiRewardError(
-            f"the calibration weighs {', '.join(paths)}, and what a path names is run: if you trust it, name all "
-            "scorers yourself, by --scorers or scorers=[...]"
-        )
-    return list(names)
 
 
 def scorer_table() -> list[dict[str, str]]:

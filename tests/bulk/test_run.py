@@ -5,8 +5,10 @@ from math import prod
 
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+from fergi_reward import fit_weights
 from fergi_reward.images import open_picture
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import load_scorer
@@ -61,6 +63,37 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     expected = CombinedReward.from_pretrained(scorers=scorers).score(table["image"].tolist(), table["prompt"].tolist())
     assert table["reward"].tolist() == pytest.approx(expected.total.tolist(), abs=1e-4)
     assert table["pickscore"].tolist() == pytest.approx(expected.terms["pickscore"].tolist(), abs=5e-5)
+
+
+def test_without_scorers_those_of_the_calibration_are_taken(reference, checkpoints, tmp_path):
+    scores = {"hps_v2": [0.1, 0.2, 0.3, 0.5], "pickscore": [19.0, 22.0, 20.0, 21.0]}
+    judged = {"winner": [1, 2, 3, 0], "loser": [0, 1, 2, 3], "rater": ["a", "b", "c", "a"]}
+    fit_weights(scores, judged).save(tmp_path / "two.json")
+    (tmp_path / "prompts.txt").write_text("a red cat\n")
+    places = f"pickscore={checkpoints / 'pickscore'},hps_v2={checkpoints / 'hps'}"
+    pictures = ["--images", reference / "images", "--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "s.csv"]
+    result = score(*pictures, "--checkpoints", places, "--calibration", tmp_path / "two.json")
+    assert result.exit_code == 0, result.output
+    assert f"the scorers are those of the calibration {tmp_path / 'two.json'}: hps_v2, pickscore" in result.stdout
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert table.columns.tolist() == ["image", "prompt", "hps_v2", "pickscore", "reward"]
+    weighed = CombinedReward.from_pretrained(tmp_path / "two.json")
+    terms = {name: torch.tensor(table[name]) for name in scores}
+    assert table["reward"].tolist() == pytest.approx(
+        weighed.combine(terms, table["prompt"].tolist()).total.tolist(), abs=1e-4
+    )
+
+
+def test_a_calibration_with_a_column_that_is_no_scorer_says_which_to_name(manifest, tmp_path):
+    scores = {"pickscore": [19.0, 22.0, 20.0, 21.0], "sharpness": [0.1, 0.2, 0.3, 0.5]}
+    judged = {"winner": [1, 2, 3, 0], "loser": [0, 1, 2, 3], "rater": ["a", "b", "c", "a"]}
+    fit_weights(scores, judged).save(tmp_path / "own.json")
+    result = score("--images", manifest, "--calibration", tmp_path / "own.json")
+    assert result.exit_code == 2, result.output
+    assert (
+        "weighs sharpness, and no scorer of that name is installed: leave it out by --scorers pickscore"
+        in result.stderr
+    )
 
 
 def test_a_folder_with_one_prompt_for_all_and_no_word_of_large_pictures(reference, options, tmp_path, monkeypatch):

@@ -167,7 +167,13 @@ def scored(tmp_path, monkeypatch):
 def test_weights_by_hand_weigh_raw_scores(scored):
     result = invoke([*scored, "--weights", "my_rewards:grey=-2", "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout) == {"scored": 2, "kept": 0, "failed": 0, "out": "s.csv"}
+    assert json.loads(result.stdout) == {
+        "scored": 2,
+        "kept": 0,
+        "failed": 0,
+        "out": "s.csv",
+        "scorers": ["my_rewards:grey"],
+    }
     table = pd.read_csv("s.csv")
     assert table["my_rewards:grey"].tolist() == pytest.approx([0.2, 0.4])
     assert table["reward"].tolist() == pytest.approx([-0.4, -0.8])
