@@ -62,7 +62,8 @@ class JudgedPairs:
         if (groups := len(judgements.groups)) < SEVERAL:
             raise FergiRewardError(
                 f"the pairs are of {counted(groups, judgements.unit)}, and one after the other is left out: give at "
-                f"least {SEVERAL} with pairs that were told apart"
+                f"least {SEVERAL} with pairs that were told apart, or name a column of raters (--rater) or of other "
+                f"groups (--group) with {SEVERAL} values or more"
             )
         better, worse = (measured[pairs[side].to_numpy()] for side in ("better", "worse"))
         tied, counts = pairs["tied"].to_numpy(dtype=bool), pairs["weight"].to_numpy(dtype=float)

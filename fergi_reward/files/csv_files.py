@@ -187,8 +187,11 @@ def _header_fault(names: list[str], required: Sequence[str], optional: Sequence[
     needed = f"it needs the columns {', '.join(required)}" if required else "it needs a header and rows"
     if not any(names):
         return f"the file is empty: {needed}"
-    if missing and len(names) == 1 and (mark := next((mark for mark in _SEPARATORS if mark in names[0]), None)):
-        return f"the cells are separated by {_SEPARATORS[mark]}: save it with commas between ({needed})"
+    if not {*names} & {*known} and len(names) == 1 and (mark := next(filter(names[0].count, _SEPARATORS), None)):
+        return (
+            f"the cells are separated by {_SEPARATORS[mark]}: save it with commas between them and points in numbers "
+            f"({needed})"
+        )
     if twice := next((name for name in names if names.count(name) > 1 and name), None):
         return f"the column {twice} is given twice"
     if "" in names:

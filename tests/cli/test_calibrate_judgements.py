@@ -105,6 +105,20 @@ def test_mistakes_are_one_sentence(folder, words, message):
     assert not (folder / "calibration.json").exists()
 
 
+def test_pictures_of_one_prompt_need_groups_and_the_error_names_the_option(folder):
+    judged(prompts=1, images=30, day=["mon", "tue", "wed"] * 10).to_csv("one.csv", index=False)
+    result = calibrate("one.csv", "--scorers", "useful")
+    assert result.exit_code == 2 and "of 1 prompt" in result.stderr and "(--group) with 3 values" in result.stderr
+    result = calibrate("one.csv", "--scorers", "useful", "--group", "day")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_table_of_a_spreadsheet_with_decimal_commas_is_refused_in_words(folder):
+    judged().to_csv("german.csv", index=False, sep=";", decimal=",")
+    result = calibrate("german.csv", "--scorers", "useful")
+    assert result.exit_code == 2 and "german.csv, line 1: the cells are separated by semicolons" in result.stderr
+
+
 def test_a_place_that_is_neither_a_file_nor_a_benchmark_is_refused(folder):
     result = calibrate("judgd.csv", "--scorers", "useful")
     assert result.exit_code == 2

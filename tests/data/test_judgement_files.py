@@ -117,6 +117,7 @@ def test_names_of_columns_are_known_in_other_words_and_can_be_given():
         (RATED | {"caption": ["p", "q", "r"]}, {}, "prompt and caption could both be the prompt: name one by --prompt"),
         (RATED | {"rank": [1, 2, 3]}, {}, "rating .higher is better. and rank .lower is better.*--rating or --rank"),
         ({"prompt": ["p"], "image": ["a"], "score": [1]}, {}, "no column is called as the rating is"),
+        ({"image": ["a"], "rating": [1]}, {}, "by --prompt, or add a column prompt with one text in all rows"),
         (RATED, {"rating": "stars"}, "there is no column --rating stars: the columns are prompt"),
         (RATED, {"kind": "pairs"}, "no two columns name the pictures of a pair"),
         (RATED, {"kind": "rankings"}, "no column is called as the images is"),

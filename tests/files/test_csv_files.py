@@ -60,6 +60,7 @@ def test_what_a_file_says(table, text, rows):
         ("image,prompt,\n0.png,x,\n", "line 1: column 3 has no name"),
         ("image\n0.png\n", "line 1: it needs the columns image, prompt; prompt missing"),
         ("image;prompt\n0.png;x\n", "line 1: the cells are separated by semicolons: save it with commas"),
+        ("image;score\n0.png;3,5\n", "line 1: the cells are separated by semicolons: .* and points in numbers"),
         ("image\tprompt\n0.png\tx\n", "line 1: the cells are separated by tabs"),
         ("image,prompt\n", "has a header and no row"),
         ("", "line 1: the file is empty: it needs the columns image, prompt"),

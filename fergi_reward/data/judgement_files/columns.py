@@ -90,9 +90,10 @@ class Columns:
             form = "a list" if lists else "one value"
             raise FergiRewardError(f"--{option_of(role)} {named} must name a column with {form} per row")
         if found is None:
+            instead = ", or add a column prompt with one text in all rows to compare all pictures"
             raise FergiRewardError(
                 f"no column is called as the {role} is ({', '.join(NAMES[role])}), {self.listed()}: name it by "
-                f"--{option_of(role)}"
+                f"--{option_of(role)}{instead if role == 'prompt' else ''}"
             )
         return found
 
