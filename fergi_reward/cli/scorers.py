@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fergi_reward.cli.command import Answer, command
-from fergi_reward.core.options import Options, option, required
+from fergi_reward.core.options import Options, option
 from fergi_reward.core.terminal import for_terminal
 from fergi_reward.hub.published import NAMES
 
@@ -26,13 +26,26 @@ def scorers() -> Answer:
 class DownloadOptions(Options):
     """The options of `fergi-reward download`."""
 
-    names: Sequence[str] = required(f"One or more of {', '.join(NAMES)}.", positional=True)
+    names: Sequence[str] = option((), f"One or more of {', '.join(NAMES)}.", positional=True)
     out: Path | None = option(
         None,
         "Fill the folders OUT/NAME, which --checkpoints NAME=OUT/NAME and --model OUT/NAME take, also offline. "
         "[default: the hub's cache]",
         old=("to",),
     )
+    list_: bool = option(False, "Print all names with size, license and what of them is here; no network is asked.")
+    check: bool = option(False, "Compare what is in OUT/NAME with the digests that download wrote there; no network.")
+
+    def problems(self) -> list[str]:
+        """What contradicts itself."""
+        found = []
+        if self.list_ and (self.names or self.check):
+            found.append("--list takes no names and no --check: give it alone, or with --out")
+        if not self.list_ and not self.names:
+            found.append(f"names are missing: give one or more of {', '.join(NAMES)}, or --list")
+        if self.check and self.out is None:
+            found.append("--check needs --out DIR, the folder that download --out filled, or a copy of it")
+        return found
 
 
 @command(resumes=True)
@@ -41,8 +54,22 @@ def download(options: DownloadOptions) -> Answer:
 
     Sizes, licenses and the free disk are printed before it starts.
     """
-    from fergi_reward.hub.published_fetch import fetch as run
+    from fergi_reward.hub.published_fetch import fetch
+    from fergi_reward.hub.published_state import check_copies, published_table
 
-    run(options.names, options.out, lambda text: print(for_terminal(text)))
-    values = {"names": list(options.names), "out": options.out and str(options.out)}
+    if options.list_:
+        from tabulate import tabulate
+
+        table = published_table(options.out)
+        notes = ["here is by names and sizes, --check compares the content of a folder"]
+        return Answer(tabulate(table, headers="keys", tablefmt="github"), {"published": table}, notes)
+    values = {"names": [*options.names], "out": options.out and str(options.out)}
+    if options.check and options.out:
+        count = check_copies(options.names, options.out, _say)
+        return Answer(f"all {count} files are there and as they were published", values)
+    fetch(options.names, options.out, _say)
     return Answer("all files are there and right", values)
+
+
+def _say(text: str) -> None:
+    print(for_terminal(text), flush=True)

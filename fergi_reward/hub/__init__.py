@@ -1,6 +1,7 @@
 """What others published: where it is, what its files are, and getting them.
 
-- `published.py`: repositories, licenses, revisions, files and sizes; `published_fetch.py`: gets them.
+- `published.py`: repositories, licenses, revisions, files and sizes; `published_fetch.py`: gets them;
+  `published_state.py`: what of them is here; `checksums.py`: the digests next to a copy.
 - `download.py`: one file, resumed and checked; `asking.py`: what the hub's errors mean.
 - `licenses.py`: under which licenses; `landmarker_model.py`: MediaPipe's model.
 """

@@ -38,6 +38,19 @@ class Repository:
         wanted = "|".join(re.escape(name) + (_LOADED if name.endswith("/") else "") for name in self.files)
         return [name for name in there if re.fullmatch(wanted, name)]
 
+    def lacking(self, there: Iterable[str]) -> list[str]:
+        """The parts of which there is nothing, among these names of files.
+
+        >>> Repository("owner/sd", "MIT", {"model_index.json": 541, "unet/": 9}).lacking(["unet/config.json"])
+        ['model_index.json']
+        """
+        known = list(there)
+        return [
+            part
+            for part in self.files
+            if not any(name == part or (part.endswith("/") and name.startswith(part)) for name in known)
+        ]
+
     def __str__(self) -> str:
         """Files and their places, as text for users."""
         return f"{' and '.join(self.files)} of {self.name}"
@@ -239,10 +252,10 @@ NAMES = (*REPOSITORIES, LANDMARKER, ALL_SCORERS)
 def shown_bytes(number: int) -> str:
     """A size for people.
 
-    >>> shown_bytes(485), shown_bytes(231_508), shown_bytes(1_787_000_000)
-    ('485 B', '232 kB', '1.79 GB')
+    >>> shown_bytes(485), shown_bytes(231_508), shown_bytes(999_800_000)
+    ('485 B', '232 kB', '1 GB')
     """
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= size:
+        if number >= 0.9995 * size:  # three digits of less are a thousand
             return f"{number / size:.3g} {unit}"
     return f"{number} B"

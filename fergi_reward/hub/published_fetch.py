@@ -8,6 +8,7 @@ from pathlib import Path
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.digests import published_digest
 from fergi_reward.hub.asking import hub_errors, why_no_hub, without_warnings
+from fergi_reward.hub.checksums import write_checksums
 from fergi_reward.hub.download import cache_folder, download, unfinished
 from fergi_reward.hub.published import ALL_SCORERS, LANDMARKER, NAMES, REPOSITORIES, SCORERS, Repository, shown_bytes
 
@@ -112,7 +113,7 @@ def fetch(names: Sequence[str], to: Path | None, say: Callable[[str], None]) -> 
     Raises:
         FergiRewardError: A name is unknown, there is no network or too little room, or a file is not what it must be.
     """
-    files, failure = _planned(_names(names), to)
+    files, failure = _planned(parts(names), to)
     missing = sum(file.missing() for file in files)
     free = shutil.disk_usage(_existing(place := _place(to))).free
     say(_table(files))
@@ -129,16 +130,23 @@ def fetch(names: Sequence[str], to: Path | None, say: Callable[[str], None]) -> 
         )
     for file in files:
         file.get()
+    for name in dict.fromkeys(file.name for file in files):
+        if to:
+            write_checksums(to / name, {file.path: str(file.digest) for file in files if file.name == name})
 
 
-def _names(names: Sequence[str]) -> list[str]:
-    """Each once, groups taken apart."""
+def parts(names: Sequence[str]) -> list[str]:
+    """Each name once, groups taken apart.
+
+    Raises:
+        FergiRewardError: A name is unknown.
+    """
     for name in names:
         if name not in NAMES:
             raise FergiRewardError(f"there is no {name!r}: choose from {', '.join(NAMES)}")
     # hps_v2.0 is another name of hps_v2.
     group = [name for name in SCORERS if name not in ("hps_v2.0", "hpsv3")]
-    return list(dict.fromkeys(part for name in names for part in (group if name == ALL_SCORERS else [name])))
+    return list(dict.fromkeys(each for name in names for each in (group if name == ALL_SCORERS else [name])))
 
 
 def _planned(names: Sequence[str], to: Path | None) -> tuple[list[_File], FergiRewardError | None]:
@@ -182,9 +190,8 @@ def _listed(repository: Repository) -> dict[str, tuple[int, str | None]]:
         ) from error
     there = {file.rfilename: file for file in about.siblings or ()}
     needed = repository.needed(there)
-    for name in repository.files:
-        if not any(path == name or (name.endswith("/") and path.startswith(name)) for path in needed):
-            raise FergiRewardError(f"{repository.name} has no {name} any more: update fergi-reward")
+    if lacking := repository.lacking(needed):
+        raise FergiRewardError(f"{repository.name} has no {lacking[0]} any more: update fergi-reward")
     listed: dict[str, tuple[int, str | None]] = {}
     for path in needed:
         size, lfs = there[path].size, there[path].lfs

@@ -1,6 +1,8 @@
 import hashlib
+import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,7 +53,7 @@ def nobody_answers(hub, monkeypatch):
 def test_folders_are_taken_as_they_are_and_nobody_is_asked_any_more(hub, tmp_path, monkeypatch):
     hub.files[f"{SD}/{SD}"] |= {f"unet/{name}": b"{}" for name in ("model.fp16.safetensors", "model.onnx")}
     complete("all-scorers", SD, "--out", tmp_path)
-    assert sorted(contents(tmp_path / "pickscore")) == ["config.json", WEIGHTS]
+    assert sorted(contents(tmp_path / "pickscore")) == ["SHA256SUMS", "config.json", WEIGHTS]
     assert sorted(contents(tmp_path / SD / "unet")) == ["config.json", "diffusion_pytorch_model.safetensors"]
     nobody_answers(hub, monkeypatch)
     for name, sizes in (("image_reward", "vision_config.json"), ("hps_v2", "open_clip_config.json")):
@@ -71,6 +73,66 @@ def test_without_a_folder_the_hubs_cache_is_filled_and_nobody_is_asked_any_more(
         assert load_scorer(name).name == name
     assert load_pipeline(f"{SD}/{SD}").unet
     assert not hub.asked
+
+
+def test_a_copy_is_checked_where_nobody_answers(hub, tmp_path, monkeypatch):
+    names = ("all-scorers", SD)
+    complete(*names, "--out", tmp_path / "from")
+    nobody_answers(hub, monkeypatch)
+    shutil.copytree(tmp_path / "from", tmp_path / "models")
+    copies = [path for path in (tmp_path / "models").rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
+    assert f"all {len(copies)} files are there" in complete(*names, "--check", "--out", tmp_path / "models")
+    for folder in (tmp_path / "models").iterdir():  # coreutils read the same list
+        subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    weights, unet = tmp_path / "models/clip" / WEIGHTS, tmp_path / f"models/{SD}/unet/config.json"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    unet.unlink()
+    said = mistake(download(*names, "--check", "--out", tmp_path / "models"))
+    assert f"{weights} is altered" in said and f"{unet} is missing" in said and said.count(" is ") == 2
+    assert not hub.asked
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda sums: sums.unlink(), "cannot be read (No such file"),
+        (lambda sums: sums.write_text(""), "cannot be read (it is damaged)"),
+        (lambda sums: sums.write_text(sums.read_text()[:-30]), "has 1 digests, its first line is '# 2 files'"),
+        (lambda sums: sums.write_text("# 1 files\n" + sums.read_text().splitlines()[1] + "\n"), f"names no {WEIGHTS}"),
+    ],
+)
+def test_digests_that_are_not_complete_are_no_proof(hub, tmp_path, harm, message):
+    complete("pickscore", "--out", tmp_path)
+    harm(tmp_path / "pickscore" / "SHA256SUMS")
+    assert message in mistake(download("pickscore", "--check", "--out", tmp_path))
+
+
+def here(*arguments):
+    """By name, what `--list` says is here."""
+    rows = json.loads(complete("--list", "--json", *arguments))["published"]
+    return {row["name"]: row["here"] for row in rows}
+
+
+@pytest.mark.parametrize("place", ["folder", "cache"])
+def test_what_is_here_is_listed_without_a_network(hub, tmp_path, monkeypatch, place):
+    out = ["--out", tmp_path / "models"] if place == "folder" else []
+    monkeypatch.setattr("fergi_reward.hub.published_state._SMALL", 1e12)  # the toys' weights are small
+    complete("image_reward", SD, *out)
+    nobody_answers(hub, monkeypatch)
+    found = here(*out)
+    assert {name for name, state in found.items() if state == "yes"} - {"bert-base-uncased", "face_landmarker"} == {
+        "image_reward",
+        SD,
+    }
+    (part,) = (path for path in tmp_path.rglob("med_config.json") if place == "folder" or "snapshots" in path.parts)
+    part.unlink()
+    assert here(*out)["image_reward"].endswith(" of it")
+    assert not hub.asked
+
+
+def test_weights_that_are_too_small_are_no_whole_model(hub, tmp_path):
+    complete("pickscore", "--out", tmp_path)
+    assert here("--out", tmp_path)["pickscore"] == "468 kB of it"  # of 3.94 GB
 
 
 def test_what_is_to_come_is_printed_first(hub, tmp_path):
@@ -160,6 +222,18 @@ def test_a_disk_that_fills_is_one_sentence(hub, tmp_path, monkeypatch):
 
     monkeypatch.setattr("fergi_reward.hub.download.os.fsync", full)
     assert "No space left on device): make room" in mistake(download("pickscore", "--out", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "names are missing: give one or more of image_reward"),
+        (("pickscore", "--list"), "--list takes no names"),
+        (("pickscore", "--check"), "--check needs --out DIR"),
+    ],
+)
+def test_options_that_contradict_each_other(words, message):
+    assert message in mistake(download(*words))
 
 
 def test_a_name_that_nobody_published(hub, tmp_path):

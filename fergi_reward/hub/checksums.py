@@ -1,0 +1,63 @@
+"""The digests of a folder that was downloaded, in a file of it: a copy can be checked where there is no network."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.atomic import atomic_path
+from fergi_reward.files.digests import published_digest
+from fergi_reward.files.ordinary_files import read_bytes
+
+FILE = "SHA256SUMS"  # as `sha256sum --check` reads it, which passes over the first line
+_FIRST = re.compile(r"# (\d+) files")
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_MAX_BYTES = 1 << 20
+
+
+def write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
+    """Write the digests.
+
+    Args:
+        folder: Where the files are, complete and right.
+        digests: By the name of the file in the folder, what its publisher states: SHA-256 or git's.
+    """
+    lines = [f"# {len(digests)} files"]
+    for name, digest in sorted(digests.items()):
+        lines.append(f"{digest if len(digest) == 64 else published_digest(folder / name, '0' * 64)}  {name}")
+    with atomic_path(folder / FILE) as path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def checked_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each file that was downloaded, and `right`, `missing` or `altered`.
+
+    Raises:
+        FergiRewardError: There are no digests, they are not complete, or a file cannot be read.
+    """
+    for name, digest in _read(folder).items():
+        path = folder / name
+        if not path.is_file():
+            yield name, "missing"
+            continue
+        try:
+            yield name, "right" if published_digest(path, digest) == digest else "altered"
+        except OSError as error:
+            raise FergiRewardError(f"cannot read {path} ({error.strerror}): copy it again") from error
+
+
+def _read(folder: Path) -> dict[str, str]:
+    path = folder / FILE
+    try:
+        first, *lines = read_bytes(path, _MAX_BYTES).decode().splitlines()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is damaged"
+        raise FergiRewardError(
+            f"{path} cannot be read ({why}): run `fergi-reward download {folder.name}` with --out where there is a "
+            "network, and copy the whole folder"
+        ) from error
+    counted, found = _FIRST.fullmatch(first), [_LINE.fullmatch(line) for line in lines]
+    digests = {match[2]: match[1] for match in found if match}
+    if not counted or not len(digests) == len(lines) == int(counted[1]):
+        raise FergiRewardError(f"{path} has {len(digests)} digests, its first line is {first[:40]!r}: copy it again")
+    return digests

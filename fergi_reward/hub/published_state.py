@@ -1,0 +1,92 @@
+"""What of the published files is on this machine, without a network: by names and sizes, or by content."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.hub.checksums import FILE, checked_files
+from fergi_reward.hub.download import cache_folder
+from fergi_reward.hub.landmarker_model import BYTES
+from fergi_reward.hub.landmarker_model import FILE as LANDMARKER_FILE
+from fergi_reward.hub.published import LANDMARKER, REPOSITORIES, Repository, shown_bytes
+from fergi_reward.hub.published_fetch import parts
+
+# Sizes are known about: a part of a repository that is smaller is not whole. Of small files they are the usual ones.
+_WHOLE, _SMALL = 0.98, 50_000_000
+
+
+def published_table(out: Path | None) -> list[dict[str, str]]:
+    """A row per name: its size, its license, and how much of it is here, by names and sizes.
+
+    Args:
+        out: The folder of `fetch`; None for the cache of the hub.
+    """
+    rows = []
+    for name, repositories in REPOSITORIES.items():
+        entries = [entry for repository in repositories for entry in _entries(repository, out and out / name)]
+        licenses = dict.fromkeys(repository.license for repository in repositories)
+        rows.append(_row(name, entries, "; ".join(licenses)))
+    landmarker = (out / LANDMARKER if out else cache_folder()) / LANDMARKER_FILE
+    return [*rows, _row(LANDMARKER, [(BYTES, _bytes([landmarker]))], "Apache-2.0")]
+
+
+def check_copies(names: Sequence[str], out: Path, say: Callable[[str], None]) -> int:
+    """Compare the content of folders that `fetch` filled with what was published then.
+
+    Args:
+        names: Of `NAMES`.
+        out: The folder of `fetch`, or a copy of it.
+        say: Prints a line for each file.
+
+    Returns:
+        How many files there are.
+
+    Raises:
+        FergiRewardError: A file is missing or altered, or a folder has no digests.
+    """
+    count, wrong = 0, []
+    for name in parts(names):
+        digests = set[str]()
+        for file, state in checked_files(out / name):
+            say(f"{state}: {out / name / file}")
+            digests.add(file)
+            wrong += [f"{out / name / file} is {state}"] * (state != "right")
+        for repository in REPOSITORIES.get(name, ()):
+            if lacking := repository.lacking(digests):
+                raise FergiRewardError(f"{out / name / FILE} names no {lacking[0]}: download {name} again")
+        count += len(digests)
+    if wrong:
+        raise FergiRewardError(f"{'; '.join(wrong)}: copy {'it' if len(wrong) == 1 else 'them'} again")
+    return count
+
+
+def _row(name: str, entries: Sequence[tuple[int, int]], license: str) -> dict[str, str]:
+    size, found = (sum(column) for column in zip(*entries, strict=True))
+    whole = all(there > 0 and (wanted < _SMALL or there >= _WHOLE * wanted) for wanted, there in entries)
+    here = "yes" if whole else f"{shown_bytes(found)} of it" if found else "no"
+    return {"name": name, "size": shown_bytes(size), "here": here, "license": license}
+
+
+def _entries(repository: Repository, folder: Path | None) -> Iterator[tuple[int, int]]:
+    """The bytes of each part of a repository: as published, and here."""
+    place = folder or _snapshot(repository)
+    there = [path.relative_to(place).as_posix() for path in place.rglob("*")] if place and place.is_dir() else []
+    for name, size in repository.files.items():
+        part = Repository(repository.name, repository.license, {name: size}).needed(there)
+        yield size, _bytes([place / path for path in part]) if place else 0
+
+
+def _snapshot(repository: Repository) -> Path | None:
+    """The folder of the hub's cache with the revision that is loaded."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repository.name, repo_type="model")
+    reference, revision = folder / "refs" / repository.revision, repository.revision
+    if reference.is_file():
+        revision = reference.read_text(encoding="utf-8").strip()
+    return folder / "snapshots" / revision
+
+
+def _bytes(paths: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in paths if path.is_file())
