@@ -54,21 +54,20 @@ def _verdict(name: str, signals: Sequence[SignalComparison], prompts: int, train
         return f"No verdict on {name}: from {counted(prompts, 'prompt')} nothing follows; give at least {FEW_UNITS}."
     better = [one for one in held_out if is_above(one.win_rate_ci95, 0.5)]
     worse = [one for one in held_out if is_below(one.win_rate_ci95, 0.5)]
+    won = f"Of the pairs {name} won {', '.join(map(_rate, held_out))}"
     if better and worse:
-        return f"{name} may be better or worse: what it was not trained on disagrees ({_rates(better + worse)})."
+        return f"{won}: what it was not trained on disagrees whether it is better or worse than the base model."
     if better or worse:
         says = "better" if better else "worse"
         return (
-            f"{name} is {says} than the base model by {len(better or worse)} of {len(held_out)} signals that it was "
-            f"not trained on ({_rates(held_out)}).{_gamed(signals, bool(worse))}"
+            f"{won}: it is {says} than the base model by {len(better or worse)} of {len(held_out)} signals that it was "
+            f"not trained on.{_gamed(signals, bool(worse))}"
         )
-    return f"Nothing that {name} was not trained on tells it from the base model ({_rates(held_out)})."
+    return f"{won}: nothing that it was not trained on tells it from the base model."
 
 
-def _rates(signals: Sequence[SignalComparison]) -> str:
-    return "; ".join(
-        f"{one.signal}: {one.win_rate:.1%} won{shown(one.win_rate_ci95, ', {:.1%} to {:.1%}')}" for one in signals
-    )
+def _rate(one: SignalComparison) -> str:
+    return f"{one.win_rate:.1%} by {one.signal}{shown(one.win_rate_ci95, ' ({:.1%} to {:.1%})')}"
 
 
 def _gamed(signals: Sequence[SignalComparison], is_worse: bool) -> str:

@@ -93,13 +93,13 @@ def signal(name, low, high, held_out=True, kind="scorer"):
     [
         (
             [signal("clip", 0.6, 0.8), signal("pickscore", 0.1, 0.2, False)],
-            "mine is better than the base model by 1 of 1",
+            "Of the pairs mine won 70.0% by clip (60.0% to 80.0%): it is better than the base model by 1 of 1",
         ),
         ([signal("clip", 0.2, 0.4), signal("pickscore", 0.7, 0.9, False)], "a sign that it games its reward"),
-        ([signal("clip", 0.2, 0.4), signal("hps_v2", 0.4, 0.6)], "mine is worse than the base model by 1 of 2"),
+        ([signal("clip", 0.2, 0.4), signal("hps_v2", 0.4, 0.6)], "it is worse than the base model by 1 of 2"),
         (
             [signal("clip", 0.4, 0.6)],
-            "Nothing that mine was not trained on tells it from the base model (clip: 50.0% won",
+            "Of the pairs mine won 50.0% by clip (40.0% to 60.0%): nothing that it was not trained on tells it",
         ),
         ([signal("clip", 0.6, 0.8), signal("hps_v2", 0.2, 0.4)], "what it was not trained on disagrees"),
         ([signal("pickscore", 0.9, 1.0, False)], "No verdict on mine: its reward weighs every scorer that was asked"),
@@ -175,7 +175,8 @@ def test_the_report_shows_it(tmp_path):
         Image.new("RGB", (8, 4)).save(tmp_path / one.side_by_side)
     report = models_report(result, tmp_path)
     text = printed(report)
-    assert report.verdict[0].startswith("mine is better than the base model by 1 of 1 signals")
+    assert report.verdict[0].startswith("Of the pairs mine won 97.4% by clip (")
+    assert "it is better than the base model by 1 of 1 signals" in report.verdict[0]
     assert "WARNING" in report.verdict[0] and "WARNING" in text
     assert "TRAINED ON" in text and "MORE ALIKE" in text and "pictures of mine" in text
     assert [section.title for section in report.sections] == [
