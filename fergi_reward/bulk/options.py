@@ -82,7 +82,7 @@ class ScoreOptions(ScoringOptions, WeightOptions):
         "must find the pictures at the same path.",
     )
 
-    @cached_property  # read once: the scores of a run are by the same scorers, whatever becomes of the file
+    @cached_property  # the file is read once: all scores of a run are by the same scorers
     def scorer_names(self) -> list[str]:
         """The scorers; by default those that are weighed, else those of the paper."""
         if self.scorers is None and self.calibration is not None:
