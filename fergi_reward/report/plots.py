@@ -1,5 +1,6 @@
 """The plots of a report, drawn by matplotlib: as files for papers, and by `svg.py` into the page."""
 
+import math
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,22 +18,25 @@ HALO = "#fffffe"  # white in both themes
 SERIES = ("#2a6fb0", "#c4501b", "#2f7d4f", "#8a4fa8", "#94690a", "#0d7d86")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 1)))  # one fewer: no look twice in 30 lines
 COLOUR_MAP = "cividis"
-WIDTH = 7.0  # inches, 72 units of an SVG each
-NARROW = 5.0  # intervals, whose letters must be read on a phone
+WIDTH, HEIGHT = (
+    5.0,
+    3.6,
+)  # inches, 72 units of an SVG each: on a phone, letters are nearly as large as those of the text
 ROW = 0.46  # of an interval and the name above it
+LEGEND_ROW = 0.22
 Key = Line2D | tuple[Line2D, Line2D]  # what a legend shows next to a name
 
 
 def draw(plot: Plot) -> Figure:
     """Draw a plot; what shows a number is a group called `values-N`, whose marks are in the order of `shown_values`."""
-    size = (NARROW, 1.0 + ROW * len(plot.estimates)) if isinstance(plot, IntervalPlot) else (WIDTH, 4.0)
-    figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
+    height = 1.0 + ROW * len(plot.estimates) if isinstance(plot, IntervalPlot) else HEIGHT
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=PAPER)
     axes = figure.subplots()
     axes.set_facecolor(PAPER)
     if isinstance(plot, IntervalPlot):
         _intervals(figure, axes, plot)
     elif isinstance(plot, LinePlot):
-        _lines(axes, plot)
+        _lines(figure, axes, plot)
     else:
         _heat_map(figure, axes, plot)
     _bare(axes, plot)
@@ -98,7 +102,7 @@ def _intervals(figure: Figure, axes: Axes, plot: IntervalPlot) -> None:
     if any(one.reference is not None for one in plot.estimates):
         keys.append(axes.plot([], [], "|", color=INK, ms=13, mew=1.6)[0])
         groups.append(plot.reference)
-    _legend(axes, keys, groups)
+    _legend(figure, axes, keys, groups)
 
 
 def _key(axes: Axes, colour: str) -> tuple[Line2D, Line2D]:
@@ -107,7 +111,7 @@ def _key(axes: Axes, colour: str) -> tuple[Line2D, Line2D]:
     return interval, axes.plot([], [], "o", color=colour, ms=6.8)[0]
 
 
-def _lines(axes: Axes, plot: LinePlot) -> None:
+def _lines(figure: Figure, axes: Axes, plot: LinePlot) -> None:
     keys: list[Key] = []
     for number, line in enumerate(plot.lines):
         colour, dashes = SERIES[number % len(SERIES)], DASHES[number % len(DASHES)]
@@ -118,7 +122,7 @@ def _lines(axes: Axes, plot: LinePlot) -> None:
         keys += axes.plot(guide.x, guide.y, color=MUTED, lw=1, ls=":")
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
-    _legend(axes, keys, [line.name for line in (*plot.lines, *plot.guides)])
+    _legend(figure, axes, keys, [line.name for line in (*plot.lines, *plot.guides)])
 
 
 def _heat_map(figure: Figure, axes: Axes, plot: HeatMap) -> None:
@@ -132,19 +136,21 @@ def _heat_map(figure: Figure, axes: Axes, plot: HeatMap) -> None:
         x, y, why = plot.mark
         axes.plot(x, y, "s", mfc="none", mec=HALO, ms=9, mew=3.5)
         key = axes.plot(x, y, "s", mfc="none", mec=SERIES[1], ms=9, mew=2)[0]
-        _legend(axes, [key], [why])
+        _legend(figure, axes, [key], [why])
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
 
 
-def _legend(axes: Axes, keys: list[Key], names: list[str]) -> None:
+def _legend(figure: Figure, axes: Axes, keys: list[Key], names: list[str]) -> None:
     """Above the axes, where it hides nothing; a key is as wide as 8 letters, an inch as 11."""
-    room = 11 * axes.bbox.width / axes.figure.dpi - 1
+    room = 11 * axes.bbox.width / figure.dpi - 1
     in_one_row = sum(map(len, names)) + 8 * len(names) < room
     columns = len(names) if in_one_row else max(1, int(room) // (max(map(len, names)) + 8))
     legend = axes.legend(keys, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_color(INK)
+    rows = math.ceil(len(names) / columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (rows - 1))
 
 
 def _bare(axes: Axes, plot: Plot) -> None:

@@ -112,6 +112,15 @@ def test_plots_take_the_colours_of_the_theme(opened):
     assert opened(scheme="light").evaluate(tick) != opened(scheme="dark").evaluate(tick)
 
 
+def test_on_a_phone_plots_are_whole_and_their_letters_are_of_a_size_to_read(opened):
+    shown = opened("phone")
+    plots = "[...document.querySelectorAll('.plot > .scroll')]"
+    assert shown.evaluate(f"{plots}.map(box => box.scrollWidth - box.clientWidth)") == [0, 0, 0]
+    boxes = "[...document.querySelectorAll('.plot svg text')].map(text => text.getBoundingClientRect())"
+    heights = f"{boxes}.map(box => Math.max(box.width, box.height))"  # some lines are turned
+    assert min(shown.evaluate(heights)) > 9  # with ascenders, in pixels
+
+
 def test_pointing_at_a_mark_shows_its_number(opened):
     shown = opened()
     place = shown.evaluate(
