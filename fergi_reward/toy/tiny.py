@@ -188,7 +188,7 @@ def stable_diffusion_xl(*, seed: int = 0) -> "StableDiffusionXLPipeline":
         )
         components: dict[str, Any] = {
             "unet": unet,
-            "vae": _vae(latent_channels=4),
+            "vae": _vae(latent_channels=4, scaling_factor=0.13025),
             "text_encoder": CLIPTextModel(_text_config()),
             "text_encoder_2": CLIPTextModelWithProjection(_text_config()),
             "tokenizer": clip_tokenizer(),
