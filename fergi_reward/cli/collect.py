@@ -10,7 +10,8 @@ from fergi_reward.core.errors import MissingDependencyError
 def collect(options: CollectOptions) -> Answer:
     """Serve a page on which people look at pictures and say which they prefer; their faces are measured, not filmed.
 
-    Ends by Ctrl-C or SIGTERM, and then writes the tables that `calibrate`, `annotate` and `fit-predictor` read.
+    With --offer-video participants who allow it are filmed, too. Ends by Ctrl-C or SIGTERM, and then writes the tables
+    that `calibrate`, `annotate` and `fit-predictor` read.
     """
     try:
         import starlette as starlette

@@ -5,7 +5,8 @@
   database; `consent.py`: what participants agree to; `schedule.py`: who sees what.
 - `app.py`: what participants may ask; `operator_pages.py`: what operators may; `web.py`: what all answers pass through;
   `access.py`: who may ask; `refusals.py`: what is refused.
-- `participants.py`, `trials.py`, `judging.py`: what is stored; `state.py`: how far somebody is; `frames.py`: what a
+- `participants.py`, `trials.py`, `judging.py`: what is stored; `videos.py`: what is kept of faces with `--offer-video`;
+  `counting.py`: which showing counts; `state.py`: how far somebody is; `frames.py`: what a
   browser measured; `clips.py`: clips of it.
 - `export.py`, `tables.py`: what other commands read; `calibrate_now.py`: a calibration of it.
 - `withdrawal.py`, `retention.py`: how participants are deleted.

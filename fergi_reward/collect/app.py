@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fergi_reward.collect import judging, participants, trials
+from fergi_reward.collect import judging, participants, trials, videos
 from fergi_reward.collect.access import Access, WrongCodes, tab_of
 from fergi_reward.collect.frames import parse_batch
 from fergi_reward.collect.page_files import page_file, runtime_version
@@ -17,7 +17,7 @@ from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.state import state
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
-from fergi_reward.collect.web import HEADERS, Handler, file_answer, page_answer, read_fields, route
+from fergi_reward.collect.web import HEADERS, Handler, file_answer, page_answer, read_body, read_fields, route
 from fergi_reward.collect.withdrawal import withdraw
 from fergi_reward.hub.landmarker_model import FILE
 from fergi_reward.version import __version__
@@ -57,6 +57,8 @@ class ParticipantPages:
             ("/api/check", "POST", self.accept_camera),
             ("/api/trials/{trial}/start", "POST", self.start),
             ("/api/attempts/{attempt}/frames", "POST", self.add_frames),
+            ("/api/attempts/{attempt}/video/{offset:int}", "POST", self.add_video),
+            ("/api/attempts/{attempt}/video", "POST", self.keep_video),
             ("/api/attempts/{attempt}/end", "POST", self.end),
             ("/api/trials/{trial}/ratings", "POST", self.rate),
             ("/api/sessions/{session}/ranking", "POST", self.rank),
@@ -103,7 +105,12 @@ class ParticipantPages:
         return JSONResponse(
             {
                 "title": consent.title,
-                "mode": {"camera": options.camera, "task": options.task, "ratings": options.ratings},
+                "mode": {
+                    "camera": options.camera,
+                    "task": options.task,
+                    "ratings": options.ratings,
+                    "video": options.offer_video,
+                },
                 "seconds": {
                     "blank": options.blank_seconds,
                     "baseline": options.baseline_seconds,
@@ -145,8 +152,14 @@ class ParticipantPages:
     async def agree(self, request: Request) -> Response:
         """Consent."""
         body = await read_fields(request)
-        code = await self._job(request, lambda connection, who: participants.agree(connection, self.study, who, body))
-        return JSONResponse({"withdrawal_code": code})
+
+        def job(connection: Connection, who: participants.Participant) -> str:
+            code = participants.agree(connection, self.study, who, body)
+            if not body.get("video"):
+                videos.discard_all(connection, self.study.folder, who.name)
+            return code
+
+        return JSONResponse({"withdrawal_code": await self._job(request, job)})
 
     async def accept_camera(self, request: Request) -> Response:
         """Note that the camera is good enough."""
@@ -169,6 +182,27 @@ class ParticipantPages:
         batch, attempt = parse_batch(await read_fields(request)), request.path_params["attempt"]
         seq = await self._own(request, lambda connection, who: trials.add_frames(connection, who, attempt, batch))
         return JSONResponse({"acknowledged": seq})
+
+    async def add_video(self, request: Request) -> Response:
+        """Store a piece of a video."""
+        self._check_video()
+        piece = await read_body(request, videos.MOST_PIECE, "application/octet-stream")
+        attempt, offset = request.path_params["attempt"], request.path_params["offset"]
+        received = await self._own(
+            request, lambda connection, who: videos.add_piece(connection, self.study, who, attempt, offset, piece)
+        )
+        return JSONResponse({"received": received})
+
+    async def keep_video(self, request: Request) -> Response:
+        """Keep a video that has come as a whole."""
+        self._check_video()
+        said, attempt = videos.parse_whole(await read_fields(request)), request.path_params["attempt"]
+        await self._own(request, lambda connection, who: videos.keep(connection, self.study, who, attempt, said))
+        return JSONResponse({"kept": True})
+
+    def _check_video(self) -> None:
+        if not self.study.options.offer_video:
+            raise RefusedError(404, "video_not_offered", "this study keeps no video")
 
     async def end(self, request: Request) -> Response:
         """The picture was shown."""

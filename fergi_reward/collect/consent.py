@@ -45,15 +45,16 @@ class Consent:
             write_text(path, self.text, private=True)
 
 
-def read_consent(path: Path | None, language: str) -> Consent:
-    """The text in a file; by default a template in a language, or in English.
+def read_consent(path: Path | None, language: str, offers_video: bool = False) -> Consent:
+    """The text in a file; by default a template in a language, or in English, which has a part about video.
 
     Raises:
         FergiRewardError: It cannot be read, or is empty.
     """
     given = path or next(TEMPLATES / f"{name}.md" for name in (language, DEFAULT) if _is_template(name))
+    places = [given] if path or not offers_video else [given, given.with_suffix(".video.md")]
     try:
-        text = read_bytes(given, MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
+        text = "\n".join(read_bytes(each, MAX_BYTES).decode("utf-8-sig") for each in places).replace("\r\n", "\n")
     except OSError as error:
         raise FergiRewardError(f"--consent {given} cannot be read ({error.strerror}): give a text in UTF-8") from error
     except UnicodeDecodeError as error:

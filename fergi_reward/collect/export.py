@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from fergi_reward.collect.clips import UNITS, AttemptClip, attempt_clips
-from fergi_reward.collect.frames import unpacked
+from fergi_reward.collect.clips import UNITS
+from fergi_reward.collect.counting import counting
 from fergi_reward.collect.participants import consent_of
 from fergi_reward.collect.settings import REACTIONS, read_settings
-from fergi_reward.collect.store import Connection
+from fergi_reward.collect.store import Connection, make_database
 from fergi_reward.collect.tables import Row, Scores, Table, Tables
 from fergi_reward.core.counts import counted
 from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.csv_files import write_rows
-from fergi_reward.files.digests import bytes_digest
 from fergi_reward.privacy.study_database import NAME, connected
 from fergi_reward.reactions.clip_file import Origin, StoredClip, write_clip
 from fergi_reward.reactions.conclusion import Results, conclude
@@ -83,6 +82,7 @@ def export(folder: Path) -> Exported:
         FergiRewardError: There is no study, something cannot be written, or `scores.csv` is of other pictures.
     """
     settings, reactions = read_settings(folder), ReactionFolder(folder / REACTIONS)
+    make_database(folder / NAME)  # which is there, perhaps of an earlier version
     # In no transaction: it takes long, and SQLite's log, which holds who is deleted, is emptied when nobody reads it.
     with closing(connected(folder / NAME)) as connection:
         if settings["camera"]:
@@ -94,7 +94,7 @@ def export(folder: Path) -> Exported:
         users = [row[0] for row in connection.execute("SELECT participant FROM participants ORDER BY number")]
         tables = Tables(connection, [user for user in users if not stones.of(user)])
         scores = tables.scores(folder)
-        made = _all_tables(tables, scores, clips)
+        made = _all_tables(folder, tables, scores, clips)
         files = [path for table in made.values() if (path := _write(folder, table))]
     if settings["camera"]:
         files += [reactions.manifest, reactions.training]
@@ -115,7 +115,7 @@ def export(folder: Path) -> Exported:
     )
 
 
-def _all_tables(tables: Tables, scores: Scores, clips: _Reactions) -> dict[str, Table]:
+def _all_tables(folder: Path, tables: Tables, scores: Scores, clips: _Reactions) -> dict[str, Table]:
     return {
         "judgements": tables.judgements(scores),
         "ratings": tables.ratings(),
@@ -124,6 +124,7 @@ def _all_tables(tables: Tables, scores: Scores, clips: _Reactions) -> dict[str, 
         "trials": tables.trials(clips.counting),
         "consents": tables.consents(),
         "pictures": tables.all_pictures(),
+        "videos": tables.videos(clips.counting, folder),
     }
 
 
@@ -172,7 +173,7 @@ def _write_reactions(folder: ReactionFolder, connection: Connection, has_camera:
         consent = (consent_of(connection, user) or {"at": ""})["at"][:10]
         clips = dict[Path, StoredClip]()
         for showings in trials.values():
-            attempt, measured, digest = _counting(connection, showings)
+            attempt, measured, digest = counting(connection, showings)
             found.counting.add(attempt["attempt"])
             for kind, each in measured.items():
                 recording = _recording(folder, attempt, kind, consent)
@@ -190,23 +191,6 @@ def _write_reactions(folder: ReactionFolder, connection: Connection, has_camera:
     if done.failures:
         found.notes.append(f"{counted(len(done.failures), 'clip')} cannot be used: {folder.errors}")
     return found
-
-
-def _counting(connection: Connection, showings: Sequence[Row]) -> tuple[Row, dict[str, AttemptClip], str]:
-    """The showing that counts, its clips, and the digest of its frames.
-
-    It is the last one whose reaction can be used, else the last one.
-    """
-    query, last = "SELECT frames FROM batches WHERE attempt = ? ORDER BY seq", None
-    for attempt in reversed(showings):
-        stored = [row["frames"] for row in connection.execute(query, (attempt["attempt"],))]
-        clips = attempt_clips(unpacked(stored), attempt["onset"], attempt["offset"])
-        found = attempt, clips, bytes_digest(b"".join(stored))
-        if clips["reaction"].fault() is None:
-            return found
-        last = last or found
-    assert last is not None
-    return last
 
 
 def _recording(folder: ReactionFolder, attempt: Row, kind: str, consent: str) -> Recording:

@@ -178,6 +178,7 @@ def overview(connection: Connection, study: Study) -> dict[str, Any]:
             }
         )
     links = connection.execute("SELECT count(*), count(participant) FROM links").fetchone()
+    videos = connection.execute("SELECT count(*) FROM videos").fetchone()[0]
     notices = [dict(row) for row in connection.execute("SELECT at, text FROM notices ORDER BY at DESC LIMIT 50")]
     return {
         "participants": rows,
@@ -188,6 +189,7 @@ def overview(connection: Connection, study: Study) -> dict[str, Any]:
             "judgements": sum(judged.values()),
             "links": links[0],
             "links_used": links[1],
+            **({"videos": videos} if videos or study.options.offer_video else {}),
         },
         "notices": notices,
     }

@@ -27,6 +27,9 @@ class CollectOptions(Options):
         None, "What participants agree to, in Markdown; its first heading is the title. [default: a template]"
     )
     camera: bool = option(True, "Measure faces in the participants' browsers; --no-camera asks for judgements alone.")
+    offer_video: bool = option(
+        False, "Offer participants a tick of its own by which video of their face is kept at each picture; it is off."
+    )
     rank: bool = option(False, "Rank the pictures of each session, after they were seen. [default: this]")
     pairs: bool = option(False, "Compare pictures of a session two by two, in place of ranking them.")
     look: bool = option(False, "Only look at pictures.")
@@ -97,6 +100,8 @@ class CollectOptions(Options):
             found.append(f"--{' and --'.join(given)} are different tasks: give one of them")
         if self.look and not (self.camera or self.ratings):
             found.append("--look without a camera and without --ratings collects nothing")
+        if self.offer_video and not self.camera:
+            found.append("--offer-video needs the camera: leave --no-camera out")
         if self.is_rehearsal and (self.export or self.expire or self.tls_cert or not self.is_local):
             found.append("--simulate is for a study on this machine: no --host, --address, TLS, --export, --expire")
         return found + self._access_problems()

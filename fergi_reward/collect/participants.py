@@ -16,6 +16,7 @@ from fergi_reward.collect.study import Study
 LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 # In withdrawal codes no letter looks like another one or like a digit.
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+TICKS = ("measuring", "training", "video")
 CHECKED = ("faces", "pitch", "yaw", "eye_pixels", "brightness", "fps")
 
 
@@ -145,16 +146,18 @@ def agree(connection: Connection, study: Study, participant: Participant, body: 
     Raises:
         RefusedError: The text is another one by now, or the camera may not measure.
     """
-    ticks = {name: body.get(name) for name in ("measuring", "training")}
-    if not all(isinstance(tick, bool) for tick in ticks.values()):
-        raise RefusedError(400, "bad_request", "measuring and training must be true or false")
+    ticks = {"video": False} | {name: body.get(name) for name in TICKS if name in body}
+    if set(ticks) != set(TICKS) or not all(isinstance(tick, bool) for tick in ticks.values()):
+        raise RefusedError(400, "bad_request", f"{', '.join(TICKS)} must be true or false")
     if body.get("hash") != study.consent.hash:
         raise RefusedError(409, "consent_changed", "the text has changed: read it again")
     if study.options.camera and not ticks["measuring"]:
         raise RefusedError(400, "measuring_needed", "this study measures faces, so it needs your agreement to that")
+    if ticks["video"] and not study.options.offer_video:
+        raise RefusedError(400, "video_not_offered", "this study keeps no video")
     connection.execute(
-        "INSERT INTO consents VALUES (?, ?, ?, ?, ?)",
-        (participant.name, study.consent.hash, *ticks.values(), now()),
+        "INSERT INTO consents (participant, hash, at, measuring, training, video) VALUES (?, ?, ?, ?, ?, ?)",
+        (participant.name, study.consent.hash, now(), *(ticks[name] for name in TICKS)),
     )
     code = "-".join("".join(secrets.choice(CODE_LETTERS) for _ in range(4)) for _ in range(3))
     connection.execute("INSERT INTO codes VALUES (?, ?)", (hashed(code), participant.name))
@@ -177,7 +180,7 @@ def consent_of(connection: Connection, participant: str) -> dict[str, Any] | Non
     ).fetchone()
     if row is None:
         return None
-    ticks = {name: bool(row[name]) for name in ("measuring", "training")}
+    ticks = {name: bool(row[name]) for name in TICKS}
     return {"hash": row["hash"], **ticks, "at": row["at"]}
 
 

@@ -16,11 +16,13 @@ from fergi_reward.collect.options import CollectOptions
 from fergi_reward.collect.page_files import check_runtime
 from fergi_reward.collect.retention import expire
 from fergi_reward.collect.study import Study, opened
+from fergi_reward.collect.videos import sweep
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.terminal import one_line
 from fergi_reward.files.ordinary_files import read_bytes
 from fergi_reward.hub.landmarker_model import MAX_BYTES, landmarker_model
+from fergi_reward.privacy.study_videos import FOLDER
 from fergi_reward.serve.listening import Web, listening, web_config
 
 END_SECONDS = 10.0
@@ -39,6 +41,7 @@ def run(options: CollectOptions) -> Exported:
         check_runtime()
         model = read_bytes(landmarker_model(options.backend_model), MAX_BYTES)
     with opened(options) as study, listening(options.host, options.port) as listener:
+        study.store.run(lambda connection: sweep(connection, study.folder)).result()
         _say(expire(study.folder))
         asyncio.run(_serve(study, listener, model))
     return export(options.out)
@@ -80,6 +83,7 @@ def _said(study: Study, access: Access, token: str) -> list[str]:
     judged = {"rank": "rankings", "pairs": "preferred pictures of pairs", "look": ""}[options.task]
     collected = [each for each in (measured, judged, "ratings" * options.ratings) if each]
     template = " (a template: write your own for a real study)" if study.consent.is_template else ""
+    video = f"video: of those who allow it, kept in {options.out / FOLDER}; your consent text must say what for"
     return [
         f"participants: {access.address}/"
         + ("" if options.is_local else " (each needs a link of the operator's page)"),
@@ -88,6 +92,7 @@ def _said(study: Study, access: Access, token: str) -> list[str]:
         f"{counted(len(study.pictures.sessions), 'session')}",
         f"consent: {options.consent or 'the shipped text'}{template}, kept as "
         f"{options.out / 'consent' / study.consent.hash}.md",
+        *([video] if options.offer_video else []),
         f"retention: {options.retention_days} days, then a participant is deleted",
         f"study: {options.out}; Ctrl-C ends and writes its tables",
     ]

@@ -23,7 +23,7 @@ from fergi_reward.privacy.study_database import NAME, connected
 
 T = TypeVar("T")
 Connection = sqlite3.Connection
-SCHEMA = 1
+SCHEMA = 2
 TABLES = """
 CREATE TABLE pictures (
     session TEXT, image TEXT, file TEXT, prompt TEXT, content TEXT, digest TEXT, media_type TEXT,
@@ -32,7 +32,8 @@ CREATE TABLE participants (
     participant TEXT PRIMARY KEY, number INTEGER UNIQUE, key BLOB, cookie BLOB UNIQUE, language TEXT, tab TEXT,
     checked TEXT, begun TEXT, seen TEXT, expires TEXT);
 CREATE TABLE links (link BLOB PRIMARY KEY, made TEXT, participant TEXT);
-CREATE TABLE consents (participant TEXT, hash TEXT, measuring INTEGER, training INTEGER, at TEXT);
+CREATE TABLE consents (
+    participant TEXT, hash TEXT, measuring INTEGER, training INTEGER, at TEXT, video INTEGER DEFAULT 0);
 CREATE TABLE codes (code BLOB PRIMARY KEY, participant TEXT);
 CREATE TABLE attempts (
     attempt TEXT PRIMARY KEY, participant TEXT, trial TEXT, session TEXT, image TEXT, position INTEGER, number INTEGER,
@@ -48,6 +49,12 @@ CREATE TABLE pairs (
     participant TEXT, pair TEXT, session TEXT, position INTEGER, first TEXT, second TEXT, choice TEXT, at TEXT,
     PRIMARY KEY (participant, pair));
 CREATE TABLE notices (at TEXT, text TEXT PRIMARY KEY);
+CREATE TABLE videos (attempt TEXT PRIMARY KEY, participant TEXT, file TEXT, digest TEXT, start REAL);
+"""
+# From schema 1, which knew no videos.
+UPGRADE = """
+ALTER TABLE consents ADD COLUMN video INTEGER DEFAULT 0;
+CREATE TABLE videos (attempt TEXT PRIMARY KEY, participant TEXT, file TEXT, digest TEXT, start REAL);
 """
 MOST_TOGETHER = 256
 
@@ -74,7 +81,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        _make(self.path)
+        make_database(self.path)
         self._jobs = SimpleQueue[_Job | None]()
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
@@ -161,8 +168,8 @@ def _done(connection: Connection, job: _Job) -> Callable[[], None]:
     return lambda: job.answer.set_result(found)
 
 
-def _make(path: Path) -> None:
-    """Make the database where there is none, and check the one that there is.
+def make_database(path: Path) -> None:
+    """Make the database where there is none, and check the one that there is, which may be an earlier version's.
 
     Raises:
         FergiRewardError: It cannot be used.
@@ -172,8 +179,9 @@ def _make(path: Path) -> None:
         connection = connected(path)
         try:
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
-            if schema == 0:
-                connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+            if schema in (0, 1):
+                made = UPGRADE if schema else TABLES
+                connection.executescript(f"BEGIN IMMEDIATE; {made} PRAGMA user_version = {SCHEMA}; COMMIT;")
             elif schema != SCHEMA:
                 raise FergiRewardError(
                     f"{path} has schema {schema}, this version reads {SCHEMA}: use the version that wrote it"

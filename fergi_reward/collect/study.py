@@ -64,7 +64,7 @@ def opened(options: CollectOptions) -> Iterator[Study]:
         FergiRewardError: Another server has it, its settings or pictures were others, or something cannot be read.
     """
     page = PageFiles(options.language)
-    consent = read_consent(options.consent, page.language)
+    consent = read_consent(options.consent, page.language, options.offer_video)
     with owned(options.out):
         make_folder(options.out)
         store = Store(options.out)

@@ -9,6 +9,7 @@ from typing import Any
 from fergi_reward.collect.judging import RATED
 from fergi_reward.collect.store import Connection
 from fergi_reward.files.csv_files import Column, read_rows
+from fergi_reward.privacy.study_videos import FOLDER
 
 Row = Mapping[str, Any]
 Key = tuple[str, str]
@@ -18,7 +19,9 @@ PICTURES = "pictures.csv"
 PICTURE_COLUMNS = ("image", "prompt", "session", "picture", "content")
 VIEWING_COLUMNS = ("user", "session", "image", "file", "prompt")
 PAIR_COLUMNS = ("user", "session", "prompt", "image_left", "image_right", "preference")
-CONSENT_COLUMNS = ("user", "hash", "measuring", "training", "at")
+CONSENT_COLUMNS = ("user", "hash", "measuring", "training", "video", "at")
+# As `extract` reads them.
+VIDEO_COLUMNS = ("video", "user", "session", "image", "consent", "kind", "start", "end")
 TRIAL_COLUMNS = (
     "user",
     "session",
@@ -139,6 +142,20 @@ class Tables:
         rows = [{**row, "user": row["participant"]} for row in self._of_users(query)]
         return Table("consents.csv", CONSENT_COLUMNS, rows)
 
+    def videos(self, counting: Collection[str], folder: Path) -> Table:
+        """The videos that are there of showings that count, a row per window, as `fergi-reward extract` reads it."""
+        query = (
+            "SELECT a.participant, session, image, onset, offset, a.attempt, file, start, "
+            "(SELECT at FROM consents c WHERE c.participant = a.participant ORDER BY rowid DESC LIMIT 1) AS at "
+            "FROM attempts a JOIN videos USING (attempt) WHERE state = 'complete' ORDER BY a.participant, position"
+        )
+        rows = list[Row]()
+        for row in self._of_users(query):
+            path = Path(FOLDER, row["file"])
+            if row["attempt"] in counting and row["onset"] > row["start"] and (folder / path).is_file():
+                rows += _windows(row, path)
+        return Table("videos.csv", VIDEO_COLUMNS, rows)
+
     def all_pictures(self) -> Table:
         """Every picture once, for `fergi-reward score`."""
         rows = [
@@ -185,3 +202,12 @@ class Tables:
             "file": picture["file"],
             "prompt": picture["prompt"],
         }
+
+
+def _windows(row: Row, path: Path) -> list[Row]:
+    """The baseline and the reaction in a video, in seconds from its start."""
+    onset, offset = (round(row[name] - row["start"], 6) for name in ("onset", "offset"))
+    common = {name: row[name] for name in ("session", "image")}
+    common |= {"video": path.as_posix(), "user": row["participant"], "consent": row["at"][:10]}
+    baseline = {"kind": "baseline", "start": round(max(0.0, -row["start"]), 6), "end": onset}
+    return [{**common, **each} for each in (baseline, {"kind": "reaction", "start": onset, "end": offset})]

@@ -16,6 +16,7 @@ from fergi_reward.collect.participants import Participant, now, require_consent
 from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.store import Connection
 from fergi_reward.collect.study import Study
+from fergi_reward.collect.videos import discard, keep_one
 
 MARKS = (
     "lost_focus",
@@ -65,6 +66,7 @@ def start(connection: Connection, study: Study, participant: Participant, trial:
     ).fetchall():
         connection.execute("UPDATE attempts SET state = 'abandoned' WHERE attempt = ?", (row["attempt"],))
         connection.execute("DELETE FROM batches WHERE attempt = ?", (row["attempt"],))
+        discard(connection, study.folder, [row["attempt"]])
     attempt, number = secrets.token_hex(12), 1 + (of_trial[0]["number"] if of_trial else 0)
     picture = shown.picture
     connection.execute(
@@ -219,6 +221,7 @@ def end(connection: Connection, study: Study, participant: Participant, attempt:
             attempt,
         ),
     )
+    keep_one(connection, study.folder, participant.name, row["trial"])
     return _ended(row["number"], reasons)
 
 

@@ -1,7 +1,7 @@
 """A participant who withdraws is deleted everywhere.
 
 - `forgetting.py`: the command `forget`; `people_files.py`: files that hold a person.
-- `study_files.py`: a study of `collect`; `study_database.py`: its database.
+- `study_files.py`: a study of `collect`; `study_database.py`: its database; `study_videos.py`: its videos.
 """
 
 from typing import TYPE_CHECKING

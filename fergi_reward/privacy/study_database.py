@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.privacy.study_videos import delete_videos
 
 NAME = "study.sqlite"
 WAIT_SECONDS = 20.0
@@ -26,10 +27,10 @@ def connected(path: Path) -> sqlite3.Connection:
 
 
 def erase(folder: Path, user: str) -> dict[str, int]:
-    """Delete a participant from the database of a study, whatever server has it open.
+    """Delete a participant from the database of a study, and their videos, whatever server has it open.
 
     Every table with a column `participant` is one of people. Deleted rows are overwritten, and so is the log that held
-    them before.
+    them before. Videos are deleted in the same transaction, in which a server would give them their names.
 
     Args:
         folder: The folder of the study.
@@ -47,6 +48,8 @@ def erase(folder: Path, user: str) -> dict[str, int]:
     try:
         with closing(connected(path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
+            showings = connection.execute("SELECT attempt FROM attempts WHERE participant = ?", (user,)).fetchall()
+            faults = delete_videos(folder, [row["attempt"] for row in showings])
             counts = {
                 table: connection.execute(f'DELETE FROM "{table}" WHERE participant = ?', (user,)).rowcount
                 for table in _tables_of_people(connection)
@@ -56,10 +59,12 @@ def erase(folder: Path, user: str) -> dict[str, int]:
     except sqlite3.Error as error:
         raise FergiRewardError(f"{path} cannot be written ({error}): user {user} may still be in it") from error
     if busy:
-        raise FergiRewardError(
+        faults.append(
             f"user {user} is deleted from {path}, but its log {path}-wal is in use and may still hold them: forget "
             "them again"
         )
+    if faults:
+        raise FergiRewardError("; ".join(faults))
     return {table: count for table, count in counts.items() if count}
 
 

@@ -9,7 +9,7 @@ from fergi_reward.privacy.study_database import NAME, erase
 from fergi_reward.reactions.folder import ReactionFolder
 
 # Tables that `collect` writes, with a column `user`.
-TABLES = ("judgements.csv", "ratings.csv", "pairs.csv", "shown.csv", "trials.csv", "consents.csv")
+TABLES = ("judgements.csv", "ratings.csv", "pairs.csv", "shown.csv", "trials.csv", "consents.csv", "videos.csv")
 
 
 def is_study(folder: Path) -> bool:

@@ -101,7 +101,7 @@ def test_a_newer_database_is_refused(options):
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     path = options.out / "study.sqlite"
-    assert opening(options) == f"{path} has schema 7, this version reads 1: use the version that wrote it"
+    assert opening(options) == f"{path} has schema 7, this version reads 2: use the version that wrote it"
 
 
 def test_a_damaged_database_is_refused(options):

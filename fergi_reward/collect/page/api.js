@@ -20,10 +20,12 @@ export class Refused extends Error {
 /** @param {string} path @returns {Promise<any>} */
 export const get = (path) => ask(path, { headers: { "X-Tab": TAB } });
 
-/** @param {string} path @param {object} [body] @returns {Promise<any>} */
+/** @param {string} path @param {object | Blob} [body] @returns {Promise<any>} */
 export function post(path, body = {}) {
-  const headers = { "X-Collect": "1", "X-Tab": TAB, "Content-Type": "application/json" };
-  return ask(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const isFile = body instanceof Blob;
+  const type = isFile ? "application/octet-stream" : "application/json";
+  const headers = { "X-Collect": "1", "X-Tab": TAB, "Content-Type": type };
+  return ask(path, { method: "POST", headers, body: isFile ? body : JSON.stringify(body) });
 }
 
 async function ask(path, request) {

@@ -15,15 +15,19 @@ export const isOn = () => track?.readyState === "live";
 /** Whether the camera is there but gives no pictures at the moment, as when its cover is closed by software. */
 export const isMuted = () => track?.muted ?? false;
 
+/** What the camera gives. @returns {MediaStream} */
+export const stream = () => video().srcObject;
+
 /** The element with the picture. @returns {HTMLVideoElement} */
 export const video = () => byId("camera");
 
 /**
  * Ask for the camera.
  *
+ * @param {boolean} filmed Whether others will see its picture, too.
  * @returns {Promise<string | null>} What went wrong, a key below `camera.`; null where it is on.
  */
-export async function open() {
+export async function open(filmed) {
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: WANTED, audio: false });
     track = stream.getVideoTracks()[0];
@@ -35,8 +39,8 @@ export async function open() {
     return reason(error);
   }
   byId("preview").hidden = false;
-  byId("preview").setAttribute("aria-label", t("camera.preview"));
-  light(false);
+  byId("preview").setAttribute("aria-label", t(filmed ? "camera.preview_video" : "camera.preview"));
+  light("on");
   return null;
 }
 
@@ -50,12 +54,12 @@ export function close() {
   byId("light").hidden = true;
 }
 
-/** Say whether the face is being measured. @param {boolean} measuring */
-export function light(measuring) {
+/** Say what is done with the picture. @param {"on" | "measuring" | "recording"} doing */
+export function light(doing) {
   const lamp = byId("light");
   lamp.hidden = false;
-  lamp.classList.toggle("measuring", measuring);
-  byId("light-text").textContent = t(measuring ? "camera.measuring" : "camera.on");
+  lamp.classList.toggle("measuring", doing !== "on");
+  byId("light-text").textContent = t(`camera.${doing}`);
 }
 
 function lost() {

@@ -16,8 +16,8 @@ const PATIENCE = 10; // seconds, after which a camera that cannot do better may 
 const POINTS = ["faces", "pose", "distance", "brightness", "rate"];
 
 /** Switch the camera on and check what it sees. @param {import("./app.js").Context} context */
-export async function check({ said, measurer }) {
-  await switchOn(said);
+export async function check({ state, said, measurer }) {
+  await switchOn(said, state.consent.video);
   const watching = measurer();
   const lines = Object.fromEntries(POINTS.map((point) => [point, line(point)]));
   const go = button(t("check.continue"), { class: "main", disabled: true });
@@ -31,14 +31,14 @@ export async function check({ said, measurer }) {
   await post("/api/check", await accepted(watching, { lines, go, anyway }));
 }
 
-async function switchOn(said) {
+async function switchOn(said, filmed) {
   for (let problem = null; !camera.isOn(); ) {
     const on = button(t(problem ? "camera.again" : "camera.switch_on"), { class: "main" });
     const wrong = problem ? el("p", { class: "notice warning", role: "alert" }, t(`camera.${problem}`)) : null;
-    const text = el("p", {}, t("camera.text"));
+    const text = el("p", {}, t(filmed ? "camera.text_video" : "camera.text"));
     show("camera", t("camera.title"), notice(said), wrong, text, el("div", { class: "actions" }, on));
     await pressed(on);
-    problem = await camera.open();
+    problem = await camera.open(filmed);
   }
 }
 

@@ -11,7 +11,7 @@ import { enterCode } from "./withdraw.js";
 
 /** Ask for consent. @param {import("./app.js").Context} context */
 export async function consent({ study, said }) {
-  const ticks = offered(study).map(tick);
+  const ticks = offered(study).map((name) => tick(name, study));
   const agree = button(t("consent.agree"), { class: "main", disabled: study.mode.camera });
   const decline = button(t("consent.decline"));
   const required = ticks.find(({ name }) => name === "measuring");
@@ -31,11 +31,14 @@ export async function consent({ study, said }) {
 }
 
 /** What can be agreed to, in the order shown. */
-const offered = ({ mode }) => (mode.camera ? ["measuring", "training"] : ["training"]);
+function offered({ mode }) {
+  return [...(mode.camera ? ["measuring"] : []), "training", ...(mode.video ? ["video"] : [])];
+}
 
-function tick(name) {
+function tick(name, { mode }) {
   const box = el("input", { type: "checkbox", name });
-  return { name, box, label: el("label", { class: "tick" }, box, el("span", {}, t(`consent.${name}`))) };
+  const text = name === "measuring" && mode.video ? t("consent.measuring_or_video") : t(`consent.${name}`);
+  return { name, box, label: el("label", { class: "tick" }, box, el("span", {}, text)) };
 }
 
 async function given(study, ticks) {

@@ -23,14 +23,16 @@ export async function trial(context) {
   show("trial", heading(state, place), el("p", { role: "status" }, t("trial.loading")));
   const picture = (await load(session.pictures)).get(shown.image);
   if (camera.isOn()) await measurer().ready;
+  const filming = study.mode.video && state.consent.video ? await import("./film.js") : null;
   let said = notice(context.said);
   let answer;
   do {
     await ready(heading(state, place), session.prompt, said, shown.trial);
     if (study.mode.camera && !camera.isOn()) throw new Interrupted("camera_lost");
     const { attempt } = await post(`/api/trials/${shown.trial}/start`);
-    const seen = await shownWhole({ ...context, place, picture, attempt });
+    const { seen, film, start } = await shownWhole({ ...context, place, picture, attempt, filming });
     show("trial", heading(state, place), el("p", { role: "status" }, t("trial.saving")));
+    await film?.send(attempt, start);
     answer = await outbox.send(`/api/attempts/${attempt}/end`, seen);
     said = null;
   } while (answer.retake_offered && (await retake(answer.reasons)));
@@ -57,8 +59,8 @@ async function shownWhole(context) {
   }
 }
 
-/** @returns {Promise<object>} What the server is to know at its end. */
-async function showing({ study, state, place, picture, attempt, signal, outbox, measurer }) {
+/** @returns {Promise<{seen: object, film: object | null, start: number}>} What the server is to know at its end; a video. */
+async function showing({ study, state, place, picture, attempt, signal, outbox, measurer, filming }) {
   const { blank, baseline, picture: seconds } = study.seconds;
   const measuring = camera.isOn();
   const marks = new Marks(signal);
@@ -73,7 +75,8 @@ async function showing({ study, state, place, picture, attempt, signal, outbox, 
   stage.append(el("span", { class: "fixation", "aria-hidden": "true" }));
   const zero = await painted();
   const frames = new Frames(zero, (batch) => outbox.send(`/api/attempts/${attempt}/frames`, batch));
-  const stop = measuring ? watch(measurer(), frames, marks, signal) : () => 0;
+  const film = filming?.record(camera.stream(), signal) ?? null;
+  const stop = measuring ? watch(measurer(), frames, marks, signal, film) : () => 0;
   await until(zero + baseline * 1000, signal);
 
   frames.hold();
@@ -89,19 +92,21 @@ async function showing({ study, state, place, picture, attempt, signal, outbox, 
   const offset = await painted();
   frames.offset(offset);
   if (measuring) await measured(frames);
+  await film?.end();
   const dropped = stop();
   frames.end();
-  const seen = frames.seconds(offset);
-  return {
+  const length = frames.seconds(offset);
+  const seen = {
     batches: frames.batches,
     frames: frames.sent,
     onset: frames.seconds(onset),
-    offset: seen,
+    offset: length,
     marks: marks.all(outbox.size),
     latency_ms: onset - asked,
-    fps: measuring ? frames.sent / seen : null,
+    fps: measuring ? frames.sent / length : null,
     dropped,
   };
+  return { seen, film, start: film && frames.seconds(film.begun) };
 }
 
 function part(name) {
@@ -109,16 +114,16 @@ function part(name) {
 }
 
 /** Take the frames until it is stopped. @returns {() => number} Stops it and tells how many frames were dropped. */
-function watch(measurer, frames, marks, signal) {
+function watch(measurer, frames, marks, signal, film) {
   measurer.restart();
-  camera.light(true);
+  camera.light(film ? "recording" : "measuring");
   const stop = measurer.listen((frame) => {
     frames.add(frame);
     marks.frame(frame);
   });
   const end = () => {
     stop();
-    if (camera.isOn()) camera.light(false);
+    if (camera.isOn()) camera.light("on");
     return measurer.dropped;
   };
   signal.addEventListener("abort", end, { once: true });

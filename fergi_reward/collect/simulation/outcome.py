@@ -12,9 +12,11 @@ from fergi_reward.calibration.protocols import calibrate
 from fergi_reward.collect.options import CollectOptions
 from fergi_reward.collect.simulation.participant import Way
 from fergi_reward.collect.simulation.people import Person, digest
+from fergi_reward.collect.tables import VIDEO_COLUMNS
 from fergi_reward.core.counts import counted
 from fergi_reward.data.layouts import read_preferences
 from fergi_reward.files.csv_files import read_rows
+from fergi_reward.privacy.study_videos import FOLDER
 
 LEAST_CORRELATION = 0.5
 LEAST_MEASURED = 0.8  # of the pictures that were seen
@@ -49,6 +51,8 @@ def outcome(options: CollectOptions, ways: Sequence[Way]) -> Outcome:
         found.append(_rankings(options.out / "judgements.csv", people, pictures))
     if options.camera:
         found.append(_reactions(options, people, pictures))
+    if options.offer_video:
+        found.append(_videos(options.out, seen=len(people) * len(pictures)))
     if options.task == "rank" and options.camera and len(people) >= LEAST_PEOPLE:
         found.append(_weight(options.out))
     return Outcome(
@@ -75,6 +79,16 @@ def _deletions(folder: Path, ways: Sequence[Way]) -> Outcome:
     line = f"{len(withdrew)} of {counted(len(ways), 'participant')} withdrew, and {counted(len(left), 'file')} has them"
     problems = [f"who withdrew is still in {', '.join(left)}"] if left else []
     return Outcome([line], problems, {"participants": len(ways), "withdrew": len(withdrew)})
+
+
+def _videos(folder: Path, seen: int) -> Outcome:
+    """Whether there is a video of each picture that somebody saw, and no other one."""
+    table = folder / "videos.csv"
+    listed = {row["video"] for row in read_rows(table, VIDEO_COLUMNS)} if table.exists() else set()
+    there = {f"{FOLDER}/{path.name}" for path in (folder / FOLDER).glob("*")}
+    line = f"{len(there)} of {counted(seen, 'video')} were kept"
+    problems = [] if there == listed and len(there) == seen else [f"only {line}, {len(listed)} are in videos.csv"]
+    return Outcome([line], problems, {"videos": len(there)})
 
 
 def _rankings(table: Path, people: Mapping[str, Person], pictures: Mapping[tuple[str, str], str]) -> Outcome:

@@ -53,7 +53,7 @@ def test_pairs_the_code_and_the_dialog(serve_study, arrive):
 
 
 def test_the_camera_and_its_check(serve_study, measures, arrive):
-    came = arrive(serve_study(*measures, pictures=2))
+    came = arrive(serve_study(*measures, "--offer-video", pictures=2))
     found, _ = way(came, "camera")
     came.press(came.button("camera.switch_on"))
     came.page.locator("ul.checks li.right").first.wait_for()
