@@ -1,6 +1,9 @@
-// For browsers too old for the modules of the page: it says so. Plain old syntax on purpose.
+// For browsers too old for the page's style, which needs more than its modules do: it says so. Plain old syntax on purpose.
 (function () {
-  if (!("noModule" in document.createElement("script")) || !window.structuredClone || !window.HTMLDialogElement) {
+  function styles(condition) {
+    return window.CSS && CSS.supports && CSS.supports(condition);
+  }
+  if (!styles("selector(:has(a))") || !styles("color: color-mix(in srgb, red, red)")) {
     document.documentElement.className = "old";
     document.getElementById("old").hidden = false;
   }

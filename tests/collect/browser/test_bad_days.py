@@ -5,11 +5,21 @@ import urllib.request
 
 import pytest
 
-from fergi_reward.collect.simulation.participant import withdraw
+from fergi_reward.collect.simulation.participant import strings, withdraw
 from tests.browser import new_page
 
 # What Chromium answers where nobody allowed it, and its own answer where there is no camera.
 REFUSING = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); }"
+OLDER = "supports => asked => !asked.includes(':has') && supports(asked)"
+OLD = "Please use a newer browser"
+# All that a page can read of the time of day.
+JUMPS = """by => {
+  const Before = Date;
+  window.Date = class extends Before {
+    constructor(...given) { given.length ? super(...given) : super(window.Date.now()); }
+    static now() { return Before.now() + by; }
+  };
+}"""
 CHROMIUMS = "navigator.mediaDevices.getUserMedia = chromiums"
 
 
@@ -47,6 +57,41 @@ def test_a_camera_that_is_refused_or_absent(filmed, arrive, browser, camera, sen
     page.evaluate("() => { navigator.mediaDevices.getUserMedia = simulated; }")
     came.button("camera.again").click()
     page.get_by_role("heading", name=came.words["check.title"]).wait_for()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "sentence"),
+    [
+        (f"CSS.supports = ({OLDER})(CSS.supports)", ""),
+        ("delete HTMLVideoElement.prototype.requestVideoFrameCallback", "support.browser"),
+        ("WebAssembly.validate = () => false", "support.browser"),
+        ("OffscreenCanvas.prototype.getContext = () => null", "support.graphics"),
+        ("delete Navigator.prototype.mediaDevices", "support.insecure"),
+    ],
+    ids=["style", "frames", "SIMD", "graphics", "camera"],
+)
+def test_an_old_browser_is_told_before_anything_begins(filmed, browser, lacking, sentence):
+    page, asked = new_page(browser), []
+    page.add_init_script(lacking)
+    page.on("request", lambda request: asked.append(request.method))
+    page.goto(filmed.address)
+    says(page, strings("en")[sentence] if sentence else OLD)
+    assert not page.get_by_role("button").count()
+    assert {*asked} == {"GET"}  # nobody takes part yet
+    page.context.close()
+
+
+def test_the_time_of_day_jumps_while_a_picture_is_shown(filmed, arrive):
+    came = at(arrive(filmed), "trial")
+    came.button("trial.start").click()
+    for hours, part in enumerate(["baseline", "picture"]):
+        came.page.locator(f"main[data-part={part}]").wait_for()
+        came.page.evaluate(JUMPS, (1 - 2 * hours) * 3_600_000)
+    with came.page.expect_request("**/end") as sent:
+        came.next_screen()
+    end = sent.value.post_data_json
+    assert 0.7 <= end["onset"] < 60 and 1.6 <= end["offset"] - end["onset"] < 60
+    assert at(came, "rank").step == "rank"
 
 
 def test_a_camera_that_is_taken_away_while_a_picture_is_shown(filmed, arrive):
