@@ -107,6 +107,8 @@ def _rankings(table: Path, people: Mapping[str, Person], pictures: Mapping[tuple
 
 
 def _judged(table: Path, people: Mapping[str, Person]) -> Iterator[tuple[str, str, str, float]]:
+    if not table.exists():  # nobody judged
+        return
     for row in read_rows(table, ("user", "session", "image", "rank"), carried=True):
         if row.text("user") in people:
             yield row.text("user"), row.text("session"), row.text("image"), float(row.text("rank"))

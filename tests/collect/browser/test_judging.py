@@ -5,8 +5,10 @@ import re
 import pandas as pd
 import pytest
 
-from fergi_reward.collect.simulation.participant import strings
+from fergi_reward.collect.simulation.participant import Participant, strings
 from tests.browser import SCREENS
+from tests.collect.browser.conftest import free_port, write_pictures
+from tests.command_line import invoke
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> ${alert(3)} [x](javascript:alert(4))"
 
@@ -137,3 +139,13 @@ def test_names_of_files_never_reach_the_page(ranked, arrive):
     texts = [answer.url + (answer.text() if "/api/" in answer.url else "") for answer in seen]
     assert len(texts) > 5
     assert not [text for text in texts if re.search(r"secret|i[012]\b|\.png", text)]
+
+
+def test_a_rehearsal_that_is_not_as_it_was_simulated_ends_with_status_3(browser, tmp_path, monkeypatch):
+    """The people say that they cannot rank, which is not what was simulated."""
+    monkeypatch.setattr(Participant, "_rank", lambda came: came.press(came.button("cannot_say")))
+    pictures = write_pictures(tmp_path, sessions=1, pictures=2, prompt="a red cat")
+    places = ["--pictures", pictures, "--out", tmp_path / "study", "--port", free_port()]
+    result = invoke(["collect", *places, "--simulate", 2, "--no-camera"])
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (3, "0 of 1 ranking arrived as they were made")
+    assert result.stderr.splitlines()[-1] == "not as it was simulated: 0 rankings arrived of 1"
