@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal as usual, in a log at most one line a minute, of all bars together."""
+"""Progress bars: on a terminal as usual, in a log at most one line a minute of all bars together, none in the first."""
 
 import sys
 import time
@@ -43,7 +43,7 @@ class Progress(tqdm):
     def __init__(self, *args: Any, disable: bool = False, **options: Any) -> None:  # noqa: ANN401 - those of tqdm
         self._is_log = not sys.stderr.isatty()
         if self._is_log:
-            options |= {"mininterval": 1.0, "leave": False, "ncols": 100}
+            options |= {"mininterval": 1.0, "leave": False, "ncols": 100, "delay": SECONDS_BETWEEN_LINES}
         super().__init__(*args, disable=disable or _log.is_quiet, **options)  # type: ignore[call-overload]
 
     @staticmethod

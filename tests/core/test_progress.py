@@ -31,3 +31,9 @@ def test_quiet_prints_nothing(monkeypatch):
     with quiet():
         assert list(Progress(range(3))) == [0, 1, 2]
     assert file.getvalue() == ""
+
+
+def test_what_is_soon_done_leaves_no_line_in_a_log(monkeypatch):
+    _, file = log_file(monkeypatch)
+    assert list(Progress(range(3), mininterval=0)) == [0, 1, 2]
+    assert file.getvalue() == ""
