@@ -16,8 +16,8 @@ class ExtractOptions(Options):
     """The options of `fergi-reward extract`."""
 
     videos: Path = required(
-        "A CSV with the columns video, user, session, image, consent (and kind, start, end), or the folder that holds "
-        "it as manifest.csv."
+        "A CSV with the columns video, user, session, image, consent (and kind, start, end, training), or the folder "
+        "that holds it as manifest.csv."
     )
     backend: str = option("mediapipe", "What measures the face.", names=BACKENDS)
     backend_model: Path | None = option(

@@ -97,7 +97,7 @@ def export(folder: Path) -> Exported:
         made = _all_tables(folder, tables, scores, clips)
         files = [path for table in made.values() if (path := _write(folder, table))]
     if settings["camera"]:
-        files += [reactions.manifest, reactions.training]
+        files += [reactions.manifest, reactions.training_table]
     rankings = {(row["user"], row["session"]) for row in made["judgements"].rows}
     judgements = {"rankings": len(rankings)} | {name: len(made[name].rows) for name in ("pairs", "ratings")}
     active = {row["user"] for name in ("trials", "judgements", "pairs") for row in made[name].rows}

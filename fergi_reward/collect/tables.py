@@ -21,7 +21,7 @@ VIEWING_COLUMNS = ("user", "session", "image", "file", "prompt")
 PAIR_COLUMNS = ("user", "session", "prompt", "image_left", "image_right", "preference")
 CONSENT_COLUMNS = ("user", "hash", "measuring", "training", "video", "at")
 # As `extract` reads them.
-VIDEO_COLUMNS = ("video", "user", "session", "image", "consent", "kind", "start", "end")
+VIDEO_COLUMNS = ("video", "user", "session", "image", "consent", "kind", "start", "end", "training")
 TRIAL_COLUMNS = (
     "user",
     "session",
@@ -146,8 +146,9 @@ class Tables:
         """The videos that are there of showings that count, a row per window, as `fergi-reward extract` reads it."""
         query = (
             "SELECT a.participant, session, image, onset, offset, a.attempt, file, start, "
-            "(SELECT at FROM consents c WHERE c.participant = a.participant ORDER BY rowid DESC LIMIT 1) AS at "
-            "FROM attempts a JOIN videos USING (attempt) WHERE state = 'complete' ORDER BY a.participant, position"
+            "c.at, c.training FROM attempts a JOIN videos USING (attempt) JOIN consents c "
+            "ON c.rowid = (SELECT max(rowid) FROM consents WHERE participant = a.participant) "
+            "WHERE state = 'complete' ORDER BY a.participant, position"
         )
         rows = list[Row]()
         for row in self._of_users(query):
@@ -207,7 +208,7 @@ class Tables:
 def _windows(row: Row, path: Path) -> list[Row]:
     """The baseline and the reaction in a video, in seconds from its start."""
     onset, offset = (round(row[name] - row["start"], 6) for name in ("onset", "offset"))
-    common = {name: row[name] for name in ("session", "image")}
+    common = {name: row[name] for name in ("session", "image", "training")}
     common |= {"video": path.as_posix(), "user": row["participant"], "consent": row["at"][:10]}
     baseline = {"kind": "baseline", "start": round(max(0.0, -row["start"]), 6), "end": onset}
     return [{**common, **each} for each in (baseline, {"kind": "reaction", "start": onset, "end": offset})]

@@ -1,7 +1,7 @@
 """Videos of showings, of participants who allowed it: they come in pieces, and each is kept whole or not at all.
 
-Files are written, named and deleted within the transactions of the database, as `fergi_reward.privacy` deletes them: of
-somebody who withdraws meanwhile none is left. What has come of a video so far says itself which piece is next.
+Files are written, named and deleted within the transactions of the database, as `fergi_reward.privacy` deletes them: so
+nothing is left when somebody withdraws meanwhile. The size of an unfinished video says which piece is next.
 """
 
 import hashlib
@@ -155,7 +155,7 @@ def _suffix(content: bytes) -> str | None:
 
 
 def keep_one(connection: Connection, folder: Path, participant: str, trial: str) -> None:
-    """Of the videos of a picture that was shown more than once, keep the one of the showing that counts."""
+    """Where a picture was shown more than once, keep only the video of the showing that counts."""
     query = "SELECT * FROM attempts WHERE participant = ? AND trial = ? AND state = 'complete' ORDER BY number"
     showings = [dict(row) for row in connection.execute(query, (participant, trial))]
     kept = [row["attempt"] for row in showings if _kept(connection, row["attempt"])]

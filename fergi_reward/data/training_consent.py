@@ -18,14 +18,14 @@ def for_training(table: Table, folder: Path | str | None) -> tuple[Table, list[s
 
     Args:
         table: What was read.
-        folder: From where. Only the reactions of a study of `collect` say who agreed, in `training.csv`; somebody whom
-            that does not name did not agree. All people of any other folder stay.
+        folder: From where. Reactions of a study of `collect` say who agreed, in `training.csv`; somebody whom that does
+            not name did not agree. All people of a folder without it stay.
 
     Raises:
         FergiRewardError: `training.csv` cannot be read, or nobody is left.
     """
-    agreed = None if folder is None else ReactionFolder(folder).agreed_to_training()
-    if agreed is None or not (refused := [user for user in table.users if user not in agreed]):
+    agreed = None if folder is None else ReactionFolder(folder).training()
+    if agreed is None or not (refused := [user for user in table.users if not agreed.get(user)]):
         return table, []
     kept = table.without_users(refused)
     if not kept.users:

@@ -23,6 +23,7 @@ from fergi_reward.reactions.folder import ReactionFolder
 from fergi_reward.reactions.manifest import Recording, by_video, named, read_recordings
 from fergi_reward.reactions.measuring import measured
 from fergi_reward.reactions.stored_clips import StoredClips
+from fergi_reward.reactions.tombstones import Tombstones
 
 
 def extract(
@@ -61,12 +62,19 @@ def extract(
             folder.sweep()
             for user in agreed_again:
                 stones.lift(user)
+            folder.add_training(_training(recordings, stones))
         run = _Run(backend, folder, {row.key for row in recordings}, corrected)
         with Progress(total=len(recordings), desc="extracting", unit="clip") as progress:
             for rows in by_video(recordings):
                 run.measure(rows, keep_video)
                 progress.update(len(rows))
         return conclude(folder, recordings, run.results, backend.action_units, prune)
+
+
+def _training(recordings: Sequence[Recording], stones: Tombstones) -> dict[str, bool]:
+    """Whether each viewer agreed that models are trained, of whom the manifest says so; one 0 is enough for no."""
+    said = [(row.user, row.training) for row in recordings if row.training is not None and not stones.of(row.user)]
+    return {user: (user, False) not in said for user, _ in said}
 
 
 def _check_folder(folder: ReactionFolder, backend: Backend) -> None:

@@ -3,7 +3,7 @@
 - `clips/DIGEST.parquet`: a clip, which says itself whose reaction to what it is, and of which video.
 - `manifest.csv`: user, session, image, consent, activations and more, a row per clip: what others read.
 - `people.csv`: a row per person: how far the face moves at pictures, and without one.
-- `training.csv`: in a study of `collect`, who agreed that models are trained.
+- `training.csv`: who agreed that models are trained, where participants were asked that.
 - `errors.csv`: the videos that gave no clip when they were last tried, and why.
 - `videos/DIGEST.mp4`: a video by the digest of its bytes, with `--keep-video` alone.
 - `forgotten/`: a file with a hash per person who must not come back.
@@ -69,7 +69,7 @@ class ReactionFolder:
         self.path = Path(path)
         self.manifest = self.path / "manifest.csv"
         self.people = self.path / "people.csv"
-        self.training = self.path / "training.csv"
+        self.training_table = self.path / "training.csv"
         self.errors = self.path / "errors.csv"
         self.clips = self.path / "clips"
         self.videos = self.path / "videos"
@@ -155,26 +155,31 @@ class ReactionFolder:
         """The rows of `errors.csv`; none where every video gave a clip."""
         return self._read(self.errors, [*CLIP_KEY, "video", "error"])
 
-    def agreed_to_training(self) -> set[str] | None:
-        """Who agreed that models are trained; None where the folder does not say whether anybody did.
+    def training(self) -> dict[str, bool] | None:
+        """Whether each viewer agreed that models are trained; None where the folder does not say it of anybody.
 
         Raises:
             FergiRewardError: It cannot be read, or says something else than 0 and 1.
         """
-        if not self.training.exists():
+        if not self.training_table.exists():
             return None
-        rows = self._read(self.training, TRAINING_COLUMNS)
+        rows = self._read(self.training_table, TRAINING_COLUMNS)
         if wrong := next((row for row in rows if row["training"] not in ("0", "1")), None):
             raise FergiRewardError(
-                f"{self.training}: training of user {wrong['user']} is {wrong['training']!r}, must be 0 or 1: export "
-                "the study again"
+                f"{self.training_table}: training of user {wrong['user']} is {wrong['training']!r}, must be 0 or 1: "
+                "correct it, or export the study again"
             )
-        return {row["user"] for row in rows if row["training"] == "1"}
+        return {row["user"]: row["training"] == "1" for row in rows}
 
     def write_training(self, agreed: Mapping[str, bool]) -> None:
         """Write for each viewer whether they agreed that models are trained."""
         rows = [{"user": user, "training": int(tick)} for user, tick in agreed.items()]
-        _write(self.training, TRAINING_COLUMNS, rows)
+        _write(self.training_table, TRAINING_COLUMNS, rows)
+
+    def add_training(self, agreed: Mapping[str, bool]) -> None:
+        """The same for some viewers; what is known of others stays."""
+        if agreed:
+            self.write_training((self.training() or {}) | dict(agreed))
 
     def write_rows(self, rows: Sequence[Row], action_units: Sequence[str]) -> None:
         """Write the manifest, fixed columns, then an activation per action unit; and what it says of each person."""
@@ -207,7 +212,7 @@ class ReactionFolder:
             rows = self._without(user, self.manifest, unread, faults)
             failures = self._without(user, self.errors, unread, faults)
             self._without(user, self.people, unread, faults)
-            self._without(user, self.training, unread, faults)
+            self._without(user, self.training_table, unread, faults)
             known = {*(origins[path].source for path in mine), *(row["source"] for row in rows if "source" in row)}
             sources = {each for source in known for each in measured_with(source)}
             with _noted(faults):

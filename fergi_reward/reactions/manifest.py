@@ -17,7 +17,7 @@ from fergi_reward.reactions.video import WHOLE, Window
 
 NAME = "manifest.csv"
 COLUMNS = ("video", "user", "session", "image", "consent")
-OPTIONAL = ("kind", "start", "end")
+OPTIONAL = ("kind", "start", "end", "training")
 Kind = Literal["reaction", "baseline"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -35,6 +35,7 @@ class Recording:
         consent: The day on which the viewer agreed, YYYY-MM-DD.
         kind: `reaction` to the image, or `baseline`, the face before the image appeared.
         window: The part of the video that is used, in seconds from its start.
+        training: Whether the viewer agreed that models are trained; None where the manifest does not say.
     """
 
     video: str
@@ -45,6 +46,7 @@ class Recording:
     consent: str
     kind: str
     window: Window = WHOLE
+    training: bool | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -66,10 +68,11 @@ def named(key: Sequence[str]) -> str:
 
 
 def read_recordings(videos: Path | str) -> list[Recording]:
-    """Read a manifest, a CSV with the columns `video,user,session,image,consent` and, if wanted, `kind,start,end`.
+    """Read a manifest, a CSV with the columns `video,user,session,image,consent` and, if wanted, others.
 
-    Videos are relative to it. A kind that is not given is `reaction`. `start` and `end` are seconds from the start of
-    the video; without them all of it belongs to the image.
+    The others are `kind,start,end,training`. Videos are relative to it. A kind that is not given is `reaction`. `start`
+    and `end` are seconds from the start of the video; without them all of it belongs to the image. `training` is 1
+    where the viewer agreed that models are trained, else 0.
 
     Args:
         videos: The CSV, or the folder that holds it as `manifest.csv`.
@@ -130,7 +133,10 @@ def _recording(row: CsvRow, folder: Path) -> Recording:
     kind = row["kind"] or KINDS[0]
     if kind not in KINDS:
         raise row.error("kind", f"is {kind!r}, must be {' or '.join(KINDS)}")
-    return Recording(video, folder / video, user, session, image, _consent(row, user), kind, _window(row))
+    if (training := row["training"]) not in ("", "0", "1"):
+        raise row.error("training", f"is {training!r}, must be 1 or 0, whether they agreed that models are trained")
+    consent, agreed = _consent(row, user), training == "1" if training else None
+    return Recording(video, folder / video, user, session, image, consent, kind, _window(row), agreed)
 
 
 def _consent(row: CsvRow, user: str) -> str:

@@ -119,7 +119,7 @@ def test_who_did_not_agree_to_training_is_told_apart(served):
         "anything else trains on what they gave, leave out those whose training is 0 in consents.csv"
     ]
     reactions = serving.folder / "reactions"
-    assert ReactionFolder(reactions).agreed_to_training() == {others["participant"]}
+    assert ReactionFolder(reactions).training() == {others["participant"]: True, state["participant"]: False}
     forget(others["participant"], reactions, serving.folder)
     assert table(reactions / "training.csv") == [{"user": state["participant"], "training": "0"}]
 

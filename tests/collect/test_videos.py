@@ -203,7 +203,7 @@ def test_one_video_stays_of_a_picture_that_of_the_showing_that_counts(served):
         for number, face in enumerate((False, True, False)):
             attempt = begun(browser, trial)
             piece(browser, attempt, 0, FILM[:9])
-            attempt = begun(browser, trial) if number == 0 else attempt  # a showing without frames goes on
+            attempt = begun(browser, trial) if number == 0 else attempt  # a showing without frames continues
             send(browser, attempt, FILM + bytes([number]))
             finish(browser, attempt, face)
             counts[face] = counts.get(face) or attempt

@@ -36,6 +36,10 @@ def test_a_manifest_and_its_folder(tmp_path):
             HEADER.strip() + ",kind\na.mp4,ann,1,2,2026-01-31,smile\n",
             "column kind: is 'smile', must be reaction or base",
         ),
+        (
+            HEADER.strip() + ",training\na.mp4,ann,1,2,2026-01-31,yes\n",
+            "column training: is 'yes', must be 1 or 0, whether they agreed that models are trained",
+        ),
         (HEADER.strip() + ",begin\na.mp4,ann,1,2,2026-01-31,3\n", "unknown column 'begin'"),
         (TIMES + "a.mp4,ann,1,2,2026-01-31,3,\n", "column end: '' is not a number"),
         (TIMES + "a.mp4,ann,1,2,2026-01-31,3,3\n", "column end: is 3, must be after the start, 3"),

@@ -67,6 +67,22 @@ def contents(out):
     }
 
 
+def test_who_agreed_to_training_is_kept_with_the_clips(videos, lightness, tmp_path):
+    def said(*rows):
+        lines = [f"{video}.mp4,{user},1,{video},2026-01-31,{tick}" for video, user, tick in rows]
+        (videos / "manifest.csv").write_text("\n".join(["video,user,session,image,consent,training", *lines]) + "\n")
+        extract(videos, lightness(), tmp_path / "out")
+        return ReactionFolder(tmp_path / "out").training()
+
+    assert said((0, "ann", ""), (1, "bob", "")) is None
+    # One row of cleo says no; nothing is known of bob.
+    ticks = {"ann": True, "cleo": False}
+    assert said((0, "ann", 1), (1, "bob", ""), (2, "cleo", 1), (3, "cleo", 0)) == ticks
+    assert said((4, "dan", 1)) == ticks | {"dan": True}
+    forget("ann", tmp_path / "out", tmp_path)
+    assert said((0, "ann", 1), (4, "dan", 0)) == {"cleo": False, "dan": False}
+
+
 def test_windows_of_one_video_are_measured_each_for_itself(videos, lightness, tmp_path):
     rows = [("9.mp4", "ann", "flat", 0, 0.3), ("9.mp4", "ann", "step", 0.3, 1)]
     done = extract(manifest(videos, rows), lightness(), tmp_path / "out")

@@ -8,6 +8,7 @@ from fergi_reward.collect.simulation.participant import withdraw
 from fergi_reward.reactions.backends.mediapipe import MediaPipeBackend
 from fergi_reward.reactions.clip_file import read_clip_file
 from fergi_reward.reactions.extract import extract
+from fergi_reward.reactions.folder import ReactionFolder
 from fergi_reward.reactions.video import read_frames
 
 
@@ -46,6 +47,7 @@ def test_who_allows_video_is_filmed_and_who_withdraws_is_not_kept(study, arrive,
     folder = tmp_path / "extracted"
     assert extract(study.options.out / "videos.csv", MediaPipeBackend(face_model), folder).clips == 4
     found = pd.read_csv(folder / "manifest.csv").sort_values("au4")
+    assert ReactionFolder(folder).training() == {name: True}
     assert set(found["user"]) == {name} and sorted(found["kind"]) == 2 * ["baseline"] + 2 * ["reaction"]
     strongest = found.iloc[-1]
     assert strongest["kind"] == "reaction"
