@@ -7,10 +7,12 @@ from fergi_reward.collect.simulation.outcome import outcome
 from fergi_reward.collect.simulation.participant import Way, withdraw
 from fergi_reward.collect.simulation.people import digest
 
-# Of the first person, at the picture that is disliked least (brows down by 0.004) and most (by 0.077), where one run
-# gave 0.002 and 0.015; and of a baseline, 0.0002. The second person is left out: the mesh of that face settles anew by
-# 0.011.
+# For the first person. One run gave 0.002 at the picture that is disliked least (brows down by 0.004), 0.015 at the one
+# that is disliked most (by 0.077), and 0.0002 in a baseline. The second person is not among them: the mesh of that face
+# moved by 0.011 without its brows.
 MOST_AT_REST, LEAST_FROWN, MOST_BEFORE = 0.006, 0.009, 0.002
+# Pooled over six showings; 0.6 and 0.8 were seen on a machine that was busy.
+LEAST_CORRELATION = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,8 @@ def test_from_consent_to_tables_with_a_reload_in_the_middle_of_a_picture(study, 
     errors = study.options.out / "reactions" / "errors.csv"
     unusable = pd.read_csv(errors)["kind"].tolist() if errors.exists() else []
     assert found.values["reactions"] + unusable.count("reaction") == 6
+    if found.values["reactions"] == 6:
+        assert found.values["correlation"] > LEAST_CORRELATION
     assert_measured(study, ways[0])
     trials = pd.read_csv(study.options.out / "trials.csv")
     assert trials.groupby("user")["image"].nunique().tolist() == [3, 3]
