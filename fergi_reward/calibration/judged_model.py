@@ -178,9 +178,9 @@ class Model:
             margins[of] = self.scaled[self.chosen[unit].decays].differences[of] @ weights[:terms]
         return margins
 
-    def evaluated(self, fits: Fits, seed: int) -> HeldOutResult:
-        """How each pair that was told apart is ordered by a fit without its unit."""
-        pairs, margins = self.pairs, self.margins(fits.without)[self.pairs.told]
+    def evaluated(self, without: Mapping[int, Floats], seed: int) -> HeldOutResult:
+        """How each pair that was told apart is ordered by the weights without its unit."""
+        pairs, margins = self.pairs, self.margins(without)[self.pairs.told]
         result = evaluate_held_out(HeldOut(self.name, margins, pairs.told_groups, is_log_odds=True), seed)
         return replace(result, per_participant={pairs.names[int(of)]: n for of, n in result.per_participant.items()})
 

@@ -14,6 +14,7 @@ from typing import get_args
 import numpy as np
 
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.equal_weights import EqualWeights, against_equal
 from fergi_reward.calibration.judged_model import Fits, Model, Weight
 from fergi_reward.calibration.judged_pairs import JudgedPairs
 from fergi_reward.calibration.options import Ties
@@ -60,6 +61,7 @@ class JudgedWeights:
         separable: Whether all of these terms order every pair right: then only the penalty keeps their weights finite.
         tie_fit: What the model of ties found; None where ties were left out.
         sensitivity: Whether raters were taken to differ, and why; None where it was not asked for.
+        equal: How equal weights of all scores did; None where there is one score.
     """
 
     calibration: Calibration
@@ -69,6 +71,13 @@ class JudgedWeights:
     separable: bool = False
     tie_fit: TieFit | None = None
     sensitivity: RaterSensitivity | None = None
+    equal: EqualWeights | None = None
+
+    @property
+    def turned(self) -> tuple[str, ...]:
+        """Scores that alone have a weight below 0: their accuracy is that of preferring the lower score."""
+        alone = (fit for fit in self.calibration.fits if len(fit.terms) == 1 and not fit.units)
+        return tuple(fit.name for fit in alone if fit.terms[0].weight < 0)
 
 
 def fit_judged_weights(
@@ -115,16 +124,18 @@ def fit_judged_weights(
     sets = _sets(scorers, judgements.reactions)
     whole = SensitiveFits(model_of(sets[-1])) if rater_sensitivity else None
     sensitivity = raters_differ(whole, seed) if whole else None
-    found, results, losses = [], {}, {}
+    found, results, losses, equal = [], {}, {}, None
     for chosen in Progress(sets, desc="calibrating", unit="set"):
         model = whole.model if whole and chosen == sets[-1] else model_of(chosen)
         fits: Fits = model
         if sensitivity and sensitivity.used:
             fits = whole if whole and model is whole.model else SensitiveFits(model)
-        results[model.name] = model.evaluated(fits, seed)
+        results[model.name] = model.evaluated(fits.without, seed)
         found.append(model.fit(fits, results[model.name]))
         if davidson:
             losses[model.name] = model.loss
+        if len(scorers) > 1 and chosen == tuple(scorers):
+            equal = against_equal(model, fits, seed)
     calibration = Calibration(
         protocol="davidson" if davidson else "bradley-terry",
         au_source=judgements.au_source,
@@ -136,7 +147,7 @@ def fit_judged_weights(
     )
     tie_fit = TieFit(model.nu, losses, _by_chance(pairs)) if davidson else None
     weights = model.weights(fits, seed, found[-1])
-    return JudgedWeights(calibration, results, weights, pairs.units, model.separable, tie_fit, sensitivity)
+    return JudgedWeights(calibration, results, weights, pairs.units, model.separable, tie_fit, sensitivity, equal)
 
 
 def _check_scorers(scorers: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Weights from judgements of any kind, as people read them."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
@@ -29,16 +30,26 @@ AGREEMENT = (
     "Half credit counts a pair that the scores tie as half right; accuracy counts it as wrong. Log-loss is that of the "
     "pairs that people told apart: 0.693 is a coin's."
 )
+EQUAL = "the size of a sum with equal weights means nothing"
 THREE_OUTCOMES = (
     "Log-loss with ties is over three outcomes (better, worse, tied). It is larger than one over two outcomes and must "
     "not be compared with it; of a model that knows only how often people are undecided it is {:.3f}."
 )
 
 
-def _few_groups(groups: int, unit: str) -> list[str]:
+def _few_groups(found: FoundJudgements) -> list[str]:
+    """What a reader must know where little is left out in turn, and what to do where there are enough prompts."""
+    judgements = found.judgements
+    groups, unit = len(judgements.groups), judgements.unit
+    notes = too_few(groups, unit)
     if groups < LEAST_UNITS:
-        return [f"Intervals of {counted(groups, unit)} say little: at least {LEAST_UNITS} are needed for one."]
-    return too_few(groups, unit)
+        notes = [f"Intervals of {counted(groups, unit)} say little: at least {LEAST_UNITS} are needed for one."]
+    better = judgements.pairs["better"][~judgements.pairs["tied"]]
+    prompts = judgements.pictures["prompt"].iloc[better].nunique()
+    if groups < FEW_UNITS <= prompts and "prompt" in found.columns:
+        option = shlex.join(["--group", found.columns["prompt"]])
+        notes.append(f"There are {prompts:,} prompts: with {option} each of them is left out in turn instead.")
+    return notes
 
 
 def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
@@ -47,7 +58,7 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
     return build_report(
         RunRecord(
-            notes=tuple(_few_groups(len(found.judgements.groups), found.judgements.unit)),
+            notes=tuple(_few_groups(found)),
             command=calibration.command,
             seed=calibration.seed,
         ),
@@ -57,6 +68,8 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
             f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
             *split_prompts(found.judgements.split_prompts),
             *_sensitivity(fitted),
+            *_turned(found, fitted),
+            *_against_equal(fitted),
             *_doubts(fitted),
             *_outliers(found, fitted),
         ],
@@ -68,6 +81,8 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
             "results": {name: _record(each) for name, each in fitted.results.items()},
             "weights": {each.name: asdict(each) for each in fitted.weights},
             "ties": None if fitted.tie_fit is None else asdict(fitted.tie_fit),
+            "turned": fitted.turned,
+            "equal_weights": fitted.equal and {**asdict(fitted.equal), "result": _record(fitted.equal.result)},
             "rater_sensitivity": fitted.sensitivity and asdict(replace(fitted.sensitivity, of_raters={})),
         },
         first=[
@@ -106,6 +121,29 @@ def _sensitivity(fitted: JudgedWeights) -> Iterator[str]:
 
 def _gain(gain: float, bounds: Interval) -> str:
     return f"{gain:.4f} (95 % interval {bounds[0]:.4f} to {bounds[1]:.4f})"
+
+
+def _turned(found: FoundJudgements, fitted: JudgedWeights) -> Iterator[str]:
+    """Scores of which people prefer the lower value, with how often they prefer the higher one."""
+    told = found.judgements.pairs[~found.judgements.pairs["tied"]]
+    for name in fitted.turned:
+        scores = found.judgements.scores([name])[:, 0]
+        right = int((scores[told["better"]] > scores[told["worse"]]).sum())
+        yield (
+            f"{name} alone has a weight below 0, since people prefer its lower value: they prefer the higher one in "
+            f"{right:,} of {len(told):,} pairs ({right / len(told):.1%}), and its row counts with the sign turned."
+        )
+
+
+def _against_equal(fitted: JudgedWeights) -> Iterator[str]:
+    """Whether the weights are better than equal ones."""
+    if equal := fitted.equal:
+        points, low, high = (100 * value for value in (equal.gain, *equal.ci95))
+        size = f"on {abs(points):.1f} points {'fewer' if points < 0 else 'more'} pairs than"
+        yield (
+            f"The weights of {equal.scores} are right {size if points else 'as often as'} equal ones "
+            f"(95 % interval {low:.1f} to {high:.1f})."
+        )
 
 
 def _doubts(fitted: JudgedWeights) -> Iterator[str]:
@@ -166,20 +204,28 @@ def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:
         Column("95 % interval", "{0[0]:.1%} - {0[1]:.1%}"),
         Column("tied by the scores", "{:,}"),
         Column("half credit", "{:.1%}"),
-        Column("log-loss", "{:.3f}"),
+        Column("log-loss", "{:.3f}", EQUAL),
     ]
     rows: list[list[Value]] = [
         [name, (one.correct, one.pairs), one.accuracy, one.ci95, one.ties, one.half_credit, one.log_loss]
-        for name, one in fitted.results.items()
+        for name, one in _judged_rows(fitted).items()
     ]
     note = AGREEMENT
     if tie_fit := fitted.tie_fit:
-        columns.append(Column("log-loss with ties", "{:.3f}"))
-        rows = [[*row, loss] for row, loss in zip(rows, tie_fit.log_losses.values(), strict=True)]
+        columns.append(Column("log-loss with ties", "{:.3f}", EQUAL))
+        losses = [*tie_fit.log_losses.values(), *[None] * (len(rows) - len(tie_fit.log_losses))]
+        rows = [[*row, loss] for row, loss in zip(rows, losses, strict=True)]
         note = f"{note} {THREE_OUTCOMES.format(tie_fit.by_chance)}"
     return Table(
         f"Pairs in the right order, each {found.judgements.unit} judged by a fit without it.", columns, rows, note
     )
+
+
+def _judged_rows(fitted: JudgedWeights) -> dict[str, HeldOutResult]:
+    """The results by the names that the table gives them, and that of equal weights."""
+    turned = {name: f"{name} (sign turned)" for name in fitted.turned}
+    rows = {turned.get(name, name): one for name, one in fitted.results.items()}
+    return {**rows, "equal weights": fitted.equal.result} if fitted.equal else rows
 
 
 def weights_table(fitted: JudgedWeights) -> Table:

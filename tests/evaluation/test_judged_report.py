@@ -82,3 +82,43 @@ def test_weights_that_are_all_0_are_said_to_order_nothing():
 )
 def test_what_makes_weights_doubtful_is_said(table, scorers, says):
     assert says in printed(reported(table, scorers)[1])
+
+
+def test_a_score_of_which_people_prefer_the_lower_one_says_so_with_how_often_the_higher_one_is_preferred():
+    table = drawn().assign(worse=lambda rows: -rows["a"])
+    fitted, report = reported(table, ["a", "worse"])
+    names = [row[0] for row in tables(report)[0].rows]
+    assert names == ["a", "worse (sign turned)", "a+worse", "equal weights"]
+    pairs = table.merge(table, on="prompt").query("rating_x > rating_y")
+    right = int((pairs["worse_x"] > pairs["worse_y"]).sum())
+    assert f"prefer the higher one in {right:,} of {len(pairs):,} pairs" in printed(report)
+    assert fitted.results["worse"].correct == len(pairs) - right
+    assert report.record()["turned"] == ("worse",)
+
+
+def test_equal_weights_are_judged_on_each_left_out_prompt_by_the_scale_of_the_others():
+    table = drawn(prompts=12, noise=0.3).assign(d=lambda rows: 5 * rows["b"] ** 3)
+    fitted, report = reported(table, ["a", "d"])
+    pairs = table.merge(table, on="prompt").query("rating_x > rating_y")
+    right, counted = 0, 0
+    for prompt, of in pairs.groupby("prompt"):
+        others = pairs[pairs["prompt"] != prompt]
+        total = 0
+        for name in ("a", "d"):
+            scale = pd.concat([others[f"{name}_x"], others[f"{name}_y"]]).std()
+            total = total + (of[f"{name}_x"] - of[f"{name}_y"]) / scale
+        right, counted = right + int((total > 0).sum()), counted + len(of)
+    row = tables(report)[0].rows[-1]
+    assert row[:2] == ["equal weights", (right, counted)] and row[-1] is None
+    gain = 100 * (fitted.results["a+d"].correct - right) / counted
+    assert gain > 1 and f"are right on {gain:.1f} points more pairs than equal ones" in printed(report)
+    assert fitted.equal.ci95[0] <= fitted.equal.gain <= fitted.equal.ci95[1]
+
+
+def test_few_raters_of_many_prompts_are_told_to_leave_out_prompts():
+    table = pd.concat([drawn(prompts=20).assign(rater=rater) for rater in ("ann", "bob", "cem", "dee", "eve")])
+    judgements = from_ratings(table, prompt="prompt", image="image", rating="rating", rater="rater")
+    found = FoundJudgements(judgements, "ratings", {"prompt": "the prompt", "rating": "rating"}, {})
+    assert "There are 20 prompts: with --group 'the prompt' each of them" in printed(
+        judged_report(found, fit_judged_weights(judgements, ["a"]))
+    )
