@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-# In an argument: after NAME=, and at a comma or colon before the next path; the colon of a URL is none.
-_BETWEEN_PLACES = re.compile(r"(^[^/]*=|(?:,|:(?!//[^/]))(?=/|~|\.\./))")
+# In an argument: after each NAME=, and at a comma or colon before the next path; the colon of a URL is none.
+_BETWEEN_PLACES = re.compile(r"(^[^/]*=|,[\w.-]+=|(?:,|:(?!//[^/]))(?=/|~|\.\./))")
 
 
 def without_folders(command: str) -> str:
@@ -17,6 +17,8 @@ def without_folders(command: str) -> str:
     'fergi-reward calibrate --data fergi --out=c.json --report runs/a'
     >>> without_folders("evaluate models --tuned mine=../ann/lora --prompts 'a cat, /imagine a dog' https://example.org/a")
     "evaluate models --tuned mine=lora --prompts 'a cat, /imagine a dog' https://example.org/a"
+    >>> without_folders("calibrate --checkpoints clip=/home/ann/clip,pickscore=../ann/pick,hps_v2=runs/hps")
+    'calibrate --checkpoints clip=clip,pickscore=pick,hps_v2=runs/hps'
     """
     try:
         arguments = shlex.split(command)
