@@ -29,7 +29,9 @@ def wandb(tmp_path, monkeypatch):
 
 def logged(run: Path) -> list[dict]:
     """What each process that logged a run with wandb has left, oldest first: id, config, and the rows by their step."""
-    return [read_log(file) for file in sorted((run / "logs/wandb").glob("offline-run-*/*.wandb"))]
+    # The names of its folders are by the second, in which two runs may end.
+    files = (run / "logs/wandb").glob("offline-run-*/*.wandb")
+    return [read_log(file) for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)]
 
 
 def read_log(file: Path) -> dict:
