@@ -72,7 +72,8 @@ def run(words: Sequence[str]) -> int:
     try:
         return _run(app, [*names, *as_spelled_now(rest, made.options, made.hints)])
     except Interrupted as interrupted:
-        interrupted.add_note(f"run the same command again{', it resumes' if made.resumes else ''}")
+        if not hasattr(interrupted, "__notes__"):  # a training run knows better
+            interrupted.add_note(f"run the same command again{', it resumes' if made.resumes else ''}")
         raise
 
 

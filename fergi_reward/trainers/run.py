@@ -117,22 +117,25 @@ class Run:
         try:
             yield
         except KeyboardInterrupt as interrupted:
-            self._save_and_say(save, str(interrupted) or "interrupted")
+            resume = self._save(save)
+            # One process says it: others may look before the checkpoint is written.
+            is_main = self.accelerator.is_main_process
+            interrupted.add_note(resume if is_main else "the main process says how to resume")
             raise
         except RuntimeError as error:
             if not _lost_another(error):
                 raise
             reason = "another process of this run ended"
-            self._save_and_say(save, reason)
+            self.say(f"\n{reason}; {self._save(save)}")
             raise FergiRewardError(f"{reason}, so this one does ({' '.join(str(error).split())[:200]})") from error
 
-    def _save_and_say(self, save: Callable[[], None], why: str) -> None:
+    def _save(self, save: Callable[[], None]) -> str:
+        """Save what there is; returns how to resume."""
         with interrupts.deferred():
             save()
             self.tracking.close()
             newest = self.checkpoints.newest() or self.config.resume_from
-            resume = f"resume with --resume_from {newest}" if newest else "there is no checkpoint yet: start again"
-            self.say(f"\n{why}; {resume}")
+        return f"resume with --resume-from {newest}" if newest else "there is no checkpoint yet, start again"
 
 
 def check_output(config: TrainerConfig) -> None:

@@ -7,13 +7,15 @@ import subprocess
 import pytest
 import torch
 
+from fergi_reward.cli.command import Command
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.interrupts import Interrupted, raised
+from fergi_reward.core.interrupts import raised
 from fergi_reward.files.atomic import atomic_folder
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
 from fergi_reward.trainers.run import Run
+from tests.command_line import invoke
 
 
 def run_in(folder, **options):
@@ -245,9 +247,15 @@ def test_metrics_are_json_and_a_torn_line_ends_no_run(tmp_path):
     assert run.metrics_file.read_text() == '{"epoch": 1, "loss": null}\n{"epoch": 2, "loss": 0.5}\n'
 
 
-def test_a_signal_leaves_the_last_whole_epoch_and_says_how_to_resume(tmp_path, capsys):
+def test_a_signal_leaves_the_last_whole_epoch_and_the_command_says_once_how_to_resume(tmp_path, monkeypatch):
     run = run_in(tmp_path)
-    with pytest.raises(Interrupted), raised(), run.interruptible(lambda: checkpoint(run, 4)):
-        os.kill(os.getpid(), signal.SIGTERM)
+    monkeypatch.setattr(Command, "answer", lambda *_: stopped_by_a_signal(run))
+    stopped = invoke(["annotate"])
+    assert stopped.exit_code == 143
     newest = run.checkpoints.folder / "epoch_0004"
-    assert f"stopped by SIGTERM; resume with --resume_from {newest}" in capsys.readouterr().out
+    assert stopped.output == f"stopped by SIGTERM: resume with --resume-from {newest}\n"
+
+
+def stopped_by_a_signal(run):
+    with raised(), run.interruptible(lambda: checkpoint(run, 4)):
+        os.kill(os.getpid(), signal.SIGTERM)
