@@ -28,18 +28,22 @@ def run(options: ScoreOptions) -> Outcome | None:
         FergiRewardError: An option, the manifest, a checkpoint or the calibration cannot be used.
     """
     further = _rewards(options) if options.has_reward else None
-    columns = [*options.scorer_names, *(["reward"] if options.has_reward else [])]
-    rows, load = partial(_rows, options, columns), partial(load_batch_scores, options)
+    columns = _columns(options)
+    rows, load = partial(rows_of, options), partial(load_batch_scores, options)
     with owned_by_one_run(options.out):
         total, engine = sum(1 for _ in rows()), _engine(options.engine)
         return score_into(options.out, rows, total, load, columns, options, further=further, engine=engine)
 
 
-def _rows(options: ScoreOptions, columns: Sequence[str]) -> Iterator[Row]:
+def rows_of(options: ScoreOptions) -> Iterator[Row]:
     """The rows, streamed again at every call."""
     if options.prompts is None:
-        return read_manifest(options.images, [*columns, "error"])
+        return read_manifest(options.images, [*_columns(options), "error"])
     return folder_rows(options.images, read_prompts(options.prompts))
+
+
+def _columns(options: ScoreOptions) -> list[str]:
+    return [*options.scorer_names, *(["reward"] if options.has_reward else [])]
 
 
 def _engine(name: str) -> Engine:

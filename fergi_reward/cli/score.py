@@ -7,12 +7,14 @@ from fergi_reward.cli.command import Answer, command
 @command(resumes=True)
 def score(options: ScoreOptions) -> Answer | None:
     """Score images; resumes where it was stopped. Under `accelerate launch` the processes share the work."""
-    from fergi_reward.bulk.run import run
+    from fergi_reward.bulk.run import rows_of, run
 
     done = run(options)
     if done is None:  # another process writes the table
         return None
     text = f"scores of {done.scored} images: {options.out}"
+    if first := next(rows_of(options), None):
+        text += f"\nthe first is {first.image}: {first.prompt!r:.100}"
     if done.kept:
         text += f"\n{done.kept} of its rows were kept from a run that did not end, the others were scored now"
     if options.calibration and options.scorers is None:

@@ -47,6 +47,8 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     result = score("--images", manifest, *options, "--calibration", "shipped", "--out", out)
     assert result.exit_code == 3, result.output
     assert f"scores of 22 images: {out}" in result.stdout
+    first = pd.read_csv(manifest).iloc[0]
+    assert f"the first is {first['image']}: {first['prompt']!r}" in result.stdout
     assert f"2 images could not be scored: {tmp_path / 'scores.parquet.errors.csv'}" in result.stderr
     table = pd.read_parquet(out)
     assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0", "hps_v2.1", "reward"]
