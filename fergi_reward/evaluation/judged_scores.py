@@ -19,6 +19,7 @@ from fergi_reward.evaluation.benchmarks import BENCHMARKS, read_benchmark
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.evaluation.options import CalibrateOptions
 from fergi_reward.evaluation.picture_scores import kept_scores
+from fergi_reward.files.csv_files import read_rows
 from fergi_reward.scorers.registry import REGISTRY, term_name
 
 
@@ -43,6 +44,8 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
     Raises:
         FergiRewardError: They cannot be read, or a scorer is neither a column nor installed.
     """
+    if options.images is not None and not options.images.is_dir():
+        raise FergiRewardError(f"--images {options.images} is no folder: give the one that pictures are relative to")
     benchmark = None
     if options.is_benchmark:
         benchmark = replace(read_benchmark(str(options.judgements), options.data), tuning=())
@@ -137,16 +140,16 @@ def _computed(
     has_scores = scored.pictures[list(by_term)[2:]].notna().all(axis=1).to_numpy()
     if has_scores.all():
         return scored, []
+    errors = errors_file(folder / "scores.parquet")
     usable = has_scores[scored.pairs["better"]] & has_scores[scored.pairs["worse"]]
     kept = has_scores.cumsum() - 1
     pairs = scored.pairs[usable].reset_index(drop=True)
     pairs = pairs.assign(better=kept[pairs["better"]], worse=kept[pairs["worse"]])
     if not len(pairs):
+        first = next(read_rows(errors, ["image", "error"], carried=True))
         raise FergiRewardError(
-            f"no pair has two pictures that could be scored: {errors_file(folder / 'scores.parquet')}"
+            f"no pair has two pictures that could be scored, the first is {first['image']}: {first['error']} "
+            f"(--images names the folder that pictures are relative to; all are in {errors})"
         )
-    note = (
-        f"{counted(sum(~has_scores), 'picture')} could not be scored, with {counted(sum(~usable), 'pair')}: "
-        f"{errors_file(folder / 'scores.parquet')}"
-    )
+    note = f"{counted(sum(~has_scores), 'picture')} could not be scored, with {counted(sum(~usable), 'pair')}: {errors}"
     return replace(scored, pictures=scored.pictures[has_scores].reset_index(drop=True), pairs=pairs), [note]

@@ -129,7 +129,7 @@ def read_rows(
     records = _records(path)
     line, header = next(records, (1, []))
     names = [name.strip() for name in header]
-    if fault := _header_fault(names, required, optional, carried):
+    if fault := _header_fault(path, names, required, optional, carried):
         raise FergiRewardError(f"{path}, line {line}: {fault}")
     rows = (CsvRow(path, line, dict(zip(names, cells, strict=True))) for line, cells in _full(path, records, header))
     first = next(rows, None)
@@ -179,7 +179,17 @@ def _written(value: object) -> str:
     return '"{}"'.format(text.replace('"', '""')) if text != text.strip() or set('",\r\n') & set(text) else text
 
 
-def _header_fault(names: list[str], required: Sequence[str], optional: Sequence[str], carried: bool) -> str | None:
+def _with_commas(path: Path, mark: str) -> str:
+    """A command that writes a file with such separators and decimal commas again, with commas and points."""
+    name = path.as_posix() if re.fullmatch(r"[\w./: -]+", path.as_posix()) else "old.csv"
+    new = f"{name.removesuffix('.csv')}_commas.csv"
+    code = f"pandas.read_csv({name!r}, sep={mark!r}, decimal=',').to_csv({new!r}, index=False)"
+    return f'python -c "import pandas; {code}"'
+
+
+def _header_fault(
+    path: Path, names: list[str], required: Sequence[str], optional: Sequence[str], carried: bool
+) -> str | None:
     """What is wrong with the columns of a file; None where nothing is."""
     known = [*required, *optional]
     missing = [name for name in required if name not in names]
@@ -190,7 +200,7 @@ def _header_fault(names: list[str], required: Sequence[str], optional: Sequence[
     if not {*names} & {*known} and len(names) == 1 and (mark := next(filter(names[0].count, _SEPARATORS), None)):
         return (
             f"the cells are separated by {_SEPARATORS[mark]}: save it with commas between them and points in numbers "
-            f"({needed})"
+            f"({needed}), as by {_with_commas(path, mark)}"
         )
     if twice := next((name for name in names if names.count(name) > 1 and name), None):
         return f"the column {twice} is given twice"

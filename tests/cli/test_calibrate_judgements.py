@@ -117,6 +117,9 @@ def test_a_table_of_a_spreadsheet_with_decimal_commas_is_refused_in_words(folder
     judged().to_csv("german.csv", index=False, sep=";", decimal=",")
     result = calibrate("german.csv", "--scorers", "useful")
     assert result.exit_code == 2 and "german.csv, line 1: the cells are separated by semicolons" in result.stderr
+    exec(re.search(r'python -c "(.+)"', result.stderr)[1], {})
+    again = calibrate("german_commas.csv", "--scorers", "useful")
+    assert again.exit_code == 0 and again.stdout == calibrate("judged.csv", "--scorers", "useful").stdout
 
 
 def test_a_place_that_is_neither_a_file_nor_a_benchmark_is_refused(folder):
@@ -189,6 +192,16 @@ def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(fol
     assert "34 pairs of 35 images" in first.stdout
     again = calibrate(*words)
     assert again.stdout == first.stdout
+
+
+def test_pictures_that_are_not_there_are_named(folder, redness):
+    words = ["judged.csv", "--scorers", redness, "--device", "cpu"]
+    without = calibrate(*words, "--images", "pix")
+    assert without.exit_code == 2 and "--images pix is no folder" in without.stderr
+    assert not (folder / "calibration.json.scores").exists()
+    (folder / "pix").mkdir()
+    empty = calibrate(*words, "--images", "pix")
+    assert empty.exit_code == 2 and "two pictures that could be scored, the first is 0.png: " in empty.stderr
 
 
 def pickapic(count=30):

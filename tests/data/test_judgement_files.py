@@ -116,11 +116,15 @@ def test_names_of_columns_are_known_in_other_words_and_can_be_given():
     [
         (RATED | {"caption": ["p", "q", "r"]}, {}, "prompt and caption could both be the prompt: name one by --prompt"),
         (RATED | {"rank": [1, 2, 3]}, {}, "rating .higher is better. and rank .lower is better.*--rating or --rank"),
-        ({"prompt": ["p"], "image": ["a"], "score": [1]}, {}, "no column is called as the rating is"),
-        ({"image": ["a"], "rating": [1]}, {}, "by --prompt, or add a column prompt with one text in all rows"),
+        (
+            {"prompt": ["p"], "image": ["a"], "score": [1]},
+            {},
+            r"the table has no rating \(a column rating, .* or another by --rating\), the columns are",
+        ),
+        ({"image": ["a"], "stars": [1]}, {}, r"no prompt .* and no rating .*; without prompts, add a column prompt"),
         (RATED, {"rating": "stars"}, "there is no column --rating stars: the columns are prompt"),
         (RATED, {"kind": "pairs"}, "no two columns name the pictures of a pair"),
-        (RATED, {"kind": "rankings"}, "no column is called as the images is"),
+        (RATED, {"kind": "rankings"}, "the table has no images"),
         (RATED | {"prompt": ["p", " ", "p"]}, {}, "row 1 has no prompt"),
         (RATED | {"rating": [1, "good", 2]}, {}, "rating of image b is 'good'"),
         (RATED | {"rating": [1, np.inf, 2]}, {}, r"rating of image b is .*inf"),

@@ -79,23 +79,26 @@ class Columns:
         self.taken[role] = found[0]
         return found[0]
 
-    def need(self, role: str, *, lists: bool = False) -> str:
-        """The column of a role.
+    def need(self, *roles: str, lists: bool = False) -> list[str]:
+        """The columns of some roles.
 
         Raises:
-            FergiRewardError: There is none, or there are two.
+            FergiRewardError: There is none for a role, or there are two; all that are missing are named.
         """
-        found = self.find(role, lists=lists)
-        if found is None and (named := self.named.get(option_of(role))):
-            form = "a list" if lists else "one value"
-            raise FergiRewardError(f"--{option_of(role)} {named} must name a column with {form} per row")
-        if found is None:
-            instead = ", or add a column prompt with one text in all rows to compare all pictures"
-            raise FergiRewardError(
-                f"no column is called as the {role} is ({', '.join(NAMES[role])}), {self.listed()}: name it by "
-                f"--{option_of(role)}{instead if role == 'prompt' else ''}"
+        found = {role: self.find(role, lists=lists) for role in roles}
+        for role in (role for role, name in found.items() if name is None):
+            if named := self.named.get(option_of(role)):
+                form = "a list" if lists else "one value"
+                raise FergiRewardError(f"--{option_of(role)} {named} must name a column with {form} per row")
+        if missing := [role for role, name in found.items() if name is None]:
+            lacks = " and no ".join(
+                f"{role} (a column {', '.join(NAMES[role])}, or another by --{option_of(role)})" for role in missing
             )
-        return found
+            all_alike = "; without prompts, add a column prompt with one text in all rows to compare all pictures"
+            raise FergiRewardError(
+                f"the table has no {lacks}, {self.listed()}{all_alike if 'prompt' in missing else ''}"
+            )
+        return [name for name in found.values() if name is not None]
 
     def candidates(self, role: str, *, lists: bool = False) -> list[str]:
         """The columns that are called as a role is, and are not named as something else.

@@ -113,7 +113,7 @@ def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int]
     for mark, name in zip(("first image", "second image"), sides.images, strict=True):
         columns.taken[mark] = name
     preference, said = _preference(columns, sides)
-    prompts = filled(table[columns.need("prompt")], "prompt")
+    prompts = filled(table[columns.need("prompt")[0]], "prompt")
     left, right = (filled(table[name], name) for name in sides.images)
     weight, rater, group = (columns.find(role) for role in ("weight", "rater", "group"))
     pictures, number, varying = _pictures(table, sides, prompts, (left, right), columns)
@@ -156,7 +156,7 @@ def _preference(columns: Columns, sides: Sides) -> tuple[Floats, tuple[str, str]
     if (single := f"label_{sides.marks[0]}") in table:
         columns.taken["labels"] = single
         return _labels(table, (single, None), columns.find("has_label")), _said(single)
-    return _named_side(table, columns.need("preference"), sides)
+    return _named_side(table, columns.need("preference")[0], sides)
 
 
 def _check_one_judgement(columns: Columns, sides: Sides, paired: Mapping[str, tuple[str, str]]) -> None:

@@ -20,8 +20,8 @@ def one_picture_per_row(columns: Columns) -> pd.DataFrame:
     Raises:
         FergiRewardError: A ranking has another number of ranks than of pictures.
     """
-    table, images = columns.table, columns.need("images", lists=True)
-    value = columns.find("rank", lists=True) or columns.need("rating", lists=True)
+    table, (images,) = columns.table, columns.need("images", lists=True)
+    value = columns.find("rank", lists=True) or columns.need("rating", lists=True)[0]
     sizes = table[images].map(_size).to_numpy()
     if (wrong := table[value].map(_size).to_numpy() != sizes).any():
         row = int(wrong.argmax())

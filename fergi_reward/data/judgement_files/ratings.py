@@ -33,8 +33,7 @@ def rated(
     Raises:
         FergiRewardError: A column is missing, or a value cannot be used.
     """
-    prompt, image = columns.need("prompt"), columns.need("image")
-    value = columns.need("rating" if higher_is_better else "rank")
+    prompt, image, value = columns.need("prompt", "image", "rating" if higher_is_better else "rank")
     rater, group = columns.find("rater"), columns.find("group")
     apart = [name for name in (rater, group, sitting) if name]
     is_plain, table = apart in ([], [rater]), columns.table
@@ -62,8 +61,8 @@ def across_groups(columns: Columns, sitting: str | None) -> int:
         FergiRewardError: All of them are.
     """
     rater, group = columns.find("rater"), columns.find("group")
-    keys = [name for name in (columns.need("prompt"), rater, sitting) if name]
-    if not group or group in keys:
+    keys = [name for name in (columns.find("prompt"), rater, sitting) if name]
+    if not group or group in keys or not columns.find("prompt"):
         return 0
 
     def pairs(names: list[str]) -> int:
