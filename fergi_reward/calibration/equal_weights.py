@@ -32,7 +32,7 @@ def against_equal(model: Model, fits: Fits, seed: int) -> EqualWeights:
     Args:
         model: Scores without reactions.
         fits: Their fitted weights.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     pairs = model.pairs
     stds = model.scaled[()].stds(~np.eye(pairs.units, dtype=bool))  # of those that are not left out

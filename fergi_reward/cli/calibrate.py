@@ -16,6 +16,7 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
     from fergi_reward.calibration.judged_weights import fit_judged_weights
     from fergi_reward.evaluation.judged_report import judged_report
     from fergi_reward.evaluation.judged_scores import read_scored
+    from fergi_reward.evaluation.rater_agreement import disagreements
     from fergi_reward.report.markdown import printed
     from fergi_reward.report.write import write_report
 
@@ -37,7 +38,9 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
     text = f"{printed(report)}\ncalibration: {options.out}"
     if options.report is not None:
         text += f"\n{write_report(report, options.report)}"
-    return Answer(text, {"calibration": str(options.out), **report.record()}, scored.notes)
+    return Answer(
+        text, {"calibration": str(options.out), **report.record()}, [*scored.notes, *disagreements(found.judgements)]
+    )
 
 
 def _from_viewers(options: CalibrateOptions) -> Answer:

@@ -30,7 +30,7 @@ class FoundJudgements:
         columns: The columns that were taken, by role.
         left_out: How many rows say nothing, by reason.
         meaning: Which values of pairs mean which picture, and how often they occur; empty where columns say it. Of
-            pictures, which pairs are not compared.
+            ratings and ranks, from where to where they go, and which pairs are not compared.
     """
 
     judgements: Judgements
@@ -117,7 +117,15 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
         au_source=options.au_source or "none",
     )
     columns.check_used(kind)
+    values = _values(columns, kind)
+    meaning = f"{values}; {meaning}" if meaning else values
     return FoundJudgements(judgements, kind, columns.taken, _left_out(judgements), meaning)
+
+
+def _values(columns: Columns, kind: str) -> str:
+    """From where to where ratings or ranks go: one of 55 among those of 1 to 5 is a slip of the keyboard."""
+    given = pd.to_numeric(columns.table[columns.taken[kind.removesuffix("s")]], errors="coerce").dropna()
+    return f"{kind} from {given.min():g} to {given.max():g}, {counted(given.nunique(), 'different value')}"
 
 
 def _rankings(columns: Columns) -> FoundJudgements:
