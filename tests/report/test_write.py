@@ -98,25 +98,30 @@ def test_plots_are_saved_on_white_and_the_same_ones_give_the_same_bytes(report, 
 def test_csv_has_all_digits_and_no_dash():
     table = Table("", [Column("a"), Column("b", "{0[0]:.1f}"), Column("c", "{:.1%}")], [("x,\n", (1 / 3, 2), None)])
     rows = list(csv.reader(StringIO(csv_text(table))))
-    assert rows == [["a", "b 1", "b 2", "c"], ["x,\n", "0.3333333333333333", "2", ""]]
+    assert rows == [["a", "b, 1", "b, 2", "c"], ["x,\n", "0.3333333333333333", "2", ""]]
 
 
 HOSTILE = ['[a] _ ^ ~ \\ {x} $1$ & 5 % #1 <b> "q" |', "*", "\\input{x}", "a\n\n% b", "\x1b[31mé ü", "", "\\end{a}"]
 
 
 def test_latex_is_escaped():
-    table = Table("Of a\n\\end{document}.", [Column("a_b"), Column("%", "{:.1%}")], [("[x & y", 0.5), ("*", None)])
+    columns = [Column("a_b"), Column("%", "{:.1%}"), Column("from - to", "{0[0]:.1f} - {0[1]:+.1f}")]
+    table = Table("Of a\n\\end{document}.", columns, [("[x & -1 - y", 0.5, (-1.25, 2)), ("*", None, (1, 2))])
     assert latex(table).splitlines() == [
-        r"% Of a \end{document}. A dash under %: not available.",
-        r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{lr}",
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{Of a \textbackslash{}end\{document\}. A dash under \%: not available.}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"\begin{tabular}{lrr}",
         r"\toprule",
-        r" a\_b    &     \% \\",
+        r"a\_b & \% & from - to \\",
         r"\midrule",
-        r" {}[x \& y & 50.0\% \\",
-        r" {}*      &     — \\",
+        r"{}[x \& -1 - y & 50.0\% & $-$1.2--+2.0 \\",
+        r"{}* & — & 1.0--+2.0 \\",
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
+        r"\end{table}",
     ]
 
 
@@ -125,12 +130,13 @@ def test_latex_compiles(report, tmp_path):
     if not subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True, text=True, check=False).stdout:
         pytest.skip("needs LaTeX's booktabs")
     tables = [*report.tables.values(), Table("T.", [Column(name) for name in HOSTILE], [HOSTILE, HOSTILE[::-1]])]
+    tables.append(Table("T.", [Column("a wide column")] * 12, [("words in a cell",) * 12]))
     body = "\n\n".join(map(latex, tables))
-    text = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    text = f"\\documentclass{{article}}\\usepackage{{booktabs,graphicx}}\\begin{{document}}{body}\\end{{document}}"
     (tmp_path / "t.tex").write_text(text)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
+    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout[-2000:]
 
 
 @pytest.mark.parametrize(
