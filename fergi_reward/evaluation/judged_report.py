@@ -208,7 +208,7 @@ def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:
     ]
     rows: list[list[Value]] = [
         [name, (one.correct, one.pairs), one.accuracy, one.ci95, one.ties, one.half_credit, one.log_loss]
-        for name, one in _judged_rows(fitted).items()
+        for name, one in _judged_rows(fitted)
     ]
     note = AGREEMENT
     if tie_fit := fitted.tie_fit:
@@ -221,11 +221,11 @@ def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:
     )
 
 
-def _judged_rows(fitted: JudgedWeights) -> dict[str, HeldOutResult]:
+def _judged_rows(fitted: JudgedWeights) -> list[tuple[str, HeldOutResult]]:
     """The results by the names that the table gives them, and that of equal weights."""
     turned = {name: f"{name} (sign turned)" for name in fitted.turned}
-    rows = {turned.get(name, name): one for name, one in fitted.results.items()}
-    return {**rows, "equal weights": fitted.equal.result} if fitted.equal else rows
+    rows = [(turned.get(name, name), one) for name, one in fitted.results.items()]
+    return [*rows, ("equal weights", fitted.equal.result)] if fitted.equal else rows
 
 
 def weights_table(fitted: JudgedWeights) -> Table:
