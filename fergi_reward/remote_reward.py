@@ -15,6 +15,7 @@ import base64
 import http.client
 import io
 import json
+import logging
 import math
 import os
 import random
@@ -39,6 +40,7 @@ try:  # inside the package a user's mistake ends a command with one sentence
 except ImportError:
     _Error = ValueError  # type: ignore[misc, assignment]
 
+LOGGER = logging.getLogger(__name__)
 SAFETENSORS = "application/vnd.safetensors"
 TOKEN_VARIABLE = "FERGI_REWARD_TOKEN"
 # Statuses after which the same request may be answered: too much waits, or the server starts or ends.
@@ -51,7 +53,11 @@ LONGEST_PAUSE = 30.0
 LARGEST = float(np.finfo(np.float32).max)
 # Seconds that a server which never answered is asked for, and that a connection is kept (servers close it after 5).
 FIRST_CONTACT, KEPT = 20.0, 3.0
+# Seconds without an answer after which it is said, and said again.
+SILENT, SAID_AGAIN = 15.0, 60.0
 VIDEO_FRAMES = 8
+# What a process cannot share with another one.
+NOT_SHARED = ("_lock", "_abandoned", "_idle", "_busy", "_pool")
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 DTYPES = {"uint8": "U8", "float16": "F16", "float32": "F32"}
 
@@ -122,13 +128,15 @@ class RemoteReward:
         self._start()
 
     def _start(self) -> None:
-        """What a process cannot share with another one."""
+        """Make what a process cannot share with another one."""
         self._process, self._lock = os.getpid(), threading.Lock()
+        self._abandoned = threading.Event()
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
+        self._busy: set[http.client.HTTPConnection] = set()
         self._pool: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_idle", "_pool")}
+        return {name: value for name, value in self.__dict__.items() if name not in NOT_SHARED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -140,6 +148,14 @@ class RemoteReward:
             idle, self._idle = self._idle, []
         for _, connection in idle:
             connection.close()
+
+    def abandon(self) -> None:
+        """End the calls that wait in other threads for a server; they raise. Later calls ask again."""
+        self._abandoned.set()
+        with self._lock:
+            busy = list(self._busy)
+        for connection in busy:
+            _shut_down(connection)
 
     def __del__(self) -> None:
         """As `close`; an object whose arguments were refused has no connections."""
@@ -172,7 +188,8 @@ class RemoteReward:
 
     def _reward(self) -> dict[str, Any]:
         if self._known is None:
-            known = self._asked("GET", "/v1/reward", b"", "", time.monotonic() + self._time_limit)
+            until = time.monotonic() + self._time_limit
+            known = self._asked("GET", "/v1/reward", b"", "", until, self._not_abandoned())
             if not all(isinstance(known.get(key), dict) for key in ("describe", "fingerprints")):
                 raise self._strange("it does not say what its reward is")
             self._same(known)
@@ -206,15 +223,20 @@ class RemoteReward:
         """The rewards as arrays of numpy."""
         if not len(images):
             raise RemoteRewardError("there are no images to score: give at least one")
-        until = time.monotonic() + self._time_limit
+        until, abandoned = time.monotonic() + self._time_limit, self._not_abandoned()
         shares = list(_shares(images, self._rows))
 
         def one(share: slice) -> dict[str, Any]:
             body, kind = _body(images[share], prompts[share])
-            return self._checked(self._asked("POST", "/v1/score", body, kind, until), share)
+            return self._checked(self._asked("POST", "/v1/score", body, kind, until, abandoned), share)
 
-        parts = list(self._threads().map(one, shares)) if len(shares) > 1 else [one(shares[0])]
-        return self._joined(parts)
+        if len(shares) == 1:
+            return self._joined([one(shares[0])])
+        try:
+            return self._joined(list(self._threads().map(one, shares)))
+        except BaseException:  # a signal, too: the threads would keep the process alive until the limit
+            self.abandon()
+            raise
 
     def _threads(self) -> ThreadPoolExecutor:
         self._after_fork()
@@ -288,9 +310,12 @@ class RemoteReward:
 
     # HTTP.
 
-    def _asked(self, method: str, path: str, body: bytes, kind: str, until: float) -> dict[str, Any]:
-        """The JSON of an answer; what may succeed later is tried again until then."""
+    def _asked(
+        self, method: str, path: str, body: bytes, kind: str, until: float, abandoned: threading.Event
+    ) -> dict[str, Any]:
+        """The JSON of an answer; what may succeed later is tried again until then, or until it is abandoned."""
         pause, begun, tried_again = 0.25, time.monotonic(), set(TRIED_AGAIN) | {TOO_SLOW}
+        said = begun + SILENT - SAID_AGAIN
         while True:
             wait: float | None = None
             try:
@@ -314,12 +339,29 @@ class RemoteReward:
                     f"{self.url} gave no answer in {time.monotonic() - begun:.1f} s (at last {why}): see that "
                     "`fergi-reward serve` runs there, or raise time_limit"
                 )
-            time.sleep(delay)
+            if (now := time.monotonic()) >= said + SAID_AGAIN:
+                said = now
+                LOGGER.warning(
+                    "%s gave no answer in %.0f s (at last %s): it is asked for %.0f s more",
+                    *(self.url, now - begun, why, end - now),
+                )
+            if abandoned.wait(delay):
+                raise RemoteRewardError(f"{self.url} gave no answer (at last {why}) when the call was abandoned")
+
+    def _not_abandoned(self) -> threading.Event:
+        """What ends the calls of now; those that ended before are not of them."""
+        self._after_fork()
+        with self._lock:
+            if self._abandoned.is_set():
+                self._abandoned = threading.Event()
+            return self._abandoned
 
     def _once(self, method: str, path: str, body: bytes, kind: str, until: float) -> tuple[int, Any, float | None]:
         """One request on a connection that is kept: the status, the JSON, and what Retry-After says."""
         seconds = max(0.001, until - time.monotonic())
         connection = self._connection(seconds)
+        with self._lock:
+            self._busy.add(connection)
         # The socket's own limit starts again with each byte.
         late = threading.Timer(seconds, _shut_down, [connection])
         late.start()
@@ -336,6 +378,8 @@ class RemoteReward:
             raise
         finally:
             late.cancel()
+            with self._lock:
+                self._busy.discard(connection)
         with self._lock:
             self._idle.append((time.monotonic(), connection))
         wait = _whole(answer.getheader("Retry-After") or "")

@@ -121,8 +121,12 @@ class RewardQueue:
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         """Let the thread finish its batch; a run that must end now does not wait for it."""
-        if self._pool:
-            self._pool.shutdown(wait=kind is None or issubclass(kind, Exception), cancel_futures=True)
+        if self._pool is None:
+            return
+        must_end = kind is not None and not issubclass(kind, Exception)
+        if must_end and (abandon := getattr(self._reward, "abandon", None)):
+            abandon()  # a remote reward would be asked for until its time limit
+        self._pool.shutdown(wait=not must_end, cancel_futures=True)
 
     def put(self, pixels: Tensor, prompts: list[str]) -> None:
         """Score a batch, now or soon; an error of the one before is raised here."""

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import pickle
+import re
 import socketserver
 import subprocess
 import sys
@@ -23,9 +24,29 @@ from fergi_reward import RemoteReward, remote_reward
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.remote_reward import RemoteRewardError, safetensors
 from tests.command_line import invoke
+from tests.forked import Forked
 from tests.served import picture, serving
 
 FILE = Path(remote_reward.__file__)
+ENDED_BY_A_SIGNAL = """
+import os
+import signal
+import threading
+import torch
+from fergi_reward import RemoteReward, remote_reward
+from fergi_reward.callables.rewards import RewardQueue
+from fergi_reward.core.interrupts import Interrupted, raised
+
+remote_reward.FIRST_CONTACT, remote_reward.SILENT = 600.0, 0.0
+remote = RemoteReward("http://127.0.0.1:1", images_per_request=1)
+try:
+    with raised(), RewardQueue(remote, background=True) as queue:
+        queue.put(torch.zeros(3, 3, 4, 4), ["a"] * 3)
+        threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+        queue.rewards()
+except Interrupted:
+    print("interrupted")
+"""
 
 
 @pytest.fixture
@@ -348,6 +369,29 @@ def test_an_address_at_which_nobody_ever_answered_is_not_asked_for_long(monkeypa
     monkeypatch.setattr(remote_reward, "FIRST_CONTACT", 0.3)
     with pytest.raises(RemoteRewardError, match=r"gave no answer in 0\.\d s"):
         RemoteReward("http://127.0.0.1:1", time_limit=600)(pixels(1), "a")
+
+
+def test_a_call_that_is_abandoned_ends_at_once_and_later_ones_ask_again():
+    with serving() as running, ThreadPoolExecutor(1) as pool:
+        remote = RemoteReward(f"http://127.0.0.1:{running.port}")
+        running.scorer.go.clear()
+        found = pool.submit(remote, pixels(1), "a")
+        while not running.scorer.calls:
+            time.sleep(0.01)
+        remote.abandon()
+        with pytest.raises(RemoteRewardError, match="when the call was abandoned"):
+            found.result()
+        running.scorer.go.set()
+        assert len(remote(pixels(1), "a").total) == 1
+
+
+def test_a_server_that_is_gone_is_told_and_a_signal_ends_the_threads_that_ask_it(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(ENDED_BY_A_SIGNAL)
+    ended = Forked([str(program)])
+    assert ended.wait() == 0, ended.stderr
+    assert "interrupted" in ended.stdout
+    assert re.search(r"gave no answer in 0 s \(at last ConnectionRefusedError.*: it is asked for \d+ s more", ended.stderr)
 
 
 def test_a_connection_that_was_not_used_for_a_while_opens_again(running, monkeypatch):
