@@ -2,14 +2,20 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
 from fergi_reward.core.options import Options, option, required
-from fergi_reward.diffusion.options import MODEL_HELP, PENALTY_HELP, STABLE_DIFFUSION, RewardOptions, call_options
+from fergi_reward.diffusion.options import (
+    MODEL_HELP,
+    STABLE_DIFFUSION,
+    RewardOptions,
+    ServedRewardOptions,
+    call_options,
+)
 from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, SCORERS, Dtype, ScoringDtype
 from fergi_reward.scorers.registry import REGISTRY, term_name
 
@@ -117,7 +123,7 @@ class ScoreOptions(ScoringOptions, WeightOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestOfOptions(WeightOptions):
+class BestOfOptions(ServedRewardOptions):
     """The options of `fergi-reward best-of`."""
 
     prompts: Path = required("A text file with one prompt per line.")
@@ -125,36 +131,22 @@ class BestOfOptions(WeightOptions):
     n: int = option(8, "Pictures per prompt.", at_least=1)
     out: Path = option(Path("best_of"), "The folder of the chosen pictures and all scores.")
     seed: int = option(0, "Seed of the pictures' own seeds, which are recorded.", at_least=0)
-    scorers: Sequence[str] | None = option(
-        None, "Scorers.", shown="those of --weights, else those of the calibration", names=REGISTRY
-    )
     checkpoints: Mapping[str, str] | None = option(
         None, CHECKPOINTS_HELP, metavar="NAME=FOLDER,...", old=("checkpoint",), repeated=True
     )
     calibration: str | None = option(
         None, f"Weighs the scorers; {SHIPPED_HELP}. [default: the shipped one, or the toy's]", metavar="FILE"
     )
-    uncertainty_penalty: float = option(0.0, PENALTY_HELP, at_least=0)
     lora: Path | None = option(None, "The folder of a LoRA adapter to draw with.")
     steps: int | None = option(None, "Denoising steps. [default: the pipeline's]", at_least=1)
     guidance_scale: float | None = option(None, "Classifier-free guidance. [default: the pipeline's]")
     batch_size: int = option(8, "Pictures per batch.", at_least=1)
-    device: str | None = option(None, DEVICE_HELP)
     dtype: Dtype = option("float32", "Data type of all weights.")
 
     @property
     def reward_options(self) -> RewardOptions:
         """Those of its reward."""
-        return RewardOptions(
-            model=self.model,
-            scorers=self.scorers,
-            checkpoints=self.checkpoints,
-            scorer_dtype=self.dtype,
-            calibration=self.calibration,
-            weights=self.weights,
-            standardise=self.standardise,
-            uncertainty_penalty=self.uncertainty_penalty,
-        )
+        return replace(super().reward_options, model=self.model)
 
     @property
     def call(self) -> dict[str, float]:

@@ -69,7 +69,7 @@ class RewardOptions(ModelOptions, WeightOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ServedRewardOptions(WeightOptions):
-    """A reward for pictures that others draw: of a server, or of a host's YAML."""
+    """A reward that nothing is trained on here: of a server, of a host's YAML, or of best-of."""
 
     scorers: Sequence[str] | None = option(
         None, "Scorers.", shown="those of --weights, else those of the calibration", names=REGISTRY
