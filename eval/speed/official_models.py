@@ -15,7 +15,16 @@ from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.published import PUBLISHED
 from fergi_reward.scorers.base import TowerScorer
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
-from fergi_reward.toy import tiny
+from fergi_reward.toy import tiny, tiny_readers
+
+# By how the name of the text encoder's class begins.
+TOKENIZERS: Mapping[str, Callable[[], object]] = {
+    "CLIP": clip_tokenizer,
+    "T5": tiny.t5_tokenizer,
+    "Qwen": tiny.qwen_tokenizer,
+    "Mistral3": tiny_readers.mistral_processor,
+    "Gemma": tiny_readers.gemma_tokenizer,
+}
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -53,9 +62,17 @@ def official_pipeline(model: str, device: torch.device | str, dtype: torch.dtype
         filled(part, seed + number).eval()
     for name in ("tokenizer", "tokenizer_2", "tokenizer_3"):
         if name in pipeline.components:
-            reads_t5 = "T5" in type(getattr(pipeline, name.replace("tokenizer", "text_encoder"))).__name__
-            pipeline.register_modules(**{name: tiny.t5_tokenizer() if reads_t5 else clip_tokenizer()})
+            reader = type(getattr(pipeline, name.replace("tokenizer", "text_encoder"))).__name__
+            pipeline.register_modules(**{name: _tokenizer(reader)})
     return pipeline
+
+
+def _tokenizer(reader: str) -> object:
+    """A tokenizer of the kind that a text encoder reads; its tokens are single bytes, except for CLIP."""
+    for kind, tokenizer in TOKENIZERS.items():
+        if reader.startswith(kind):
+            return tokenizer()
+    raise ValueError(f"no tokenizer is known for {reader}: add it to TOKENIZERS")
 
 
 def _image_reward() -> TowerScorer:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.published import on_meta
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig, DDPOTrainer
@@ -24,6 +24,10 @@ from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBa
 
 SD15, SDXL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
 SD35, FLUX = "stabilityai/stable-diffusion-3.5-medium", "black-forest-labs/FLUX.1-dev"
+FLUX2, KLEIN = "black-forest-labs/FLUX.2-dev", "black-forest-labs/FLUX.2-klein-base-4B"
+SANA, QWEN = "Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers", "Qwen/Qwen-Image"
+Z_IMAGE = "Tongyi-MAI/Z-Image"
+CHECKPOINTED = (KLEIN, QWEN, Z_IMAGE, FLUX2)  # their activations would fill the card
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROMPTS = ["a red cat on a table", "a lake at night"]
 Measured = Callable[..., None]
@@ -31,15 +35,17 @@ Measured = Callable[..., None]
 
 @dataclass(frozen=True)
 class Case:
-    """A model, a method, a precision, and the side of its pictures in pixels."""
+    """A model, a method, a precision, the side of its pictures in pixels, and what its frozen weights are kept in."""
 
     model: str
     method: str
     precision: str
     side: int
+    frozen: str = "float"
 
     def __str__(self) -> str:
-        return f"{self.model.rpartition('/')[2]}-{self.method}-{self.precision}-{self.side}"
+        in_4_bits = f"-{self.frozen}" if self.frozen != "float" else ""
+        return f"{self.model.rpartition('/')[2]}-{self.method}-{self.precision}-{self.side}{in_4_bits}"
 
 
 CASES = [
@@ -53,6 +59,19 @@ CASES = [
     Case(SD35, "grpo", "fp16", 1024),
     Case(SD35, "nft", "bf16", 1024),
     Case(FLUX, "grpo", "bf16", 512),
+    Case(FLUX, "nft", "bf16", 512),
+    Case(SDXL, "backprop", "bf16", 1024),
+    Case(SDXL, "dpo", "fp16", 1024),
+    Case(SD35, "backprop", "bf16", 512),
+    Case(SD35, "dpo", "bf16", 1024),
+    Case(SANA, "grpo", "bf16", 1024),
+    Case(Z_IMAGE, "grpo", "bf16", 1024),
+    Case(KLEIN, "grpo", "bf16", 1024),
+    Case(QWEN, "grpo", "bf16", 512),
+    Case(FLUX2, "grpo", "bf16", 512),
+    Case(SD35, "grpo", "bf16", 512, "nf4"),
+    Case(FLUX, "grpo", "bf16", 512, "nf4"),
+    Case(QWEN, "grpo", "bf16", 512, "nf4"),
 ]
 
 
@@ -60,11 +79,14 @@ CASES = [
 def test_first_updates(case: Case, tmp_path: Path, measured: Measured) -> None:
     from official_models import official_pipeline
 
-    expected = dry_run(config_of(case, tmp_path / "dry"), sized(on_meta(case.model), case.side), {})
-    free, needed = torch.cuda.mem_get_info()[0], 1.15 * expected.peak
+    if case.frozen == "nf4":
+        pytest.importorskip("bitsandbytes", reason="the extra quantise brings it")
+    expected = dry_run(config_of(case, tmp_path / "dry"), on_meta(case.model), {})
+    # Weights are drawn before they are quantised.
+    free, needed = torch.cuda.mem_get_info()[0], max(1.15 * expected.peak, 2.1 * expected.parameters)
     if free < needed:
         pytest.skip(f"{free / 1e9:.0f} GB are free on the card, {needed / 1e9:.0f} are needed")
-    pipeline = sized(official_pipeline(case.model, "cuda", DTYPES[case.precision]), case.side)
+    pipeline = official_pipeline(case.model, "cuda", DTYPES[case.precision])
     built = trainer_of(case, tmp_path / "run", pipeline)
     frozen, before = sums(built), [value.detach().clone() for value in built.model.parameters]
     torch.cuda.reset_peak_memory_stats()
@@ -88,6 +110,8 @@ def config_of(case: Case, folder: Path) -> TrainerConfig:
     epochs = 6 if case.precision == "fp16" else 1
     common: dict[str, Any] = {"output_dir": str(folder), "num_epochs": epochs, "mixed_precision": case.precision}
     common |= {"sample_num_steps": 4, "train_batch_size": 2, "grid_num_images": 0, "log_with": "none", "seed": 1}
+    common |= {"resolution": case.side, "frozen_weights": case.frozen}
+    common["gradient_checkpointing"] = case.method == "backprop" or case.model in CHECKPOINTED
     sampled = {"sample_batch_size": 2, "sample_num_batches_per_epoch": 1}
     if case.method == "ddpo":
         return DDPOConfig(**common, **sampled)
@@ -95,7 +119,7 @@ def config_of(case: Case, folder: Path) -> TrainerConfig:
         flow = {**common, **sampled, "sample_group_size": 2, "picture_num_steps": 4, "sample_eta": 0.7}
         return FlowGRPOConfig(**flow) if case.method == "grpo" else NFTConfig(**flow)
     if case.method == "backprop":
-        return RewardBackpropConfig(**common, gradient_checkpointing=True)
+        return RewardBackpropConfig(**common)
     return DiffusionDPOConfig(**common, train_updates_per_epoch=1)
 
 
@@ -127,20 +151,10 @@ def pairs(side: int) -> PairTable:
     return PairTable(rows, "pairs")
 
 
-def sized(pipeline: Pipeline, side: int) -> Pipeline:
-    """The pipeline, drawing squares of that side."""
-    network, latents = family_of(pipeline).network, side // pipeline.vae_scale_factor
-    if type(pipeline).__name__ == "FluxPipeline":
-        pipeline.default_sample_size = latents
-    else:
-        network.register_to_config(sample_size=latents)
-    return pipeline
-
-
 def sums(of: Any) -> list[int]:
     """What tells whether a frozen weight has changed: the sum of each one's bits."""
     trained = {id(parameter) for parameter in of.model.parameters}
     parts = [of.model.family.network, *of.model.family.other_models]
     values = [value for part in parts for value in part.parameters() if id(value) not in trained]
-    kinds = {2: torch.int16, 4: torch.int32}
+    kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32}
     return torch.stack([value.view(kinds[value.element_size()]).sum(dtype=torch.int64) for value in values]).tolist()
