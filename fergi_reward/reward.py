@@ -128,7 +128,7 @@ class CombinedReward:
         """The reward with published scorers and a calibration; nothing is downloaded before the first image is scored.
 
         Args:
-            calibration: A calibration file; by default the one on FERGI that comes with the library.
+            calibration: A calibration file; by default `shipped`, the one on FERGI that comes with the library.
             scorers: As for the class; by default all that the calibration weighs.
             face: As for the class.
             checkpoints: As for the class.
@@ -138,7 +138,7 @@ class CombinedReward:
             uncertainty_penalty: As for the class.
             old: As for the class.
         """
-        record = Calibration.shipped() if calibration is None else Calibration.load(Path(calibration))
+        record = Calibration.load("shipped" if calibration is None else calibration)
         return cls(
             own_scorers(record) if scorers is None else scorers,
             record,

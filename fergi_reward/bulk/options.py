@@ -95,7 +95,7 @@ class ScoreOptions(ScoringOptions, WeightOptions):
             from fergi_reward.calibration.calibration import Calibration
             from fergi_reward.calibration.own_scorers import own_scorers
 
-            return own_scorers(Calibration.named(self.calibration))
+            return own_scorers(Calibration.load(self.calibration))
         return self.weighed if self.scorers is None and self.weights else super().scorer_names
 
     @property

@@ -57,7 +57,7 @@ def _engine(name: str) -> Engine:
 
 def _rewards(options: ScoreOptions) -> Further:
     """The function that gives the reward of those scorers that are weighed."""
-    weights = options.weights_by_hand() or Calibration.named(options.calibration or SHIPPED)
+    weights = options.weights_by_hand() or Calibration.load(options.calibration or SHIPPED)
     scored = {term_name(name): name for name in options.scorer_names}
     columns = {term: name for term, name in scored.items() if term in weights.scorers} or scored
     reward = CombinedReward(list(columns), weights)  # a missing fit shows before gigabytes are loaded

@@ -196,9 +196,19 @@ class Calibration:
     def load(cls, path: Path | str) -> "Calibration":
         """Read a calibration.
 
+        Args:
+            path: Its file; the word `shipped` is the one fitted on FERGI, `./shipped` a file of that name.
+
         Raises:
             FergiRewardError: The file is missing, has an unknown schema, lacks a key, or a number is not finite.
         """
+        if path == "shipped":
+            return cls.shipped()
+        if not Path(path).exists():
+            raise FergiRewardError(
+                f"there is no calibration file {path}: give one that `fergi-reward calibrate` wrote, or `shipped` for "
+                "the one fitted on FERGI; for a run without a calibration, leave it out"
+            )
         return _from_record(read_record(path, "calibration", SCHEMA, AGAIN), str(path))
 
     @classmethod
@@ -206,11 +216,6 @@ class Calibration:
         """The calibration on FERGI that comes with the library."""
         with resources.as_file(resources.files("fergi_reward.calibration") / "shipped" / SHIPPED) as path:
             return cls.load(path)
-
-    @classmethod
-    def named(cls, name: Path | str) -> "Calibration":
-        """The shipped calibration for the word `shipped`, else the one in that file."""
-        return cls.shipped() if str(name) == "shipped" else cls.load(name)
 
 
 def _from_record(record: dict[str, Any], where: str) -> Calibration:

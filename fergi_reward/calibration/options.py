@@ -61,5 +61,5 @@ class WeightOptions(Options):
 
         if self.weights is None:
             return None
-        by = Calibration.named(self.standardise) if self.standardise else None
+        by = Calibration.load(self.standardise) if self.standardise else None
         return by_hand({term_name(name): weight for name, weight in self.weights.items()}, by)

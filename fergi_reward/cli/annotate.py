@@ -107,7 +107,7 @@ def annotate(options: AnnotateOptions) -> Answer:
     if options.source_map:
         ranked, viewers = on_one_scale(ranked, viewers, SourceMap.load(options.source_map))
     if options.rule == "paper":
-        outcome = run_paper_rule(ranked, viewers, Calibration.named(options.calibration or "shipped"))
+        outcome = run_paper_rule(ranked, viewers, Calibration.load(options.calibration or "shipped"))
     else:
         target: Expected | Promised = (
             Expected() if options.expected_accuracy is None else Expected(options.expected_accuracy)

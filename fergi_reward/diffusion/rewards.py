@@ -34,7 +34,7 @@ def _weights(options: RewardOptions) -> Calibration:
     toy = toy_of(options.model)
     if options.calibration is None and toy and toy.calibration:
         return Calibration.load(toy.calibration)
-    return Calibration.named(options.calibration or SHIPPED)
+    return Calibration.load(options.calibration or SHIPPED)
 
 
 def _face(options: RewardOptions) -> Predicted | None:

@@ -15,4 +15,4 @@ def named_calibrations(places: Sequence[str]) -> dict[str, Calibration]:
     Raises:
         FergiRewardError: One cannot be read.
     """
-    return {place_without_folders(place): Calibration.named(place) for place in places}
+    return {place_without_folders(place): Calibration.load(place) for place in places}

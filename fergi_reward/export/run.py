@@ -53,7 +53,7 @@ def export(options: ExportOptions, command: str) -> Exported:
     Raises:
         FergiRewardError: The calibration cannot be read, has no such fit, or the host cannot use its weights.
     """
-    calibration = options.weights_by_hand() or Calibration.named(options.calibration or "shipped")
+    calibration = options.weights_by_hand() or Calibration.load(options.calibration or "shipped")
     host = HOSTS[options.for_]
     found = host_weights(host, chosen_fit(calibration, options.fit), options.by_group)
     comments = [f"# {one_line(line)}" for line in _comments(host, calibration, found, command)]

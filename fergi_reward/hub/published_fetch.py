@@ -106,7 +106,7 @@ def fetch(names: Sequence[str], to: Path | None, say: Callable[[str], None]) -> 
 
     Args:
         names: Of `NAMES`.
-        to: `to/NAME` gets the files of NAME, as `--checkpoint NAME=to/NAME` and `--model to/NAME` take them; None for
+        to: `to/NAME` gets the files of NAME, as `--checkpoints NAME=to/NAME` and `--model to/NAME` take them; None for
             the cache of the hub.
         say: Prints; the remaining work is printed before it starts.
 

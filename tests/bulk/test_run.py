@@ -159,7 +159,7 @@ def test_two_processes_give_the_bits_of_one_and_tell_what_both_kept(manifest, op
         (["--images", "m.errors.csv", "--out", "m.csv"], "--images m.errors.csv is where --out m.csv lists"),
         (["--device", "nonsense"], "--device nonsense cannot be used"),
         (["--images", "nowhere.csv"], "nowhere.csv cannot be read"),
-        (["--calibration", "nowhere.json"], "nowhere.json cannot be read"),
+        (["--calibration", "nowhere.json"], "there is no calibration file nowhere.json"),
     ],
 )
 def test_mistakes_are_one_sentence(manifest, tmp_path, change, message, monkeypatch):

@@ -127,6 +127,15 @@ def test_what_calibrate_is_asked_for_exists(simulated):
         calibrate(read_fergi(simulated), "paper-v9")
 
 
+def test_the_shipped_one_has_a_name_and_a_missing_file_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Calibration.load("shipped") == Calibration.shipped()
+    calibration().save("shipped")
+    assert Calibration.load("./shipped") == calibration()
+    with pytest.raises(FergiRewardError, match=r"no calibration file none: .*`shipped` .*without a calibration, leave"):
+        Calibration.load("none")
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", "[" * 100_000, None])
 def test_what_is_no_calibration_is_refused(tmp_path, content):
     path = tmp_path / "c.json"

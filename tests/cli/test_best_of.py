@@ -273,7 +273,7 @@ MISTAKES = {
     "--device nonsense cannot be used": ["--device", "nonsense"],
     "checkpoints is 'clip', must be NAME=VALUE": ["--checkpoint", "clip"],
     "the calibration has no weights for the terms clip": ["--scorers", "clip"],
-    "nowhere.json cannot be read": ["--calibration", "nowhere.json"],
+    "there is no calibration file nowhere.json": ["--calibration", "nowhere.json"],
 }
 
 

@@ -63,5 +63,5 @@ def load_scorers(device: "torch.device | str | None" = None) -> "list[LoadedScor
 
 
 def checkpoints() -> dict[str, Path]:
-    """By scorer, the folder of the toy's checkpoint in the hub's layout: what `--checkpoint NAME=FOLDER` takes."""
+    """By scorer, the folder of the toy's checkpoint in the hub's layout: what `--checkpoints NAME=FOLDER` takes."""
     return {name: DATA / name for name in SCORERS}
