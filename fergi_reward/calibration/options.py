@@ -39,6 +39,13 @@ class WeightOptions(Options):
         """The scorers that the weights name."""
         return list(self.weights or {})
 
+    @property
+    def weighed_by(self) -> str:
+        """Who chose the weights, for what a command prints."""
+        if self.weights is None:
+            return f"weights of the calibration {getattr(self, 'calibration', None) or SHIPPED}"
+        return f"weights by hand, standardised by {self.standardise}" if self.standardise else "weights by hand"
+
     def problems(self) -> list[str]:
         """What contradicts itself."""
         found = []

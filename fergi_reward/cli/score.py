@@ -13,12 +13,14 @@ def score(options: ScoreOptions) -> Answer | None:
     if done is None:  # another process writes the table
         return None
     text = f"scores of {done.scored} images: {options.out}"
+    if options.has_reward:
+        text += f", reward with {options.weighed_by}"
     if first := next(rows_of(options), None):
         text += f"\nthe first is {first.image}: {first.prompt!r:.100}"
     if done.kept:
         text += f"\n{done.kept} of its rows were kept from a run that did not end, the others were scored now"
     if options.calibration and options.scorers is None:
-        text += f"\nthe scorers are those of the calibration {options.calibration}: {', '.join(options.scorer_names)}"
+        text += f"\nthe scorers are those of the calibration: {', '.join(options.scorer_names)}"
     counts = {"scored": done.scored, "kept": done.kept, "failed": done.failed}
     values = {**counts, "out": str(options.out), "scorers": options.scorer_names}
     if not done.failed:

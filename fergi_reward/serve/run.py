@@ -32,7 +32,7 @@ def run(options: ServeOptions) -> None:
     """
     token = read_token(options.token_file) if options.token_file else None
     with listening(options.host, options.port) as listener, _scoring(options) as scoring:
-        asyncio.run(_serve(Server(scoring, options, token, options.root), listener))
+        asyncio.run(_serve(Server(scoring, options, token, options.root), listener, options.weighed_by))
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _reward(options: ServeOptions, gpus: int, number: int) -> CombinedReward:
     return load_reward(options.reward_options, on=device)
 
 
-async def _serve(server: Server, listener: socket.socket) -> None:
+async def _serve(server: Server, listener: socket.socket, weighed_by: str) -> None:
     """Serve until a signal comes or nothing can score any more."""
     web = Web(web_config(server.app, server.limits.end_limit))
     serving = asyncio.create_task(web.serve([listener]))
@@ -68,7 +68,7 @@ async def _serve(server: Server, listener: socket.socket) -> None:
     await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
     failing = loading
     if loading.done() and loading.exception() is None and not serving.done():
-        print(f"serving {', '.join(server.scoring.names)} on {address(listener)}", flush=True)
+        print(f"serving {', '.join(server.scoring.names)} ({weighed_by}) on {address(listener)}", flush=True)
         failing = asyncio.wrap_future(server.scoring.failure)
         await asyncio.wait([serving, failing], return_when=asyncio.FIRST_COMPLETED)
     web.should_exit = True

@@ -76,7 +76,7 @@ def test_without_scorers_those_of_the_calibration_are_taken(reference, checkpoin
     pictures = ["--images", reference / "images", "--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "s.csv"]
     result = score(*pictures, "--checkpoints", places, "--calibration", tmp_path / "two.json")
     assert result.exit_code == 0, result.output
-    assert f"the scorers are those of the calibration {tmp_path / 'two.json'}: hps_v2, pickscore" in result.stdout
+    assert "the scorers are those of the calibration: hps_v2, pickscore" in result.stdout
     table = pd.read_csv(tmp_path / "s.csv")
     assert table.columns.tolist() == ["image", "prompt", "hps_v2", "pickscore", "reward"]
     weighed = CombinedReward.from_pretrained(tmp_path / "two.json")

@@ -37,7 +37,11 @@ def test_what_was_accepted_is_answered_before_the_program_ends_by_a_signal():
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as program:
         ready = program.stdout.readline()
-        port = int(re.fullmatch(r"serving tests\.serve\.test_run:Slow on http://127\.0\.0\.1:(\d+)\n", ready)[1])
+        port = int(
+            re.fullmatch(
+                r"serving tests\.serve\.test_run:Slow \(weights by hand\) on http://127\.0\.0\.1:(\d+)\n", ready
+            )[1]
+        )
         with ThreadPoolExecutor(8) as pool:
             images = [{"base64": base64.b64encode(picture(level)).decode()} for level in range(8)]
             bodies = [{"prompts": "a", "images": [image]} for image in images]
