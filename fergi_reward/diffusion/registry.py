@@ -14,6 +14,7 @@ from fergi_reward.hub.published import SCORERS
 if TYPE_CHECKING:
     from PIL import Image
 
+    from fergi_reward.calibration.calibration import Calibration
     from fergi_reward.scorers.foreign import LoadedScorer
 
 
@@ -24,7 +25,7 @@ class Toy:
     Attributes:
         scorers: By name, what loads them.
         checkpoints: The scorers' folders by name, where they are in files.
-        calibration: The file that weighs them; None where there is none.
+        calibration: Loads their weights; None where there are none.
         folders: By the model's name, its pipeline's folder, by which model cards call it.
         captions: The prompts that the judge knows.
         judge: From pictures and prompts to values by name; None where there is none.
@@ -33,7 +34,7 @@ class Toy:
 
     scorers: "Mapping[str, Callable[[], LoadedScorer]]"
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
-    calibration: Path | None = None
+    calibration: "Callable[[], Calibration] | None" = None
     folders: Mapping[str, Path] = field(default_factory=dict)
     captions: frozenset[str] = frozenset()
     judge: "Callable[[Sequence[Image.Image], Sequence[str]], dict[str, list[float]]] | None" = None

@@ -33,7 +33,7 @@ def _weights(options: RewardOptions) -> Calibration:
         return by_hand
     toy = toy_of(options.model)
     if options.calibration is None and toy and toy.calibration:
-        return Calibration.load(toy.calibration)
+        return toy.calibration()
     return Calibration.load(options.calibration or SHIPPED)
 
 

@@ -111,7 +111,7 @@ def _calibrations(options: CompareModelsOptions) -> dict[str, Calibration]:
         return {"by hand": by_hand}
     toy = toy_of(options.model)
     if options.calibration is None and toy and toy.calibration:
-        return {"toy": Calibration.load(toy.calibration)}
+        return {"toy": toy.calibration()}
     return named_calibrations(options.calibration or (SHIPPED,))
 
 
