@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fergi_reward.calibration.protocols import calibrate as calibrate
     from fergi_reward.callables.reward_output import RewardOutput as RewardOutput
     from fergi_reward.core.errors import FergiRewardError as FergiRewardError
+    from fergi_reward.core.errors import FergiRewardWarning as FergiRewardWarning
     from fergi_reward.data.fergi import read_fergi as read_fergi
     from fergi_reward.data.layouts import read_reactions as read_reactions
     from fergi_reward.data.table import PreferenceTable as PreferenceTable
@@ -44,6 +45,7 @@ _exported, __dir__, __all__ = exports(
         "Calibration": "calibration.calibration",
         "CombinedReward": "reward",
         "FergiRewardError": "core.errors",
+        "FergiRewardWarning": "core.errors",
         "Predicted": "faces.predicted",
         "PreferenceTable": "data.table",
         "PromptReward": "prompt_reward",

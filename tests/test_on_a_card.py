@@ -62,7 +62,7 @@ def places(waits: list[Wait]) -> Counter[tuple[str, str]]:
     return Counter((wait.kind, wait.place.rpartition(":")[0]) for wait in waits)
 
 
-CHECKS = Counter({("card to host", "fergi_reward/images.py"): 1, ("values", "fergi_reward/reward.py"): 1})
+CHECKS = Counter({("card to host", f"fergi_reward/{file}.py"): 1 for file in ("images", "reward")})
 
 
 @pytest.mark.parametrize("face", ["none", "recorded", "predicted"])

@@ -48,6 +48,7 @@ class BatchScores:
         further_names: The columns that `further` gives; without any, `further` is not asked.
 
     Attributes:
+        scorers: As given.
         names: Names of the columns.
         batch_size: As given.
         context: Digest of all that a score depends on but picture and prompt: weights, precision, versions and machine.
@@ -60,7 +61,7 @@ class BatchScores:
         further: Columns | None = None,
         further_names: Sequence[str] = (),
     ) -> None:
-        self._scorers, self._further = scorers, further if further_names else None
+        self.scorers, self._further = scorers, further if further_names else None
         self.names = [*scorers, *further_names]
         self.batch_size = batch_size
         self._texts: dict[str, dict[str, Tensor]] = {name: {} for name in scorers}
@@ -75,7 +76,7 @@ class BatchScores:
         """A decoded picture as the scorers see it; several threads may prepare, on the CPU."""
         inputs = {
             name: scorer.preprocess(picture) if isinstance(scorer, TowerScorer) else scorer.prepared(picture)
-            for name, scorer in self._scorers.items()
+            for name, scorer in self.scorers.items()
         }
         return Prepared(inputs, picture.copy() if self._further else None)
 
@@ -85,7 +86,7 @@ class BatchScores:
         Raises:
             FergiRewardError: A picture cannot be used.
         """
-        scores = {name: self._scored(name, scorer, batch, prompts) for name, scorer in self._scorers.items()}
+        scores = {name: self._scored(name, scorer, batch, prompts) for name, scorer in self.scorers.items()}
         pictures = [one.picture for one in batch if one.picture]
         return scores | (self._further(pictures, prompts) if self._further else {})
 

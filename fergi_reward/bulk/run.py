@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
+from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.job import load_batch_scores, owned_by_one_run, score_into
 from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
 from fergi_reward.bulk.options import ScoreOptions
 from fergi_reward.bulk.results import Further, Outcome
-from fergi_reward.bulk.scoring import Engine, in_this_process
+from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.options import SHIPPED
+from fergi_reward.calibration.scored_by import warn_of_other_weights
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import term_name
@@ -27,9 +29,10 @@ def run(options: ScoreOptions) -> Outcome | None:
     Raises:
         FergiRewardError: An option, the manifest, a checkpoint or the calibration cannot be used.
     """
-    further = _rewards(options) if options.has_reward else None
+    weights = _weights(options) if options.has_reward else None
+    further = _rewards(options, weights) if weights else None
     columns = _columns(options)
-    rows, load = partial(rows_of, options), partial(load_batch_scores, options)
+    rows, load = partial(rows_of, options), partial(_load, options, weights)
     with owned_by_one_run(options.out):
         total, engine = sum(1 for _ in rows()), _engine(options.engine)
         return score_into(options.out, rows, total, load, columns, options, further=further, engine=engine)
@@ -55,9 +58,21 @@ def _engine(name: str) -> Engine:
     return on_ray
 
 
-def _rewards(options: ScoreOptions) -> Further:
+def _weights(options: ScoreOptions) -> Calibration:
+    return options.weights_by_hand() or Calibration.load(options.calibration or SHIPPED)
+
+
+def _load(options: ScoreOptions, weights: Calibration | None, share: Share) -> BatchScores:
+    """What scores a batch, which is what the weights were fitted on; a worker on Ray loads it too."""
+    loaded = load_batch_scores(options, share)
+    if weights and not share.rank:
+        for scorer in loaded.scorers.values():
+            warn_of_other_weights(weights, scorer)
+    return loaded
+
+
+def _rewards(options: ScoreOptions, weights: Calibration) -> Further:
     """The function that gives the reward of those scorers that are weighed."""
-    weights = options.weights_by_hand() or Calibration.load(options.calibration or SHIPPED)
     scored = {term_name(name): name for name in options.scorer_names}
     columns = {term: name for term, name in scored.items() if term in weights.scorers} or scored
     reward = CombinedReward(list(columns), weights)  # a missing fit shows before gigabytes are loaded

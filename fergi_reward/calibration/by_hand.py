@@ -43,9 +43,13 @@ def by_hand(weights: Mapping[str, float], standardise: Calibration | Moments | N
     terms = tuple(
         Term(name, float(moments[name][0]), float(moments[name][1]), float(weight)) for name, weight in weights.items()
     )
-    source = standardise.au_source if isinstance(standardise, Calibration) else "none"
+    source, scored_by = "none", dict[str, str]()
+    if isinstance(standardise, Calibration):
+        source, scored_by = standardise.au_source, standardise.scored_by
     protocol = RAW if standardise is None else STANDARDISED
-    return Calibration(protocol, source, (Fit("by hand", terms),), {}, __version__, command="", seed=0)
+    return Calibration(
+        protocol, source, (Fit("by hand", terms),), {}, __version__, command="", seed=0, scored_by=scored_by
+    )
 
 
 def _moments(standardise: Calibration | Moments | None, names: Mapping[str, float]) -> Moments:

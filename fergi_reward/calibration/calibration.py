@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,10 @@ class Term:
     def contribution(self, x: "Tensor") -> "Tensor":
         """What x adds to the total: weight * (x - mean) / std."""
         return self.weight * (x - self.mean) / self.std
+
+    def standardised(self, x: "Tensor") -> "Tensor":
+        """By how many standard deviations x is above the mean."""
+        return (x - self.mean) / self.std
 
 
 def _beyond(term: Term) -> str | None:
@@ -142,6 +146,8 @@ class Calibration:
         command: The command that made it.
         seed: The seed of folds and intervals.
         valence_transform: How an activation becomes the valence that an action unit's term weighs.
+        scored_by: By scorer, the signature of the weights that gave its scores (`scorers/signature.py`), where this is
+            known: not where scores came in a table.
         schema: Version of this layout.
     """
 
@@ -153,6 +159,7 @@ class Calibration:
     command: str
     seed: int
     valence_transform: str = VALENCE_TRANSFORM
+    scored_by: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
@@ -220,7 +227,7 @@ class Calibration:
 
 def _from_record(record: dict[str, Any], where: str) -> Calibration:
     """Build the dataclasses, checking every key and value."""
-    values = checked(record, _FIELDS[Calibration], where, AGAIN)
+    values = checked({"scored_by": {}} | record, _FIELDS[Calibration], where, AGAIN)  # version 0.1 did not write it
     if values["valence_transform"] != VALENCE_TRANSFORM:
         raise FergiRewardError(
             f"{where}: valence_transform is {values['valence_transform']!r}, this version knows {VALENCE_TRANSFORM!r}"
@@ -247,5 +254,6 @@ _FIELDS: dict[type, dict[str, str]] = {
     Term: {"name": "text", "mean": "number", "std": "number", "weight": "number", "decay": "optional"},
     Fit: {"name": "text", "terms": "records", "accuracy": "optional", "ci95": "interval", "log_loss": "optional"},
     Calibration: {"protocol": "text", "au_source": "text", "fits": "records", "dataset": "record"}
-    | {"library_version": "text", "command": "text", "seed": "number", "valence_transform": "text", "schema": "number"},
+    | {"library_version": "text", "command": "text", "seed": "number", "valence_transform": "text", "schema": "number"}
+    | {"scored_by": "record"},
 }

@@ -6,7 +6,7 @@ left out in turn; the standardisation and the penalty are chosen without them. P
 are left out, or used by Davidson's model (`stats/davidson.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import get_args
@@ -89,6 +89,7 @@ def fit_judged_weights(
     rater_sensitivity: bool = False,
     seed: int = 0,
     command: str = "",
+    scored_by: Mapping[str, str] = {},
 ) -> JudgedWeights:
     """Fit the weights of scorers, and of reactions where the judgements have them, to what people preferred.
 
@@ -101,6 +102,7 @@ def fit_judged_weights(
             of raters left out better (`rater_sensitivity.py`).
         seed: Seed of folds and intervals.
         command: Noted in the calibration.
+        scored_by: Likewise: what gave the scores, as far as it is known.
 
     Raises:
         FergiRewardError: A column or `ties` cannot be used, or there are fewer than three raters or prompts.
@@ -144,6 +146,7 @@ def fit_judged_weights(
         library_version=__version__,
         command=command,
         seed=seed,
+        scored_by=dict(scored_by),
     )
     tie_fit = TieFit(model.nu, losses, _by_chance(pairs)) if davidson else None
     weights = model.weights(fits, seed, found[-1])

@@ -32,6 +32,7 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
         rater_sensitivity=options.rater_sensitivity,
         seed=options.seed,
         command=command_line(),
+        scored_by=scored.scored_by,
     )
     fitted.calibration.save(options.out)
     report = judged_report(found, fitted)

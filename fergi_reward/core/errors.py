@@ -8,6 +8,10 @@ class FergiRewardError(ValueError):
     """
 
 
+class FergiRewardWarning(UserWarning):
+    """A result may be wrong: one sentence, with both values and what to do; the command line prints it alone."""
+
+
 class UnavailableError(FergiRewardError):
     """What is asked cannot be asked now, such as a server: no row is to blame, and a run that is resumed asks again."""
 

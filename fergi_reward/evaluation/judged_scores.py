@@ -1,15 +1,18 @@
 """The judgements and the scores that `calibrate --judgements` weighs: columns of tables, and scorers that it runs."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.job import load_batch_scores, owned_by_one_run, this_process
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.options import ScoringOptions, errors_file
+from fergi_reward.bulk.scoring import Share
+from fergi_reward.calibration.scored_by import signatures_of
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.read import FoundJudgements, judgements_in, read_judgements, with_scores
@@ -31,11 +34,13 @@ class ScoredJudgements:
         found: The judgements.
         scorers: The columns to weigh.
         notes: What else there is to say.
+        scored_by: The signatures of the scorers that were run, as in a `Calibration`.
     """
 
     found: FoundJudgements
     scorers: Sequence[str]
     notes: Sequence[str]
+    scored_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
@@ -65,11 +70,12 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
     )
     rows = benchmark.rows if benchmark else partial(_rows, found.judgements, _pictures_folder(options))
     total = len(benchmark.numbers) if benchmark else len(found.judgements.pictures)
-    judgements, missing = _computed(found.judgements, rows, total, scoring, options.out)
+    signatures = dict[str, str]()
+    judgements, missing = _computed(found.judgements, rows, total, scoring, options.out, signatures)
     if judgements is None:
         return None
     terms = [term_name(name) if name in computed else name for name in names]
-    return ScoredJudgements(replace(found, judgements=judgements), terms, notes + missing)
+    return ScoredJudgements(replace(found, judgements=judgements), terms, notes + missing, signatures)
 
 
 def of_benchmark(benchmark: Benchmark, options: CalibrateOptions) -> FoundJudgements:
@@ -127,12 +133,26 @@ def _rows(judgements: Judgements, folder: Path) -> Iterator[Row]:
 
 
 def _computed(
-    judgements: Judgements, rows: Callable[[], Iterator[Row]], total: int, scoring: ScoringOptions, out: Path
+    judgements: Judgements,
+    rows: Callable[[], Iterator[Row]],
+    total: int,
+    scoring: ScoringOptions,
+    out: Path,
+    signatures: dict[str, str],
 ) -> tuple[Judgements | None, list[str]]:
-    """The judgements of pictures that could be scored, with their scores, and what could not be."""
+    """The judgements of pictures that could be scored, with their scores, and what could not be.
+
+    `signatures` gets those of the scorers.
+    """
     folder, names = out.with_name(f"{out.name}.scores"), scoring.scorer_names
+
+    def load(share: Share) -> BatchScores:
+        loaded = load_batch_scores(scoring, share)
+        signatures.update(signatures_of(loaded.scorers.values()))
+        return loaded
+
     with owned_by_one_run(folder):
-        scores = kept_scores(folder, rows, total, partial(load_batch_scores, scoring), names, scoring)
+        scores = kept_scores(folder, rows, total, load, names, scoring)
     if scores is None:
         return None, []
     by_term = scores[["image", "prompt", *names]].rename(columns={name: term_name(name) for name in names})
