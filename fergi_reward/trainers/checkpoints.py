@@ -69,7 +69,7 @@ class Checkpoints:
         if self.config.resume_from is None:
             if found:
                 raise FergiRewardError(
-                    f"{run} already holds a run: resume it with --resume_from {found}, or choose another output_dir"
+                    f"{run} already holds a run: resume it with --resume-from {found}, or choose another output_dir"
                 )
             return None
         given = Path(self.config.resume_from)

@@ -119,7 +119,7 @@ def check_changes(place: object, found: Mapping[str, tuple[str, str]], allowed: 
         what = "; ".join(f"{name} was {found[name][0]}, now {found[name][1]}" for name in refused)
         raise FergiRewardError(
             f"cannot resume {place} with something else to learn from: {what}; give what it was, or resume with "
-            f"--allow_changes {','.join(sorted(found))}"
+            f"--allow-changes {','.join(sorted(found))}"
         )
 
 

@@ -121,6 +121,7 @@ class Loop(Generic[Config]):
         self.run.say(self.config.what_is_trained(self.model.family, self.accelerator.num_processes))
         with raised(), self.run.owned(), self.run.interruptible(self.saving.save_last_epoch):
             self.finished = self.saving.resume()
+            self._say_what_is_left()
             self.run.start_trackers(self.finished, self.saving.trained_on())
             if self.finished == 0:
                 self._draw_grid()
@@ -212,6 +213,16 @@ class Loop(Generic[Config]):
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         return folder
+
+    def _say_what_is_left(self) -> None:
+        """Print the checkpoint and the next epoch of a resumed run: nothing else tells it from a fresh one."""
+        epochs, resumed = self.config.num_epochs, f"resumed {self.saving.checkpoint}"
+        if self.saving.checkpoint is None or self.judging.must_stop:
+            return
+        if self.finished == epochs:
+            self.run.say(f"{resumed}: it has all {epochs} epochs, so nothing is left to train")
+        else:
+            self.run.say(f"{resumed}: continues with epoch {self.finished + 1} of {epochs}")
 
     def _say_what_the_judges_liked(self) -> None:
         best = self.judging.watch.best_epoch

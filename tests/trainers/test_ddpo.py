@@ -90,8 +90,15 @@ def test_a_killed_run_resumed_is_bitwise_the_run_that_was_not(trainer_of, tmp_pa
     assert len(metrics_of(killed)) == 3
     more = {"resume_from": str(checkpoint), "offload_encoders": True}  # where encoders wait makes it no other run
     resumed = trainer_of(pipeline=tiny.stable_diffusion(seed=0), **more, **options)
+    capsys.readouterr()
     resumed.train()
-    assert "resuming with changes" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "resuming with changes" not in said
+    assert f"\nresumed {checkpoint}: continues with epoch 4 of 4\nepoch 4/4: " in said
+    trainer_of(
+        pipeline=tiny.stable_diffusion(seed=0), **options, resume_from=str(checkpoint.with_name("epoch_0004"))
+    ).train()
+    assert "/epoch_0004: it has all 4 epochs, so nothing is left to train\n" in capsys.readouterr().out
     assert metrics_of(resumed) == metrics_of(whole)
     ours, theirs = adapter_of(resumed), adapter_of(whole)
     assert ours.keys() == theirs.keys()

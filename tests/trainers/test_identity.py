@@ -82,7 +82,7 @@ def resumed(trainer_of, folder, reward=None, **options):
 
 
 def test_another_reward_is_refused_by_name_with_both_values(trainer_of, first):
-    with pytest.raises(FergiRewardError, match=r"reward was redness.*, now greenness.*--allow_changes reward"):
+    with pytest.raises(FergiRewardError, match=r"reward was redness.*, now greenness.*--allow-changes reward"):
         resumed(trainer_of, first, greenness).train()
 
 
@@ -93,7 +93,7 @@ def test_other_prompts_and_judges_are_refused_together(trainer_of, first):
         trainer.train()
     assert "prompts was 2 prompts (" in str(refused.value)
     assert "judges was none (" in str(refused.value)
-    assert "--allow_changes judges,prompts" in str(refused.value)
+    assert "--allow-changes judges,prompts" in str(refused.value)
 
 
 def test_another_model_of_the_same_shapes_is_refused(trainer_of, first):

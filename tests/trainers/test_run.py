@@ -134,7 +134,7 @@ def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path, monkeypa
 
 def test_a_fresh_run_does_not_write_over_another(tmp_path):
     checkpoint(run_in(tmp_path), 3)
-    with pytest.raises(FergiRewardError, match=r"already holds a run: resume it with --resume_from .*epoch_0003"):
+    with pytest.raises(FergiRewardError, match=r"already holds a run: resume it with --resume-from .*epoch_0003"):
         run_in(tmp_path).checkpoints.to_resume()
 
 
