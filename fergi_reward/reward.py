@@ -171,6 +171,7 @@ class CombinedReward:
         foreign = {scorer.name: scorer.describe() for scorer in self._scorers.foreign()}
         return {
             "terms": weights,
+            "published": self._scorers.published(),
             **({"scorers": foreign} if foreign else {}),
             "uncertainty_penalty": self._uncertainty_penalty,
             "reaction": self._face.describe() if self._face else {"mode": "none"},

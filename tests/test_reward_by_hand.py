@@ -12,7 +12,9 @@ from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.foreign import as_scorer
-from fergi_reward.toy import tiny
+from fergi_reward.scorers.pickscore import PickScorer
+from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji, tiny
 
 PIXELS = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 PROMPTS = ["a cat", "a dog", "a cat"]
@@ -53,6 +55,15 @@ def test_raw_weights_add_the_scores_as_they_are(tower):
     (gradient,) = torch.autograd.grad(reward(pixels, PROMPTS).total.sum(), pixels)
     assert gradient.abs().sum() > 0
     torch.testing.assert_close(reward.score(PIXELS, PROMPTS).total, expected.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_reward_says_which_of_its_weights_are_those_that_were_published(monkeypatch):
+    places = emoji.checkpoints()
+    named = CombinedReward({"hps_v2": 1.0, "pickscore": 1.0}, checkpoints={"pickscore": places["pickscore"]})
+    assert named.describe()["published"] == ["hps_v2"]
+    monkeypatch.setattr(PickScorer, "default_checkpoint", str(places["pickscore"]))
+    loaded = {"pickscore": (load_scorer("pickscore"), 1.0), "hps_v2": (load_scorer("hps_v2", places["hps_v2"]), 1.0)}
+    assert CombinedReward({**loaded, "mine": (brightness, 1.0)}).describe()["published"] == ["pickscore"]
 
 
 def test_standardised_weights_take_means_from_numbers_or_from_a_calibration(tower):

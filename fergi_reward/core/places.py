@@ -42,6 +42,8 @@ def record_without_folders(record: Any, key: str = "") -> Any:  # noqa: ANN401 -
     """What a model card says, all of whose texts are names, places, or the `command` that made a calibration."""
     if isinstance(record, Mapping):
         return {name: record_without_folders(value, name) for name, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [record_without_folders(value, key) for value in record]
     if isinstance(record, str):
         return without_folders(record) if key == "command" else place_without_folders(record)
     return record

@@ -171,7 +171,9 @@ def base_doubt(model: ComparedModel, base: str) -> str | None:
     Raises:
         FergiRewardError: The card names another base model on the hub.
     """
-    if model.card is None or model.kind == "pipeline" or "/" not in model.card.base_model:
+    from fergi_reward.trainers.model_card import IN_MEMORY  # imports torch
+
+    if model.card is None or model.kind == "pipeline" or model.card.base_model == IN_MEMORY:
         return None
     named = model.card.base_model
     if Path(named).name == Path(base).name:

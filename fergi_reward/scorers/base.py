@@ -72,6 +72,7 @@ class TowerScorer(nn.Module, ABC):
         default_checkpoint: Its place on the hub.
         revision: The commit of `default_checkpoint` that the scores were checked against.
         parameter_count: Parameter count of the published model, about: what a dry run counts.
+        has_published_weights: Whether its weights were loaded from where they were published.
         other_places: Where its files may lie on this machine under another name.
 
     The towers run in the dtype they were given; the last projection, the normalisation and the score in float32 at
@@ -90,6 +91,7 @@ class TowerScorer(nn.Module, ABC):
     default_checkpoint: ClassVar[str]
     revision: ClassVar[str]
     parameter_count: ClassVar[int]
+    has_published_weights: bool = False
 
     @classmethod
     def from_pretrained(
@@ -121,6 +123,7 @@ class TowerScorer(nn.Module, ABC):
                 for tower in scorer.towers():
                     tower.to(towers)
             scorer._fill(files)
+            scorer.has_published_weights = files.place == cls.default_checkpoint
             return scorer.requires_grad_(False).eval().to(device or "cpu")
 
     @classmethod

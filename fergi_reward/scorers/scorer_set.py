@@ -14,7 +14,7 @@ from fergi_reward.core.parking import CPU, park, visiting
 from fergi_reward.scorers.fastest_dtype import DtypeOrAuto, resolved
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.scorers.loading import loading
-from fergi_reward.scorers.registry import REGISTRY, has_towers, load_scorer
+from fergi_reward.scorers.registry import REGISTRY, has_towers, load_scorer, term_name
 
 
 @runtime_checkable
@@ -86,6 +86,16 @@ class ScorerSet:
         """The foreign scorers; of those given by name, loads only these."""
         asked = [place for place, given in enumerate(self._given) if not (isinstance(given, str) and has_towers(given))]
         return [scorer for scorer in map(self._at, asked) if isinstance(scorer, ForeignScorer)]
+
+    def published(self) -> list[str]:
+        """The terms of those whose weights are loaded from where they were published; loads none."""
+        asked = {term_name(given) if isinstance(given, str) else given.name: given for given in self._given}
+        return [term for term, given in asked.items() if self._is_published(given)]
+
+    def _is_published(self, given: LoadedScorer | str) -> bool:
+        if isinstance(given, str):
+            return given not in self._checkpoints and has_towers(given)
+        return getattr(given, "has_published_weights", False)
 
     def checking(self) -> list[ChecksPrompts]:
         """Those that may refuse a prompt; of those given by name, loads only the foreign ones and these."""

@@ -10,14 +10,19 @@ from typing import Any
 
 import yaml
 
+from fergi_reward.core.places import place_without_folders, record_without_folders
 from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.hub.licenses import FERGI, UNKNOWN, license_of, scorer_licenses
+from fergi_reward.hub.published import SCORERS
 from fergi_reward.reactions.sources import FERGI as FERGI_SOURCE
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.sharding import class_of
 from fergi_reward.trainers.weights import loading_line
 from fergi_reward.version import __version__
 
+# The base model of which no place is known.
+IN_MEMORY = "a pipeline built in memory"
+ELSEWHERE = "not loaded from where they were published: see where they come from"
 CARD = """---
 {front_matter}---
 
@@ -68,7 +73,8 @@ def write_model_card(
         pipeline: What was fine-tuned.
     """
     full, family = config.full_finetuning, family_of(pipeline)
-    base_model = _printable(pipeline.config.get("_name_or_path") or "a pipeline built in memory")
+    named = str(pipeline.config.get("_name_or_path") or IN_MEMORY)
+    base_model = _printable(place_without_folders(named))
     learned_from = {**seen[-1], **({"before": list(seen[:-1])} if seen[:-1] else {})}
     front_matter = {
         "base_model": base_model,
@@ -87,20 +93,21 @@ def write_model_card(
         drawing=_drawing_line(config, pipeline),
         trainer=trainer,
         version=__version__,
-        licenses="\n".join(f"- {each}" for each in _licenses(base_model, seen)),
-        learned_from=json.dumps(learned_from, indent=2),
-        configuration=yaml.safe_dump(asdict(config), sort_keys=False),
+        licenses="\n".join(f"- {each}" for each in _licenses(named, seen)),
+        learned_from=json.dumps(record_without_folders(learned_from), indent=2),
+        configuration=yaml.safe_dump(record_without_folders(asdict(config)), sort_keys=False),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _licenses(base_model: str, seen: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Those of the base model, of the published scorers, and of FERGI, where its reactions made the calibration."""
+    """Those of the base model, of scorers with published weights, and of FERGI, where it made the calibration."""
     yield f"base model: {license_of(base_model) or UNKNOWN}"
-    for term, text in scorer_licenses(
-        dict.fromkeys(term for stretch in seen for term in stretch.get("terms", ()))
-    ).items():
-        yield f"published weights of {term}: {text}"
+    terms = dict.fromkeys(term for stretch in seen for term in stretch.get("terms", ()) if term in SCORERS)
+    # Stretches of earlier versions do not say it.
+    published = {term for stretch in seen for term in stretch.get("published", stretch.get("terms", ()))}
+    for term, text in scorer_licenses([*terms, *sorted(published - set(terms))]).items():
+        yield f"published weights of {term}: {text}" if term in published else f"weights of {term}: {ELSEWHERE}"
     if any(stretch.get("calibration", {}).get("au_source") == FERGI_SOURCE for stretch in seen):
         yield f"calibration: fitted on {FERGI}"
 

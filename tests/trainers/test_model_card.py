@@ -17,7 +17,7 @@ def part(text, language):
 
 def test_the_hub_reads_what_the_card_says(tmp_path, pipeline):
     calibration = Calibration.shipped()
-    reward = CombinedReward([tiny.image_reward(), tiny.pickscore(), tiny.hps()], calibration, uncertainty_penalty=0.5)
+    reward = CombinedReward([tiny.image_reward(), "pickscore", "hps_v2"], calibration, uncertainty_penalty=0.5)
     config = RewardBackpropConfig(reward_margin=2.0)
     write_model_card(tmp_path, "RewardBackpropTrainer", config, [reward.describe()], pipeline)
     card = ModelCard.load(tmp_path / "README.md")
@@ -31,11 +31,25 @@ def test_the_hub_reads_what_the_card_says(tmp_path, pipeline):
     licenses = card.text.split("## Licenses")[1].split("##")[0].split("\n\n")[2]
     assert licenses.splitlines() == [
         "- base model: not known here: see its page",
-        "- published weights of image_reward: Apache-2.0",
+        "- weights of image_reward: not loaded from where they were published: see where they come from",
         "- published weights of pickscore: none stated (its code: MIT)",
         "- published weights of hps_v2: Apache-2.0",
         "- calibration: fitted on FERGI's data: MIT, and its authors ask that they are used for research",
     ]
+
+
+def test_no_folder_of_whoever_trained_is_in_the_card(tmp_path, pipeline):
+    pipeline.register_to_config(_name_or_path="/home/ann/sd15")
+    config = RewardBackpropConfig(output_dir="/home/ann/run", resume_from="/home/ann/run/checkpoints/epoch_0001")
+    stretch = {
+        "calibration": {"command": "calibrate --data /home/ann/fergi"},
+        "learned_from": {"model": "/home/ann/m (1)"},
+    }
+    write_model_card(tmp_path, "RewardBackpropTrainer", config, [stretch, stretch], pipeline)
+    text = (tmp_path / "README.md").read_text()
+    assert "ann" not in text
+    for kept in ("resume_from: epoch_0001\n", 'from_pretrained("sd15")', "calibrate --data fergi", "m (1)"):
+        assert kept in text
 
 
 def test_a_plain_callable_is_named(trainer_of):
