@@ -57,6 +57,7 @@ class Family(ABC):
             diffusers' own LoRA programs train; the second line is a transformer's text stream.
         vae_class: The class of diffusers that `decode` and `encode_pictures` are written for; a subclass will do.
         upcasts_vae: Whether a VAE whose config says `force_upcast` stays in float32 where all else is float16.
+        trains_with_cudnn_attention: Whether CUDA may compute attention by cuDNN, its first choice on some cards.
     """
 
     network_name: ClassVar[str] = "transformer"
@@ -66,6 +67,7 @@ class Family(ABC):
     )
     vae_class: ClassVar[str] = "AutoencoderKL"
     upcasts_vae: ClassVar[bool] = True
+    trains_with_cudnn_attention: ClassVar[bool] = True
 
     longest_sequence: ClassVar[int] = 0
     resolution: int | None = None

@@ -51,6 +51,9 @@ class TrainedModel:
         self.schedule = self.family.schedule(config.sample_num_steps, device)
         self._picture_schedule = self.family.schedule(config.picture_num_steps, device)
         self.weights = attach(pipeline, config, device, dtype)
+        if not self.family.trains_with_cudnn_attention:
+            # For the whole process: gradient checkpointing calls the network again from other threads.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         if config.gradient_checkpointing:
             self.family.checkpoint_gradients()
         self.encoded = EncodedPrompts(self.family, device, encoders_home(config, device))

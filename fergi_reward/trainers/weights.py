@@ -74,6 +74,7 @@ class LoRAWeights(TrainedWeights):
             quantise(pipeline, device, dtype)
         family = family_of(pipeline)
         family.place(device, dtype, encoders_home(config, device), network_home(config, device))
+        lay_out(family.network, config, device)
         self._pipeline = pipeline
         self.parameters = add_lora(
             pipeline,
@@ -117,6 +118,7 @@ class FullWeights(TrainedWeights):
         self._pipeline, self.name = pipeline, family.network_name
         self._network = family.network.to(network_home(config, device))
         cast(self._network, torch.float32)
+        lay_out(self._network, config, device)
         self._frozen = deepcopy(self._network)
         family.place_other_models(device, dtype, encoders_home(config, device))
         for part in (self._frozen, *family.other_models):
@@ -172,6 +174,13 @@ def attach(pipeline: Pipeline, config: TrainerConfig, device: torch.device, dtyp
     if config.full_finetuning:
         return FullWeights(pipeline, config, device, dtype)
     return LoRAWeights(pipeline, config, device, dtype)
+
+
+def lay_out(network: nn.Module, config: TrainerConfig, device: torch.device) -> None:
+    """On a GPU put convolutions in the layout that cuDNN computes in: else each converts what it reads and writes."""
+    for part in network.modules() if device.type == "cuda" and not config.shard else ():
+        if isinstance(part, nn.Conv2d):
+            part.to(memory_format=torch.channels_last)
 
 
 def encoders_home(config: TrainerConfig, device: torch.device) -> torch.device:

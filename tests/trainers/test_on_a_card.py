@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from accelerate import PartialState
 from PIL import Image
 
@@ -126,6 +127,30 @@ def test_a_run_and_for_some_what_resumes_it(training_card, tmp_path, name, kind,
     assert all(value is not None and np.isfinite(value) for value in told)
     if "approx_kl" in lines[1] and "train_batch_size" not in options:  # the importance ratio of the first update is 1
         assert lines[1]["approx_kl"] == lines[1]["clip_fraction"] == 0
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_convolutions_compute_in_the_layout_of_cudnn(full, training_card, tmp_path):
+    trainer = trainer_of("ddpo", tiny.stable_diffusion(), tmp_path, full_finetuning=full)
+    network = trainer.model.family.network
+    weights = [part.weight for part in network.modules() if isinstance(part, torch.nn.Conv2d)]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    assert any(min(weight.shape) > 1 for weight in weights)  # those of one pixel are in both layouts
+
+
+@pytest.fixture
+def _attention_as_before():
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    yield
+    torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+@pytest.mark.usefixtures("_attention_as_before")
+@pytest.mark.parametrize(("kind", "allowed"), [(tiny.stable_diffusion_3, True), (tiny.flux, False)])
+def test_flux_is_trained_without_the_attention_that_failed_there(kind, allowed, tmp_path):
+    trainer_of("reward_backprop", kind(), tmp_path, scorers_on="cpu")
+    assert torch.backends.cuda.cudnn_sdp_enabled() == allowed
 
 
 @pytest.mark.parametrize(("name", "background"), [("ddpo", True), ("reward_backprop", False)])

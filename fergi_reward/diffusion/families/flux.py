@@ -18,6 +18,8 @@ class Flux(PatchedFamily):
     """A `FluxPipeline`. Its conditioning has `pooled_embeds` (B, P), one vector per prompt."""
 
     longest_sequence = TOKENS
+    # Its backward pass read beyond its memory there (H100 and H200, torch 2.11, cuDNN 9.19): docs/GPU.md.
+    trains_with_cudnn_attention = False
 
     def encode(self, prompts: list[str], *, negative: bool) -> Conditioning:
         """Tokens of T5, and CLIP's vector."""
