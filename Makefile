@@ -87,10 +87,11 @@ PYTHON_VERSION ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_
 # For one platform pip takes the wheels of that one alone: torch asks for glibc 2.28 or newer, other wheels for older ones.
 PLATFORMS = $(foreach glibc,$(shell seq 28 -1 5),--platform manylinux_2_$(glibc)_x86_64) \
 	$(addprefix --platform ,manylinux2014_x86_64 manylinux2010_x86_64 manylinux1_x86_64)
-LACKING := attrs certifi charset-normalizer cyclopts datasets diffusers dill docstring-parser execnet ftfy importlib-metadata lazy-importer multiprocess \
-	open-clip-torch protobuf pytest-xdist regex requests rich-rst tensorboardX trl urllib3 wcwidth xxhash zipp
+LACKING := anyio attrs certifi charset-normalizer click cyclopts datasets diffusers dill docstring-parser execnet ftfy h11 \
+	importlib-metadata lazy-importer multiprocess open-clip-torch prometheus-client protobuf pytest-xdist regex requests rich-rst starlette \
+	tensorboardX trl urllib3 uvicorn wcwidth xxhash zipp
 OWN = build/wheel/*.whl
-EVERYTHING = "$$(echo $(OWN))[train,test]"
+EVERYTHING = "$$(echo $(OWN))[train,serve,test]"
 
 wheelhouse:
 	rm -rf wheelhouse build/wheel

@@ -51,11 +51,11 @@ def applies(requirement, extras):
     return requirement.marker is None or any(map(requirement.marker.evaluate, environments))
 
 
-def test_with_what_is_present_the_wheels_are_all_that_training_and_testing_need():
+def test_with_what_is_present_the_wheels_are_all_that_training_serving_and_testing_need():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = re.search(r"^LACKING := (.*?)(?<!\\)$", MAKEFILE, re.M | re.S).group(1).replace("\\\n", " ").split()
     extras = project["optional-dependencies"]
-    wanted = needed([*project["dependencies"], *extras["train"], *extras["test"]])
+    wanted = needed([*project["dependencies"], *extras["train"], *extras["serve"], *extras["test"]])
     without = needed(["tensorboard"]) - needed(["tensorboardX", "protobuf", *PRESENT])  # another writer of its logs
     lacking = wanted - without - needed(PRESENT)
     assert "diffusers" in lacking and "torch" not in lacking
@@ -95,4 +95,4 @@ def test_it_asks_for_the_wheels_of_another_python(make):
     assert {"--only-binary=:all:", "--no-deps", "build/wheel/fergi_reward-1-py3-none-any.whl", "trl"} <= set(asked)
     _, asked = make("1M", "FULL=1")
     assert asked[asked.index("--python-version") + 1] == "3.11"  # this one's own
-    assert asked[-1] == "build/wheel/fergi_reward-1-py3-none-any.whl[train,test]" and "--no-deps" not in asked
+    assert asked[-1] == "build/wheel/fergi_reward-1-py3-none-any.whl[train,serve,test]" and "--no-deps" not in asked
