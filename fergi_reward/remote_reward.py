@@ -202,8 +202,8 @@ class RemoteReward:
         """The rewards of images.
 
         Args:
-            images: Pixels, a torch tensor (B, 3, H, W), uint8 or floats in [0, 1]; or a list of pictures: PIL images,
-                paths, the bytes of files, or uint8 arrays (H, W, 3), of any sizes.
+            images: Pixels, a torch tensor or an array of numpy (B, 3, H, W), uint8 or floats in [0, 1]; or a list of
+                pictures: PIL images, paths, the bytes of files, or uint8 arrays (H, W, 3), of any sizes.
             prompts: One per image, or one for all.
             metadata: Not used.
 
@@ -212,6 +212,8 @@ class RemoteReward:
         """
         if _is_tensor(images):
             return self._on(images, self._scored(_array(images), _listed(prompts, len(images))))
+        if isinstance(images, np.ndarray) and images.ndim == 4 and images.shape[1] == 3 != images.shape[3]:
+            return self._scored(_sendable(images), _listed(prompts, len(images)))
         pictures = [images] if _is_picture(images) else list(images)
         return self._scored([_file(picture) for picture in pictures], _listed(prompts, len(pictures)))
 
@@ -335,9 +337,10 @@ class RemoteReward:
             pause = min(2 * pause, LONGEST_PAUSE)
             end = until if self._was_reached else min(until, begun + FIRST_CONTACT)
             if time.monotonic() + delay >= end:
+                more = ", or raise time_limit" if end == until else ""
                 raise RemoteRewardError(
                     f"{self.url} gave no answer in {time.monotonic() - begun:.1f} s (at last {why}): see that "
-                    "`fergi-reward serve` runs there, or raise time_limit"
+                    f"`fergi-reward serve` runs there{more}"
                 )
             if (now := time.monotonic()) >= said + SAID_AGAIN:
                 said = now
@@ -566,15 +569,19 @@ def _array(pixels: Any) -> np.ndarray:
             "a remote reward has no gradient, and these images want one: use a CombinedReward in the process, or a "
             "method that needs none, such as DDPO or GRPO"
         )
-    if pixels.ndim != 4 or pixels.shape[1] != 3 or not (pixels.is_floating_point() or pixels.dtype == torch.uint8):
+    pixels = pixels.detach().cpu()
+    has_float = pixels.is_floating_point() and pixels.dtype != torch.float16
+    return _sendable((pixels.float() if has_float else pixels).numpy())
+
+
+def _sendable(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (B, 3, H, W) in a type that is sent."""
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or not (pixels.dtype.kind == "f" or pixels.dtype == np.uint8):
         raise RemoteRewardError(
             f"pixels must be uint8, or floats in [0, 1], of shape (images, 3, height, width), got {pixels.dtype} "
-            f"{tuple(pixels.shape)}"
+            f"{pixels.shape}"
         )
-    pixels = pixels.detach().cpu()
-    if pixels.dtype not in (torch.uint8, torch.float16, torch.float32):
-        pixels = pixels.float()
-    return np.ascontiguousarray(pixels.numpy())
+    return np.ascontiguousarray(pixels, pixels.dtype if str(pixels.dtype) in DTYPES else np.float32)
 
 
 def _file(picture: Any) -> bytes:
@@ -589,8 +596,11 @@ def _file(picture: Any) -> bytes:
         except OSError as error:
             raise RemoteRewardError(f"there is no picture {picture} ({error.strerror})") from error
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8:
-            raise RemoteRewardError(f"a picture as an array must be uint8, got {picture.dtype}")
+        if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))):
+            raise RemoteRewardError(
+                f"a picture as an array must be uint8 (height, width, 3), got {picture.dtype} {picture.shape}: give "
+                "pixels as one array (images, 3, height, width)"
+            )
         picture = Image.fromarray(picture)
     if not isinstance(picture, Image.Image):
         raise RemoteRewardError(f"images must be pictures or a tensor of pixels, got {type(picture).__name__}")

@@ -49,11 +49,17 @@ class RewardTrainingOptions(TrainingOptions, RewardOptions):
         metavar="URL",
     )
 
+    reward_time_limit: float = option(
+        600.0, "Seconds that --reward-url takes for an answer at most, with all of its retries.", above=0
+    )
+
     def problems(self) -> list[str]:
         """What cannot be; a server has its own scorers and weights."""
         its_own = ("scorers", "calibration", "weights", "standardise", "uncertainty_penalty", "predictor")
         given = [name for name in its_own if getattr(self, name)] if self.reward_url else []
         found = [f"{name} and reward_url are both given: the server has its own, leave {name} out" for name in given]
+        if self.reward_time_limit != 600.0 and not self.reward_url:
+            found.append(f"reward_time_limit is {self.reward_time_limit} without reward_url: no server is asked")
         return [*super().problems(), *found]
 
     @property

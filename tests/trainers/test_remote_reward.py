@@ -35,6 +35,16 @@ def test_a_run_follows_the_servers_reward_and_resumes_with_no_other(tmp_path):
     assert "cannot resume" in refused.output
 
 
+def test_a_server_that_does_not_answer_ends_the_run_at_the_time_limit(tmp_path):
+    refused = invoke(
+        [*RUN, "--reward_url", "http://127.0.0.1:1", "--reward_time_limit", "0.3", "--output_dir", tmp_path]
+    )
+    assert refused.exit_code == 2
+    assert "http://127.0.0.1:1 gave no answer in 0." in refused.output
+    with pytest.raises(FergiRewardError, match="reward_time_limit is 3 without reward_url"):
+        RewardTrainingOptions(reward_time_limit=3)
+
+
 def test_a_gradient_from_a_server_is_refused_before_anything_is_loaded():
     refused = invoke(["train", "reward_backprop", "--model", "no/such/model", "--reward_url", "http://127.0.0.1:1"])
     assert refused.exit_code == 2
