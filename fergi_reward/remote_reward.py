@@ -566,7 +566,7 @@ def _array(pixels: Any) -> np.ndarray:
     torch = sys.modules["torch"]
     if pixels.requires_grad and torch.is_grad_enabled():
         raise RemoteRewardError(
-            "a remote reward has no gradient, and these images want one: use a CombinedReward in the process, or a "
+            "a remote reward has no gradient, and these images want one: use a CombinedReward in this program, or a "
             "method that needs none, such as DDPO or GRPO"
         )
     pixels = pixels.detach().cpu()

@@ -12,7 +12,8 @@ class RewardOutput:
     """The reward of a batch of B images, and what it is made of.
 
     Attributes:
-        total: (B,) float32. With a `bradley-terry` calibration, differences of totals are log-odds of the preference.
+        total: (B,) float32. With a `bradley-terry` calibration, of two pictures of a prompt the one with
+            1 more is expected to be preferred by 73 of 100 people: differences are log-odds.
         terms: Raw value of each term, (B,); NaN where it is missing. Of an action unit, its valence: where it is
             weighed with several decay coefficients, at the smallest one.
         contributions: What each term adds to the total, (B,); 0 where it is missing. With an uncertainty penalty,
