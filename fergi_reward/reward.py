@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from fergi_reward.calibration.by_hand import RAW, Moments
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.own_scorers import own_scorers
 from fergi_reward.calibration.scored_by import warn_of_other_weights
-from fergi_reward.calibration.weighed import Askable, weighed
+from fergi_reward.calibration.weighed import Askable, ByHand, weighed
 from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.callables.rewards import check_gradients
 from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
@@ -73,7 +73,9 @@ class CombinedReward:
             variance of the standardised scores plus the mean of (sigma / std)², in which the other scorers count 0.
             0: no penalty.
         standardise: For weights given by hand, what standardises the scores, as in `by_hand`; by default they are
-            weighed raw.
+            weighed raw. Weights copied from a calibration, or from `describe()`, need that calibration here.
+        extra: What is added to that sum: by name the weight of a scorer, or a scorer and its weight, as in
+            `{"brightness": (function, 0.3)}`. The weights are of raw scores, which the penalty leaves out.
         old: Arguments that `face` replaces, until version 0.2.
 
     Raises:
@@ -84,7 +86,7 @@ class CombinedReward:
 
     def __init__(
         self,
-        scorers: Sequence[Askable] | Mapping[str, float | tuple[Callable[..., Any], float]],
+        scorers: Sequence[Askable] | ByHand,
         calibration: Calibration | None = None,
         *,
         face: Face | None = None,
@@ -94,20 +96,22 @@ class CombinedReward:
         offload: bool = False,
         uncertainty_penalty: float = 0.0,
         standardise: Calibration | Moments | None = None,
+        extra: ByHand | None = None,
         **old: Any,  # noqa: ANN401
     ) -> None:
-        chosen = weighed(scorers, calibration, standardise)
-        self.calibration, self._names = chosen.calibration, chosen.names
+        chosen = weighed(scorers, calibration, standardise, extra)
+        self.calibration, self._names, self._extra = chosen.calibration, chosen.names, chosen.extra
         self._face = face = face_of(face, old)
         self._reader = reader = face.reader if face else None
         self._without = self.calibration.fit_for(self._names)
         self._with_face = [(face, fit) for fit in fits_with(face, self.calibration, self._names)] if face else []
         self._fit = self._with_face[-1][1] if face else self._without
         self._uncertainty_penalty = uncertainty_penalty
-        self._warns_of_far = self.calibration.protocol != RAW
+        self._standardised = [term for term in self._without.terms if term.name in set(self._names) - set(self._extra)]
+        self._may_warn = self.calibration.protocol != RAW
         given = zip(self._names, chosen.scorers, strict=True) if uncertainty_penalty else ()
-        self._unsure = [name for name, scorer in given if says_sigma(scorer)]
-        _check_penalty(uncertainty_penalty, self._names, self._unsure, self.calibration)
+        self._unsure = [name for name, scorer in given if says_sigma(scorer) and name not in self._extra]
+        _check_penalty(uncertainty_penalty, self._standardised, self._unsure, self.calibration)
         self._scorers = ScorerSet(
             [*chosen.scorers, reader.tower] if reader and reader.tower not in self._names else chosen.scorers,
             checkpoints=checkpoints,
@@ -129,6 +133,7 @@ class CombinedReward:
         dtype: DtypeOrAuto | None = None,
         offload: bool = False,
         uncertainty_penalty: float = 0.0,
+        extra: ByHand | None = None,
         **old: Any,  # noqa: ANN401
     ) -> "CombinedReward":
         """The reward with published scorers and a calibration; nothing is downloaded before the first image is scored.
@@ -142,6 +147,7 @@ class CombinedReward:
             dtype: As for the class.
             offload: As for the class.
             uncertainty_penalty: As for the class.
+            extra: As for the class.
             old: As for the class.
         """
         record = Calibration.load("shipped" if calibration is None else calibration)
@@ -154,6 +160,7 @@ class CombinedReward:
             dtype=dtype,
             offload=offload,
             uncertainty_penalty=uncertainty_penalty,
+            extra=extra,
             **old,
         )
 
@@ -163,7 +170,10 @@ class CombinedReward:
         return list(self._names)
 
     def describe(self) -> dict[str, Any]:
-        """What the reward is made of, for a model card: JSON. Loads scorers of other people that were given by name."""
+        """What the reward is made of, for a model card: JSON. Loads scorers of other people that were given by name.
+
+        The weights in `terms` are of standardised scores, as `scale` says: as weights by hand they need `standardise`.
+        """
         record = self.calibration
         labelled = zip(self._fit.labels, self._fit.terms, strict=True)
         weights = {label: {"weight": term.weight, "mean": term.mean, "std": term.std} for label, term in labelled}
@@ -172,6 +182,7 @@ class CombinedReward:
         return {
             "terms": weights,
             "published": self._scorers.published(),
+            "scale": "each term adds weight x (score - mean) / std",
             **({"scorers": foreign} if foreign else {}),
             "uncertainty_penalty": self._uncertainty_penalty,
             "reaction": self._face.describe() if self._face else {"mode": "none"},
@@ -235,7 +246,7 @@ class CombinedReward:
     def __call__(
         self, pixels: Tensor, prompts: str | Sequence[str], *, image_ids: Sequence[str] | None = None
     ) -> RewardOutput:
-        """Score pixels; gradients reach them.
+        """Score pixels; gradients reach them, which those of `score` do not.
 
         Args:
             pixels: Float (B, 3, H, W) in [0, 1], RGB.
@@ -358,19 +369,14 @@ class CombinedReward:
 
     def _check_scores(self, terms: Mapping[str, Tensor], prompts: Sequence[str]) -> None:
         """Refuse scores that are not finite, and warn once of those that cannot be of the calibration's kind."""
-        scorers = self._weighed_scorers()
-        far = torch.stack([term.standardised(terms[term.name].detach()) for term in scorers]).abs() > FAR
+        far = torch.stack([term.standardised(terms[term.name].detach()) for term in self._standardised]).abs() > FAR
         finite = torch.stack([values.detach() for values in terms.values()]).isfinite()
         is_finite, is_far = torch.stack([finite.all(), far.any()]).tolist()  # a GPU is waited for once
         if not is_finite:
             raise _not_finite(terms, prompts)
-        if is_far and self._warns_of_far:
-            self._warns_of_far = False
-            _warn_of_far(scorers, terms, far)
-
-    def _weighed_scorers(self) -> list[Term]:
-        """What the weights say of each scorer, without a face."""
-        return [term for term in self._without.terms if term.name in self._names]
+        if is_far and self._may_warn:
+            self._may_warn = False
+            _warn_of_far(self._standardised, terms, far)
 
     def _contributions(self, fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each scorer adds to the total by the weights of a fit."""
@@ -378,7 +384,7 @@ class CombinedReward:
 
     def _output(self, terms: dict[str, Tensor], parts: dict[str, Tensor], missing: dict[str, Tensor]) -> RewardOutput:
         if self._uncertainty_penalty:
-            scorers = self._weighed_scorers()
+            scorers = self._standardised
             standardised = torch.stack([term.standardised(terms[term.name]) for term in scorers])
             variance = standardised.var(dim=0, correction=0)
             for term in scorers:
@@ -411,7 +417,7 @@ def _check_scorer(calibration: Calibration, reader: TowerReader | None, scorer: 
         reader.check_tower(scorer)
 
 
-def _check_penalty(penalty: float, scorers: Sequence[str], unsure: Sequence[str], calibration: Calibration) -> None:
+def _check_penalty(penalty: float, scorers: Sequence[Term], unsure: Sequence[str], calibration: Calibration) -> None:
     if not penalty >= 0 or (penalty and len(scorers) < 2 and not unsure):
         raise FergiRewardError(
             f"uncertainty_penalty is {penalty} with {len(scorers)} scorers: it must be at least 0, and one scorer "

@@ -148,3 +148,16 @@ def test_a_gradient_that_would_lack_a_term_is_refused_by_name():
         reward(pixels, PROMPTS)
     with torch.no_grad():
         torch.testing.assert_close(reward(pixels, PROMPTS).total, reward.score(PIXELS, PROMPTS).total)
+
+
+def test_weights_copied_from_the_shipped_calibration_are_not_those_of_raw_scores():
+    shipped = Calibration.shipped()
+    fitted = {term.name: term.weight for term in shipped.fit_for(["image_reward", "pickscore", "hps_v2"]).terms}
+    rounded = {name: float(f"{weight:.4g}") for name, weight in fitted.items()}
+    for weights in (fitted, rounded):
+        with pytest.raises(FergiRewardError, match=r"those of the shipped calibration, .* give standardise="):
+            CombinedReward(weights)
+        copied = CombinedReward(weights, standardise=shipped).describe()
+        assert copied["scale"] == "each term adds weight x (score - mean) / std"
+    CombinedReward({"image_reward": 0.3, "pickscore": 0.7, "hps_v2": 1.0})
+    CombinedReward({"pickscore": fitted["pickscore"]})

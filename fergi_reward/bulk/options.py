@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
+from fergi_reward.calibration.options import SHIPPED_HELP, RewardWeightOptions
 from fergi_reward.core.options import Options, option, required
 from fergi_reward.diffusion.options import (
     MODEL_HELP,
@@ -65,7 +65,7 @@ class ScoringOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreOptions(ScoringOptions, WeightOptions):
+class ScoreOptions(ScoringOptions, RewardWeightOptions):
     """The options of `fergi-reward score`."""
 
     images: Path = required("A folder of pictures, or a CSV with the columns image, prompt; --out copies its others.")
@@ -95,8 +95,9 @@ class ScoreOptions(ScoringOptions, WeightOptions):
             from fergi_reward.calibration.calibration import Calibration
             from fergi_reward.calibration.own_scorers import own_scorers
 
-            return own_scorers(Calibration.load(self.calibration))
-        return self.weighed if self.scorers is None and self.weights else super().scorer_names
+            return [*own_scorers(Calibration.load(self.calibration)), *(self.extra or {})]
+        chosen = self.weighed if self.scorers is None and self.weights else super().scorer_names
+        return [*chosen, *(self.extra or {})]
 
     @property
     def has_reward(self) -> bool:
@@ -105,9 +106,11 @@ class ScoreOptions(ScoringOptions, WeightOptions):
 
     def problems(self) -> list[str]:
         """What contradicts itself, or would write over what is read."""
-        found = [*WeightOptions.problems(self), *ScoringOptions.problems(self)]
+        found = [*RewardWeightOptions.problems(self), *ScoringOptions.problems(self)]
         if unknown := set(self.weighed) - set(self.scorer_names):
             found.append(f"--weights names {', '.join(sorted(unknown))}, which --scorers does not")
+        if self.extra and not self.has_reward:
+            found.append("--extra is added to a reward: give --calibration or --weights too")
         if self.out.suffix not in (".parquet", ".csv"):
             found.append(f"--out {self.out} must end in .parquet or .csv")
         lists = errors_file(self.out), former_errors_file(self.out)

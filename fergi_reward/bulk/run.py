@@ -73,9 +73,12 @@ def _load(options: ScoreOptions, weights: Calibration | None, share: Share) -> B
 
 def _rewards(options: ScoreOptions, weights: Calibration) -> Further:
     """The function that gives the reward of those scorers that are weighed."""
-    scored = {term_name(name): name for name in options.scorer_names}
+    extra = options.extra or {}
+    scored = {term_name(name): name for name in options.scorer_names if name not in extra}
     columns = {term: name for term, name in scored.items() if term in weights.scorers} or scored
-    reward = CombinedReward(list(columns), weights)  # a missing fit shows before gigabytes are loaded
+    reward = CombinedReward(list(columns), weights, extra=extra)  # a missing fit shows before gigabytes are loaded
+
+    columns |= {term_name(name): name for name in extra}
 
     def rewards(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
         terms = {term: torch.tensor([row[name] for row in rows]) for term, name in columns.items()}

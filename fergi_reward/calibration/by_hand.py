@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Real
 
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
@@ -24,13 +25,19 @@ def by_hand(weights: Mapping[str, float], standardise: Calibration | Moments | N
     Args:
         weights: By scorer.
         standardise: By scorer the mean and the standard deviation that its score is standardised by, or a calibration
-            that has them; by default scores are weighed raw, as they are.
+            that has them; by default scores are weighed raw, as they are. A calibration's own weights are of
+            standardised scores.
 
     Raises:
         FergiRewardError: A weight, mean or standard deviation is no such number or is not there; all are named.
     """
     moments = _moments(standardise, weights)
     problems = [] if weights else ["there are no weights: give at least one"]
+    if standardise is None and _are_shipped(weights):
+        problems.append(
+            f"the weights of {', '.join(weights)} are those of the shipped calibration, which are of standardised "
+            "scores: give standardise=Calibration.shipped(), or --standardise shipped"
+        )
     for name, weight in weights.items():
         if is_action_unit(name):
             problems.append(f"{name} is an action unit, whose weight and decay only a calibration has")
@@ -52,12 +59,35 @@ def by_hand(weights: Mapping[str, float], standardise: Calibration | Moments | N
     )
 
 
+def with_raw_terms(calibration: Calibration, weights: Mapping[str, float]) -> Calibration:
+    """A calibration whose every fit also adds raw scores, each times its weight.
+
+    Raises:
+        FergiRewardError: A weight is no number, or a term is there already.
+    """
+    (raw,) = by_hand(weights).fits
+    return replace(calibration, fits=tuple(replace(fit, terms=(*fit.terms, *raw.terms)) for fit in calibration.fits))
+
+
 def _moments(standardise: Calibration | Moments | None, names: Mapping[str, float]) -> Moments:
     if standardise is None:
         return dict.fromkeys(names, (0.0, 1.0))
     if not isinstance(standardise, Calibration):
         return standardise
     return {term.name: (term.mean, term.std) for fit in standardise.fits for term in fit.terms}
+
+
+def _are_shipped(weights: Mapping[str, float]) -> bool:
+    """Whether they were copied from a fit of the shipped calibration, some digits of each; one weight may be chance."""
+    shipped = Calibration.shipped()
+    if len(weights) < 2 or not weights.keys() <= set(shipped.scorers) or not all(map(_is_number, weights.values())):
+        return False
+    fitted = ({term.name: term.weight for term in fit.terms} for fit in shipped.fits)
+    return any(
+        weights.keys() <= fit.keys()
+        and all(math.isclose(value, fit[name], rel_tol=1e-3) for name, value in weights.items())
+        for fit in fitted
+    )
 
 
 def _is_number(value: object) -> bool:

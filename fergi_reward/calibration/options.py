@@ -70,3 +70,22 @@ class WeightOptions(Options):
             return None
         by = Calibration.load(self.standardise) if self.standardise else None
         return by_hand({term_name(name): weight for name, weight in self.weights.items()}, by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardWeightOptions(WeightOptions):
+    """The weights of a reward, to which scores may be added that they were not fitted with."""
+
+    extra: Mapping[str, float] | None = option(
+        None,
+        "Scorers added to the weighted sum, raw score times number: sharpness=0.3,my_package.my_module:Mine=2.",
+        metavar="NAME=NUMBER,...",
+        names=REGISTRY,
+    )
+
+    @property
+    def weighed_by(self) -> str:
+        """Who chose the weights, and what is added."""
+        return " + ".join(
+            [super().weighed_by, *(f"{weight:g} x {name}" for name, weight in (self.extra or {}).items())]
+        )

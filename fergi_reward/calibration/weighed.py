@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fergi_reward.calibration.by_hand import Moments, by_hand
+from fergi_reward.calibration.by_hand import Moments, by_hand, with_raw_terms
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.scorers.foreign import LoadedScorer, as_scorer
@@ -12,21 +12,32 @@ from fergi_reward.scorers.registry import term_name
 
 # Anything that `as_scorer` takes, or a name.
 Askable = Callable[..., Any] | str
+# By name the weight of a scorer, or a scorer and its weight.
+ByHand = Mapping[str, float | tuple[Callable[..., Any], float]]
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """Scorers or names of scorers, their terms in the same order, and their weights."""
+    """Scorers or names of scorers, their terms in the same order, and their weights.
+
+    Attributes:
+        scorers: All of them, the extra ones last.
+        names: Their terms.
+        calibration: Their weights.
+        extra: The terms that the weights were not chosen with: raw scores that are added.
+    """
 
     scorers: list[LoadedScorer | str]
     names: list[str]
     calibration: Calibration
+    extra: list[str]
 
 
 def weighed(
-    scorers: Sequence[Askable] | Mapping[str, float | tuple[Callable[..., Any], float]],
+    scorers: Sequence[Askable] | ByHand,
     calibration: Calibration | None,
     standardise: Calibration | Moments | None,
+    extra: ByHand | None = None,
 ) -> Weighed:
     """The scorers, those that were given as the library asks them, and their weights.
 
@@ -34,6 +45,7 @@ def weighed(
         scorers: As for `CombinedReward`.
         calibration: Their weights; None where `scorers` has them.
         standardise: For the latter, as for `by_hand`.
+        extra: As for `CombinedReward`.
 
     Raises:
         FergiRewardError: There is neither a calibration nor a weight for each, or both; two scorers of one name.
@@ -46,15 +58,26 @@ def weighed(
     if isinstance(scorers, str) or not isinstance(scorers, Iterable):
         raise FergiRewardError(f"scorers is {scorers!r:.100}, must be a list of scorers, or a mapping to their weights")
     if isinstance(scorers, Mapping):
-        pairs = {name: pair if isinstance(pair, tuple | list) else (name, pair) for name, pair in scorers.items()}
-        if wrong := [name for name, pair in pairs.items() if len(pair) != 2]:
-            raise FergiRewardError(f"{', '.join(wrong)} must have a weight, or a scorer and a weight")
-        chosen = [name if scorer is name else as_scorer(scorer, name) for name, (scorer, _) in pairs.items()]
+        chosen, weights = _with_weights(scorers)
+        calibration = by_hand(weights, standardise)
     else:
         chosen = [scorer if isinstance(scorer, str) else as_scorer(scorer) for scorer in scorers]
-    names = [term_name(scorer) if isinstance(scorer, str) else scorer.name for scorer in chosen]
+    added, raw = _with_weights(extra or {})
+    names = [_term(scorer) for scorer in (*chosen, *added)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise FergiRewardError(f"two scorers are called {', '.join(twice)}: name one otherwise, as as_scorer does")
-    if calibration is None:
-        calibration = by_hand(dict(zip(names, (weight for _, weight in pairs.values()), strict=True)), standardise)
-    return Weighed(chosen, names, calibration)
+    assert calibration is not None
+    return Weighed([*chosen, *added], names, with_raw_terms(calibration, raw) if raw else calibration, list(raw))
+
+
+def _with_weights(given: ByHand) -> tuple[list[LoadedScorer | str], dict[str, float]]:
+    """The scorers, and by their terms the weights."""
+    pairs = {name: pair if isinstance(pair, tuple | list) else (name, pair) for name, pair in given.items()}
+    if wrong := [name for name, pair in pairs.items() if len(pair) != 2]:
+        raise FergiRewardError(f"{', '.join(wrong)} must have a weight, or a scorer and a weight")
+    chosen = [name if scorer is name else as_scorer(scorer, name) for name, (scorer, _) in pairs.items()]
+    return chosen, dict(zip(map(_term, chosen), (weight for _, weight in pairs.values()), strict=True))
+
+
+def _term(scorer: LoadedScorer | str) -> str:
+    return term_name(scorer) if isinstance(scorer, str) else scorer.name

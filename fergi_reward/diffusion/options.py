@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fergi_reward.calibration.options import SHIPPED_HELP, WeightOptions
+from fergi_reward.calibration.options import SHIPPED_HELP, RewardWeightOptions
 from fergi_reward.core.options import Options, option
 from fergi_reward.diffusion.registry import TOYS
 from fergi_reward.scorers.options import CHECKPOINTS_HELP, DEVICE_HELP, Dtype
@@ -34,7 +34,7 @@ class ModelOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardOptions(ModelOptions, WeightOptions):
+class RewardOptions(ModelOptions, RewardWeightOptions):
     """A model, and the reward of what it draws."""
 
     scorers: Sequence[str] | None = option(
@@ -68,7 +68,7 @@ class RewardOptions(ModelOptions, WeightOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServedRewardOptions(WeightOptions):
+class ServedRewardOptions(RewardWeightOptions):
     """A reward that nothing is trained on here: of a server, of a host's YAML, or of best-of."""
 
     scorers: Sequence[str] | None = option(
@@ -90,6 +90,7 @@ class ServedRewardOptions(WeightOptions):
             calibration=self.calibration,
             weights=self.weights,
             standardise=self.standardise,
+            extra=self.extra,
             uncertainty_penalty=self.uncertainty_penalty,
         )
 

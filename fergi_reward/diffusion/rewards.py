@@ -23,8 +23,8 @@ def weighed_scorers(options: RewardOptions) -> list[str]:
 
 
 def reward_scorers(options: RewardOptions) -> list[str]:
-    """The scorers that are weighed, and the one whose towers a predictor reads."""
-    names = weighed_scorers(options)
+    """The scorers that are weighed or added, and the one whose towers a predictor reads."""
+    names = [*weighed_scorers(options), *(options.extra or {})]
     return [*names, TOWER] if options.predictor and TOWER not in names else names
 
 
@@ -64,9 +64,12 @@ def load_reward(
     dtype, places, toy = getattr(torch, options.scorer_dtype), options.reward_checkpoints, toy_of(options.model)
     if toy and TOWER in toy.checkpoints and TOWER in reward_scorers(options) and TOWER not in names:
         places[TOWER] = str(toy.checkpoints[TOWER])
+    extra = options.extra or {}
+    own = {name: load_toy_scorer(model, name, dtype).to(on) for name in (*names, *extra) if is_toys_own(model, name)}
     return CombinedReward(
-        [load_toy_scorer(model, name, dtype).to(on) if is_toys_own(model, name) else name for name in names],
+        [own.get(name, name) for name in names],
         _weights(options),
+        extra={name: (own[name], weight) if name in own else weight for name, weight in extra.items()},
         face=_face(options),
         checkpoints=places,
         device=on,

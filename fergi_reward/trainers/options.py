@@ -55,7 +55,7 @@ class RewardTrainingOptions(TrainingOptions, RewardOptions):
 
     def problems(self) -> list[str]:
         """What cannot be; a server has its own scorers and weights."""
-        its_own = ("scorers", "calibration", "weights", "standardise", "uncertainty_penalty", "predictor")
+        its_own = ("scorers", "calibration", "weights", "standardise", "extra", "uncertainty_penalty", "predictor")
         given = [name for name in its_own if getattr(self, name)] if self.reward_url else []
         found = [f"{name} and reward_url are both given: the server has its own, leave {name} out" for name in given]
         if self.reward_time_limit != 600.0 and not self.reward_url:
