@@ -14,6 +14,7 @@ from fergi_reward.cli.old_spellings import as_spelled_now
 from fergi_reward.cli.overview import ABOUT, COMMANDS, VERSION, answer_at_once
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import Interrupted
+from fergi_reward.core.log_lines import LOG_LINES
 
 
 def make_app() -> App:
@@ -56,6 +57,7 @@ def run(words: Sequence[str]) -> int:
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     # peft imports bitsandbytes wherever it is installed, which then misses a faster kernel for CPUs.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logging.getLogger("fergi_reward").addHandler(LOG_LINES)
     app, words = make_app(), list(words)
     if text := answer_at_once(words):
         print(text)
