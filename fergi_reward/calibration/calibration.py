@@ -163,6 +163,11 @@ class Calibration:
     schema: int = SCHEMA
 
     @property
+    def is_by_hand(self) -> bool:
+        """Whether somebody chose the weights, and they were fitted on nothing."""
+        return not self.dataset
+
+    @property
     def scorers(self) -> tuple[str, ...]:
         """The scorers that it weighs: the terms of its largest fit except for action units."""
         largest = max(self.fits, key=lambda fit: len(fit.terms))

@@ -82,9 +82,9 @@ def is_registered(model: str) -> bool:
     return is_path(model) or model in MODELS.names()
 
 
-def is_toys_own(model: str, scorer: str) -> bool:
-    """Whether a scorer comes with the model: a toy has its own in place of those that the hub has."""
-    return model in TOYS.names() and scorer in SCORERS
+def is_toys_own(model: str, scorer: str, checkpoints: Mapping[str, str] | None) -> bool:
+    """Whether a scorer comes with the model: a toy has its own in place of the hub's, unless a checkpoint is named."""
+    return model in TOYS.names() and scorer in SCORERS and scorer not in (checkpoints or {})
 
 
 def toy_of(model: str) -> Toy | None:

@@ -63,9 +63,13 @@ def load_reward(
     model, names, on = options.model, weighed_scorers(options), on or training_device()
     dtype, places, toy = getattr(torch, options.scorer_dtype), options.reward_checkpoints, toy_of(options.model)
     if toy and TOWER in toy.checkpoints and TOWER in reward_scorers(options) and TOWER not in names:
-        places[TOWER] = str(toy.checkpoints[TOWER])
+        places.setdefault(TOWER, str(toy.checkpoints[TOWER]))
     extra = options.extra or {}
-    own = {name: load_toy_scorer(model, name, dtype).to(on) for name in (*names, *extra) if is_toys_own(model, name)}
+    own = {
+        name: load_toy_scorer(model, name, dtype).to(on)
+        for name in (*names, *extra)
+        if is_toys_own(model, name, places)
+    }
     return CombinedReward(
         [own.get(name, name) for name in names],
         _weights(options),

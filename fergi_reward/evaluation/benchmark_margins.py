@@ -15,7 +15,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.picture_scores import picture_scores
-from fergi_reward.evaluation.preferences_result import Data
+from fergi_reward.evaluation.preferences_result import Data, Seen
 from fergi_reward.evaluation.ranked_pairs import RankedPairs, ranked_pairs
 from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.evaluation.totals import rewards_of, totals_of
@@ -60,7 +60,7 @@ def benchmark_margins(
         for name, term in zip(options.scorer_names, terms, strict=True)
     ]
     models += [
-        judged(name, "calibration", totals_of(reward, by_term), None, calibrations[name].protocol == "bradley-terry")
+        judged(name, "calibration", totals_of(reward, by_term), None, calibrations[name])
         for name, reward in rewards.items()
     ]
     notes = [f"{name} weighs none of the scorers: it is not judged." for name in calibrations if name not in rewards]
@@ -75,12 +75,14 @@ def _judged(
     kind: Literal["scorer", "calibration"],
     values: NDArray[np.float64],
     published: float | None,
-    is_log_odds: bool = False,
+    calibration: Calibration | None = None,
 ) -> ModelMargins:
     """The margins of a model, from its value for each row."""
     found = ranked.judged(values)
+    is_log_odds = calibration is not None and calibration.protocol == "bradley-terry"
+    seen: Seen = "by hand" if calibration and calibration.is_by_hand else "nothing"
     held_out = HeldOut(name, found.margins, found.units, is_log_odds)
-    return ModelMargins(held_out, kind, "nothing", benchmark.as_published(found, tuning.judged(values)), published)
+    return ModelMargins(held_out, kind, seen, benchmark.as_published(found, tuning.judged(values)), published)
 
 
 def _exclusions(benchmark: Benchmark, ranked: RankedPairs, scored: NDArray[np.bool_]) -> list[Exclusion]:

@@ -31,6 +31,7 @@ from fergi_reward.evaluation.named_calibrations import named_calibrations
 from fergi_reward.evaluation.options import CompareModelsOptions
 from fergi_reward.evaluation.picture_diversity import EMBEDDERS, distance_within
 from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
+from fergi_reward.evaluation.run_record import BY_HAND
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files.prompts import read_prompts
@@ -90,25 +91,26 @@ def _load_scorers(options: CompareModelsOptions, share: Share) -> dict[str, Load
     model = options.model
     if toy_of(model) is None:
         return load_scorers(options, share)
-    device, places = named_device(options.device), options.checkpoints or {}
+    device, dtype, places = named_device(options.device), getattr(torch, options.dtype), options.checkpoints or {}
     return {
-        name: load_toy_scorer(model, name)
-        if is_toys_own(model, name)
-        else load_scorer(name, places.get(name), device=device)
+        name: load_toy_scorer(model, name, dtype).to(device)
+        if is_toys_own(model, name, places)
+        else load_scorer(name, places.get(name), device=device, dtype=dtype)
         for name in options.scorer_names
     }
 
 
 def _checkpoints(options: CompareModelsOptions) -> dict[str, str]:
     """That of each scorer; a toy's own where the base model is one."""
-    toy = {name: f"of the toy {options.model}" for name in options.scorer_names if is_toys_own(options.model, name)}
+    model, places = options.model, options.checkpoints
+    toy = {name: f"of the toy {model}" for name in options.scorer_names if is_toys_own(model, name, places)}
     return checkpoints_of(options) | toy
 
 
 def _calibrations(options: CompareModelsOptions) -> dict[str, Calibration]:
     """Those asked for, or the weights by hand; by default the shipped one, or the toy's."""
     if by_hand := options.weights_by_hand():
-        return {"by hand": by_hand}
+        return {BY_HAND: by_hand}
     toy = toy_of(options.model)
     if options.calibration is None and toy and toy.calibration:
         return {"toy": toy.calibration()}
@@ -157,7 +159,10 @@ def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward
     """In the order of the columns of scores: what is asked of every picture."""
     signals = [Signal(name, "scorer", (term_name(name),)) for name in options.scorer_names]
     signals += [Signal(name, "judge", ()) for name in (judge.judge_names if judge else ())]
-    return signals + [Signal(name, "calibration", tuple(reward.names)) for name, reward in rewards.items()]
+    return signals + [
+        Signal(name, "by hand" if reward.calibration.is_by_hand else "calibration", tuple(reward.names))
+        for name, reward in rewards.items()
+    ]
 
 
 def _doubts(options: CompareModelsOptions, models: Sequence[ComparedModel]) -> list[str]:

@@ -1,6 +1,5 @@
 """A model to compare: where it is, what is in its folder, and what its card says that it was trained on."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.digests import folder_fingerprint
 from fergi_reward.files.json_files import parse_json
 from fergi_reward.files.ordinary_files import read_bytes
 from fergi_reward.files.yaml_files import parse_yaml
@@ -84,13 +84,7 @@ class ComparedModel:
     def fingerprint(self) -> str | None:
         """SHA-256 over its files except for text; None where it is not in a folder."""
         place = Path(self.place)
-        if not place.is_dir():
-            return None
-        digest = hashlib.sha256()
-        for path in sorted(path for path in place.rglob("*") if path.is_file() and path.suffix != ".md"):
-            with path.open("rb") as file:
-                digest.update(f"{path.relative_to(place)}\n{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
-        return digest.hexdigest()
+        return folder_fingerprint(place) if place.is_dir() else None
 
 
 def tuned_model(text: str, trained_on: tuple[str, ...] | None) -> ComparedModel:

@@ -128,6 +128,8 @@ class _Viewed:
 
     def _seen(self, name: str, calibration: Calibration) -> tuple[Seen, str]:
         """What a calibration's weights have seen of these participants, and how to say it."""
+        if calibration.is_by_hand:
+            return "by hand", f"{name} was not fitted: its weights are by hand."
         users = set(self.pairs.users)
         known = sum(calibration.used(user, str(self.table.measured_by)) for user in users)
         if not known:

@@ -121,7 +121,7 @@ def _model(
 def _seen(name: str, calibration: Calibration, terms: Sequence[str], judgements: Judgements) -> tuple[Seen, str]:
     """What a calibration's weights have seen of these judgements, and how to say it."""
     fit = calibration.fit_for(terms)
-    if not calibration.dataset:
+    if calibration.is_by_hand:
         return "by hand", f"{name} was not fitted: its weights are by hand."
     if calibration.dataset.get("fingerprint") == judgements.fingerprint() or _has_its_means(fit, judgements):
         why = "its figures are IN SAMPLE, they flatter it. Honest ones are what `fergi-reward calibrate` prints."

@@ -160,8 +160,8 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
         learned_from=tuned.model.card.learned_from if tuned.model.card else None,
         signals=compared,
         diversity=diversity,
-        best=tuple(examples[: min(EXAMPLES, (len(examples) + 1) // 2)]),
-        worst=tuple(examples[len(examples) - min(EXAMPLES, len(examples) // 2) :][::-1]),
+        best=tuple(one for one in examples if one.gain > 0)[:EXAMPLES],
+        worst=tuple(one for one in reversed(examples) if one.gain < 0)[:EXAMPLES],
         gains_by=gains_by,
         verdict=verdict(tuned.model.name, compared, len(set(prompts)), trained_on, diversity),
     )
@@ -207,7 +207,7 @@ def compare_signal(
 
 def gain_signals(compared: Sequence[SignalComparison]) -> tuple[str, ...]:
     """The signals that say which examples are best: held-out scorers and judges, or all where none is held out."""
-    usable = [one for one in compared if one.kind != "calibration"]
+    usable = [one for one in compared if not one.is_sum]
     return tuple(one.signal for one in usable if one.held_out) or tuple(one.signal for one in usable)
 
 

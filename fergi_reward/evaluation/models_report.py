@@ -1,6 +1,6 @@
 """The report of tuned models against their base model: who is better by what they were not trained on, and examples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from fergi_reward.evaluation.models_result import Diversity, Example, ModelCompa
 from fergi_reward.evaluation.models_verdict import is_more_alike
 from fergi_reward.evaluation.report_builder import NO_INTERVAL, Field, build_report, pairs_plot, table
 from fergi_reward.report.record import Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
+from fergi_reward.stats.intervals import FEW_UNITS
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
 HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}
@@ -60,7 +61,7 @@ def _drawn(result: ModelsResult) -> str:
 def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
     for number, each in enumerate(result.models, start=1):
         text = [_trained_on(each)] + [HOW] * (number == 1)
-        yield Section(each.name, text, [signals_table(each), _win_plot(each, number)])
+        yield Section(each.name, text, [signals_table(each, result.checkpoints), _win_plot(each, number)])
         if shown := list(_grids(each, folder)):
             yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
     if any(each.diversity for each in result.models):
@@ -81,8 +82,8 @@ def _pairs(model: ModelComparison) -> str:
     return f", but on the pairs {pairs}: whoever ordered them is not held out" if pairs else ""
 
 
-def signals_table(model: ModelComparison) -> Table:
-    """One row per scorer, judge and calibration."""
+def signals_table(model: ModelComparison, checkpoints: Mapping[str, str]) -> Table:
+    """One row per scorer, judge and calibration; below, whose weights scored, as one name may have several."""
     fields: list[Field[SignalComparison]] = [
         Field("signal", lambda one: one.signal),
         Field("role", lambda one: HELD_OUT[one.held_out]),
@@ -100,7 +101,20 @@ def signals_table(model: ModelComparison) -> Table:
         ),
         Field("kind", lambda one: one.kind),
     ]
-    return table(f"{model.name} against the base model.", model.signals, fields)
+    return table(f"{model.name} against the base model.", model.signals, fields, _weights(checkpoints))
+
+
+def _weights(checkpoints: Mapping[str, str]) -> str:
+    """Whose weights the scorers have.
+
+    >>> _weights({"clip": "of the toy tiny", "pickscore": "models/pickscore", "aesthetic": "of the toy tiny"})
+    'Weights that scored: clip, aesthetic: of the toy tiny; pickscore: models/pickscore.'
+    """
+    names: dict[str, list[str]] = {}
+    for name, place in checkpoints.items():
+        names.setdefault(place, []).append(name)
+    places = "; ".join(f"{', '.join(each)}: {place}" for place, each in names.items())
+    return f"Weights that scored: {places}."
 
 
 def _win_plot(model: ModelComparison, number: int) -> IntervalPlot:
@@ -130,14 +144,16 @@ def diversity_table(result: ModelsResult) -> Table:
 
 
 def _alike(found: Diversity) -> str:
-    if is_more_alike(found):
-        return "MORE ALIKE"
-    return "no more alike" if found.ci95 else "not known"
+    if found.prompts < FEW_UNITS:
+        return f"not known: fewer than {FEW_UNITS} prompts"
+    return "MORE ALIKE" if is_more_alike(found) else "no more alike"
 
 
 def _chosen_by(model: ModelComparison) -> str:
     kind = "held-out signals" if any(one.held_out for one in model.signals) else "what it may have been trained on"
-    return f"Chosen by {kind} ({', '.join(model.gains_by)}): the mean difference in standard deviations."
+    none = {"gained": model.best, "lost": model.worst}
+    absent = "".join(f" No pair {verb}." for verb, examples in none.items() if not examples)
+    return f"Chosen by {kind} ({', '.join(model.gains_by)}): the mean difference in standard deviations.{absent}"
 
 
 def _grids(model: ModelComparison, folder: Path) -> Iterator[ImageGrid]:

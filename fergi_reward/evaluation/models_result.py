@@ -11,8 +11,8 @@ from typing import Any, Literal
 from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.stats.intervals import Interval
 
-# A scorer, a calibration's weighted sum, or a judge that the base model's own world has.
-SignalKind = Literal["scorer", "calibration", "judge"]
+# A scorer, the weighted sum of a calibration or of weights by hand, or a judge that the base model's own world has.
+SignalKind = Literal["scorer", "calibration", "by hand", "judge"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class SignalComparison:
     difference: float
     difference_ci95: Interval | None
     standardised: float | None
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it is made of scorers, which are asked themselves."""
+        return self.kind in ("calibration", "by hand")
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class ModelComparison:
         signals: One per scorer, calibration and judge.
         diversity: None where it was not measured.
         best: The pairs with the largest gains, the largest first.
-        worst: Those with the smallest, the smallest first.
+        worst: Those with the largest losses, the largest first.
         gains_by: The signals that the gains are of.
         verdict: Whether it is better than the base model, in a sentence; it rests on held-out signals alone.
     """

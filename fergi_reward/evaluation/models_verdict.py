@@ -42,7 +42,7 @@ def verdict(
 
 
 def _verdict(name: str, signals: Sequence[SignalComparison], prompts: int, trained_on: tuple[str, ...] | None) -> str:
-    held_out = [one for one in signals if one.held_out and one.kind != "calibration"]
+    held_out = [one for one in signals if one.held_out and not one.is_sum]
     if not held_out and trained_on is None:
         return (
             f"No verdict on {name}: nothing says what it was trained on, so no scorer is known to be held out "

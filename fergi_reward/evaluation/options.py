@@ -13,7 +13,7 @@ from fergi_reward.core.places import place_without_folders
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.options import FERGI_PLACE, PreferenceDataOptions
 from fergi_reward.diffusion.options import MODEL_HELP, STABLE_DIFFUSION, call_options
-from fergi_reward.diffusion.registry import is_toys_own, toy_of
+from fergi_reward.diffusion.registry import toy_of
 from fergi_reward.evaluation.benchmarks import BENCHMARKS
 from fergi_reward.scorers.options import SCORERS, Dtype
 from fergi_reward.scorers.registry import REGISTRY
@@ -197,10 +197,7 @@ class CompareModelsOptions(ScoringOptions, WeightOptions):
 
     def problems(self) -> list[str]:
         """What contradicts itself."""
-        found = [*ScoringOptions.problems(self), *WeightOptions.problems(self), *_same_names(self.calibration or ())]
-        if own := next((name for name in self.checkpoints or {} if is_toys_own(self.model, name)), None):
-            found.append(f"--checkpoints {own} has no use: the toy {self.model} has its own scorers")
-        return found
+        return [*ScoringOptions.problems(self), *WeightOptions.problems(self), *_same_names(self.calibration or ())]
 
 
 def _given(options: "PreferenceOptions | CalibrateOptions", why: str, *names: str) -> list[str]:

@@ -12,6 +12,7 @@ from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.bulk.scoring import Load
 from fergi_reward.core.places import place_without_folders
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
+from fergi_reward.files.digests import folder_fingerprint
 from fergi_reward.scorers.registry import REGISTRY, scorer_table
 
 
@@ -70,8 +71,14 @@ def kept_scores(
 
 
 def checkpoints_of(options: ScoringOptions) -> dict[str, str]:
-    """The checkpoint of each scorer, for a report: of the hub at its revision, the given folder, or who brings it."""
+    """The checkpoint of each scorer, for a report: of the hub at its revision, the given one, or who brings it."""
     pinned = {row["name"]: f"{row['checkpoint']} at {row['revision']}" for row in scorer_table()}
-    given = {name: place_without_folders(place) for name, place in (options.checkpoints or {}).items()}
+    given = {name: _given(place) for name, place in (options.checkpoints or {}).items()}
     known = pinned | given
     return {name: known[name] if name in known else f"of {REGISTRY.get(name).origin}" for name in options.scorer_names}
+
+
+def _given(place: str) -> str:
+    """What `--checkpoints` names; a folder with the beginning of its fingerprint, as its name says little."""
+    name = place_without_folders(place)
+    return f"{name} (SHA-256 {folder_fingerprint(Path(place))[:16]})" if Path(place).is_dir() else name

@@ -23,14 +23,13 @@ from fergi_reward.evaluation.named_calibrations import named_calibrations
 from fergi_reward.evaluation.options import FERGI, PreferenceOptions
 from fergi_reward.evaluation.picture_scores import checkpoints_of
 from fergi_reward.evaluation.preferences_result import Comparison, ModelResult, PreferenceResult
+from fergi_reward.evaluation.run_record import BY_HAND
 from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.files.csv_numbers import BadRows
 from fergi_reward.stats.agreement import margin_correlation, same_order
 from fergi_reward.stats.held_out import evaluate_held_out
 from fergi_reward.stats.intervals import interval
 from fergi_reward.stats.mcnemar import mcnemar, only_one_right
-
-BY_HAND = "by hand"
 
 
 def viewed_by_people(options: PreferenceOptions) -> PreferenceTable | None:

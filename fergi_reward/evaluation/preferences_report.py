@@ -134,6 +134,8 @@ def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
 
 
 def _group(model: ModelResult) -> str:
+    if model.seen == "by hand":
+        return model.seen
     return f"{model.kind}, in sample" if model.seen == "in sample" else model.kind
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from fergi_reward.evaluation.run_record import Exclusion, RunRecord
+from fergi_reward.evaluation.run_record import BY_HAND, Exclusion, RunRecord
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
 from fergi_reward.stats.intervals import LEAST_UNITS
@@ -78,7 +78,10 @@ def build_report(
         models: The models of the plots of coverage and reliability.
         last: Sections after these.
     """
-    calibrations = {f"calibration {name}": fingerprint for name, fingerprint in run.calibrations.items()}
+    calibrations = {
+        f"{'weights' if name == BY_HAND else 'calibration'} {name}": fingerprint
+        for name, fingerprint in run.calibrations.items()
+    }
     return Report(
         title=title,
         verdict=verdict,

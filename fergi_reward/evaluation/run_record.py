@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# What weights that were given as an option are called among the calibrations.
+BY_HAND = "by hand"
+
 
 @dataclass(frozen=True)
 class Exclusion:

@@ -39,6 +39,19 @@ def published_digest(path: Path, like: str) -> str:
         return digest.hexdigest()
 
 
+def folder_fingerprint(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files, except for text about them (.md).
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md"):
+        with path.open("rb") as file:
+            digest.update(f"{path.relative_to(folder)}\n{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()
+
+
 def bytes_digest(content: bytes) -> str:
     """The `file_digest` of a file that holds these bytes."""
     return hashlib.blake2b(content, digest_size=32).hexdigest()

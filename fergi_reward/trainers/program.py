@@ -1,6 +1,7 @@
 """A training run from its options: the pipeline, the reward or the pairs, the judges, the trainer."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -76,7 +77,8 @@ def rehearse(options: TrainingOptions, config: TrainerConfig) -> DryRun:
     if config.needs_gradient:
         check_gradients(name for name in asked if not is_differentiable(name))
     parked = [*(asked if _parks_reward(options, config) else []), *(judges if options.offload_scorers else [])]
-    counted = [name for name in (*asked, *judges) if not is_toys_own(options.model, name)]  # a toy's own are tiny
+    is_tiny = partial(is_toys_own, options.model, checkpoints=options.checkpoints)
+    counted = [name for name in (*asked, *judges) if not is_tiny(name)]
     return dry_run(
         config,
         pipeline,
@@ -153,7 +155,7 @@ def load_judges(options: TrainingOptions, reward: CombinedReward | RemoteReward 
 
 def _load_judge(options: TrainingOptions, name: str) -> LoadedScorer:
     dtype = getattr(torch, options.scorer_dtype)
-    if is_toys_own(options.model, name):
+    if is_toys_own(options.model, name, options.checkpoints):
         return load_toy_scorer(options.model, name, dtype).to(_scorers_device(options))
     device = CPU if options.offload_scorers else _scorers_device(options)
     return load_scorer(name, (options.checkpoints or {}).get(name), device=device, dtype=dtype)

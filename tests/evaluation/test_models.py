@@ -11,6 +11,7 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.rendering import render
+from fergi_reward.files.digests import folder_fingerprint
 from fergi_reward.files.locks import owned
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.images import open_picture, to_pixels
@@ -102,7 +103,9 @@ def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path
     on_disk = to_pixels(open_picture(out / "base" / "pictures" / "0003_02.png"))
     torch.testing.assert_close(drawn[0], on_disk, rtol=0, atol=0.01)
     assert record["calibrations"] == {"toy": Calibration.load(emoji.CALIBRATION).fingerprint()}
-    assert (out / "report.html").is_file() and (out / moved["best"][0]["side_by_side"]).is_file()
+    assert (out / "report.html").is_file() and all(
+        (out / one["side_by_side"]).is_file() for one in moved["best"] + moved["worst"]
+    )
     request.getfixturevalue("no_plots")  # from here on only numbers and pictures are of interest
     # What was lost or is broken is made again, and only that.
     (out / "moved-lora" / "pictures" / "0001_02.png").unlink()
@@ -136,7 +139,8 @@ def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
     options = [*QUICK, "--samples", 1, "--scorers", "pickscore", "--prompts", tmp_path / "prompts.txt"]
     record = results(*options, "--tuned", tmp_path / "unet", "--trained-on", "none", out=tmp_path / "out")
     model = record["models"][0]
-    assert model["diversity"] is None and model["trained_on"] == [] and model["worst"] == []
+    assert model["diversity"] is None and model["trained_on"] == []
+    assert len(model["best"]) + len(model["worst"]) == 1
     assert model["verdict"].startswith("No verdict on") and "from 1 prompt nothing follows" in model["verdict"]
     assert model["signals"][0]["ties"] == 0  # another network draws another picture
     assert any("Diversity was not measured (one picture of a prompt)" in note for note in record["notes"])
@@ -198,7 +202,7 @@ def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
             ["--tuned", "moved/lora", "--calibration=/a/c.json", "--calibration=/b/c.json"],
             "2 times --calibration c.json",
         ),
-        (["--tuned", "moved/lora", "--checkpoint", "clip=x"], "the toy emoji has its own scorers"),
+        (["--tuned", "moved/lora", "--checkpoint", "pickscore=x/y/z"], "the checkpoint x/y/z is neither a folder nor"),
         (["--tuned", "other/lora", "--model", "org/sdxl"], "was trained on org/sd15, and --model is org/sdxl"),
         (["--tuned", "other/lora", "--scorers", "pickscore"], "other/lora holds no adapter of this pipeline"),
     ],
@@ -214,3 +218,21 @@ def test_mistakes_are_one_sentence(folder, options, message, monkeypatch, tmp_pa
     result = evaluate(*QUICK, "--prompts", "prompts.txt", *options, "--out", tmp_path / "out")
     assert result.exit_code == 2, result.output
     assert message in result.stderr and "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_checkpoint_judges_in_place_of_the_toys_own_scorer(tmp_path):
+    adapter(tmp_path / "lora", tiny.stable_diffusion_xl(), 0.1)
+    (tmp_path / "prompts.txt").write_text("a red apple\n")
+    place = emoji.checkpoints()["pickscore"]
+    options = ["--model", "tiny_xl", "--samples", 1, "--steps", 1, "--prompts", tmp_path / "prompts.txt"]
+    options += ["--tuned", tmp_path / "lora", "--scorers", "pickscore,clip", "--checkpoints", f"pickscore={place}"]
+    signals = results(*options, out=tmp_path / "out")["models"][0]["signals"]
+    picture = tmp_path / "out" / "base" / "pictures" / "0001_01.png"
+    expected = [load_scorer("pickscore", place), tiny.clip()]
+    assert [one["base"] for one in signals[:2]] == [
+        pytest.approx(scorer.score([picture], ["a red apple"]).item(), abs=1e-4) for scorer in expected
+    ]
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["provenance"]["versions"]
+    assert told["scorer pickscore"] == f"pickscore (SHA-256 {folder_fingerprint(place)[:16]})"
+    assert told["scorer clip"] == "of the toy tiny_xl"

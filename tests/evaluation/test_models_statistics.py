@@ -185,8 +185,35 @@ def test_the_report_shows_it(tmp_path):
         "Diversity",
         "What was left out",
     ]
-    assert page(report).count("<img src") == len(report.pictures) == 16
+    assert page(report).count("<img src") == len(report.pictures) == 9  # 8 gains, and the only loss
     assert report.data["models"][0]["best"][0]["prompt"] == PROMPTS[0]  # a slash makes no folder of it
+
+
+def test_what_gained_is_no_loss_and_few_prompts_leave_diversity_open(tmp_path):
+    prompts = PROMPTS[1:9]
+    few = setting(prompts=prompts, requests=requests_of(prompts, 2, 0))
+    base = measured("base", {"clip": np.arange(16), "pickscore": np.zeros(16)}, [0.4] * 8, None)
+    tuned = measured("mine", {"clip": np.arange(16) + 1, "pickscore": np.zeros(16)}, [0.1] * 8)
+    result = compare(base, [tuned], SIGNALS, few)
+    model = result.models[0]
+    assert len(model.best) == 8 and model.worst == ()
+    result = replace(result, models=(replace(model, best=()),))
+    text = printed(models_report(result, tmp_path))
+    assert "not known: fewer than 20 prompts" in text and "more alike" not in text.lower()
+
+
+def test_the_report_says_whose_weights_scored_and_what_is_by_hand(tmp_path):
+    signals = [*SIGNALS, Signal("by hand", "by hand", ("clip",))]
+    places = {"clip": "of the toy tiny", "pickscore": "mine (SHA-256 00ff)"}
+    columns = {name: np.arange(40) for name in ("clip", "pickscore", "by hand")}
+    common = setting(checkpoints=places, calibrations={"by hand": "11ff"})
+    result = compare(measured("base", columns), [measured("mine", columns)], signals, common)
+    report = models_report(result, tmp_path)
+    table = report.sections[0].items[0]
+    assert table.note.startswith("Weights that scored: clip: of the toy tiny; pickscore: mine (SHA-256 00ff).")
+    assert [row[-1] for row in table.rows] == ["scorer", "scorer", "by hand"]
+    assert report.provenance.fingerprints["weights by hand"] == "11ff"
+    assert "by hand" not in report.verdict[0]  # a sum of scorers is no judge of its own
 
 
 def test_the_report_tells_no_folder_of_anybodys(tmp_path):

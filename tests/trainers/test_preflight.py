@@ -9,6 +9,8 @@ import torch
 from fergi_reward.cli.app import run
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.rewards import load_reward
+from fergi_reward.scorers.registry import load_scorer
+from fergi_reward.toy import emoji
 from fergi_reward.trainers import preflight
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.options import RewardTrainingOptions
@@ -112,6 +114,13 @@ def test_a_parked_judge_is_known_and_scores_as_one_that_is_not():
         expected = judge(pixels, prompts)
     assert torch.equal(scores, expected) and not scores.requires_grad
     assert parked.weights_digest() == judge.weights_digest()
+
+
+def test_a_checkpoint_is_a_judge_in_place_of_the_toys_own():
+    place = emoji.checkpoints()["pickscore"]
+    named = RewardTrainingOptions(model="tiny", judges=["pickscore"], checkpoints={"pickscore": str(place)})
+    judge, own = (load_judges(one, None)["pickscore"] for one in (named, replace(named, checkpoints=None)))
+    assert judge.weights_digest() == load_scorer("pickscore", place).weights_digest() != own.weights_digest()
 
 
 def test_reward_and_judges_are_loaded_in_the_dtype_of_scorers():
