@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fergi_reward.calibration.options import SHIPPED_HELP, RewardWeightOptions
-from fergi_reward.core.options import Options, option, required
+from fergi_reward.core.options import Options, option, required, seed_option
 from fergi_reward.diffusion.options import (
     MODEL_HELP,
     STABLE_DIFFUSION,
@@ -133,7 +133,7 @@ class BestOfOptions(ServedRewardOptions):
     model: str = option(STABLE_DIFFUSION, f"The model that draws: {MODEL_HELP}")
     n: int = option(8, "Pictures per prompt.", at_least=1)
     out: Path = option(Path("best_of"), "The folder of the chosen pictures and all scores.")
-    seed: int = option(0, "Seed of the pictures' own seeds, which are recorded.", at_least=0)
+    seed: int = seed_option(0, "Seed of the pictures' own seeds, which are recorded.")
     checkpoints: Mapping[str, str] | None = option(
         None, CHECKPOINTS_HELP, metavar="NAME=FOLDER,...", old=("checkpoint",), repeated=True
     )

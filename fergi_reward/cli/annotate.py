@@ -8,7 +8,7 @@ from typing import Literal
 from fergi_reward.calibration.options import SHIPPED_HELP
 from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.command_line import command_line
-from fergi_reward.core.options import Options, option
+from fergi_reward.core.options import Options, option, seed_option
 from fergi_reward.data.options import AU_SOURCE, FERGI_PLACE, IMAGES
 
 CONFIDENCE = 0.9
@@ -53,7 +53,7 @@ class AnnotateOptions(Options):
     images: Path | None = option(None, f"For --dataset: {IMAGES}")
     dataset: Path | None = option(None, "A folder for the pairs with their pictures, as Diffusion-DPO reads them.")
     report: Path | None = option(None, "A folder for report.html, report.md, report.json and plots.")
-    seed: int = option(0, "Seed of the fits' folds, and of which picture comes first in --dataset.", at_least=0)
+    seed: int = seed_option(0, "Seed of the fits' folds, and of which picture comes first in --dataset.")
     out: Path = option(Path("pairs.jsonl"), "The pairs to write.")
 
     def problems(self) -> list[str]:

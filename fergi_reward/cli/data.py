@@ -6,7 +6,7 @@ from pathlib import Path
 from cyclopts import App
 
 from fergi_reward.cli.command import Answer, command
-from fergi_reward.core.options import Options, option, required
+from fergi_reward.core.options import Options, option, required, seed_option
 from fergi_reward.data.options import FERGI_PLACE
 
 app = App(name="data", help="Get the FERGI data, or simulate some.")
@@ -38,7 +38,7 @@ class SimulateOptions(Options):
     out: Path = required("The folder to write.")
     participants: int = option(12, "How many viewers.", at_least=3)
     sessions: int = option(8, "Sessions of five images per viewer.", at_least=1)
-    seed: int = option(0, "Two runs with one seed write the same files.", at_least=0)
+    seed: int = seed_option(0, "Two runs with one seed write the same files.")
     emoji: bool = option(False, "Let them look at pictures of the emoji world, scored by its own scorers.")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.command_line import command_line
-from fergi_reward.core.options import Options, option, required
+from fergi_reward.core.options import Options, option, required, seed_option
 from fergi_reward.data.options import AU_SOURCE, IMAGES
 from fergi_reward.scorers.options import DEVICE_HELP
 
@@ -34,7 +34,7 @@ class FitPredictorOptions(Options):
     )
     device: str | None = option(None, DEVICE_HELP)
     batch_size: int = option(32, "Pictures per batch.", at_least=1)
-    seed: int = option(0, "Seed of folds, halves and starting weights.", at_least=0)
+    seed: int = seed_option(0, "Seed of folds, halves and starting weights.")
     out: Path = option(Path("predictor"), "The folder to write.")
 
     def problems(self) -> list[str]:

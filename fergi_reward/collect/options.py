@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from fergi_reward.core.options import Options, option
+from fergi_reward.core.options import Options, option, seed_option
 from fergi_reward.scorers.options import CHECKPOINTS_HELP
 from fergi_reward.scorers.registry import REGISTRY
 from fergi_reward.serve.options import LOCAL_HOSTS
@@ -40,7 +40,7 @@ class CollectOptions(Options):
     sessions_per_participant: int | None = option(
         None, "Sessions that a participant sees; each is seen equally often. [default: all]", at_least=1
     )
-    seed: int = option(0, "Seed of the order of pictures.", at_least=0)
+    seed: int = seed_option(0, "Seed of the order of pictures.")
     language: str = option("en", "Language of the page: en, de, or a JSON file of strings.")
     retention_days: int = option(365, "Days after which all of a participant is deleted.", at_least=1, at_most=36500)
     host: str = option("127.0.0.1", "Address to listen on; any but this machine's own needs TLS.")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T")
+# More bits no generator of torch on a CPU takes.
+LARGEST_SEED = 2**32 - 1
 
 
 class OptionsError(FergiRewardError):
@@ -76,6 +78,11 @@ def option(
         "repeated": repeated,
     }
     return field(default=default, metadata=metadata)
+
+
+def seed_option(default: int, help_text: str) -> int:
+    """A field for a seed, as every generator takes it."""
+    return option(default, help_text, at_least=0, at_most=LARGEST_SEED)
 
 
 def required(help: str, **more: Any) -> Any:  # noqa: ANN401 - as `dataclasses.field`

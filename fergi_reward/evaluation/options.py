@@ -8,7 +8,7 @@ from pathlib import Path
 from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.calibration.options import SHIPPED, SHIPPED_HELP, Ties, WeightOptions
 from fergi_reward.calibration.registry import PROTOCOLS
-from fergi_reward.core.options import option, required
+from fergi_reward.core.options import option, required, seed_option
 from fergi_reward.core.places import place_without_folders
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.options import FERGI_PLACE, PreferenceDataOptions
@@ -54,7 +54,7 @@ class PreferenceOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions)
         (SHIPPED,), f"Weights to judge; {SHIPPED_HELP}.", metavar="FILE,...", repeated=True
     )
     out: Path = option(Path("preferences"), "A folder for the report and for scores.")
-    seed: int = option(0, "Seed of the bootstrap.", at_least=0)
+    seed: int = seed_option(0, "Seed of the bootstrap.")
 
     def problems(self) -> list[str]:
         """What contradicts itself."""
@@ -97,7 +97,7 @@ class CalibrateOptions(JudgementOptions, ScoringOptions, PreferenceDataOptions):
     protocol: str = option(BRADLEY_TERRY, "How to fit.", names=PROTOCOLS)
     out: Path = option(Path("calibration.json"), "The calibration to write.")
     report: Path | None = option(None, "A folder for report.html, report.md, report.json and plots.")
-    seed: int = option(0, "Seed of folds and bootstrap intervals.", at_least=0)
+    seed: int = seed_option(0, "Seed of folds and bootstrap intervals.")
     scorers: Sequence[str] | None = option(
         None,
         "Columns to weigh or, with --judgements, also scorers, which are computed. [default: the paper's three, or the "
@@ -179,7 +179,7 @@ class CompareModelsOptions(ScoringOptions, WeightOptions):
     trained_on: Sequence[str] | None = option(
         None, "Scorers in the reward of models whose card does not say; or none.", metavar="NAME,..."
     )
-    seed: int = option(0, "Seed of the pictures and the bootstrap.", at_least=0)
+    seed: int = seed_option(0, "Seed of the pictures and the bootstrap.")
     out: Path = option(Path("models"), "A folder for the report, for pictures and scores.")
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.options import Options, option, range_problems
+from fergi_reward.core.options import Options, option, range_problems, seed_option
 from fergi_reward.trainers.totals import batches_each, counted_processes, launched_processes, total_problems
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class TrainerConfig(Options):
 
     output_dir: str = option("runs/run", "Folder of the run: lora/, checkpoints/, grids/, logs/ and metrics.jsonl.")
     num_epochs: int = option(100, "Epochs to train.", at_least=1)
-    seed: int = option(42, "Seed of everything that is drawn; two runs with one seed on one machine are equal.")
+    seed: int = seed_option(42, "Seed of everything that is drawn; two runs with one seed on one machine are equal.")
     mixed_precision: Literal["no", "fp16", "bf16"] = option(
         "no", "Precision of all frozen weights and of the forward passes; what is trained stays in float32."
     )

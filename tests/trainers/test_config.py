@@ -98,6 +98,8 @@ def test_contradictions_of_reward_backpropagation(options, message):
         ({"lora_target_modules": ["to_q", "to_q"]}, "lora_target_modules is 'to_q,to_q', must be different names"),
         ({"lora_target_modules": "to_q"}, "lora_target_modules is 'to_q', must be a list of texts"),
         ({"lora_target_modules": ["to_q"], "full_finetuning": True}, "which trains no adapter"),
+        ({"seed": -1}, "seed is -1, must be at least 0 and at most 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296, must be at least 0 and at most 4294967295"),
         ({"train_warmup_steps": 101}, "train_warmup_steps is 101, but the run has 100 updates: it would never reach"),
         ({"ema_freq": 101, "ema_decay": 0.9}, "ema_freq is 101, but the run has 100 updates: the average would be"),
         ({"ema_freq": 8}, "ema_freq is 8 without ema_decay: nothing is averaged"),
