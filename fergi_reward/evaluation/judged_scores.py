@@ -23,7 +23,7 @@ from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.evaluation.options import CalibrateOptions
 from fergi_reward.evaluation.picture_scores import kept_scores
 from fergi_reward.files.csv_files import read_rows
-from fergi_reward.scorers.registry import REGISTRY, term_name
+from fergi_reward.scorers.registry import REGISTRY, column_term, term_name
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
         found = of_benchmark(benchmark, options)
     else:
         found = read_judgements(_place(options), options)
+    found = replace(found, judgements=_by_terms(found.judgements))
     names, computed, notes = _chosen(found, options.scorers)
     if not computed:
         return None if this_process()[0].rank else ScoredJudgements(found, names, notes)
@@ -106,6 +107,14 @@ def _pictures_folder(options: CalibrateOptions) -> Path:
     return options.images or (place if place.is_dir() else place.parent)
 
 
+def _by_terms(judgements: Judgements) -> Judgements:
+    """The same with scores called by their terms: `score` calls them as they were asked for, a reward does not."""
+    terms = {name: column_term(name) for name in map(str, judgements.pictures)}
+    new = {name: term for name, term in terms.items() if term not in judgements.pictures}
+    varying = frozenset(new.get(name, name) for name in judgements.varying)
+    return replace(judgements, pictures=judgements.pictures.rename(columns=new), varying=varying)
+
+
 def _chosen(found: FoundJudgements, scorers: Sequence[str] | None) -> tuple[list[str], list[str], list[str]]:
     """The names to weigh, those of them to compute, and what there is to say."""
     if scorers is None:
@@ -119,6 +128,7 @@ def _chosen(found: FoundJudgements, scorers: Sequence[str] | None) -> tuple[list
         return names, [], []
     found.check_scores(scorers)
     columns = found.judgements.pictures
+    scorers = [column_term(name) if column_term(name) in columns else name for name in scorers]
     computed = [name for name in scorers if name not in columns]
     if problems := REGISTRY.problems(computed):
         raise FergiRewardError(f"{'; '.join(problems)}; columns with scores are {', '.join(found.numeric) or 'none'}")

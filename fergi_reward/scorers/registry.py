@@ -63,6 +63,11 @@ def term_name(name: str) -> str:
     ('hps_v2', 'hps_v2.1', 'my_package.rewards:Mine')
     """
     REGISTRY.check(name)
+    return column_term(name)
+
+
+def column_term(name: str) -> str:
+    """The term of a column of scores, which may have one of the names of a scorer, as `score` writes it."""
     return _TERMS.get(name, name)
 
 

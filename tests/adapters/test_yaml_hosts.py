@@ -115,7 +115,7 @@ def test_verl_omni_awaits_the_reward_of_its_yaml_and_its_loop_stays_free(keys, p
 
 def test_verl_omni_refuses_a_key_that_is_no_option(keys, pixels):
     entry = {**keys, "scorer": "pickscore"}
-    with pytest.raises(FergiRewardError, match=r"no option scorer: choose from weights, standardise, scorers"):
+    with pytest.raises(FergiRewardError, match=r"no option scorer: choose from weights, standardise, extra, scorers"):
         asyncio.run(verl_omni.compute_score("d", as_bytes(pixels[0]), "a cat", **entry))
     with pytest.raises(FergiRewardError, match=r"frames is 0, must be"):
         asyncio.run(verl_omni.compute_score("d", as_bytes(pixels[0]), "a cat", frames=0, **keys))

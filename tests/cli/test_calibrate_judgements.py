@@ -12,6 +12,7 @@ from PIL import Image
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.options import OptionsError
 from fergi_reward.evaluation.options import CalibrateOptions
+from fergi_reward.reward import CombinedReward
 from tests.command_line import invoke
 
 
@@ -42,6 +43,18 @@ def test_a_table_gives_weights_that_load_and_a_report_that_says_what_was_taken(f
     useful, useless = Calibration.load("calibration.json").fit_for(["useful", "useless"]).terms
     assert useful.weight > 1.2 > 0.5 > abs(useless.weight)
     assert "rating = rating" in (folder / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("scorers", [[], ["--scorers", "hps_v2.0"], ["--scorers", "hps_v2"]])
+@pytest.mark.parametrize("name", ["hps_v2.0", "hps_v2"])
+def test_a_column_that_score_wrote_is_the_term_that_a_reward_asks_for(folder, name, scorers):
+    """`score --scorers hps_v2.0` calls its column so, and the scorer's term is hps_v2."""
+    scores = judged()[["image", "useful"]].rename(columns={"useful": name})
+    scores.to_csv("scores.csv", index=False)
+    judged().drop(columns=["useful", "useless"]).to_csv("judged.csv", index=False)
+    found = calibrate("judged.csv", "--scores", "scores.csv", *scorers)
+    assert found.exit_code == 0, found.output
+    assert CombinedReward.from_pretrained("calibration.json").names == ["hps_v2"]
 
 
 def test_the_weights_are_those_of_the_fit_in_python(folder):

@@ -12,14 +12,14 @@ from fergi_reward.core.errors import FergiRewardError
 # The names of a role, in lower case with `_` for blanks. A column `score` has none: it may be a model's or a person's.
 NAMES: Mapping[str, Sequence[str]] = {
     "prompt": ("prompt", "caption", "text", "prompt_text"),
-    "image": ("image", "image_path", "image_file", "image_name", "file_name", "filename", "picture", "img"),
+    "image": ("image", "image_path", "image_file", "image_name", "file_name", "filename", "file", "picture", "img"),
     "images": ("images", "image_paths", "image_path", "generations"),
     "rater": tuple(
         name + ending
         for name in ("rater", "user", "annotator", "worker", "participant", "judge")
         for ending in ("", "_id", "_name")
     ),
-    "rating": ("rating", "human_rating", "human_score", "human_avg", "mean_rating", "mos", "human_preference"),
+    "rating": ("rating", "human_rating", "human_score", "human_avg", "mean_rating", "mos", "stars", "human_preference"),
     "rank": ("rank", "ranking"),
     "preference": ("preference", "preferred", "choice", "winner", "best"),
     "has_label": ("has_label",),
