@@ -108,7 +108,7 @@ def test_names_of_columns_are_known_in_other_words_and_can_be_given():
     found = read({"caption": ["p", "p"], "image_path": ["a", "b"], "mos": [1, 2]})
     assert found.columns == {"rating": "mos", "prompt": "caption", "image": "image_path"}
     found = read({"prompt": ["p", "p"], "File": ["a", "b"], "stars": [1, 2]})
-    assert found.columns == {"rating": "points", "prompt": "prompt", "image": "File"}
+    assert found.columns == {"rating": "stars", "prompt": "prompt", "image": "File"}
     given = read({"q": ["p", "p"], "i": ["a", "b"], "v": [1, 2], "rating": [2, 1]}, prompt="q", image="i", rating="v")
     assert pairs(given) == ["b>a"]
 
@@ -124,7 +124,7 @@ def test_names_of_columns_are_known_in_other_words_and_can_be_given():
             r"the table has no rating \(a column rating, .* or another by --rating\), the columns are",
         ),
         ({"image": ["a"], "points": [1]}, {}, r"no prompt .* and no rating .*; without prompts, add a column prompt"),
-        (RATED, {"rating": "points"}, "there is no column --rating stars: the columns are prompt"),
+        (RATED, {"rating": "points"}, "there is no column --rating points: the columns are prompt"),
         (RATED, {"kind": "pairs"}, "no two columns name the pictures of a pair"),
         (RATED, {"kind": "rankings"}, "the table has no images"),
         (RATED | {"prompt": ["p", " ", "p"]}, {}, "row 1 has no prompt"),
