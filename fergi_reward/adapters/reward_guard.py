@@ -20,7 +20,8 @@ from fergi_reward.files.digests import record_digest
 from fergi_reward.images import checked_pixels
 from fergi_reward.scorers.base import Towers
 from fergi_reward.stats.diversity import mean_pairwise_distance
-from fergi_reward.trainers.guards import JudgeWatch, check_held_out, judge_metrics, judge_pictures
+from fergi_reward.trainers.guards import JudgeWatch, judge_metrics, judge_pictures
+from fergi_reward.trainers.held_out import check_held_out
 from fergi_reward.trainers.weights import copied, overwrite
 
 # Prompts and a seed for each -> pictures, the b-th from the b-th seed alone: a tensor (B, 3, H, W) in [0, 1], or PIL.
@@ -55,7 +56,8 @@ class RewardGuard:
     Args:
         judges: By name, rewards that are not trained on.
         prompts: What the pictures are drawn from; two pictures at least.
-        reward: What is trained on, to see both on the same pictures; a judge that it weighs is refused.
+        reward: What is trained on, to see both on the same pictures; a judge that it weighs is refused, also under
+            another name, and the reward's scorers are loaded for that.
         images_per_prompt: Pictures of each prompt.
         diversity: A scorer with embeddings of pictures, such as CLIP: how far apart the pictures of one prompt are is a
             metric then. A model that has collapsed draws one picture again and again.

@@ -63,6 +63,11 @@ class ForeignScorer(nn.Module):
         self.register_buffer("_place", torch.empty(0), persistent=False)  # where one without weights was moved to
 
     @property
+    def asked(self) -> Any:  # noqa: ANN401
+        """What it was made from."""
+        return self._asked
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are or, without any, where it was moved to."""
         return next(self._weights(), self.get_buffer("_place")).device

@@ -1,6 +1,6 @@
 """Fine-tuning of diffusion models: one file per trainer, and what they share.
 
-To a trainer a reward is only a callable; only `program.py` knows of scorers and calibrations.
+To a trainer a reward is only a callable; `program.py` and `held_out.py` alone know of scorers and calibrations.
 
 - `ddpo.py`, `flow_grpo.py`, `nft.py`, `reward_backprop.py`, `diffusion_dpo.py`: the trainers; `registry.py`: by name.
 - `ddpo_config.py` and its like: their options, without torch; `rollout_config.py`: what three of them share.
@@ -9,7 +9,8 @@ To a trainer a reward is only a callable; only `program.py` knows of scorers and
 - `loop.py`: what each trainer calls to run, on `run.py`, `tracking.py`, `saving.py`, `checkpoints.py`,
   `optimisation.py`, `ema.py`, `judging.py`, `fixed_pictures.py` and `grids.py`; `curve.py`: the reward over a run.
 - `model.py`, `weights.py`, `lora.py`: what is trained; `model_card.py`, `history.py`, `identity.py`: its record.
-- `rollout.py`, `shares.py`, `processes.py`, `advantages.py`, `losses.py`, `guards.py`: parts of the algorithms.
+- `rollout.py`, `shares.py`, `processes.py`, `advantages.py`, `losses.py`: parts of the algorithms; `guards.py`,
+  `held_out.py`: judges.
 - `pairs.py`, `pair_batches.py`, `row_order.py`: preference pairs.
 """
 

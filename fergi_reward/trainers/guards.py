@@ -13,33 +13,10 @@ import torch
 from torch import Tensor
 
 from fergi_reward.callables.rewards import Reward, evaluate
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.trainers.held_out import REWARD
 
-# What the reward is called among the judges' scores.
-REWARD = "reward"
 # Keeps the standardised score finite where a judge gives all pictures the same.
 EPSILON = 1e-8
-
-
-def check_held_out(judges: Mapping[str, object], reward: Reward | None) -> None:
-    """Refuse a judge that is trained on.
-
-    Args:
-        judges: By name; they need not be loaded yet.
-        reward: One that is made of several has their `names`; None where no reward is trained on.
-
-    Raises:
-        FergiRewardError: A judge is the reward, or has the name of one of the reward's terms.
-    """
-    names = set(getattr(reward, "names", ()))
-    trained_on = [name for name, judge in judges.items() if name in names or judge is reward]
-    if trained_on:
-        raise FergiRewardError(
-            f"{', '.join(trained_on)} cannot judge what it rewards: name judges that the reward does not weigh "
-            f"(it weighs {', '.join(sorted(names)) or 'one callable'})"
-        )
-    if REWARD in judges:
-        raise FergiRewardError(f"a judge is called {REWARD!r}, which the reward itself is: give it another name")
 
 
 @torch.no_grad()

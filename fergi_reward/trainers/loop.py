@@ -19,7 +19,7 @@ from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.fixed_pictures import FixedPictures
 from fergi_reward.trainers.grids import Grids
-from fergi_reward.trainers.guards import check_held_out
+from fergi_reward.trainers.held_out import check_held_out
 from fergi_reward.trainers.judging import Judging
 from fergi_reward.trainers.model import TrainedModel
 from fergi_reward.trainers.optimisation import Optimisation

@@ -23,7 +23,7 @@ from fergi_reward.scorers.registry import is_differentiable, load_scorer, parame
 from fergi_reward.scorers.scorer_set import ParkedScorer
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.dry_run import DryRun, dry_run
-from fergi_reward.trainers.guards import check_held_out
+from fergi_reward.trainers.held_out import check_held_out
 from fergi_reward.trainers.options import PairTrainingOptions, RewardTrainingOptions, TrainingOptions
 from fergi_reward.trainers.pairs import load_table
 from fergi_reward.trainers.preflight import check_can_start
