@@ -26,6 +26,8 @@ HOT = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four are the first four a
 _DISARMED = re.compile(f"'+[{re.escape(HOT)}]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")  # harmless, whatever it begins with
 _CELL = re.compile(r'[ \t]*"([^"]*(?:""[^"]*)*)"[ \t]*(?=,|\Z)|([^",]*)(?=,|\Z)')
+# What pandas reads each format with.
+_SPREADSHEETS = {".xlsx": "openpyxl", ".xls": "xlrd", ".ods": "odfpy"}
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -126,6 +128,7 @@ def read_rows(
             print(row.line, row.text("image"), row["prompt"], row.number(Column("start", lowest=0)))
     """
     path = Path(path)
+    check_no_spreadsheet(path)
     records = _records(path)
     line, header = next(records, (1, []))
     names = [name.strip() for name in header]
@@ -179,12 +182,42 @@ def _written(value: object) -> str:
     return '"{}"'.format(text.replace('"', '""')) if text != text.strip() or set('",\r\n') & set(text) else text
 
 
+def check_no_spreadsheet(path: Path) -> None:
+    """Refuse the formats of spreadsheet programs, with a command that writes the first sheet as such a file.
+
+    Raises:
+        FergiRewardError: It is one.
+    """
+    if reader := _SPREADSHEETS.get(path.suffix.lower()):
+        name = _in_command(path, f"old{path.suffix}")
+        new = f"{name.removesuffix(path.suffix)}_commas.csv"
+        code = f"pandas.read_excel({name!r}, dtype=str, keep_default_na=False).to_csv({new!r}, index=False)"
+        raise FergiRewardError(
+            f"{path} is a spreadsheet: save its sheet as CSV, with commas between cells and in UTF-8, as by "
+            f'pip install {reader} && python -c "import pandas; {code}"'
+        )
+
+
 def _with_commas(path: Path, mark: str) -> str:
-    """A command that writes a file with such separators and decimal commas again, with commas and points."""
-    name = path.as_posix() if re.fullmatch(r"[\w./: -]+", path.as_posix()) else "old.csv"
+    """A command that writes a file with such separators again, with commas, and points in numbers; 001 stays 001."""
+    name = _in_command(path, "old.csv")
     new = f"{name.removesuffix('.csv')}_commas.csv"
-    code = f"pandas.read_csv({name!r}, sep={mark!r}, decimal=',').to_csv({new!r}, index=False)"
-    return f'python -c "import pandas; {code}"'
+    encoding = "" if _is_utf8_file(path) else ", encoding='cp1252'"  # as spreadsheets of Western Europe save it
+    read = f"pandas.read_csv({name!r}, sep={mark!r}, dtype=str, keep_default_na=False{encoding})"
+    points = r"replace(r'^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)\Z', r'\1.\2', regex=True)"
+    return f'python -c "import pandas; {read}.{points}.to_csv({new!r}, index=False)"'
+
+
+def _is_utf8_file(path: Path) -> bool:
+    try:
+        return bool(path.read_text("utf-8"))
+    except ValueError:
+        return False
+
+
+def _in_command(path: Path, other: str) -> str:
+    """The path as a shell takes it within quotes, or another name in its place."""
+    return path.as_posix() if re.fullmatch(r"[\w./: -]+", path.as_posix()) else other
 
 
 def _header_fault(

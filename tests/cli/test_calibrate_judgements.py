@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -130,9 +132,27 @@ def test_a_table_of_a_spreadsheet_with_decimal_commas_is_refused_in_words(folder
     judged().to_csv("german.csv", index=False, sep=";", decimal=",")
     result = calibrate("german.csv", "--scorers", "useful")
     assert result.exit_code == 2 and "german.csv, line 1: the cells are separated by semicolons" in result.stderr
-    exec(re.search(r'python -c "(.+)"', result.stderr)[1], {})
+    told = re.search(r'python -c ".+"', result.stderr)[0]
+    subprocess.run(told.replace("python", sys.executable, 1), shell=True, check=True)
     again = calibrate("german_commas.csv", "--scorers", "useful")
     assert again.exit_code == 0 and again.stdout == calibrate("judged.csv", "--scorers", "useful").stdout
+
+
+def test_the_command_that_writes_a_table_again_changes_no_text(folder):
+    rows = 'user;prompt;clip\n001;"ein Böt, 1,5 m";31,2\nNA;1,5e-3;-1,5e-3\n'
+    (folder / "old.csv").write_bytes(rows.encode("cp1252"))
+    told = re.search(r'python -c ".+"', calibrate("old.csv", "--scorers", "clip").stderr)[0]
+    subprocess.run(told.replace("python", sys.executable, 1), shell=True, check=True)
+    written = (folder / "old_commas.csv").read_text("utf-8")
+    assert written == 'user,prompt,clip\n001,"ein Böt, 1,5 m",31.2\nNA,1.5e-3,-1.5e-3\n'
+
+
+def test_a_spreadsheet_is_refused_with_the_command_that_writes_its_table(folder):
+    (folder / "judged.xlsx").write_bytes(b"PK")
+    told = "pip install openpyxl && python -c \"import pandas; pandas.read_excel('judged.xlsx', dtype=str"
+    for words in (["calibrate", "--judgements"], ["score", "--images"]):
+        found = invoke([*words, "judged.xlsx"])
+        assert found.exit_code == 2 and "judged.xlsx is a spreadsheet" in found.stderr and told in found.stderr
 
 
 def test_a_place_that_is_neither_a_file_nor_a_benchmark_is_refused(folder):

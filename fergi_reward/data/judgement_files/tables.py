@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.csv_files import read_rows
+from fergi_reward.files.csv_files import check_no_spreadsheet, read_rows
 from fergi_reward.files.json_files import parse_json, read_json
 from fergi_reward.files.text_lines import read_lines
 
@@ -26,6 +26,7 @@ def read_table(place: Path) -> pd.DataFrame:
     Raises:
         FergiRewardError: It cannot be read, has no rows, or a folder has several tables.
     """
+    check_no_spreadsheet(place)
     paths = _files(place) if place.is_dir() else [place]
     read = READERS.get(paths[0].suffix.lower())
     if read is None:
