@@ -11,6 +11,7 @@ import torch
 from fergi_reward.best_of import Candidates, Wanted, draw_candidates, wanted_candidates
 from fergi_reward.bulk.batch_scores import machine
 from fergi_reward.bulk.options import BestOfOptions
+from fergi_reward.calibration.by_hand import RAW
 from fergi_reward.core.devices import named_device
 from fergi_reward.diffusion.content import model_content, weights_content
 from fergi_reward.diffusion.family import Pipeline
@@ -31,6 +32,11 @@ from fergi_reward.reward import CombinedReward
 GRID_PROMPTS = 16
 LONGEST_NAME = 50
 BEST, WORST = "best", "worst"
+# What 1 more of a total means, by what fitted the weights.
+UNITS = {
+    "bradley-terry": "log-odds: of two pictures of a prompt, 73 of 100 people are expected to prefer one with 1 more",
+    RAW: "the sum of the raw scores by their weights",
+}
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,15 @@ class Outcome:
         prompts: How many.
         single: Mean reward of a single picture, over all candidates.
         best: Mean reward of the chosen ones.
+        unit: What 1 more means; empty where nobody knows.
+        replaced: Prompts of earlier runs with other options, whose pictures are gone from the folder.
     """
 
     prompts: int
     single: float
     best: float
+    unit: str
+    replaced: int
 
 
 def run(options: BestOfOptions) -> Outcome:
@@ -61,19 +71,23 @@ def run(options: BestOfOptions) -> Outcome:
         store = Store(options.out / ".journal")
         keys = _keys(options, batches, reward.fingerprints(), FileDigests(store))
         left = {number: key for number, key in keys.items() if not _is_there(options.out, store, key)}
+        replaced = _others(store, keys)
         if left:
             _draw(options, batches, reward, store, left)
         entries = [store.get(key) for key in keys.values()]
         pictures = [options.out / file["file"] for entry in entries for file in entry["files"]]
         forget_files(store, options.out, keys.values(), pictures)
-        return _written(options.out, prompts, entries)
-
-
-def _written(out: Path, prompts: Sequence[str], entries: Sequence[dict[str, Any]]) -> Outcome:
-    _write_table(out / "scores.csv", prompts, entries)
-    _write_overview(out, prompts[:GRID_PROMPTS], entries)
+        _write_table(options.out / "scores.csv", prompts, entries)
+        _write_overview(options.out, prompts[:GRID_PROMPTS], entries)
     scores = torch.tensor([entry["scores"] for entry in entries])
-    return Outcome(len(prompts), scores.mean().item(), scores.amax(dim=1).mean().item())
+    unit = "" if options.extra else UNITS.get(reward.calibration.protocol, "")
+    return Outcome(len(prompts), scores.mean().item(), scores.amax(dim=1).mean().item(), unit, replaced)
+
+
+def _others(store: Store, keys: Mapping[int, str]) -> int:
+    """How many prompts of other runs a store knows."""
+    former = [store.get(key) for key in store.known() - {*keys.values()}]
+    return sum(isinstance(value, dict) and "files" in value for value in former)
 
 
 def _keys(

@@ -108,6 +108,7 @@ def test_the_command_writes_pictures_scores_and_an_overview(prompts, reward, tmp
     assert rows[3]["picture"] == "0002_a-cat-on-a-red-background.png"
     single = sum(float(row["reward"]) for row in rows) / 12
     assert f"mean reward over 4 prompts: {single:.3f} of one picture" in result.stdout
+    assert "(in log-odds: of two pictures of a prompt, 73 of 100 people" in result.stdout
     with Image.open(tmp_path / "out" / "best_and_worst.png") as picture:
         assert picture.width == 4 * 224
 
@@ -219,6 +220,13 @@ def test_what_is_under_the_same_path_is_known_by_its_content(inputs, tmp_path, c
     assert draw(world, world / "out").exit_code == 0
     assert draw(world, tmp_path / "whole").exit_code == 0
     assert contents(world / "out") == contents(tmp_path / "whole") != before
+
+
+def test_a_run_with_other_options_says_whose_pictures_it_replaces(inputs, tmp_path):
+    world = shutil.copytree(inputs, tmp_path / "world")
+    assert "replaced" not in draw(world, world / "out").stderr
+    (world / "prompts.txt").write_text("\n".join([*PROMPTS[:2], "a dog on a red background"]))
+    assert "an earlier run's pictures of 2 prompts were replaced" in draw(world, world / "out").stderr
 
 
 def test_results_that_were_deleted_or_altered_are_written_again(inputs, tmp_path):
