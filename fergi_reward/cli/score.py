@@ -15,6 +15,8 @@ def score(options: ScoreOptions) -> Answer | None:
     text = f"scores of {done.scored} images: {options.out}"
     if options.has_reward:
         text += f", reward with {options.weighed_by}"
+    else:
+        text += "\nno column reward: --calibration shipped, a file of yours or --weights adds it"
     if first := next(rows_of(options), None):
         text += f"\nthe first is {first.image}: {first.prompt!r:.100}"
     if done.kept:

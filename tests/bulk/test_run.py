@@ -67,6 +67,13 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     assert table["pickscore"].tolist() == pytest.approx(expected.terms["pickscore"].tolist(), abs=5e-5)
 
 
+def test_a_table_without_a_reward_says_so(manifest, options, tmp_path):
+    asked = ["--images", manifest, *options, "--out", tmp_path / "s.csv"]
+    assert "no column reward: --calibration shipped" in score(*asked).stdout
+    assert pd.read_csv(tmp_path / "s.csv").columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0"]
+    assert "no column" not in score(*asked, "--weights", "pickscore=1").stdout
+
+
 def test_without_scorers_those_of_the_calibration_are_taken(reference, checkpoints, tmp_path):
     scores = {"hps_v2": [0.1, 0.2, 0.3, 0.5], "pickscore": [19.0, 22.0, 20.0, 21.0]}
     judged = {"winner": [1, 2, 3, 0], "loser": [0, 1, 2, 3], "rater": ["a", "b", "c", "a"]}
