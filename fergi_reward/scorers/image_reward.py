@@ -105,7 +105,10 @@ class ImageRewardScorer(TowerScorer):
 
         super().__init__()
         if len(tokenizer) != text.vocab_size:
-            raise FergiRewardError(f"the tokenizer has {len(tokenizer)} tokens, the text encoder {text.vocab_size}")
+            raise FergiRewardError(
+                f"the tokenizer has {len(tokenizer)} tokens, the text encoder {text.vocab_size}: copy the checkpoint's "
+                "vocab.txt too, whole"
+            )
         self.size = vision.image_size
         self.sizes = {"vision": asdict(vision), "text": asdict(text)}
         self.tokenizer = tokenizer

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from PIL import Image
 from torch import Tensor
 
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.transfers import sent
 from fergi_reward.hub.published import PICKSCORE
 from fergi_reward.images import normalize, resize_and_crop, resize_and_crop_picture, to_pixels
@@ -47,7 +48,14 @@ class PickScorer(CLIPScorer):
 
         processor = checkpoint.extra("processor")
         tokenizer = with_special_tokens_in_any_case(CLIPTokenizer.from_pretrained(processor)) if processor else None
-        return super()._sized(checkpoint, tokenizer=tokenizer, **options)
+        scorer = super()._sized(checkpoint, tokenizer=tokenizer, **options)
+        ours, theirs = len(scorer.tokenizer), scorer.model.config.text_config.vocab_size
+        if ours != theirs:  # a number without a vector fails late, and a tokenizer without words scores nonsense
+            raise FergiRewardError(
+                f"the tokenizer has {ours:,} tokens, the model of {checkpoint.place} {theirs:,}: copy its folder "
+                "processor too, whole"
+            )
+        return scorer
 
     def preprocess(self, picture: Image.Image) -> Tensor:
         """Convert to RGB (alpha dropped), short side to 224 by Pillow, centre crop, normalise: transformers 4.27."""

@@ -59,6 +59,7 @@ def test_folders_are_taken_as_they_are_and_nobody_is_asked_any_more(hub, tmp_pat
     for name, sizes in (("image_reward", "vision_config.json"), ("hps_v2", "open_clip_config.json")):
         for folder in tmp_path.glob(f"{name}*"):  # the toys' sizes; the official ones need no file
             shutil.copy(emoji.checkpoints()[name] / sizes, folder)
+    shutil.copytree(emoji.checkpoints()["pickscore"] / "processor", tmp_path / "pickscore" / "processor")
     for name in SCORERS:
         if name not in ("hps_v2.0", "hpsv3"):  # the same as hps_v2, and 16.6 GB by name alone
             assert load_scorer(name, tmp_path / name).name == name
@@ -67,9 +68,9 @@ def test_folders_are_taken_as_they_are_and_nobody_is_asked_any_more(hub, tmp_pat
 
 
 def test_without_a_folder_the_hubs_cache_is_filled_and_nobody_is_asked_any_more(hub, monkeypatch):
-    complete("pickscore", "clip", "aesthetic", SD)
+    complete("clip", "aesthetic", SD)
     nobody_answers(hub, monkeypatch)
-    for name in ("pickscore", "clip", "aesthetic"):
+    for name in ("clip", "aesthetic"):
         assert load_scorer(name).name == name
     assert load_pipeline(f"{SD}/{SD}").unet
     assert not hub.asked

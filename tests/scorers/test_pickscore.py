@@ -1,5 +1,6 @@
 import math
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,11 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.images import open_picture, to_pixels
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 from fergi_reward.scorers.pickscore import PickScorer
-from fergi_reward.toy import tiny
+from fergi_reward.toy import emoji, tiny
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,17 @@ def test_the_shipped_tokenizer_is_the_processors(reference: Path, cases) -> None
     theirs = CLIPTokenizer.from_pretrained(reference / "pickscore_processor")
     for prompt in [*{prompt for *_, prompt in cases}, "it's <|endoftext|> DON'T", "  a\n\tb  ", "1234 ½ Ⅷ"]:
         assert clip_tokenizer()(prompt).input_ids == theirs(prompt).input_ids
+
+
+@pytest.mark.parametrize(("kept", "tokens"), [(None, "49,408"), ("tokenizer_config.json", "2")])
+def test_a_copy_without_its_own_tokenizer_is_refused(tmp_path: Path, kept: str | None, tokens: str) -> None:
+    shutil.copytree(emoji.checkpoints()["pickscore"], tmp_path, dirs_exist_ok=True)
+    if kept is None:
+        shutil.rmtree(tmp_path / "processor")
+    else:
+        (tmp_path / "processor" / "tokenizer.json").unlink()
+    with pytest.raises(FergiRewardError, match=f"has {tokens} tokens, the model of {tmp_path} 687: copy its folder"):
+        PickScorer.from_pretrained(tmp_path)
 
 
 def test_a_literal_end_token_ends_the_text(scorer) -> None:
