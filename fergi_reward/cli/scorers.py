@@ -66,7 +66,7 @@ def download(options: DownloadOptions) -> Answer:
     values = {"names": [*options.names], "out": options.out and str(options.out)}
     if options.check and options.out:
         count = check_copies(options.names, options.out, _say)
-        return Answer(f"all {count} files are there and as they were published", values)
+        return Answer(f"all {count} files are there, as their SHA256SUMS says", values)
     fetch(options.names, options.out, _say)
     return Answer("all files are there and right", values)
 

@@ -10,6 +10,7 @@ from fergi_reward.files.digests import published_digest
 from fergi_reward.files.ordinary_files import read_bytes
 
 FILE = "SHA256SUMS"  # as `sha256sum --check` reads it, which passes over the first line
+RIGHT, NOT_LISTED = "right", "not listed"
 _FIRST = re.compile(r"# (\d+) files")
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _MAX_BYTES = 1 << 20
@@ -30,20 +31,23 @@ def write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
 
 
 def checked_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each file that was downloaded, and `right`, `missing` or `altered`.
+    """Each file that was downloaded, and `right`, `missing`, `altered` or why it cannot be read; others `not listed`.
 
     Raises:
-        FergiRewardError: There are no digests, they are not complete, or a file cannot be read.
+        FergiRewardError: There are no digests, or they are not complete.
     """
-    for name, digest in _read(folder).items():
+    digests = _read(folder)
+    for name, digest in digests.items():
         path = folder / name
         if not path.is_file():
             yield name, "missing"
             continue
         try:
-            yield name, "right" if published_digest(path, digest) == digest else "altered"
+            yield name, RIGHT if published_digest(path, digest) == digest else "altered"
         except OSError as error:
-            raise FergiRewardError(f"cannot read {path} ({error.strerror}): copy it again") from error
+            yield name, f"unreadable ({error.strerror})"
+    there = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    yield from ((name, NOT_LISTED) for name in there if name not in {*digests, FILE})
 
 
 def _read(folder: Path) -> dict[str, str]:
@@ -52,12 +56,12 @@ def _read(folder: Path) -> dict[str, str]:
         first, *lines = read_bytes(path, _MAX_BYTES).decode().splitlines()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is damaged"
-        raise FergiRewardError(
-            f"{path} cannot be read ({why}): run `fergi-reward download {folder.name}` with --out where there is a "
-            "network, and copy the whole folder"
-        ) from error
+        raise FergiRewardError(f"{path} cannot be read ({why})") from error
     counted, found = _FIRST.fullmatch(first), [_LINE.fullmatch(line) for line in lines]
     digests = {match[2]: match[1] for match in found if match}
     if not counted or not len(digests) == len(lines) == int(counted[1]):
-        raise FergiRewardError(f"{path} has {len(digests)} digests, its first line is {first[:40]!r}: copy it again")
+        raise FergiRewardError(
+            f"{path} has {len(digests)} digests, its first line is {first[:40]!r} and must be '# N files', with N "
+            "digests after it"
+        )
     return digests

@@ -1,10 +1,10 @@
 """What of the published files is on this machine, without a network: by names and sizes, or by content."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.hub.checksums import FILE, checked_files
+from fergi_reward.hub.checksums import FILE, NOT_LISTED, RIGHT, checked_files
 from fergi_reward.hub.download import cache_folder
 from fergi_reward.hub.landmarker_model import BYTES
 from fergi_reward.hub.landmarker_model import FILE as LANDMARKER_FILE
@@ -31,33 +31,49 @@ def published_table(out: Path | None) -> list[dict[str, str]]:
 
 
 def check_copies(names: Sequence[str], out: Path, say: Callable[[str], None]) -> int:
-    """Compare the content of folders that `fetch` filled with what was published then.
+    """Compare the content of folders that `fetch` filled with the digests that it left in them.
 
     Args:
         names: Of `NAMES`.
         out: The folder of `fetch`, or a copy of it.
-        say: Prints a line for each file.
+        say: Prints a line for each file, also for those without a digest.
 
     Returns:
         How many files there are.
 
     Raises:
-        FergiRewardError: A file is missing or altered, or a folder has no digests.
+        FergiRewardError: Files are missing or altered, or folders have no digests; it names all of them.
     """
-    count, wrong = 0, []
+    count, wrong, is_lacking = 0, list[str](), False
     for name in parts(names):
-        digests = set[str]()
-        for file, state in checked_files(out / name):
-            say(f"{state}: {out / name / file}")
-            digests.add(file)
-            wrong += [f"{out / name / file} is {state}"] * (state != "right")
-        for repository in REPOSITORIES.get(name, ()):
-            if lacking := repository.lacking(digests):
-                raise FergiRewardError(f"{out / name / FILE} names no {lacking[0]}: download {name} again")
-        count += len(digests)
+        try:
+            states = dict(_said(out / name, say))
+            _check_complete(name, out / name / FILE, states)
+        except FergiRewardError as error:
+            wrong.append(str(error))
+            is_lacking = True
+            continue
+        wrong += [f"{out / name / file} is {state}" for file, state in states.items() if state != RIGHT]
+        count += len(states)
     if wrong:
-        raise FergiRewardError(f"{'; '.join(wrong)}: copy {'it' if len(wrong) == 1 else 'them'} again")
+        advice = f" ({FILE} is written by `fergi-reward download NAME --out DIR`, with a network)" * is_lacking
+        raise FergiRewardError(f"{'; '.join(wrong)}: copy {'it' if len(wrong) == 1 else 'them'} again{advice}")
     return count
+
+
+def _said(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+    """The files that have a digest, with their states, all of which are printed."""
+    for file, state in checked_files(folder):
+        say(f"{state}: {folder / file}")
+        if state != NOT_LISTED:
+            yield file, state
+
+
+def _check_complete(name: str, sums: Path, listed: Iterable[str]) -> None:
+    """Refuse digests that leave out what must be there."""
+    for repository in REPOSITORIES.get(name, ()):
+        if lacking := repository.lacking(listed):
+            raise FergiRewardError(f"{sums} names no {lacking[0]}")
 
 
 def _row(name: str, entries: Sequence[tuple[int, int]], license: str) -> dict[str, str]:

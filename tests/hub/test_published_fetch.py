@@ -93,12 +93,30 @@ def test_a_copy_is_checked_where_nobody_answers(hub, tmp_path, monkeypatch):
     assert not hub.asked
 
 
+def test_everything_that_is_wrong_with_a_copy_is_in_one_report(hub, tmp_path):
+    names = ("pickscore", "clip", "image_reward", "hps_v2")
+    complete(*names, "--out", tmp_path)
+    (tmp_path / "pickscore" / "SHA256SUMS").unlink()
+    (tmp_path / "clip" / "SHA256SUMS").write_text("".join(f"{0:064}  {name}\n" for name in ("config.json", WEIGHTS)))
+    (tmp_path / "image_reward" / "ImageReward.pt").unlink()
+    (tmp_path / "hps_v2" / "notes.txt").write_text("mine")
+    result = download(*names, "--check", "--out", tmp_path)
+    said = mistake(result)
+    assert f"{tmp_path / 'pickscore' / 'SHA256SUMS'} cannot be read (No such file" in said
+    assert f"{tmp_path / 'clip' / 'SHA256SUMS'} has 1 digests" in said and "must be '# N files'" in said
+    assert f"{tmp_path / 'image_reward' / 'ImageReward.pt'} is missing" in said and "hps_v2" not in said
+    assert f"not listed: {tmp_path / 'hps_v2' / 'notes.txt'}" in result.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
         (lambda sums: sums.unlink(), "cannot be read (No such file"),
         (lambda sums: sums.write_text(""), "cannot be read (it is damaged)"),
-        (lambda sums: sums.write_text(sums.read_text()[:-30]), "has 1 digests, its first line is '# 2 files'"),
+        (
+            lambda sums: sums.write_text(sums.read_text()[:-30]),
+            "has 1 digests, its first line is '# 2 files' and must be '# N",
+        ),
         (lambda sums: sums.write_text("# 1 files\n" + sums.read_text().splitlines()[1] + "\n"), f"names no {WEIGHTS}"),
     ],
 )
