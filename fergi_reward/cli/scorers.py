@@ -26,22 +26,31 @@ def scorers() -> Answer:
 class DownloadOptions(Options):
     """The options of `fergi-reward download`."""
 
-    names: Sequence[str] = option((), f"One or more of {', '.join(NAMES)}.", positional=True)
+    names: Sequence[str] = option(
+        (), f"One or more of {', '.join(NAMES)}; several with spaces or commas between them.", positional=True
+    )
     out: Path | None = option(
         None,
         "Fill the folders OUT/NAME, which --checkpoints NAME=OUT/NAME and --model OUT/NAME take, also offline. "
         "[default: the hub's cache]",
         old=("to",),
     )
-    list_: bool = option(False, "Print all names with size, license and what of them is here; no network is asked.")
+    list_: bool = option(
+        False, "Print the names, by default all, with size, license and what of them is here; no network is asked."
+    )
     check: bool = option(False, "Compare what is in OUT/NAME with the digests that download wrote there; no network.")
+
+    @property
+    def asked(self) -> list[str]:
+        """The names, one by one."""
+        return [name for names in self.names for name in names.split(",") if name]
 
     def problems(self) -> list[str]:
         """What contradicts itself."""
         found = []
-        if self.list_ and (self.names or self.check):
-            found.append("--list takes no names and no --check: give it alone, or with --out")
-        if not self.list_ and not self.names:
+        if self.list_ and self.check:
+            found.append("--list and --check exclude each other: give one of them")
+        if not self.list_ and not self.asked:
             found.append(f"names are missing: give one or more of {', '.join(NAMES)}, or --list")
         if self.check and self.out is None:
             found.append("--check needs --out DIR, the folder that download --out filled, or a copy of it")
@@ -60,14 +69,14 @@ def download(options: DownloadOptions) -> Answer:
     if options.list_:
         from tabulate import tabulate
 
-        table = published_table(options.out)
+        table = published_table(options.out, options.asked)
         notes = ["here is by names and sizes, --check compares the content of a folder"]
         return Answer(tabulate(table, headers="keys", tablefmt="github"), {"published": table}, notes)
-    values = {"names": [*options.names], "out": options.out and str(options.out)}
+    values = {"names": options.asked, "out": options.out and str(options.out)}
     if options.check and options.out:
-        count = check_copies(options.names, options.out, _say)
+        count = check_copies(options.asked, options.out, _say)
         return Answer(f"all {count} files are there, as their SHA256SUMS says", values)
-    fetch(options.names, options.out, _say)
+    fetch(options.asked, options.out, _say)
     return Answer("all files are there and right", values)
 
 

@@ -28,7 +28,8 @@ def named_device(name: str | None, option: str = "--device") -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise FergiRewardError(f"{option} {name} cannot be used ({reason}): give cpu or cuda") from error
+        usable = "cpu or cuda" if torch.cuda.device_count() else "cpu"
+        raise FergiRewardError(f"{option} {name} cannot be used ({reason}): give {usable}") from error
 
 
 def training_device() -> torch.device:

@@ -1,5 +1,6 @@
 """Getting what is published: the files of scorers, base models and helpers, each checked."""
 
+import difflib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -143,7 +144,9 @@ def parts(names: Sequence[str]) -> list[str]:
     """
     for name in names:
         if name not in NAMES:
-            raise FergiRewardError(f"there is no {name!r}: choose from {', '.join(NAMES)}")
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            advice = f"did you mean {near[0]}? " if near else ""
+            raise FergiRewardError(f"there is no {name!r}: {advice}choose from {', '.join(NAMES)}")
     # hps_v2.0 is another name of hps_v2.
     group = [name for name in SCORERS if name not in ("hps_v2.0", "hpsv3")]
     return list(dict.fromkeys(each for name in names for each in (group if name == ALL_SCORERS else [name])))
@@ -179,14 +182,15 @@ def _planned(names: Sequence[str], to: Path | None) -> tuple[list[_File], FergiR
 def _listed(repository: Repository) -> dict[str, tuple[int, str | None]]:
     """Size and digest of each file that is needed, as the hub states them."""
     from huggingface_hub import HfApi
+    from huggingface_hub.constants import ENDPOINT
 
     try:
         with without_warnings():
             about = HfApi().model_info(repository.name, revision=repository.revision, files_metadata=True, timeout=30)
     except hub_errors() as error:
         raise FergiRewardError(
-            f"cannot ask the hub for {repository.name} ({why_no_hub(error)}): run this on a machine with a network, "
-            "with --out DIR, and copy the folder"
+            f"cannot ask the hub for {repository.name} at {ENDPOINT} ({why_no_hub(error)}): set HTTPS_PROXY to a "
+            "proxy or HF_ENDPOINT to a mirror, or run this with --out DIR where there is a network, and copy DIR"
         ) from error
     there = {file.rfilename: file for file in about.siblings or ()}
     needed = repository.needed(there)

@@ -15,19 +15,39 @@ from fergi_reward.hub.published_fetch import parts
 _WHOLE, _SMALL = 0.98, 50_000_000
 
 
-def published_table(out: Path | None) -> list[dict[str, str]]:
-    """A row per name: its size, its license, and how much of it is here, by names and sizes.
+def published_table(out: Path | None, names: Sequence[str] = ()) -> list[dict[str, str]]:
+    """A row per name: its size, its license, and how much of it is here, by names and sizes; of `names` a total, too.
 
     Args:
         out: The folder of `fetch`; None for the cache of the hub.
+        names: Of `NAMES`; by default all.
+
+    Raises:
+        FergiRewardError: A name is unknown.
     """
-    rows = []
-    for name, repositories in REPOSITORIES.items():
-        entries = [entry for repository in repositories for entry in _entries(repository, out and out / name)]
-        licenses = dict.fromkeys(repository.license for repository in repositories)
-        rows.append(_row(name, entries, "; ".join(licenses)))
-    landmarker = (out / LANDMARKER if out else cache_folder()) / LANDMARKER_FILE
-    return [*rows, _row(LANDMARKER, [(BYTES, _bytes([landmarker]))], "Apache-2.0")]
+    every = {name: _published(name, out) for name in parts(names) or [*REPOSITORIES, LANDMARKER]}
+    rows = [_row(name, entries.values(), _licenses(name)) for name, entries in every.items()]
+    # What two names have in common is once in the cache.
+    together = dict(item for entries in every.values() for item in entries.items())
+    return [*rows, _row("total", together.values(), "")] if names else rows
+
+
+def _published(name: str, out: Path | None) -> dict[object, tuple[int, int]]:
+    """The bytes of each part, as published and here; its place and name tell it from others."""
+    if name == LANDMARKER:
+        path = (out / LANDMARKER if out else cache_folder()) / LANDMARKER_FILE
+        return {path: (BYTES, _bytes([path]))}
+    folder = out and out / name
+    return {
+        (folder or repository.name, part): sizes
+        for repository in REPOSITORIES[name]
+        for part, sizes in _entries(repository, folder)
+    }
+
+
+def _licenses(name: str) -> str:
+    licenses = dict.fromkeys(repository.license for repository in REPOSITORIES.get(name, ()))
+    return "; ".join(licenses) or "Apache-2.0"  # the landmarker's
 
 
 def check_copies(names: Sequence[str], out: Path, say: Callable[[str], None]) -> int:
@@ -76,20 +96,21 @@ def _check_complete(name: str, sums: Path, listed: Iterable[str]) -> None:
             raise FergiRewardError(f"{sums} names no {lacking[0]}")
 
 
-def _row(name: str, entries: Sequence[tuple[int, int]], license: str) -> dict[str, str]:
+def _row(name: str, entries: Iterable[tuple[int, int]], license: str) -> dict[str, str]:
+    entries = [*entries]
     size, found = (sum(column) for column in zip(*entries, strict=True))
     whole = all(there > 0 and (wanted < _SMALL or there >= _WHOLE * wanted) for wanted, there in entries)
     here = "yes" if whole else f"{shown_bytes(found)} of it" if found else "no"
     return {"name": name, "size": shown_bytes(size), "here": here, "license": license}
 
 
-def _entries(repository: Repository, folder: Path | None) -> Iterator[tuple[int, int]]:
+def _entries(repository: Repository, folder: Path | None) -> Iterator[tuple[str, tuple[int, int]]]:
     """The bytes of each part of a repository: as published, and here."""
     place = folder or _snapshot(repository)
     there = [path.relative_to(place).as_posix() for path in place.rglob("*")] if place and place.is_dir() else []
     for name, size in repository.files.items():
         part = Repository(repository.name, repository.license, {name: size}).needed(there)
-        yield size, _bytes([place / path for path in part]) if place else 0
+        yield name, (size, _bytes([place / path for path in part]) if place else 0)
 
 
 def _snapshot(repository: Repository) -> Path | None:

@@ -247,7 +247,7 @@ def test_a_disk_that_fills_is_one_sentence(hub, tmp_path, monkeypatch):
     ("words", "message"),
     [
         ((), "names are missing: give one or more of image_reward"),
-        (("pickscore", "--list"), "--list takes no names"),
+        (("pickscore", "--check", "--list"), "--list and --check exclude each other"),
         (("pickscore", "--check"), "--check needs --out DIR"),
     ],
 )
@@ -257,14 +257,30 @@ def test_options_that_contradict_each_other(words, message):
 
 def test_a_name_that_nobody_published(hub, tmp_path):
     said = mistake(download("hpsv4", "pickscore", "--out", tmp_path))
-    assert "there is no 'hpsv4': choose from image_reward, pickscore" in said
+    assert "there is no 'hpsv4': did you mean hpsv3? choose from image_reward, pickscore" in said
     assert not hub.asked
+    assert "there is no 'sharpness': choose from" in mistake(download("sharpness", "--out", tmp_path))
+
+
+def test_names_have_commas_or_spaces_between_them(hub, tmp_path):
+    complete("pickscore,clip", "hps_v2", "--out", tmp_path)
+    assert {folder.name for folder in tmp_path.iterdir() if folder.name != "hub"} == {"pickscore", "clip", "hps_v2"}
+
+
+@pytest.mark.parametrize(("out", "total"), [(True, "3.42 GB"), (False, "1.71 GB")])
+def test_names_are_listed_with_a_total_which_has_once_what_the_cache_has_once(tmp_path, out, total):
+    words = ["--out", tmp_path] if out else []
+    printed = complete("clip,aesthetic", "--list", *words)
+    assert [line.split("|")[1].strip() for line in printed.splitlines()[2:]] == ["clip", "aesthetic", "total"]
+    assert printed.splitlines()[-1].split("|")[2].strip() == total
 
 
 def test_without_a_network_the_sizes_that_are_known_are_printed_and_it_ends(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     result = download("hps_v2", "pickscore", "--out", tmp_path)
-    assert "cannot ask the hub for xswu/HPSv2" in mistake(result)
+    said = mistake(result)
+    assert "cannot ask the hub for xswu/HPSv2 at http://127.0.0.1:9 (" in said
+    assert "HTTPS_PROXY" in said and "HF_ENDPOINT" in said
     assert result.stdout.count("about 3.94 GB") == 2 and "total about 7.89 GB" in result.stdout
 
 
