@@ -6,10 +6,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from fergi_reward.calibration.judged_model import RESAMPLES as WEIGHT_RESAMPLES
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
-from fergi_reward.evaluation.report_builder import Judged, build_report, percent
+from fergi_reward.evaluation.report_builder import DRAWS, Judged, build_report, percent
 from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.evaluation.sentences import split_prompts, too_few
 from fergi_reward.reactions.clip import is_action_unit
@@ -22,13 +23,14 @@ FAR = 20
 
 WEIGHTS = (
     "Log-odds that one picture is preferred to another, per standard deviation of the score, with the other scores "
-    "equal. The interval is a bootstrap over what is left out in turn; where it holds 0 the score may add nothing."
+    f"equal. The interval is a bootstrap over what is left out in turn, {WEIGHT_RESAMPLES} draws; where it holds 0 the "
+    "score may add nothing."
 )
 
 
 AGREEMENT = (
     "Half credit counts a pair that the scores tie as half right; accuracy counts it as wrong. Log-loss is that of the "
-    "pairs that people told apart: 0.693 is a coin's."
+    f"pairs that people told apart: 0.693 is a coin's. The interval is a bootstrap, {DRAWS}."
 )
 EQUAL = "the size of a sum with equal weights means nothing"
 THREE_OUTCOMES = (

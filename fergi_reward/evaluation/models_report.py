@@ -8,9 +8,9 @@ from fergi_reward.core.counts import counted
 from fergi_reward.core.places import place_without_folders, record_without_folders, without_folders
 from fergi_reward.evaluation.models_result import Diversity, Example, ModelComparison, ModelsResult, SignalComparison
 from fergi_reward.evaluation.models_verdict import is_more_alike
-from fergi_reward.evaluation.report_builder import NO_INTERVAL, Field, build_report, pairs_plot, table
+from fergi_reward.evaluation.report_builder import DRAWS, NO_INTERVAL, Field, build_report, pairs_plot, table
 from fergi_reward.report.record import Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
-from fergi_reward.stats.intervals import FEW_UNITS
+from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
 HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}
@@ -54,14 +54,17 @@ def _drawn(result: ModelsResult) -> str:
     settings = "".join(f", {name} {value:g}" for name, value in result.drawing.items())
     return (
         f"{counted(result.samples, 'picture')} of each of {counted(result.prompts, 'prompt')} by each model{settings}; "
-        "intervals: 95 %, a bootstrap over prompts."
+        f"intervals: 95 %, a bootstrap over prompts, {DRAWS}."
     )
 
 
 def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
+    few = LEAST_UNITS <= result.prompts < FEW_UNITS
+    narrow = f", too narrow: {result.prompts} prompts" if few else ""
     for number, each in enumerate(result.models, start=1):
         text = [_trained_on(each)] + [HOW] * (number == 1)
-        yield Section(each.name, text, [signals_table(each, result.checkpoints), _win_plot(each, number)])
+        items = [signals_table(each, result.checkpoints, narrow), _win_plot(each, number, narrow)]
+        yield Section(each.name, text, items)
         if shown := list(_grids(each, folder)):
             yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
     if any(each.diversity for each in result.models):
@@ -82,13 +85,13 @@ def _pairs(model: ModelComparison) -> str:
     return f", but on the pairs {pairs}: whoever ordered them is not held out" if pairs else ""
 
 
-def signals_table(model: ModelComparison, checkpoints: Mapping[str, str]) -> Table:
+def signals_table(model: ModelComparison, checkpoints: Mapping[str, str], narrow: str) -> Table:
     """One row per scorer, judge and calibration; below, whose weights scored, as one name may have several."""
     fields: list[Field[SignalComparison]] = [
         Field("signal", lambda one: one.signal),
         Field("role", lambda one: HELD_OUT[one.held_out]),
         Field("won", lambda one: one.win_rate, PERCENT),
-        Field("95 % interval", lambda one: one.win_rate_ci95, INTERVAL, blank=NO_INTERVAL),
+        Field(f"95 % interval{narrow}", lambda one: one.win_rate_ci95, INTERVAL, blank=NO_INTERVAL),
         Field("in SD", lambda one: one.standardised, "{:+.2f}", blank="the base model's values never change"),
         Field("difference", lambda one: one.difference, "{:+.3g}"),
         Field("95 % interval of it", lambda one: one.difference_ci95, "{0[0]:+.3g} to {0[1]:+.3g}", blank=NO_INTERVAL),
@@ -117,9 +120,10 @@ def _weights(checkpoints: Mapping[str, str]) -> str:
     return f"Weights that scored: {places}."
 
 
-def _win_plot(model: ModelComparison, number: int) -> IntervalPlot:
+def _win_plot(model: ModelComparison, number: int, narrow: str) -> IntervalPlot:
     title = f"How often {model.name} draws the better picture"
-    return pairs_plot(f"won-{number}", title, "pairs won", [_estimate(one) for one in model.signals], "{:.1f}")
+    estimates = [_estimate(one) for one in model.signals]
+    return pairs_plot(f"won-{number}", title, "pairs won", estimates, "{:.1f}", interval=f"95 % interval{narrow}")
 
 
 def _estimate(one: SignalComparison) -> Estimate:

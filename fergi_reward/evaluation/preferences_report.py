@@ -15,6 +15,7 @@ from fergi_reward.evaluation.preferences_result import (
 )
 from fergi_reward.evaluation.report_builder import (
     COUNT,
+    DRAWS,
     NO_INTERVAL,
     NOT_PUBLISHED,
     PERCENT,
@@ -71,7 +72,7 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
         yield _lead(result, fair[0].name, fair[1].name)
     yield (
         f"{counted(data.pairs, 'pair')} of {counted(data.images, 'image')}, {counted(data.units, data.unit)} "
-        f"({data.place}); intervals are a bootstrap over {data.unit}s."
+        f"({data.place}); intervals are a bootstrap over {data.unit}s, {DRAWS}."
     )
 
 
@@ -118,9 +119,10 @@ def _models_table(result: PreferenceResult) -> Table:
         fields.append(Field("published", lambda one: one.published, PERCENT, blank=NOT_PUBLISHED))
     fields.append(Field("area", lambda one: one.result.coverage.area, "{:.3f}"))
     fields.append(Field("fitted on", lambda one: FITTED_ON[one.seen] if one.kind == "calibration" else "no fit"))
+    as_half = "; as half: as half right" if result.data.name == JUDGEMENTS else ""
     note = (
-        "A tie counts as wrong. What was fitted on these pairs is flattered by them. Area: the mean accuracy over all "
-        "coverages, see below."
+        f"A tie counts as wrong{as_half}. What was fitted on these pairs is flattered by them. Area: the mean accuracy "
+        "where a model answers only the pairs that it is surest of, over all shares of them (coverages), see below."
     )
     return table("Pairs in the order that people gave.", result.models, fields, note)
 

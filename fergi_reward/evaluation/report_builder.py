@@ -10,11 +10,19 @@ from typing import Any, Generic, TypeVar
 from fergi_reward.evaluation.run_record import BY_HAND, Exclusion, RunRecord
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
-from fergi_reward.stats.intervals import LEAST_UNITS
+from fergi_reward.stats.intervals import LEAST_UNITS, RESAMPLES
 from fergi_reward.stats.reliability import Reliability
 
 T = TypeVar("T")
-SUREST = "A model may leave alone what it is unsure of. Its accuracy on the pairs with the largest margins"
+SUREST = (
+    "A model may leave alone what it is unsure of. Coverage is the share of pairs that it answers, those with the "
+    "largest margins. Its accuracy on them"
+)
+DRAWS = f"{RESAMPLES:,} draws"
+PROBABILITIES = (
+    "A coin has a log-loss of 0.693. Expected calibration error: how far the share of right pairs is, on average, from "
+    "the probability that the model gave them; at 0 it is as sure as it is right."
+)
 PERCENT, COUNT = "{:.2%}", "{:,}"
 NO_INTERVAL = f"an interval needs at least {LEAST_UNITS} units to draw from"
 NO_ODDS = "its margins are no log-odds"
@@ -102,11 +110,18 @@ def table(caption: str, records: Iterable[T], fields: Sequence[Field[T]], note: 
 
 def accuracy_plot(title: str, estimates: Sequence[Estimate], name: str = "accuracy") -> IntervalPlot:
     """Accuracies in percent, with their intervals and what was published."""
-    return pairs_plot(name, title, "pairs in the right order", estimates, "{:.2f}", "published")
+    return pairs_plot(name, title, "pairs in the right order", estimates, "{:.2f}", reference="published")
 
 
 def pairs_plot(
-    name: str, title: str, what: str, estimates: Sequence[Estimate], shown: str, reference: str = "reference"
+    name: str,
+    title: str,
+    what: str,
+    estimates: Sequence[Estimate],
+    shown: str,
+    *,
+    reference: str = "reference",
+    interval: str = "95 % interval",
 ) -> IntervalPlot:
     """Shares of pairs in percent, with their intervals; half of the pairs are chance.
 
@@ -117,8 +132,9 @@ def pairs_plot(
         estimates: In percent, from top to bottom.
         shown: How they are shown, as in `str.format`.
         reference: What the `reference` of the estimates is called.
+        interval: What the lines are.
     """
-    label = f"{what}, % (line: 95 % interval)"
+    label = f"{what}, % (line: {interval})"
     return IntervalPlot(name, title, label, estimates, format=shown, chance=50, reference=reference)
 
 
@@ -142,7 +158,9 @@ def percent(shares: Iterable[float]) -> list[float]:
 
 def _coverage(models: Sequence[Judged]) -> Iterator[Section]:
     if models:
-        area = ", and the area under the whole of each curve" * any(model.area is not None for model in models)
+        area = ", and the area under each curve, its mean over all coverages" * any(
+            model.area is not None for model in models
+        )
         lines = [
             model.curve
             if model.area is None
@@ -162,7 +180,7 @@ def _reliability(models: Sequence[Judged]) -> Iterator[Section]:
         Field("expected calibration error", lambda one: one[1].expected_calibration_error, "{:.3f}"),
     ]
     caption = "How well probabilities describe what people chose."
-    numbers = table(caption, found.items(), fields, "A coin has a log-loss of 0.693.")
+    numbers = table(caption, found.items(), fields, PROBABILITIES)
     lines = [
         Line(name, percent(one.confidence for one in each.bins), percent(one.accuracy for one in each.bins))
         for name, each in found.items()

@@ -221,7 +221,7 @@ def test_killed_and_resumed_by_two_processes_gives_what_one_gives(pickapic_folde
         (["--scorers", "pickscor"], "there is no scorer 'pickscor'"),
         (["--data", "nowhere"], "nowhere is not a folder"),
         (["--dataset", "hpdv2", "--data", "nowhere"], "nowhere is neither a folder nor a hub id"),
-        (["--calibration", "nowhere.json"], "nowhere.json cannot be read"),
+        (["--calibration", "nowhere.json"], "there is no calibration file nowhere.json"),
     ],
 )
 def test_mistakes_are_one_sentence(options, message, tmp_path, monkeypatch):
