@@ -11,9 +11,9 @@ from fergi_reward.adapters.reward_guard import Draw, RewardGuard, Verdict
 class GuardCallback(TrainerCallback):
     """Checks before the first step and every so many steps; ends the training when the judges have fallen.
 
-    The metrics go into the trainer's `log_history`, once per step. A best check asks for a checkpoint. A training that
-    is resumed knows nothing of earlier checks, and checks again first, unless the guard's `load_state_dict` is called
-    before.
+    It prints why it ends. The metrics go into the trainer's `log_history`, once per step. A best check asks for a
+    checkpoint. A training that is resumed knows nothing of earlier checks, and checks again first, unless the guard's
+    `load_state_dict` is called before.
 
     Args:
         guard: The guard; with `parameters`, the weights at the end are those that the judges liked most.
@@ -52,6 +52,8 @@ class GuardCallback(TrainerCallback):
         verdict = self._check(state)
         control.should_save |= verdict.is_best
         control.should_training_stop |= verdict.must_stop
+        if verdict.must_stop and state.is_world_process_zero:
+            print(f"step {verdict.step}: {verdict.reason}")
 
     def on_train_end(
         self,

@@ -5,6 +5,7 @@ test. The disagreement of a reward's scorers is no matter of the guard: `Combine
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +16,20 @@ from torch import Tensor, nn
 
 from fergi_reward.adapters.host_pixels import from_picture, from_unit
 from fergi_reward.callables.rewards import Reward
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
 from fergi_reward.files.digests import record_digest
 from fergi_reward.images import checked_pixels
 from fergi_reward.scorers.base import Towers
 from fergi_reward.stats.diversity import mean_pairwise_distance
+from fergi_reward.trainers.fall import Fall
 from fergi_reward.trainers.guards import JudgeWatch, judge_metrics, judge_pictures
 from fergi_reward.trainers.held_out import check_held_out
 from fergi_reward.trainers.weights import copied, overwrite
 
 # Prompts and a seed for each -> pictures, the b-th from the b-th seed alone: a tensor (B, 3, H, W) in [0, 1], or PIL.
 Draw = Callable[[list[str], list[int]], Tensor | Sequence[Image.Image]]
+# Mean difference of pixels in [0, 1]: two levels of 8 bits. Other noise moves those of the smallest toy by 0.13.
+SAME = 2 / 255
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,10 @@ class Verdict:
         is_best: Whether the judges were never happier: save the weights.
         best_step: When they were happiest.
         must_stop: Whether they have fallen from there for as many checks as their patience.
-        metrics: `judges/NAME_mean` and `judges/NAME_std` of each judge and of the reward, and `judges/diversity`.
+        metrics: `judges/NAME_mean` and `judges/NAME_std` of each judge and of the reward, the mean of their scores of
+            all pictures and how much these differ (the standard deviation); and `judges/diversity`.
+        reason: Why, in a sentence, with the size of a fall.
+        fall: The same as numbers; None where this check is the best.
     """
 
     step: int
@@ -45,31 +52,37 @@ class Verdict:
     best_step: int
     must_stop: bool
     metrics: dict[str, float]
+    reason: str
+    fall: Fall | None
 
 
 class RewardGuard:
     """Says when a reward rises and the pictures get worse.
 
+    A check is a fall if the mean of the prompts is below the best one by 0.1 standard deviations of the first check's
+    scores at least, and by more than chance: two standard errors of the paired differences, of few prompts more
+    (`trainers/fall.py`). It takes two falls in a row to stop. From fewer than 20 prompts little is certain.
+
     In a loop of several processes each holds a guard and calls `check`; each draws a part of the pictures, and all get
     the same verdict.
 
     Args:
-        judges: By name, rewards that are not trained on.
-        prompts: What the pictures are drawn from; two pictures at least.
+        judges: By name, rewards that are not trained on: scorers, or functions of pixels (B, 3, H, W) and B prompts.
+        prompts: What the pictures are drawn from; two at least, better twenty.
         reward: What is trained on, to see both on the same pictures; a judge that it weighs is refused, also under
             another name, and the reward's scorers are loaded for that.
         images_per_prompt: Pictures of each prompt.
         diversity: A scorer with embeddings of pictures, such as CLIP: how far apart the pictures of one prompt are is a
             metric then. A model that has collapsed draws one picture again and again.
-        parameters: What is trained, as parameters or a module: the values that the judges liked most are kept, for
-            `restore_best`.
+        parameters: What is trained, as parameters, or a module of which those are meant that need a gradient: the
+            values that the judges liked most are kept, for `restore_best`.
         patience: Checks in a row by which the judges must have fallen.
-        tolerance: Standard errors by which they must have fallen.
+        tolerance: Standard errors by which many prompts must have fallen.
         batch_size: Pictures drawn at a time.
         seed: The first picture's seed; the others have the next ones.
 
     Raises:
-        FergiRewardError: There is no judge, a judge is trained on, or there are too few pictures.
+        FergiRewardError: There is no judge, a judge is trained on, there are too few prompts, or no parameters.
     """
 
     def __init__(
@@ -87,24 +100,20 @@ class RewardGuard:
         seed: int = 0,
     ) -> None:
         prompts = prompts if isinstance(prompts, str) else list(prompts)
-        parameters = list(parameters or []) if not isinstance(parameters, nn.Module) else [*parameters.parameters()]
         _check(judges, prompts, images_per_prompt, diversity, batch_size, patience, tolerance)
-        if wrong := [one for one in parameters if not isinstance(one, Tensor)]:
-            raise FergiRewardError(
-                f"parameters hold a {type(wrong[0]).__name__}, must be tensors: give model.parameters()"
-            )
         check_held_out(judges, reward)
         self._judges, self._reward, self._diversity = dict(judges), reward, diversity
         self._prompts = [prompt for prompt in prompts for _ in range(images_per_prompt)]
         self._seeds = [seed + number for number in range(len(self._prompts))]
         self._each, self._batch_size = images_per_prompt, batch_size
-        self._parameters, self._best = parameters, list[Tensor]()
+        self._parameters, self._best = _trained(parameters), list[Tensor]()
+        self._steps: tuple[int, int] | None = None
         self._watch = JudgeWatch(patience, tolerance)
 
     @property
     def has_checked(self) -> bool:
         """Whether it remembers a check, its own or that of a state that was loaded."""
-        return self._watch.pictures > 0
+        return self._steps is not None
 
     @property
     def keeps_weights(self) -> bool:
@@ -113,20 +122,25 @@ class RewardGuard:
 
     @torch.no_grad()
     def check(self, step: int, draw: Draw) -> Verdict:
-        """Draw the pictures, and ask the judges.
+        """Draw the pictures, and ask the judges. The first time a batch is drawn twice, to see that seeds matter.
 
         Args:
             step: As the loop counts; call it before the first step, too.
             draw: Draws a batch with the weights as they are.
 
         Raises:
-            FergiRewardError: What was drawn is not a picture per prompt, or a judge's score is not finite.
+            FergiRewardError: What was drawn is not a picture per prompt, other pictures come from the same seeds, a
+                judge's score is not finite, or the step is not after the last one.
         """
+        self._check_step(step)
         rank, processes = _place()
-        parts = []
+        parts = list[tuple[int, dict[str, list[float]], list[Tensor]]]()
         for start in range(rank * self._batch_size, len(self._prompts), processes * self._batch_size):
             rows = slice(start, start + self._batch_size)
             pixels = _pixels(draw(self._prompts[rows], self._seeds[rows]), len(self._prompts[rows]))
+            if not (parts or self.has_checked):
+                again = draw(self._prompts[rows], self._seeds[rows])
+                _check_repeats(pixels, _pixels(again, len(pixels)))
             scores = judge_pictures(self._judges, self._reward, [pixels], self._prompts[rows])
             parts.append((start, scores, self._embedded(pixels, self._prompts[rows])))
         parts = _of_all(parts)
@@ -138,40 +152,59 @@ class RewardGuard:
 
         Args:
             step: As the loop counts; call it before the first step, too.
-            scores: By judge one score per picture, of the same pictures in the same order each time. Others than the
-                judges', such as the reward's, are only metrics.
+            scores: By judge one score per picture, of the same pictures in the same order each time, those of a prompt
+                one after the other. Others than the judges', such as the reward's, are only metrics.
 
         Raises:
-            FergiRewardError: A judge has no scores, their number differs from the last time, or one is not finite.
+            FergiRewardError: A judge has no scores, their number differs from the last time, one is not finite, or the
+                step is not after the last one.
         """
+        self._check_step(step)
         listed = {name: [float(score) for score in each] for name, each in scores.items()}
         if lacking := [name for name in self._judges if name not in listed]:
             raise FergiRewardError(f"there are no scores of {', '.join(lacking)}, got those of {', '.join(listed)}")
         for name, each in listed.items():
-            known = self._watch.pictures or len(each)
-            if len(each) != known or known < 2:
+            known = self._watch.pictures * self._each or len(each)
+            if len(each) != known or known < 2 * self._each or known % self._each:
                 raise FergiRewardError(
-                    f"{name} has {len(each)} scores, must be {max(known, 2)}: one per picture, always"
+                    f"{name} has {len(each)} scores, must be {max(known, 2 * self._each)}: one per picture, always, "
+                    f"{self._each} of each prompt"
                 )
             if not all(map(math.isfinite, each)):
                 raise FergiRewardError(f"{name} has a score that is not finite, at step {step}")
         return self._verdict(step, listed, {})
 
     def _verdict(self, step: int, scores: Mapping[str, Sequence[float]], more: Mapping[str, float]) -> Verdict:
-        counts = {len(scores[name]) for name in self._judges} | ({self._watch.pictures} - {0})
+        units = {name: _by_prompt(scores[name], self._each) for name in self._judges}
+        counts = {len(each) for each in units.values()} | ({self._watch.pictures} - {0})
         if len(counts) > 1:
-            raise FergiRewardError(
-                f"the judges scored {min(counts)} and {max(counts)} pictures: the same pictures always"
-            )
-        is_best = self._watch.update(step, {name: scores[name] for name in self._judges})
+            raise FergiRewardError(f"the judges scored {min(counts)} and {max(counts)} prompts: the same always")
+        is_best = self._watch.update(step, units)
         if is_best:
             self._best = copied(self._parameters)
+        self._steps = (self._steps[0] if self._steps else step, step)
         best_step = self._watch.best_epoch
         assert best_step is not None  # there is one after the first update
-        return Verdict(step, is_best, best_step, self._watch.fallen, judge_metrics(scores) | dict(more))
+        metrics = judge_metrics(scores) | dict(more)
+        return Verdict(step, is_best, best_step, self._watch.fallen, metrics, self._reason(), self._watch.fall)
+
+    def _check_step(self, step: int) -> None:
+        if self._steps and step <= self._steps[1]:
+            raise FergiRewardError(
+                f"step {step} is checked after step {self._steps[1]}: count on, or make a new guard for a new training"
+            )
+
+    def _reason(self) -> str:
+        watch, fall = self._watch, self._watch.fall
+        if fall is None:
+            return f"the judges were never happier than at step {watch.best_epoch}"
+        size = f"the judges' scores are {fall} than at step {watch.best_epoch}"
+        if not fall.counts:
+            return f"{size}: no fall that counts"
+        return f"{size}: fall {watch.falls} of {watch.patience} in a row{', stop' if watch.fallen else ''}"
 
     def restore_best(self) -> None:
-        """Give the parameters the values that the judges liked most.
+        """Give the parameters the values that the judges liked most; warns where these are those of the first check.
 
         Raises:
             FergiRewardError: None are kept.
@@ -181,11 +214,18 @@ class RewardGuard:
         if [value.shape for value in self._best] != [value.shape for value in self._parameters]:
             raise FergiRewardError("the parameters have other shapes than when they were best: do not resize them")
         overwrite(self._parameters, self._best)
+        if self._steps and self._watch.best_epoch == self._steps[0]:
+            warnings.warn(
+                f"the judges liked step {self._steps[0]} best, their first check: the weights are again those of that "
+                "time, and if nothing was trained before it they draw what the base model draws",
+                FergiRewardWarning,
+                stacklevel=2,
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered, for the loop's checkpoint; the best weights are on the CPU."""
         best = [value.cpu() for value in self._best]
-        return {"of": self._identity(), "watch": self._watch.state_dict(), "best": best}
+        return {"of": self._identity(), "steps": self._steps, "watch": self._watch.state_dict(), "best": best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume with what `state_dict` returned.
@@ -193,7 +233,7 @@ class RewardGuard:
         Raises:
             FergiRewardError: It is of other judges or pictures, whose scores do not compare.
         """
-        if lacking := {"of", "watch", "best"} - state.keys():
+        if lacking := {"of", "steps", "watch", "best"} - state.keys():
             raise FergiRewardError(
                 f"the guard's state lacks {', '.join(sorted(lacking))}: give what state_dict returned"
             )
@@ -203,6 +243,7 @@ class RewardGuard:
                 "give the same, or make a new guard"
             )
         self._watch.load_state_dict(state["watch"])
+        self._steps = state["steps"]
         kept = zip(state["best"], self._parameters, strict=False)  # none before the first check
         self._best = [value.to(parameter.device) for value, parameter in kept]
 
@@ -236,18 +277,58 @@ def _check(
         wrong.append(f"patience is {patience}, must be at least 1")
     if not 0 <= tolerance < math.inf:
         wrong.append(f"tolerance is {tolerance}, must be at least 0")
-    if not judges:
-        wrong.append("there is no judge")
+    wrong += _wrong_judges(judges)
     if isinstance(prompts, str):
         wrong.append("prompts is one text, must be a list of them")
-    elif len(prompts) * images_per_prompt < 2:
-        wrong.append(f"{len(prompts)} prompts x images_per_prompt {images_per_prompt} must be at least 2 pictures")
-    if diversity is not None and images_per_prompt < 2:
+    elif len(prompts) < 2:
+        wrong.append(f"there are {len(prompts)} prompts, must be at least 2")
+    if images_per_prompt < 1:
+        wrong.append(f"images_per_prompt is {images_per_prompt}, must be at least 1")
+    elif diversity is not None and images_per_prompt < 2:
         wrong.append(f"images_per_prompt is {images_per_prompt}, must be at least 2 to measure diversity")
     if batch_size < 1:
         wrong.append(f"batch_size is {batch_size}, must be at least 1")
     if wrong:
         raise FergiRewardError("; ".join(wrong))
+
+
+def _wrong_judges(judges: object) -> list[str]:
+    if not isinstance(judges, Mapping):
+        return [f"judges is a {type(judges).__name__}, must be a mapping from names, as in {{'clip': scorer}}"]
+    if not judges:
+        return ["there is no judge"]
+    uncallable = [f"{name} is a {type(judge).__name__}" for name, judge in judges.items() if not callable(judge)]
+    return [f"{'; '.join(uncallable)}: a judge is a scorer, or a function of pixels and prompts"] if uncallable else []
+
+
+def _trained(parameters: Iterable[nn.Parameter] | nn.Module | None) -> list[nn.Parameter]:
+    if parameters is None:
+        return []
+    if isinstance(parameters, nn.Module):
+        listed = [one for one in parameters.parameters() if one.requires_grad]
+    else:
+        listed = list(parameters)
+    if not listed:
+        raise FergiRewardError(
+            "parameters has none that is trained: give them after the adapter is added, and no used-up generator"
+        )
+    if wrong := [one for one in listed if not isinstance(one, Tensor)]:
+        raise FergiRewardError(f"parameters hold a {type(wrong[0]).__name__}, must be tensors: give model.parameters()")
+    return listed
+
+
+def _by_prompt(scores: Sequence[float], each: int) -> list[float]:
+    """The mean of each prompt's pictures, which are not independent."""
+    return torch.tensor(scores, dtype=torch.float64).unflatten(0, (-1, each)).mean(1).tolist()
+
+
+def _check_repeats(pixels: Tensor, again: Tensor) -> None:
+    """Refuse pictures that the seeds do not decide; a GPU may change low bits."""
+    if pixels.shape != again.shape or (pixels - again).abs().mean() > SAME:
+        raise FergiRewardError(
+            "draw gave other pictures from the same prompts and seeds: draw the b-th from the b-th seed, as in "
+            "generator=[torch.Generator(device).manual_seed(seed) for seed in seeds]"
+        )
 
 
 def _pixels(drawn: Tensor | Sequence[Image.Image], expected: int) -> Tensor:

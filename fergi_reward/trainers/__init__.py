@@ -10,7 +10,7 @@ To a trainer a reward is only a callable; `program.py` and `held_out.py` alone k
   `optimisation.py`, `ema.py`, `judging.py`, `fixed_pictures.py` and `grids.py`; `curve.py`: the reward over a run.
 - `model.py`, `weights.py`, `lora.py`: what is trained; `model_card.py`, `history.py`, `identity.py`: its record.
 - `rollout.py`, `shares.py`, `processes.py`, `advantages.py`, `losses.py`: parts of the algorithms; `guards.py`,
-  `held_out.py`: judges.
+  `fall.py`, `held_out.py`: judges.
 - `pairs.py`, `pair_batches.py`, `row_order.py`: preference pairs.
 """
 

@@ -72,7 +72,7 @@ class TrainerConfig(Options):
         False, "End the run when the judges have fallen from their best, and finish with the weights of that time."
     )
     judge_patience: int = option(2, "Evaluations in a row by which they must have fallen.", at_least=1)
-    judge_tolerance: float = option(2.0, "Standard errors by which they must have fallen.", at_least=0)
+    judge_tolerance: float = option(2.0, "Standard errors they must have fallen by; of few pictures more.", at_least=0)
     full_finetuning: bool = option(
         False,
         "Train all weights of the UNet or transformer, not an adapter: more memory, and far smaller learning rates.",

@@ -5,7 +5,6 @@ rises and the pictures get worse (Gao et al., Scaling Laws for Reward Model Over
 that was not trained on has other errors and falls there.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fergi_reward.callables.rewards import Reward, evaluate
+from fergi_reward.trainers.fall import Fall, measured
 from fergi_reward.trainers.held_out import REWARD
 
 # Keeps the standardised score finite where a judge gives all pictures the same.
@@ -54,18 +54,24 @@ def judge_metrics(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
 class JudgeWatch:
     """Remembers when the judges were happiest, and sees when they have fallen from there.
 
-    Prompts and seeds are the same at each evaluation, so that pictures are compared one by one: the standard error is
-    that of the paired differences. Several judges count as one, the mean of their scores, each standardised by the
-    pictures of the first evaluation.
+    Prompts and seeds are the same at each evaluation, so that pictures are compared one by one: `fall.py` says what is
+    a fall. Several judges count as one, the mean of their scores, each standardised by the pictures of the first
+    evaluation.
 
     Args:
         patience: Evaluations in a row that must be below the best one.
         tolerance: How many standard errors below it.
+
+    Attributes:
+        falls: Evaluations in a row that were below the best one.
+        best_epoch: When the judges were happiest.
+        fall: The last evaluation against the best one; None where it is the best, or remembered by others.
     """
 
     def __init__(self, patience: int, tolerance: float) -> None:
         self.patience, self.tolerance = patience, tolerance
         self.falls = 0
+        self.fall: Fall | None = None
         self.best_epoch: int | None = None
         self._best: list[float] = []
         self._first: dict[str, list[float]] = {}
@@ -91,11 +97,10 @@ class JudgeWatch:
         now = self._standardised(scores)
         best = torch.tensor(self._best, dtype=torch.float64)
         if self.best_epoch is None or now.mean() > best.mean():
-            self.best_epoch, self._best, self.falls = epoch, now.tolist(), 0
+            self.best_epoch, self._best, self.falls, self.fall = epoch, now.tolist(), 0, None
             return True
-        lost = best - now
-        standard_error = lost.std().item() / math.sqrt(len(lost))
-        self.falls = self.falls + 1 if lost.mean().item() > self.tolerance * standard_error else 0
+        self.fall = measured(best, now, self.tolerance)
+        self.falls = self.falls + 1 if self.fall.counts else 0
         return False
 
     def state_dict(self) -> dict[str, Any]:

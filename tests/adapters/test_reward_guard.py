@@ -11,7 +11,7 @@ from transformers import Trainer, TrainingArguments
 
 from fergi_reward import CombinedReward
 from fergi_reward.adapters import GuardCallback, RewardGuard
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
 from fergi_reward.images import to_picture
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.guards import JudgeWatch
@@ -97,6 +97,47 @@ def given_twice(first, second):
     watching.check_scores(1, {"moderate": second})
 
 
+def steps(*numbers):
+    watching = guard()
+    for number in numbers:
+        watching.check(number, Red().draw)
+
+
+def test_a_verdict_says_the_size_of_a_fall_and_why_it_stops():
+    watching = guard(reward=redness)
+    found = []
+    for step, level in enumerate([0.5, 0.6, 0.61, 0.8, 0.9]):
+        found.append(watching.check(step, Red(level).draw))
+    assert [one.fall is None for one in found] == [True, True, False, False, False]
+    assert found[1].reason == "the judges were never happier than at step 1"
+    assert [one.fall.counts for one in found[2:]] == [True, True, True]
+    before, now = (moderate(Red(level).draw(PROMPTS, [0, 1, 2]), PROMPTS).double() for level in (0.6, 0.9))
+    spread = moderate(Red(0.5).draw(PROMPTS, [0, 1, 2]), PROMPTS).double().std(correction=0)
+    assert found[4].fall.lost == pytest.approx(((before - now).mean() / spread).item(), rel=1e-3)
+    assert found[4].must_stop and found[4].reason.endswith("in a row, stop")
+    assert f"{found[4].fall.lost:.2f} standard deviations lower" in found[4].reason
+    assert "3 prompts, too few to be sure: give 20) than at step 1" in found[4].reason
+
+
+def test_pictures_of_a_prompt_are_no_independent_ones():
+    """A prompt that fell, drawn sixteen times, is still one of two."""
+    watching = guard(images_per_prompt=16, patience=1)
+    watching.check_scores(0, {"moderate": [0.0, 2.0] * 16})
+    found = watching.check_scores(1, {"moderate": [-2.0, 0.0] * 8 + [-0.1, 1.9] * 8})
+    assert found.fall.units == 2 and not found.must_stop
+
+
+def test_weights_of_the_first_check_are_restored_with_a_warning():
+    model = Red(0.6)
+    watching = guard(parameters=model)
+    watching.check(0, model.draw)
+    model.redness.data.fill_(0.9)
+    watching.check(1, model.draw)
+    with pytest.warns(FergiRewardWarning, match="liked step 0 best, their first check"):
+        watching.restore_best()
+    assert model.redness.item() == pytest.approx(0.6)
+
+
 def test_pictures_of_pil_are_scored_as_they_are():
     model = Red(0.5)
     as_pictures = guard().check(0, lambda prompts, seeds: [to_picture(one) for one in model.draw(prompts, seeds)])
@@ -122,11 +163,11 @@ def test_diversity_is_the_mean_distance_of_the_pictures_of_a_prompt():
 
 
 def test_a_loop_that_resumes_gets_the_verdicts_of_the_unbroken_one():
-    def verdicts(watching, model, levels):
+    def verdicts(watching, model, levels, start=0):
         found = []
-        for level in levels:
+        for step, level in enumerate(levels, start):
             model.redness.data.fill_(level)
-            found.append(watching.check(len(found), model.draw))
+            found.append(watching.check(step, model.draw))
         return [(one.is_best, one.must_stop) for one in found]
 
     levels = [0.5, 0.6, 0.8, 0.9]
@@ -135,7 +176,7 @@ def test_a_loop_that_resumes_gets_the_verdicts_of_the_unbroken_one():
     first = verdicts(broken, Red(), levels[:2])
     resumed = guard()
     resumed.load_state_dict(broken.state_dict())
-    assert first + verdicts(resumed, Red(), levels[2:]) == whole
+    assert first + verdicts(resumed, Red(), levels[2:], 2) == whole
     assert whole[-1] == (False, True)
 
 
@@ -163,13 +204,22 @@ def test_a_state_of_other_pictures_is_refused():
     ("make", "message"),
     [
         (lambda: RewardGuard({}, PROMPTS), "there is no judge"),
+        (lambda: RewardGuard([moderate], PROMPTS), "judges is a list, must be a mapping from names"),
+        (lambda: RewardGuard({"clip": "clip"}, PROMPTS), "clip is a str: a judge is a scorer, or a function"),
+        (lambda: guard(images_per_prompt=0), "images_per_prompt is 0, must be at least 1"),
+        (lambda: guard(parameters=[]), "parameters has none that is trained"),
+        (lambda: guard(parameters=Red().requires_grad_(False)), "parameters has none that is trained"),
+        (lambda: guard().check(0, lambda prompts, seeds: torch.rand(3, 3, 4, 4)), "other pictures from the same"),
+        (lambda: steps(3, 3), "step 3 is checked after step 3"),
+        (lambda: steps(3, 2), "step 2 is checked after step 3: count on, or make a new guard"),
+        (lambda: guard(images_per_prompt=2).check_scores(0, {"moderate": [1.0] * 5}), "5 scores, must be 5: .* 2 of"),
         (lambda: RewardGuard({"a": moderate}, "a cat"), "prompts is one text"),
-        (lambda: RewardGuard({"a": moderate}, ["a cat"]), "1 prompts x images_per_prompt 1 must be at least 2"),
+        (lambda: RewardGuard({"a": moderate}, ["a cat"]), "there are 1 prompts, must be at least 2"),
         (lambda: guard(diversity=tiny.clip()), "images_per_prompt is 1, must be at least 2"),
         (lambda: guard(batch_size=0), "batch_size is 0"),
         (lambda: guard(patience=0, tolerance=float("nan")), "patience is 0, must be at least 1; tolerance is nan"),
         (lambda: guard(parameters=Red().named_parameters()), "parameters hold a tuple"),
-        (lambda: guard().load_state_dict({"of": ""}), "lacks best, watch"),
+        (lambda: guard().load_state_dict({"of": ""}), "lacks best, steps, watch"),
         (lambda: guard().check(0, lambda prompts, seeds: None), "draw gave a NoneType"),
         (lambda: guard().check(0, lambda prompts, seeds: [Image.new("RGB", (4, 4 + s)) for s in seeds]), "3 sizes"),
         (lambda: RewardGuard({"a": redness}, PROMPTS, reward=redness), "a cannot judge what it rewards"),
@@ -238,12 +288,19 @@ def resumed(checkpoint, callback, model, folder):
     return [line["step"] for line in trainer.state.log_history if "judges/moderate_mean" in line]
 
 
+class Saving(GuardCallback):
+    """Keeps the guard's state with each checkpoint."""
+
+    def on_save(self, args, state, control, **kwargs):
+        self.states = getattr(self, "states", {}) | {state.global_step: self.guard.state_dict()}
+
+
 def test_a_resumed_trainer_checks_no_step_twice_if_the_guard_remembers(tmp_path):
     model = Red()
-    first = GuardCallback(guard(), model.draw, every=2)
+    first = Saving(guard(), model.draw, every=2)
     assert resumed(None, first, model, tmp_path) == [0, 2, 4, 6]
     remembering, new = (GuardCallback(guard(), model.draw, every=2) for _ in range(2))
-    remembering.guard.load_state_dict(first.guard.state_dict())
+    remembering.guard.load_state_dict(first.states[4])
     checkpoint = str(tmp_path / "checkpoint-4")
     assert resumed(checkpoint, remembering, model, tmp_path / "remembering") == [0, 2, 4, 6]
     assert [verdict.step for verdict in remembering.verdicts] == [6]
@@ -273,6 +330,6 @@ def test_two_processes_have_the_verdict_of_one(tmp_path, forked):
     run = forked([str(program)], 2, cwd=tmp_path)
     assert run.wait() == 0, run.stderr
     results = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    assert [drawn for _, drawn in results] == [[[0], [2]], [[1]]]
+    assert [drawn for _, drawn in results] == [[[0], [0], [2]], [[1], [1]]]  # the first one twice
     for metrics, _ in results:
         assert metrics == pytest.approx(expected.metrics)

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.stats import ttest_rel
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.toy import tiny
@@ -30,9 +31,36 @@ def test_a_fall_is_measured_in_standard_errors_of_the_paired_differences():
     # Differences 1, 1, 1, -1: mean 0.5, standard deviation 1, standard error 0.5: one standard error.
     assert not watch.update(1, {"judge": [-1.0, 9.0, 19.0, 31.0]})
     assert not watch.fallen
-    # Differences 1, 1, 1, 0.9: small compared with the spread of the pictures, and twenty standard errors and more.
-    watch.update(2, {"judge": [-1.0, 9.0, 19.0, 29.1]})
+    # Differences 2, 2, 2, 1.8: small compared with the spread of the pictures, and twenty standard errors and more.
+    watch.update(2, {"judge": [-2.0, 8.0, 18.0, 28.2]})
     assert watch.fallen
+
+
+def test_a_fall_that_is_certain_and_a_trifle_does_not_count():
+    watch = JudgeWatch(patience=1, tolerance=2.0)
+    watch.update(0, {"judge": [0.0, 10.0, 20.0, 30.0]})
+    # A standard deviation is 11.18; all have lost 1.0, without any doubt.
+    watch.update(1, {"judge": [-1.0, 9.0, 19.0, 29.0]})
+    assert not watch.fallen and watch.fall.lost == pytest.approx(1 / 11.18, rel=1e-3)
+    watch.update(2, {"judge": [-1.2, 8.8, 18.8, 28.8]})
+    assert watch.fallen
+
+
+def test_a_fall_has_the_interval_of_the_paired_t_test_and_few_prompts_must_fall_further():
+    draws = torch.Generator().manual_seed(0)
+    first, lost = torch.randn(4, generator=draws).double(), torch.tensor([0.2, 0.9, 0.3, 1.0]).double()
+    watch = JudgeWatch(patience=1, tolerance=2.0)
+    watch.update(0, {"judge": first.tolist()})
+    watch.update(1, {"judge": (first - lost).tolist()})
+    spread = first.std(correction=0).item()
+    expected = ttest_rel(first.numpy(), (first - lost).numpy()).confidence_interval(0.95)
+    assert [bound * spread for bound in watch.fall.ci95] == pytest.approx([expected.low, expected.high], abs=1e-6)
+    # 2.97 standard errors: of many that is more than 2, of four differences it happens by chance as often as 1.9.
+    assert not watch.fallen and "4 prompts, too few to be sure: give 20" in str(watch.fall)
+    eight = JudgeWatch(patience=1, tolerance=2.0)
+    eight.update(0, {"judge": first.tolist() * 2})
+    eight.update(1, {"judge": (first - lost).tolist() * 2})
+    assert eight.fallen
 
 
 def test_patience_counts_falls_in_a_row():
