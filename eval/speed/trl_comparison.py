@@ -3,7 +3,7 @@
 Both train the same Stable Diffusion with the same settings on the same reward (redness), in turn, in processes of their
 own: a tiny one of the reference folder, or with --official one of the size of 1.5 with random weights, in bfloat16. TRL
 runs by trl_trainers.py next to this file, in an environment of its own, or in this one with its package as well (on a
-GPU machine). TRL's AlignProp always checkpoints its gradients; here it is set to.
+GPU machine). TRL's AlignProp always computes each denoising step again in the backward pass; here it is set to.
 
 make .parity/trl/.installed && python eval/speed/trl_comparison.py --reference ../shared/reference
 pip install --no-deps --target trl_0_23 trl==0.23.1 && python eval/speed/trl_comparison.py --official --trl trl_0_23
@@ -56,7 +56,7 @@ ONLY_TRL: dict[str, dict[str, Any]] = {
 }
 ONLY_HERE: dict[str, dict[str, Any]] = {
     DDPO: {},
-    ALIGNPROP: {"backprop_steps_min": 2, "backprop_steps_max": 2, "gradient_checkpointing": True},
+    ALIGNPROP: {"backprop_steps_min": 2, "backprop_steps_max": 2, "checkpoint_steps": True},
 }
 
 
