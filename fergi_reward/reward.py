@@ -183,6 +183,7 @@ class CombinedReward:
             "terms": weights,
             "published": self._scorers.published(),
             "scale": "each term adds weight x (score - mean) / std",
+            **({"extra": {name: weights[name]["weight"] for name in self._extra}} if self._extra else {}),
             **({"scorers": foreign} if foreign else {}),
             "uncertainty_penalty": self._uncertainty_penalty,
             "reaction": self._face.describe() if self._face else {"mode": "none"},

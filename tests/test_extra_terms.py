@@ -101,8 +101,10 @@ def test_a_resumed_run_must_add_the_same(tower):
     before = identity({"mine": (brightness, 0.3)})
     told = {name: {"name": part.name, "digest": part.digest} for name, part in before.items()}
     assert not changes(told, identity({"mine": (brightness, 0.3)}))
+    was, now = changes(told, identity({"mine": (brightness, 0.4)}))["calibration"]
+    assert was.startswith("test + 0.3 x mine (") and now.startswith("test + 0.4 x mine (")
     for other in ({"mine": (brightness, 0.4)}, {"mine": (darkness, 0.3)}, {}):
-        with pytest.raises(FergiRewardError, match="cannot resume"):
+        with pytest.raises(FergiRewardError, match="cannot resume run"):
             check_changes("run", changes(told, identity(other)), [])
 
 

@@ -147,9 +147,10 @@ def _reward_parts(reward: object) -> dict[str, Part]:
     name = " + ".join(told["terms"])
     if told["uncertainty_penalty"]:
         name += f", uncertainty_penalty {told['uncertainty_penalty']}"
+    added = [f"{weight:g} x {term}" for term, weight in told.get("extra", {}).items()]
     found = {
         "reward": Part(name, record_digest(made_of)),
-        "calibration": Part(str(told["calibration"]["protocol"]), str(calibration)),
+        "calibration": Part(" + ".join([str(told["calibration"]["protocol"]), *added]), str(calibration)),
     }
     if predictor:
         found["predictor"] = Part(f"pessimism {pessimism}", record_digest([predictor, pessimism]))
