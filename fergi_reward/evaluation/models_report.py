@@ -63,7 +63,10 @@ def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
     narrow = f", too narrow: {result.prompts} prompts" if few else ""
     for number, each in enumerate(result.models, start=1):
         text = [_trained_on(each)] + [HOW] * (number == 1)
-        items = [signals_table(each, result.checkpoints, narrow), _win_plot(each, number, narrow)]
+        items: list[Table | IntervalPlot] = [
+            signals_table(each, result.checkpoints, narrow),
+            _win_plot(each, number, narrow),
+        ]
         yield Section(each.name, text, items)
         if shown := list(_grids(each, folder)):
             yield Section(f"Examples of {each.name}", [_chosen_by(each)], shown)
@@ -149,7 +152,7 @@ def diversity_table(result: ModelsResult) -> Table:
 
 def _alike(found: Diversity) -> str:
     if found.prompts < FEW_UNITS:
-        return f"not known: fewer than {FEW_UNITS} prompts"
+        return "too few prompts"
     return "MORE ALIKE" if is_more_alike(found) else "no more alike"
 
 
@@ -169,4 +172,4 @@ def _grids(model: ModelComparison, folder: Path) -> Iterator[ImageGrid]:
 
 def _picture(model: ModelComparison, example: Example, folder: Path) -> Picture:
     alt = f"{example.prompt}: drawn by the base model, and by {model.name}"
-    return Picture(folder / example.side_by_side, alt, f"{example.gain:+.2f} SD: {example.prompt}")
+    return Picture(folder / example.side_by_side, alt, f"{example.gain:+.2g} SD: {example.prompt}")

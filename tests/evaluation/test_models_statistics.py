@@ -200,7 +200,7 @@ def test_what_gained_is_no_loss_and_few_prompts_leave_diversity_open(tmp_path):
     result = replace(result, models=(replace(model, best=()),))
     text = printed(models_report(result, tmp_path))
     assert "95 % interval, too narrow: 8 prompts" in text
-    assert "not known: fewer than 20 prompts" in text and "more alike" not in text.lower()
+    assert "too few prompts" in text and "more alike" not in text.lower()
 
 
 def test_the_report_says_whose_weights_scored_and_what_is_by_hand(tmp_path):
