@@ -370,14 +370,16 @@ class CombinedReward:
 
     def _check_scores(self, terms: Mapping[str, Tensor], prompts: Sequence[str]) -> None:
         """Refuse scores that are not finite, and warn once of those that cannot be of the calibration's kind."""
-        far = torch.stack([term.standardised(terms[term.name].detach()) for term in self._standardised]).abs() > FAR
-        finite = torch.stack([values.detach() for values in terms.values()]).isfinite()
-        is_finite, is_far = torch.stack([finite.all(), far.any()]).tolist()  # a GPU is waited for once
+        fitted = self._standardised if self._may_warn else []
+        near = [(term.standardised(terms[term.name].detach()).abs() <= FAR).all() for term in fitted]
+        finite = torch.stack([values.detach() for values in terms.values()]).isfinite().all()
+        is_finite, *are_near = torch.stack([finite, *near]).tolist()  # a GPU is waited for once
         if not is_finite:
             raise _not_finite(terms, prompts)
-        if is_far and self._may_warn:
+        if not all(are_near):
             self._may_warn = False
-            _warn_of_far(self._standardised, terms, far)
+            term = fitted[are_near.index(False)]
+            _warn_of_far(term, terms[term.name])
 
     def _contributions(self, fit: Fit, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each scorer adds to the total by the weights of a fit."""
@@ -434,13 +436,12 @@ def _not_finite(terms: Mapping[str, Tensor], prompts: Sequence[str]) -> FergiRew
     return FergiRewardError(f"{name} gave {value} for image {row}, prompt {prompts[row]!r}")
 
 
-def _warn_of_far(scorers: Sequence[Term], terms: Mapping[str, Tensor], far: Tensor) -> None:
-    place = next(place for place, row in enumerate(far.tolist()) if any(row))
-    term, score = scorers[place], terms[scorers[place].name][far[place]][0].item()
+def _warn_of_far(term: Term, scores: Tensor) -> None:
+    far = max(scores.tolist(), key=lambda score: abs(score - term.mean))
     warnings.warn(
-        f"{term.name} gave {score:.4g}, and the scores that the calibration was fitted on have the mean "
-        f"{term.mean:.4g} and the standard deviation {term.std:.3g}: they may be of another checkpoint, and the total "
-        "may mean nothing; give that checkpoint, or calibrate with this one",
+        f"{term.name} gave {far:.4g}, and the scores that the calibration was fitted on have the mean {term.mean:.4g} "
+        f"and the standard deviation {term.std:.3g}: they may be of another checkpoint, and the total may mean "
+        "nothing; give that checkpoint, or calibrate with this one",
         FergiRewardWarning,
         stacklevel=4,
     )

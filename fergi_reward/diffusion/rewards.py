@@ -62,9 +62,9 @@ def load_reward(
     """
     model, names, on = options.model, weighed_scorers(options), on or training_device()
     dtype, places, toy = getattr(torch, options.scorer_dtype), options.reward_checkpoints, toy_of(options.model)
-    if toy and TOWER in toy.checkpoints and TOWER in reward_scorers(options) and TOWER not in names:
-        places.setdefault(TOWER, str(toy.checkpoints[TOWER]))
     extra = options.extra or {}
+    if toy and TOWER in toy.checkpoints and TOWER in reward_scorers(options) and TOWER not in (*names, *extra):
+        places.setdefault(TOWER, str(toy.checkpoints[TOWER]))
     own = {
         name: load_toy_scorer(model, name, dtype).to(on)
         for name in (*names, *extra)

@@ -12,6 +12,7 @@ from PIL import Image
 from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardWarning
+from fergi_reward.faces.predicted import Predicted
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.foreign import as_scorer
 from fergi_reward.scorers.registry import load_scorer
@@ -119,3 +120,12 @@ def test_the_tiny_models_have_weights_of_their_own(model):
     images = pipeline("a cat", num_images_per_prompt=2, num_inference_steps=2, output_type="pt").images
     totals = load_reward(RewardOptions(model=model), on=torch.device("cpu"))(images, "a cat").total
     assert totals.abs().max() < 10
+
+
+def test_a_reward_of_a_predicted_face_alone_has_no_score_to_check(predictor_for):
+    tower = load_scorer("pickscore", PICKSCORE)
+    fits = (Fit("nothing", ()), Fit("au4", (Term("au4", -0.2, 0.1, 0.3, 0.4),)))
+    weights = Calibration("test", "fergi-ir50", fits, {}, "0", "", 0)
+    predictor = predictor_for(tower, au_source="fergi-ir50")
+    reward = CombinedReward([], weights, face=Predicted(predictor), checkpoints={"pickscore": PICKSCORE})
+    assert reward.score(torch.rand(2, 3, 32, 32), "a cat").total.isfinite().all()
