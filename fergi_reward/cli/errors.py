@@ -19,7 +19,8 @@ def clean_exit() -> Iterator[None]:
             yield
             sys.stdout.flush()
     except FergiRewardError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        notes = getattr(error, "__notes__", [])
+        print(f"error: {one_line('; '.join([str(error), *notes]))}", file=sys.stderr)
         sys.exit(2)
     except Interrupted as interrupted:
         print(": ".join([str(interrupted), *getattr(interrupted, "__notes__", [])]), file=sys.stderr)

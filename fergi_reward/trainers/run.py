@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -112,8 +112,12 @@ class Run:
         return [line for line in text.splitlines() if _logged_epoch(line) <= last]
 
     @contextmanager
-    def interruptible(self, save: Callable[[], None]) -> Iterator[None]:
-        """When a signal or the end of another process ends the block, save what there is and say how to resume."""
+    def interruptible(self, save: Callable[[], bool]) -> Iterator[None]:
+        """When a signal, an error or the end of another process ends the block, save what there is, say how to resume.
+
+        Args:
+            save: Writes a checkpoint of the last whole epoch; returns whether there was one to write.
+        """
         try:
             yield
         except KeyboardInterrupt as interrupted:
@@ -122,14 +126,21 @@ class Run:
             is_main = self.accelerator.is_main_process
             interrupted.add_note(resume if is_main else "the main process says how to resume")
             raise
-        except RuntimeError as error:
+        except Exception as error:
             if not _lost_another(error):
+                self._save_after(error, save)
                 raise
             reason = "another process of this run ended"
             self.say(f"\n{reason}; {self._save(save)}")
             raise FergiRewardError(f"{reason}, so this one does ({' '.join(str(error).split())[:200]})") from error
 
-    def _save(self, save: Callable[[], None]) -> str:
+    def _save_after(self, error: Exception, save: Callable[[], bool]) -> None:
+        """Keep the epochs before an error: hours may lie behind one answer of a reward that is none."""
+        with interrupts.deferred(), suppress(OSError, FergiRewardError):  # a full disk may be what went wrong
+            if save() and self.accelerator.is_main_process:
+                error.add_note(f"resume with --resume-from {self.checkpoints.newest()}")
+
+    def _save(self, save: Callable[[], bool]) -> str:
         """Save what there is; returns how to resume."""
         with interrupts.deferred():
             save()
@@ -167,9 +178,10 @@ def _check_processes(seen: int) -> None:
         )
 
 
-def _lost_another(error: RuntimeError) -> bool:
+def _lost_another(error: Exception) -> bool:
     """Whether an exchange between processes broke off, as gloo and NCCL tell it."""
-    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error)
+    named = isinstance(error, RuntimeError) and ("gloo" in str(error) or "NCCL" in str(error))
+    return named or isinstance(error, torch.distributed.DistError)
 
 
 def _logged_epoch(line: str) -> float:

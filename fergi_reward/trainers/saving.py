@@ -136,20 +136,25 @@ class Saving:
         if saves:
             self._save_checkpoint(finished, state)
 
-    def save_last_epoch(self) -> None:
+    def save_last_epoch(self) -> bool:
         """Write a checkpoint of the end of the last whole epoch: what an interrupted one did cannot be resumed.
 
         No process waits for another here, since some may have ended already: shards of a network cannot be gathered,
         and its last checkpoint is what is left. Of a whole network there is no copy: it can be written until the first
         update of the next epoch.
+
+        Returns:
+            Whether it could be written.
         """
-        if self._last_epoch:
-            finished, values, state, updates = self._last_epoch
-            if values:
-                overwrite(self.model.parameters, values)
-            elif updates != self.optimisation.updates:
-                return
-            self._save_checkpoint(finished, state)
+        if self._last_epoch is None:
+            return False
+        finished, values, state, updates = self._last_epoch
+        if values:
+            overwrite(self.model.parameters, values)
+        elif updates != self.optimisation.updates:
+            return False
+        self._save_checkpoint(finished, state)
+        return True
 
     def save_best(self) -> None:
         """Write the weights that the judges liked most into `best/`."""

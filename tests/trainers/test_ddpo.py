@@ -1,4 +1,5 @@
 import json
+import math
 import threading
 from types import SimpleNamespace
 
@@ -281,17 +282,18 @@ def test_the_kl_penalty_holds_the_model_back(trainer_of, tmp_path):
     assert strong[2] < 0.5 * weak[2]
 
 
-def test_ctrl_c_writes_the_last_whole_epoch_once(trainer_of, redness):
+@pytest.mark.parametrize("ended_by", [KeyboardInterrupt, FergiRewardError("no answer"), ZeroDivisionError, math.nan])
+def test_a_signal_or_an_error_writes_the_last_whole_epoch_once(trainer_of, redness, ended_by):
     calls = []
 
-    def interrupted_in_the_third_epoch(pixels, prompts):
+    def ended_in_the_third_epoch(pixels, prompts):
         calls.append(prompts)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return redness(pixels, prompts)
+        if len(calls) == 3 and not isinstance(ended_by, float):
+            raise ended_by
+        return redness(pixels, prompts) * (ended_by if len(calls) == 3 else 1)
 
-    trainer = trainer_of(interrupted_in_the_third_epoch, num_epochs=5, save_freq=5)
-    with pytest.raises(KeyboardInterrupt) as stopped:
+    trainer = trainer_of(ended_in_the_third_epoch, num_epochs=5, save_freq=5)
+    with pytest.raises((KeyboardInterrupt, FergiRewardError, ZeroDivisionError)) as stopped:
         trainer.train()
     assert [path.name for path in trainer.loop.run.checkpoints.folder.iterdir()] == ["epoch_0002"]
     checkpoint = trainer.loop.run.checkpoints.folder / "epoch_0002"

@@ -247,15 +247,28 @@ def test_metrics_are_json_and_a_torn_line_ends_no_run(tmp_path):
     assert run.metrics_file.read_text() == '{"epoch": 1, "loss": null}\n{"epoch": 2, "loss": 0.5}\n'
 
 
-def test_a_signal_leaves_the_last_whole_epoch_and_the_command_says_once_how_to_resume(tmp_path, monkeypatch):
+def no_answer():
+    raise FergiRewardError("no answer")
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "said"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), 143, "stopped by SIGTERM: "),
+        (no_answer, 2, "error: no answer; "),
+    ],
+)
+def test_what_ends_a_run_leaves_the_last_whole_epoch_and_the_command_says_once_how_to_resume(
+    end, status, said, tmp_path, monkeypatch
+):
     run = run_in(tmp_path)
-    monkeypatch.setattr(Command, "answer", lambda *_: stopped_by_a_signal(run))
+    monkeypatch.setattr(Command, "answer", lambda *_: ended(run, end))
     stopped = invoke(["annotate"])
-    assert stopped.exit_code == 143
+    assert stopped.exit_code == status
     newest = run.checkpoints.folder / "epoch_0004"
-    assert stopped.output == f"stopped by SIGTERM: resume with --resume-from {newest}\n"
+    assert stopped.output == f"{said}resume with --resume-from {newest}\n"
 
 
-def stopped_by_a_signal(run):
-    with raised(), run.interruptible(lambda: checkpoint(run, 4)):
-        os.kill(os.getpid(), signal.SIGTERM)
+def ended(run, end):
+    with raised(), run.interruptible(lambda: checkpoint(run, 4) or True):
+        end()
