@@ -165,6 +165,7 @@ def reward_metrics(rewards: Rewards) -> dict[str, float]:
     parts = {"reward": rewards.total} | {f"terms/{name}": term for name, term in rewards.terms.items()}
     for name, part in parts.items():
         if len(known := part[torch.isfinite(part)]):
+            known = known.double()  # a float32 squares no large reward
             metrics[f"{name}_mean"] = known.mean().item()
             metrics[f"{name}_std"] = known.std(correction=0).item()
     return metrics

@@ -301,10 +301,12 @@ class TrainerConfig(Options):
 
     def _target_problems(self) -> list[str]:
         targets = self.lora_target_modules
+        if self.full_finetuning:
+            default = {"lora_rank": 4, "lora_alpha": 4, "lora_target_modules": None}
+            given = [name for name, value in default.items() if getattr(self, name) != value]
+            return [f"{name} is given with full_finetuning, which trains no adapter: leave one out" for name in given]
         if targets is None:
             return []
-        if self.full_finetuning:
-            return ["lora_target_modules is given with full_finetuning, which trains no adapter: leave one out"]
         if not targets or not all(targets) or len(set(targets)) < len(targets):
             return [f"lora_target_modules is {','.join(targets)!r}, must be different names of layers"]
         return []

@@ -26,3 +26,18 @@ class DDPOConfig(RolloutConfig):
     per_prompt_stat_tracking_min_count: int = option(
         16, "A prompt with fewer remembered rewards is judged by all rewards of the epoch.", at_least=1
     )
+
+    def problems(self) -> list[str]:
+        """Rewards of a prompt of which there can never be enough, and options that nothing reads."""
+        found, tracked = super().problems(), "per_prompt_stat_tracking"
+        size, count = self.per_prompt_stat_tracking_buffer_size, self.per_prompt_stat_tracking_min_count
+        if not self.per_prompt_stat_tracking and (size, count) != (16, 16):
+            found.append(
+                f"{tracked}_buffer_size is {size} and {tracked}_min_count {count} without {tracked}: leave out"
+            )
+        elif self.per_prompt_stat_tracking and count > size:
+            found.append(
+                f"{tracked}_min_count is {count}, but {tracked}_buffer_size {size} remembers fewer: no image would be "
+                "judged by its prompt"
+            )
+        return found

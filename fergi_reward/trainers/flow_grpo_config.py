@@ -56,8 +56,9 @@ class FlowGRPOConfig(GroupConfig):
         found = super().problems()
         if self.sde_type == "cps" and self.train_kl_form == "per_time":
             found.append("train_kl_form is per_time, but the noise of sde_type cps is not per time: take exact")
-        if self.sde_window_stride > 1 and not self.sde_window_size:
-            found.append(f"sde_window_stride is {self.sde_window_stride} without sde_window_size: no window moves")
+        for name in ("sde_window_stride", "sde_window_epochs"):
+            if (value := getattr(self, name)) > 1 and not self.sde_window_size:
+                found.append(f"{name} is {value} without sde_window_size: no window moves")
         if self.train_kl_form == "per_time" and not self.train_kl_beta:
             found.append("train_kl_form is per_time without train_kl_beta: nothing is weighed by it")
         return found

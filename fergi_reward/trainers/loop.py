@@ -174,6 +174,8 @@ class Loop(Generic[Config]):
             self.run.log(self.finished, metrics)
             line = f"{summary(metrics)}, {metrics['seconds']:.1f} s"
             self.run.say(f"epoch {self.finished}/{self.config.num_epochs}: {line}")
+            if metrics.get("grad_norm") == 0:
+                self.run.say("warning: its gradient was 0, so it taught nothing: see that rewards differ by the images")
             self.saving.remember(self.finished, saves)
         if saves:
             self.accelerator.wait_for_everyone()

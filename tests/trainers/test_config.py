@@ -65,6 +65,8 @@ def test_a_default_of_its_own_keeps_the_range_of_an_option():
         ({"log_with": "paper"}, "log_with is 'paper', must be one of tensorboard, wandb, none"),
         ({"train_timestep_fraction": 1.5}, "at most 1"),
         ({"train_gradient_accumulation_steps": 4}, "2 samples .* which 4 .* does not divide"),
+        ({"per_prompt_stat_tracking_buffer_size": 8}, "min_count is 16, but .*buffer_size 8 remembers fewer"),
+        ({"per_prompt_stat_tracking": False, "per_prompt_stat_tracking_min_count": 8}, "_min_count 8 without per_prom"),
     ],
 )
 def test_values_that_cannot_be(options, message):
@@ -100,6 +102,10 @@ def test_contradictions_of_reward_backpropagation(options, message):
         ({"lora_target_modules": ["to_q"], "full_finetuning": True}, "which trains no adapter"),
         ({"seed": -1}, "seed is -1, must be at least 0 and at most 4294967295"),
         ({"seed": 2**32}, "seed is 4294967296, must be at least 0 and at most 4294967295"),
+        (
+            {"lora_rank": 16, "full_finetuning": True},
+            "lora_rank is given with full_finetuning, which trains no adapter",
+        ),
         ({"train_warmup_steps": 101}, "train_warmup_steps is 101, but the run has 100 updates: it would never reach"),
         ({"ema_freq": 101, "ema_decay": 0.9}, "ema_freq is 101, but the run has 100 updates: the average would be"),
         ({"ema_freq": 8}, "ema_freq is 8 without ema_decay: nothing is averaged"),

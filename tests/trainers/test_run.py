@@ -14,6 +14,7 @@ from fergi_reward.files.atomic import atomic_folder
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo import DDPOConfig
+from fergi_reward.trainers.nft import NFTTrainer
 from fergi_reward.trainers.run import Run
 from tests.command_line import invoke
 
@@ -272,3 +273,18 @@ def test_what_ends_a_run_leaves_the_last_whole_epoch_and_the_command_says_once_h
 def ended(run, end):
     with raised(), run.interruptible(lambda: checkpoint(run, 4) or True):
         end()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "options"),
+    [
+        ("trainer_of", {}),
+        ("flow_trainer_of", {}),
+        ("flow_trainer_of", {"trainer": NFTTrainer, "sample_eta": 0.0}),
+        ("backprop_trainer_of", {"reward_margin": -9.0}),
+    ],
+)
+def test_an_epoch_whose_rewards_teach_nothing_is_told(trainer, options, request, capsys):
+    made = request.getfixturevalue(trainer)(lambda pixels, prompts: 0.1 + 0 * pixels.mean((1, 2, 3)), **options)
+    made.train()
+    assert "warning: its gradient was 0, so it taught nothing" in capsys.readouterr().out

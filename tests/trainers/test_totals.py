@@ -81,6 +81,7 @@ def test_a_number_of_processes_that_is_none_is_refused(monkeypatch, given):
     ("make", "message"),
     [
         (lambda: FlowGRPOConfig(sde_window_stride=3), "sde_window_stride is 3 without sde_window_size"),
+        (lambda: FlowGRPOConfig(sde_window_epochs=3), "sde_window_epochs is 3 without sde_window_size"),
         (lambda: FlowGRPOConfig(train_kl_form="per_time"), "per_time without train_kl_beta"),
         (lambda: RewardBackpropConfig(backprop_steps_std=9), "backprop_steps_std is 9 without backprop_steps_mean"),
     ],
