@@ -448,7 +448,7 @@ class RemoteReward:
     def _strange(self, why: str) -> RemoteRewardError:
         return RemoteRewardError(f"{self.url} is no `fergi-reward serve` of this version: {why}")
 
-    # The ways in which training scripts call a reward; docs/ADAPTERS.md says where each is pasted.
+    # The ways in which training scripts call a reward; docs/hosts says where each is pasted.
 
     def trl_ddpo(self, images: Any, prompts: Sequence[str], metadata: object = None) -> tuple[Any, dict[str, Any]]:
         """TRL's `DDPOTrainer`, up to 0.23."""

@@ -156,6 +156,8 @@ def host_names():
     }
 
 
+# The loops with guards take one step here.
+@pytest.mark.filterwarnings("ignore:the judges liked step 0 best")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_tells_to_type_works(page, readers_folder, replaced, monkeypatch):
     namespace = {"__name__": "__main__"} | (host_names() if page in PASTED else {})
@@ -259,8 +261,9 @@ def parse_training(words):
 
 
 def test_every_adapter_is_in_the_table_and_has_lines_to_paste():
-    text = (ROOT / "docs" / "ADAPTERS.md").read_text(encoding="utf-8")
-    rows, blocks = re.findall(r"^\| .*", text, re.M), re.findall(r"```python\n(.*?)```", text, re.S)
+    rows = re.findall(r"^\| .*", (ROOT / "docs" / "ADAPTERS.md").read_text(encoding="utf-8"), re.M)
+    hosts = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "hosts").glob("*.md"))
+    blocks = [text for language, _, text in BLOCK.findall(hosts) if language != ""]
     for name in adapters.__all__:
         if name[0].isupper():
             assert sum(f"`{name}`" in row for row in rows) == 1

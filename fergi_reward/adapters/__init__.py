@@ -1,6 +1,6 @@
 """The call conventions of other people's training scripts: one small class per host, one file per host.
 
-Each takes a reward, any callable from pixels and prompts, and is called as its host calls. docs/ADAPTERS.md has the
+Each takes a reward, any callable from pixels and prompts, and is called as its host calls. docs/hosts has the
 lines to paste.
 
 - `adapter.py`: what they share; `host_pixels.py`: images of hosts; `group_normalization.py`: rewards within groups.

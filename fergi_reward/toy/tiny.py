@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextConfig, PreTrainedTokenizerFast, Qwen2Tokenizer, T5Tokenizer
 
     from fergi_reward.scorers.aesthetic import AestheticScorer
+    from fergi_reward.scorers.base import TowerScorer
     from fergi_reward.scorers.clip import CLIPScorer
     from fergi_reward.scorers.hps import HPSv2Scorer
     from fergi_reward.scorers.hpsv3 import HPSv3Scorer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fergi_reward.scorers.pickscore import PickScorer
 
 Made = TypeVar("Made")
+Scorer = TypeVar("Scorer", bound="TowerScorer")
 # The pipelines' names, for `--model`.
 MODELS = (
     "tiny",
@@ -67,7 +69,7 @@ def pickscore(*, seed: int = 0) -> "PickScorer":
     text = {**_TOWER, "hidden_act": "gelu", "eos_token_id": 2}
     vision = {**_TOWER, "hidden_act": "gelu", "image_size": 32, "patch_size": 8}
     with seeded(seed):
-        return PickScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).eval()
+        return _frozen(PickScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)))
 
 
 def clip(*, seed: int = 0) -> "CLIPScorer":
@@ -78,7 +80,7 @@ def clip(*, seed: int = 0) -> "CLIPScorer":
 
     text, vision = {**_TOWER, "eos_token_id": 2}, {**_TOWER, "image_size": 32, "patch_size": 8}
     with seeded(seed):
-        return CLIPScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).eval()
+        return _frozen(CLIPScorer(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)))
 
 
 def aesthetic(*, seed: int = 0) -> "AestheticScorer":
@@ -88,7 +90,7 @@ def aesthetic(*, seed: int = 0) -> "AestheticScorer":
     from fergi_reward.scorers.aesthetic import AestheticScorer
 
     with seeded(seed):
-        return AestheticScorer(CLIPVisionConfig(**_TOWER, image_size=32, patch_size=8, projection_dim=16)).eval()
+        return _frozen(AestheticScorer(CLIPVisionConfig(**_TOWER, image_size=32, patch_size=8, projection_dim=16)))
 
 
 def hps(*, seed: int = 0) -> "HPSv2Scorer":
@@ -105,7 +107,7 @@ def hps(*, seed: int = 0) -> "HPSv2Scorer":
     with seeded(seed):
         # Drawn as open_clip draws for its ordinary blocks: from those that the scorer runs in, scores are mostly noise.
         drawn = CLIP(**config).state_dict()
-        scorer = HPSv2Scorer(config).eval()
+        scorer = _frozen(HPSv2Scorer(config))
     scorer.load_state_dict({key: value for name, value in drawn.items() if (key := scorer_key(name))})
     return scorer
 
@@ -120,7 +122,7 @@ def image_reward(*, seed: int = 0) -> "ImageRewardScorer":
     vision = VisionSizes(image_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)
     text = TextSizes(len(tokenizer), 32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
     with seeded(seed):
-        return ImageRewardScorer(vision, text, tokenizer).eval()
+        return _frozen(ImageRewardScorer(vision, text, tokenizer))
 
 
 def hpsv3(*, seed: int = 0) -> "HPSv3Scorer":
@@ -135,7 +137,12 @@ def hpsv3(*, seed: int = 0) -> "HPSv3Scorer":
     text |= {"initializer_range": 0.3}  # from the usual 0.02 scores hardly depend on pictures
     vision = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "initializer_range": 0.3}
     with seeded(seed):
-        return HPSv3Scorer(Qwen2VLConfig(text_config=text, vision_config=vision), tokenizer).eval()
+        return _frozen(HPSv3Scorer(Qwen2VLConfig(text_config=text, vision_config=vision), tokenizer))
+
+
+def _frozen(scorer: Scorer) -> Scorer:
+    """As `load_scorer` gives it."""
+    return scorer.requires_grad_(False).eval()
 
 
 @contextmanager

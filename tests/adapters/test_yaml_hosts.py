@@ -1,4 +1,4 @@
-"""Hosts that get a reward by their YAML alone: the fragments of docs/ADAPTERS.md, called as each host does."""
+"""Hosts that get a reward by their YAML alone: the fragments of docs/hosts, called as each host does."""
 
 import asyncio
 import inspect
@@ -22,7 +22,7 @@ from fergi_reward.adapters.host_options import host_reward
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.toy import emoji
 
-PAGE = Path(__file__).parents[2] / "docs" / "ADAPTERS.md"
+PAGES = Path(__file__).parents[2] / "docs" / "hosts"
 SCORERS = list(emoji.SCORERS)
 
 
@@ -34,9 +34,10 @@ def keys():
 
 
 def fragment(host):
-    """The fragment that the page has for a host."""
-    (text,) = re.findall(rf"^\*\*{host}\*\*.*?^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    return yaml.safe_load(text)
+    """The fragment for the reward in the host's process, on its page."""
+    text = (PAGES / f"{host}.md").read_text(encoding="utf-8")
+    found = re.search(r"^\*\*In the process\*\*.*?^```yaml\n(.*?)^```$", text, re.M | re.S)
+    return yaml.safe_load(found[1])
 
 
 def as_bytes(pixels):
@@ -74,7 +75,7 @@ class MultiRewards:
 
 
 def test_verl_omni_awaits_the_reward_of_its_yaml_and_its_loop_stays_free(keys, pixels, prompts, expected):
-    config = fragment("verl-omni")
+    config = fragment("VERL_OMNI")
     (entry,) = config["reward"]["reward_functions"].values()
     entry.update(keys, weight=0.5, uncertainty_penalty="0.0")
     manager, ticks = MultiRewards(config), []
@@ -185,7 +186,7 @@ def flow_factory_host(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["Pointwise", "Groupwise"])
 def test_flow_factory_needs_a_dotted_path_alone(kind, flow_factory_host, keys, pixels, prompts, expected):
-    (row,) = fragment("Flow-Factory")["rewards"]
+    (row,) = fragment("FLOW_FACTORY")["rewards"]
     assert row["reward_model"] == "fergi_reward.adapters.flow_factory.PointwiseReward"
     checkpoints = ",".join(f"{name}={folder}" for name, folder in keys["checkpoints"].items())
     row |= {"reward_model": row["reward_model"].replace("Pointwise", kind), "dtype": "float32", "device": "cpu"}
@@ -257,7 +258,7 @@ def request(pixels, prompts):
 
 
 def test_unirl_makes_the_backend_that_its_yaml_targets(unirl_host, keys, pixels, prompts, expected):
-    node = fragment("UniRL")["reward"]["backend"] | keys | {"batch_size": 2}
+    node = fragment("UNIRL")["reward"]["backend"] | keys | {"batch_size": 2}
     module, _, name = node.pop("_target_").rpartition(".")
     backend = getattr(import_module(module), name)(**node)
     assert isinstance(backend, LocalRewardBackend)

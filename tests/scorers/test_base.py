@@ -212,3 +212,13 @@ def test_the_digest_is_another_with_another_activation_option_or_tokenizer() -> 
     two = type(one)(one.model.config, CLIPTokenizer(vocab=clip_tokenizer().get_vocab(), merges=[]))
     two.load_state_dict(one.state_dict())
     assert two.weights_digest() != one.weights_digest()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [tiny.pickscore, tiny.clip, tiny.aesthetic, tiny.hps, tiny.image_reward, tiny.hpsv3],
+    ids=lambda m: m.__name__,
+)
+def test_tiny_scorers_are_frozen_as_loaded_ones_are(make):
+    scorer = make()
+    assert not scorer.training and not any(parameter.requires_grad for parameter in scorer.parameters())
