@@ -6,5 +6,6 @@
   `ray_workers.py`: on a Ray cluster.
 - `scoring.py`: requests that meet become one batch; `admission.py`: how much may wait.
 - `pictures.py`: what a request holds, as pictures; `protocols/`: a file for each way to ask.
-- `metrics.py`: what Prometheus reads; `openapi.py`: the description of the addresses.
+- `metrics.py`: what Prometheus reads; `request_log.py`: a line per request; `openapi.py`: the description of the
+  addresses.
 """

@@ -143,6 +143,7 @@ class Server:
         with self._requests.admitted(1), self._held() as hold:
             data = await self._read(request, hold)
             body = await self._in_thread(parse, data)
+            request.state.images = len(body.prompts)
             with self.images.admitted(len(body.prompts)):
                 self.metrics.waiting.set(self.images.waiting)
                 rows = await self._rows(request, body)

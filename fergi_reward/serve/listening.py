@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.serve.connections import ImpatientProtocol
@@ -18,7 +18,7 @@ BACKLOG = 2048
 
 
 def web_config(
-    app: Starlette, end_limit: float, certificate: Path | None = None, key: Path | None = None
+    app: ASGIApp, end_limit: float, certificate: Path | None = None, key: Path | None = None
 ) -> uvicorn.Config:
     """How the connections of a server are handled.
 

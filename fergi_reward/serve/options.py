@@ -53,6 +53,10 @@ class ServeOptions(ServeLimits, ServedRewardOptions):
     token_file: Path | None = option(
         None, "File whose text callers send as `Authorization: Bearer TEXT`; only its owner may read it."
     )
+    log_requests: bool = option(
+        False,
+        "Print a line per request to standard error: time, path, status, images, milliseconds; no prompts, no token.",
+    )
     root: Path | None = option(None, "Folder whose pictures may be asked for by their path in it. [default: none]")
 
     def problems(self) -> list[str]:

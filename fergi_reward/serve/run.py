@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -13,12 +14,14 @@ from functools import partial
 import torch
 
 from fergi_reward.core.devices import named_device
+from fergi_reward.core.errors import FergiRewardWarning
 from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.access import read_token
 from fergi_reward.serve.app import Server
 from fergi_reward.serve.listening import Web, address, listening, web_config
-from fergi_reward.serve.options import ServeOptions
+from fergi_reward.serve.options import LOCAL_HOSTS, ServeOptions
+from fergi_reward.serve.request_log import RequestLog
 from fergi_reward.serve.scoring import Scoring
 from fergi_reward.serve.worker_processes import ProcessWorker
 from fergi_reward.serve.workers import Setting, WorkerPool
@@ -31,8 +34,15 @@ def run(options: ServeOptions) -> None:
         FergiRewardError: The address is in use, the token or the reward cannot be read.
     """
     token = read_token(options.token_file) if options.token_file else None
+    if options.host not in LOCAL_HOSTS:
+        warnings.warn(
+            f"on {options.host} nothing is encrypted: who reads the network reads the token and the pictures; put a "
+            "proxy with TLS in front",
+            FergiRewardWarning,
+            stacklevel=2,
+        )
     with listening(options.host, options.port) as listener, _scoring(options) as scoring:
-        asyncio.run(_serve(Server(scoring, options, token, options.root), listener, options.weighed_by))
+        asyncio.run(_serve(Server(scoring, options, token, options.root), listener, options))
 
 
 @contextmanager
@@ -60,15 +70,16 @@ def _reward(options: ServeOptions, gpus: int, number: int) -> CombinedReward:
     return load_reward(options.reward_options, on=device)
 
 
-async def _serve(server: Server, listener: socket.socket, weighed_by: str) -> None:
+async def _serve(server: Server, listener: socket.socket, options: ServeOptions) -> None:
     """Serve until a signal comes or nothing can score any more."""
-    web = Web(web_config(server.app, server.limits.end_limit))
+    app = RequestLog(server.app) if options.log_requests else server.app
+    web = Web(web_config(app, options.end_limit))
     serving = asyncio.create_task(web.serve([listener]))
     loading = asyncio.wrap_future(_loading(server))
     await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
     failing = loading
     if loading.done() and loading.exception() is None and not serving.done():
-        print(f"serving {', '.join(server.scoring.names)} ({weighed_by}) on {address(listener)}", flush=True)
+        print(f"serving {', '.join(server.scoring.names)} ({options.weighed_by}) on {address(listener)}", flush=True)
         failing = asyncio.wrap_future(server.scoring.failure)
         await asyncio.wait([serving, failing], return_when=asyncio.FIRST_COMPLETED)
     web.should_exit = True

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
 from fergi_reward.serve.listening import listening
 from fergi_reward.serve.options import ServeOptions
 from fergi_reward.serve.run import run
@@ -75,6 +75,27 @@ def serve_command(scorer, port=0):
     return ["-m", "fergi_reward", "serve", "--weights", f"tests.serve.test_run:{scorer}=1", "--port", port]
 
 
+def test_each_request_is_a_line_without_what_its_caller_says(forked, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("a-token-of-24-letters-ab")
+    token.chmod(0o600)
+    program = forked([*serve_command("Slow"), "--log-requests", "--token-file", str(token)])
+    wait_until(lambda: program.stdout or program.poll() is not None, 120)
+    port = int(program.stdout.rpartition(":")[2])
+    body = {"prompts": "a private prompt", "images": [{"base64": base64.b64encode(picture(1)).decode()}] * 3}
+    known = {"Authorization": f"Bearer {token.read_text()}"}
+    assert ask(port, "POST", "/v1/score", body, known)[0] == 200
+    assert ask(port, "POST", "/v1/score", body, {"Authorization": "Bearer wrong-one"})[0] == 401
+    assert ask(port, "GET", "/no%0Asuch?token=secret", None, known)[0] == 404
+    os.kill(program.processes[0].pid, signal.SIGTERM)
+    assert program.wait() == 0
+    *lines, _ = program.stderr.splitlines()
+    asked = [re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]{12}\+00:00 (.*) \d+ ms", line)[1] for line in lines]
+    assert asked[:2] == ["POST /v1/score 200 images=3", "POST /v1/score 401 images=-"]
+    assert asked[2].startswith("GET /no") and asked[2].endswith("such 404 images=-") and len(asked) == 3
+    assert not any(word in program.stderr for word in ("private", "a-token", "wrong-one", "secret"))
+
+
 def test_a_second_signal_ends_at_once_and_says_that_not_all_was_answered(forked):
     program = forked(serve_command("Hung"))
     wait_until(lambda: program.stdout or program.poll() is not None, 120)
@@ -118,6 +139,16 @@ def test_a_port_that_is_in_use_is_one_sentence():
 def test_a_host_that_is_not_this_machines_is_one_sentence():
     with pytest.raises(FergiRewardError, match=r"cannot listen on 192\.0\.2\.1"), listening("192.0.2.1", 0):
         pass
+
+
+def test_a_host_that_others_reach_is_warned_of_once(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("a-token-of-24-letters-ab")
+    token.chmod(0o600)
+    options = ServeOptions(weights={"tests.served:Brightness": 1.0}, host="192.0.2.1", token_file=token)
+    encrypted = pytest.warns(FergiRewardWarning, match=r"on 192\.0\.2\.1 nothing is encrypted")
+    with encrypted, pytest.raises(FergiRewardError, match="cannot listen"):
+        run(options)
 
 
 def test_a_scorer_that_cannot_be_loaded_ends_the_program_with_its_sentence(tmp_path):
