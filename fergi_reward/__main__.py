@@ -1,4 +1,4 @@
-"""`python -m fergi_reward`, which is also what `accelerate launch -m` needs."""
+"""`python -m fergi_reward`, which is also what `torchrun -m` needs."""
 
 from fergi_reward.cli import main
 

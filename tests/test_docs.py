@@ -44,7 +44,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CON
 PASTED = {ROOT / "README.md", ROOT / "docs/ADAPTERS.md", ROOT / "docs/EXPORT.md", *(ROOT / "docs/hosts").glob("*.md")}
 OURS = re.compile(r"(?<![\w/.])(?:training|eval|configs|docs|tests|fergi_reward)/[\w/]*\w\.(?:py|yaml|txt|md|png)")
 BLOCK = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
-SHELL = ("fergi-reward", "accelerate", "python", "make", "pip")
+SHELL = ("fergi-reward", "python", "make", "pip")
 
 # The options of these are checked; why they are not run.
 PARSED = {
@@ -231,8 +231,8 @@ def run_command(words):
         return ""
     if words[:2] == ["python", "-c"]:
         exec(words[2], {})
-    elif words[:2] == ["accelerate", "launch"]:
-        parse_training(words[2:])
+    elif words[:2] == ["fergi-reward", "train"]:
+        parse_training(words[1:])
     else:
         assert words[0] == "fergi-reward", words
         if " ".join(words[1:]).startswith(tuple(PARSED)):
@@ -253,10 +253,9 @@ def parse(words):
 
 
 def parse_training(words):
-    """The program and its configuration are there, and every option after it is one of the program's."""
-    assert words[:3] == ["-m", "fergi_reward", "train"]
+    """The trainer and its configuration are there, and every option after it is one of the trainer's."""
     assert config_path(words[words.index("--config") + 1]).is_file()
-    known = known_commands()[f"train {words[3]}"].options
+    known = known_commands()[f"train {words[1]}"].options
     assert {word[2:].replace("-", "_") for word in words if word.startswith("--")} <= set(known)
 
 

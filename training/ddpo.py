@@ -1,6 +1,6 @@
 """Fine-tune Stable Diffusion with DDPO on the calibrated reward.
 
-accelerate launch training/ddpo.py --config ddpo_sd15
+python training/ddpo.py --config ddpo_sd15
 
 It is `fergi-reward train ddpo`; `--help` explains the options.
 """

@@ -1,6 +1,6 @@
 """Fine-tune Stable Diffusion on preference pairs with Diffusion-DPO.
 
-accelerate launch training/diffusion_dpo.py --config diffusion_dpo_sd15
+python training/diffusion_dpo.py --config diffusion_dpo_sd15
 
 It is `fergi-reward train diffusion_dpo`; `--help` explains the options.
 """

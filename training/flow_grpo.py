@@ -1,6 +1,6 @@
 """Fine-tune a flow-matching model, Stable Diffusion 3 or FLUX, with Flow-GRPO on the calibrated reward.
 
-accelerate launch training/flow_grpo.py --config flow_grpo_sd35
+python training/flow_grpo.py --config flow_grpo_sd35
 
 It is `fergi-reward train flow_grpo`; `--help` explains the options.
 """

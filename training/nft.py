@@ -1,6 +1,6 @@
 """Fine-tune a flow-matching model, Stable Diffusion 3 or FLUX, with DiffusionNFT on the calibrated reward.
 
-accelerate launch training/nft.py --config nft_sd35
+python training/nft.py --config nft_sd35
 
 It is `fergi-reward train nft`; `--help` explains the options.
 """

@@ -1,6 +1,6 @@
 """Train a language model to rewrite prompts with GRPO, on the calibrated reward of the pictures that they lead to.
 
-accelerate launch training/prompt_grpo.py --config prompt_grpo_qwen_sd15
+python training/prompt_grpo.py --config prompt_grpo_qwen_sd15
 
 It is `fergi-reward train prompt_grpo`; `--help` explains the options.
 """

@@ -1,6 +1,6 @@
 """Fine-tune Stable Diffusion by the gradient of the calibrated reward: DRaFT, AlignProp or ReFL.
 
-accelerate launch training/reward_backprop.py --config draft1_sd15
+python training/reward_backprop.py --config draft1_sd15
 
 It is `fergi-reward train reward_backprop`; `--help` explains the options.
 """

@@ -6,7 +6,7 @@ from fergi_reward.cli.command import Answer, command
 
 @command(resumes=True)
 def score(options: ScoreOptions) -> Answer | None:
-    """Score images; resumes where it was stopped. Under `accelerate launch` the processes share the work."""
+    """Score images; resumes where it was stopped. Under `torchrun` the processes share the work."""
     from fergi_reward.bulk.run import rows_of, run
 
     done = run(options)

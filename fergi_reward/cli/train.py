@@ -25,7 +25,7 @@ HELP = {
 OPTIONS = {"reward": RewardTrainingOptions, "pairs": PairTrainingOptions}
 
 app = App(
-    name="train", help="Fine-tune a model; start it by `accelerate launch -m fergi_reward train` on several GPUs."
+    name="train", help="Fine-tune a model; on several GPUs by `torchrun --nproc-per-node N -m fergi_reward train`."
 )
 app.command("fergi_reward.cli.prompt_grpo:prompt_grpo", name="prompt_grpo", help=HELP["prompt_grpo"])
 

@@ -89,12 +89,12 @@ def _launcher(config: TrainerConfig) -> Iterator[str]:
     if config.processes != (launched := launched_processes()):
         yield (
             f"num_processes is {config.processes}, but {counted_processes(launched)} were launched: "
-            f"accelerate launch --num_processes {config.processes}"
+            f"torchrun --nproc-per-node {config.processes}"
         )
     if launched > 1 and (missing := [name for name in PLACE if name not in os.environ]):
         yield (
             f"WORLD_SIZE is {launched}, but {' and '.join(missing)} are not set: start the processes with "
-            f"accelerate launch --num_processes {launched}, or unset WORLD_SIZE"
+            f"torchrun --nproc-per-node {launched}, or unset WORLD_SIZE"
         )
 
 

@@ -98,7 +98,7 @@ def test_published_networks_have_the_published_sizes():
 def test_every_configuration_can_be_built_and_fits_what_it_says(path):
     program = BY_NAME.get(path.stem.split("_")[0], "reward_backprop")
     script, config = read_options(PROGRAMS[program], ["--config", str(path)])
-    assert path.read_text().startswith(f"# accelerate launch training/{program}.py --config configs/{path.name}\n")
+    assert path.read_text().startswith(f"# python training/{program}.py --config configs/{path.name}\n")
     assert read_prompts(script.prompts)
     assert config.output_dir == f"runs/{path.stem}"
     result = rehearse(script, config)

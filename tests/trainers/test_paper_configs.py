@@ -50,7 +50,7 @@ UNTOLD = {*OURS, "config", "held_out", "held_out_split"}
 def read(name):
     """The options of the run and of its trainer, and the number of processes of the launch command."""
     text = (CONFIGS / f"{name}.yaml").read_text()
-    processes, program = re.match(r"# accelerate launch (?:--num_processes (\d+) )?training/(\w+)\.py ", text).groups()
+    processes, program = re.match(r"# (?:python|torchrun --nproc-per-node (\d+)) training/(\w+)\.py ", text).groups()
     trainer = TRAINERS.get(program).target
     records = [PairTrainingOptions if trainer.learns_from == "pairs" else RewardTrainingOptions, trainer.config_class]
     script, config = read_options(records, ["--config", str(CONFIGS / f"{name}.yaml")])
@@ -106,9 +106,8 @@ def test_a_paper_configuration_is_the_published_setting(name):
 def test_a_paper_configuration_says_what_differs_and_what_it_takes(name):
     text, (script, config, processes) = PAPERS[name].read_text(), read(name)
     trainer = name.split("/")[0]
-    assert text.startswith(
-        f"# accelerate launch --num_processes {processes} training/{trainer}.py --config configs/{name}.yaml\n"
-    )
+    launcher = f"torchrun --nproc-per-node {processes}" if processes > 1 else "python"
+    assert text.startswith(f"# {launcher} training/{trainer}.py --config configs/{name}.yaml\n")
     assert "# | differs" in text
     assert config.output_dir == f"runs/{name.replace('/', '_')}"
     stated = float(text.split("--dry-run: ")[1].split(" GB")[0])

@@ -39,7 +39,7 @@ def no_tracker(monkeypatch):
             "WORLD_SIZE",
             "2",
             {},
-            "is 2, but RANK and MASTER_ADDR are not set: .* --num_processes 2, or unset",
+            "is 2, but RANK and MASTER_ADDR are not set: .* --nproc-per-node 2, or unset",
         ),
     ],
 )

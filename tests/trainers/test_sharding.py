@@ -140,9 +140,7 @@ def test_processes_that_go_backward_through_other_numbers_of_steps_are_refused()
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "sharded").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_configuration_is_for_the_processes_of_its_launch_line(path):
-    launched = re.match(
-        r"# accelerate launch --num_processes (\d+) training/(\w+)\.py --config (\S+)\n", path.read_text()
-    )
+    launched = re.match(r"# torchrun --nproc-per-node (\d+) training/(\w+)\.py --config (\S+)\n", path.read_text())
     processes, trainer, given = launched.groups()
     assert ROOT / given == path
     target = TRAINERS.get(trainer).target
