@@ -44,7 +44,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CON
 PASTED = {ROOT / "README.md", ROOT / "docs/ADAPTERS.md", ROOT / "docs/EXPORT.md", *(ROOT / "docs/hosts").glob("*.md")}
 OURS = re.compile(r"(?<![\w/.])(?:training|eval|configs|docs|tests|fergi_reward)/[\w/]*\w\.(?:py|yaml|txt|md|png)")
 BLOCK = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
-SHELL = ("fergi-reward", "python", "make", "pip")
+SHELL = ("fergi-reward", "TOYS=", "python", "make", "pip")
 
 # The options of these are checked; why they are not run.
 PARSED = {
@@ -220,7 +220,12 @@ def run_python(text, namespace):
 
 
 def commands(text):
-    """Each command of a block as its words."""
+    """Each command of a block as its words, with what `TOYS=$(python -c "...")` stands for."""
+    if shown := re.match(r'TOYS=\$\(python -c "(.*)"\)\n', text):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(shown[1], {})
+        text = text.removeprefix(shown[0]).replace("$TOYS", printed.getvalue().strip())
     lines = re.findall(r"""(?:"[^"]*"|[^"\n])+""", text.replace("\\\n", " "))
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,22 @@ def test_each_request_is_a_line_without_what_its_caller_says(forked, tmp_path):
     assert asked[:2] == ["POST /v1/score 200 images=3", "POST /v1/score 401 images=-"]
     assert asked[2].startswith("GET /no") and asked[2].endswith("such 404 images=-") and len(asked) == 3
     assert not any(word in program.stderr for word in ("private", "a-token", "wrong-one", "secret"))
+
+
+def test_the_toys_are_served_as_the_tutorial_says():
+    page = Path(__file__).parents[2].joinpath("docs/tutorials/SERVE.md").read_text(encoding="utf-8")
+    block = re.search(r"^```\n(TOYS=.*?)^```$", page, re.M | re.S)[1]
+    command = f'set -e\npython() {{ "{sys.executable}" "$@"; }}\n' + block.replace(
+        "fergi-reward serve --port 8000", f'exec "{sys.executable}" -m fergi_reward serve --port 0'
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True, env=environment) as program:
+        port = int(program.stdout.readline().rpartition(":")[2])
+        body = {"prompts": "a cat", "images": [{"base64": base64.b64encode(picture(9)).decode()}]}
+        status, _, answer = ask(port, "POST", "/v1/score", body)
+        program.send_signal(signal.SIGTERM)
+    assert program.returncode == 0
+    assert status == 200 and set(answer["terms"]) == {"image_reward", "pickscore", "hps_v2"}
 
 
 def test_a_second_signal_ends_at_once_and_says_that_not_all_was_answered(forked):
