@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from textwrap import shorten
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.family import Pipeline, family_of
@@ -24,8 +25,9 @@ def load_adapter(pipeline: Pipeline, folder: Path) -> None:
             warnings.simplefilter("ignore", RuntimeWarning)
             pipeline.load_lora_weights(folder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FergiRewardError(f"{folder} holds no adapter of this pipeline ({reason})") from error
+        raise FergiRewardError(
+            f"{folder} holds no adapter of this pipeline ({in_short(error)}): give one that was trained on this model"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
     if not pipeline.get_active_adapters():  # diffusers only warns
@@ -42,5 +44,16 @@ def load_network(pipeline: Pipeline, folder: Path) -> None:
     try:
         network.load_state_dict(type(network).from_pretrained(folder).state_dict())
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FergiRewardError(f"{folder} holds no {type(network).__name__} of this pipeline ({reason})") from error
+        kind = type(network).__name__
+        raise FergiRewardError(
+            f"{folder} holds no {kind} of this pipeline ({in_short(error)}): give one that was trained from this model"
+        ) from error
+
+
+def in_short(error: Exception) -> str:
+    """The first of what may be a line for each weight, and how many more there are."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    head, *details = lines if len(lines) > 1 else [*lines, ""]
+    more = f" and {len(details) - 1} more" if len(details) > 1 else ""
+    first = " ".join([head, *details[:1]]).strip().rstrip(".")
+    return shorten(first, 400, placeholder=" ...") + more

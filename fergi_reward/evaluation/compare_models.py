@@ -23,7 +23,7 @@ from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.registry import Toy, is_toys_own, toy_of
 from fergi_reward.diffusion.rewards import load_toy_scorer
 from fergi_reward.diffusion.trained_weights import load_adapter, load_network
-from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, tuned_model
+from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, scale_doubt, tuned_model
 from fergi_reward.evaluation.model_pictures import ModelPictures, Request, requests_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
@@ -69,7 +69,7 @@ def models_of(options: CompareModelsOptions) -> list[ComparedModel]:
     Raises:
         FergiRewardError: One is not there, or two have one name.
     """
-    trained_on = None if options.trained_on is None else tuple(map(term_name, _but_none(options.trained_on)))
+    trained_on = None if options.trained_on is None else _terms(options.trained_on, options.scorer_names)
     models = [
         ComparedModel(BASE, options.model, "pipeline"),
         *(tuned_model(text, trained_on) for text in options.tuned),
@@ -82,8 +82,16 @@ def models_of(options: CompareModelsOptions) -> list[ComparedModel]:
     return models
 
 
-def _but_none(names: Sequence[str]) -> Sequence[str]:
-    return () if list(names) == [NO_SCORER] else names
+def _terms(names: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    """Those of the scorers that were trained on; a function from elsewhere has its place as its name."""
+    if list(names) == [NO_SCORER]:
+        return ()
+    for name in names:
+        if places := [place for place in asked if place.partition(":")[2] == name]:
+            raise FergiRewardError(
+                f"--trained-on has {name!r}, and --scorers {places[0]!r}: give --trained-on that, too"
+            )
+    return tuple(map(term_name, names))
 
 
 def _load_scorers(options: CompareModelsOptions, share: Share) -> dict[str, LoadedScorer]:
@@ -166,10 +174,11 @@ def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward
 
 
 def _doubts(options: CompareModelsOptions, models: Sequence[ComparedModel]) -> list[str]:
-    """What speaks against a base model, in sentences."""
+    """What speaks against a base model, or against how an adapter is loaded, in sentences."""
     toy = toy_of(options.model)
     called = str(toy.folders.get(options.model, options.model)) if toy else options.model  # as its cards call it
-    return [doubt for model in models if (doubt := base_doubt(model, called))]
+    doubts = [doubt for model in models for doubt in (base_doubt(model, called), scale_doubt(model))]
+    return [doubt for doubt in doubts if doubt]
 
 
 def _draw(options: CompareModelsOptions, models: Sequence[ComparedModel], pictures: Sequence[ModelPictures]) -> None:

@@ -18,6 +18,8 @@ ModelKind = Literal["pipeline", "adapter", "network"]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHTS = (".safetensors", ".bin")
 OURS = "fergi-reward"
+# Where the safetensors of diffusers have an adapter's configuration.
+LORA_CONFIG = "lora_adapter_metadata"
 MAX_CARD_BYTES = 1 << 23
 
 
@@ -177,3 +179,30 @@ def base_doubt(model: ComparedModel, base: str) -> str | None:
             f"--tuned {model.place} was trained on {named}, and --model is {base}: compare weights of one base model"
         )
     return f"{model.name}: its card names the base model {Path(named).name}, here it is {Path(base).name}."
+
+
+def scale_doubt(model: ComparedModel) -> str | None:
+    """What speaks against the strength of an adapter: diffusers saves `lora_alpha` only when it is asked to.
+
+    Args:
+        model: Trained weights.
+
+    Returns:
+        A sentence where its files do not say; None where they do, or are of these trainers, whose files hold it scaled.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if model.kind != "adapter" or model.card is not None:
+        return None
+    for path in Path(model.place).glob("*.safetensors"):
+        try:
+            with safe_open(path, "pt") as file:
+                told = LORA_CONFIG in (file.metadata() or {}) or any(key.endswith(".alpha") for key in file.keys())  # noqa: SIM118
+        except SafetensorError:  # it is said when it is loaded
+            return None
+        if told:
+            return None
+    return (
+        f"{model.name}: its files do not say its lora_alpha, and it is drawn with one equal to its rank: if it was "
+        "trained with another, save it with unet_lora_adapter_metadata or transformer_lora_adapter_metadata."
+    )

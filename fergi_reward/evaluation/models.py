@@ -163,7 +163,9 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
         best=tuple(one for one in examples if one.gain > 0)[:EXAMPLES],
         worst=tuple(one for one in reversed(examples) if one.gain < 0)[:EXAMPLES],
         gains_by=gains_by,
-        verdict=verdict(tuned.model.name, compared, len(set(prompts)), trained_on, diversity),
+        verdict=verdict(
+            tuned.model.name, compared, len(set(prompts)), trained_on, diversity, is_base=before.equals(after)
+        ),
     )
 
 

@@ -22,6 +22,8 @@ def verdict(
     prompts: int,
     trained_on: tuple[str, ...] | None,
     diversity: Diversity | None,
+    *,
+    is_base: bool = False,
 ) -> str:
     """The verdict, and a warning where pictures of one prompt became more alike.
 
@@ -31,7 +33,13 @@ def verdict(
         prompts: How many different ones there are.
         trained_on: Terms of the reward; None where nothing says.
         diversity: Diversity of base and tuned.
+        is_base: Whether every picture has just the scores of the base model's.
     """
+    if is_base:
+        return (
+            f"No verdict on {name}: every picture has just the scores of the base model's, so its weights change "
+            "nothing; they may be those of before training."
+        )
     found = _verdict(name, signals, prompts, trained_on)
     if diversity and is_more_alike(diversity):
         found += (

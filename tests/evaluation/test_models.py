@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.seeds import seed_of
 from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.rendering import render
+from fergi_reward.evaluation.compared_model import scale_doubt, tuned_model
 from fergi_reward.files.digests import folder_fingerprint
 from fergi_reward.files.locks import owned
 from fergi_reward.files.prompts import read_prompts
@@ -88,7 +90,8 @@ def test_from_adapters_to_the_page_and_again_from_what_is_there(folder, tmp_path
     # The same seeds: an adapter that changes nothing ties with the base model everywhere.
     assert all((one["ties"], one["win_rate"], one["difference"]) == (10, 0.5, 0.0) for one in still["signals"])
     assert still["diversity"]["difference"] == 0.0 and "WARNING" not in still["verdict"]
-    assert still["verdict"].startswith("No verdict on still: from 5 prompts nothing follows")
+    assert still["verdict"].startswith("No verdict on still: every picture has just the scores of the base model's")
+    assert moved["verdict"].startswith("No verdict on moved/lora: from 5 prompts nothing follows")
     # Counted again from the pictures alone.
     scorer = load_scorer("hps_v2", emoji.checkpoints()["hps_v2"])
     files = [f"{line + 1:04d}_{place + 1:02d}.png" for line in range(5) for place in range(2)]
@@ -156,7 +159,7 @@ def test_by_default_some_scorers_are_not_in_the_default_reward(tmp_path):
     assert [one["signal"] for one in model["signals"] if one["held_out"]] == ["clip", "aesthetic"]
     told = json.loads((tmp_path / "out" / "report.json").read_text())["provenance"]["versions"]
     assert told["scorer clip"] == "of the toy tiny"
-    assert "from 1 prompt nothing follows" in model["verdict"]  # more prompts are all that it lacks
+    assert "its weights change nothing" in model["verdict"]  # the same seed makes the same network
 
 
 def test_killed_and_resumed_by_two_processes_gives_what_one_gives(folder, forked, tmp_path):
@@ -205,6 +208,11 @@ def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
         (["--tuned", "moved/lora", "--checkpoint", "pickscore=x/y/z"], "the checkpoint x/y/z is neither a folder nor"),
         (["--tuned", "other/lora", "--model", "org/sdxl"], "was trained on org/sd15, and --model is org/sdxl"),
         (["--tuned", "other/lora", "--scorers", "pickscore"], "other/lora holds no adapter of this pipeline"),
+        (["--tuned", "other/lora"], "more): give one that was trained on this model"),
+        (
+            ["--tuned", "moved/lora", "--scorers", "mine:brightness", "--trained-on", "brightness"],
+            "--trained-on has 'brightness', and --scorers 'mine:brightness': give --trained-on that, too",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(folder, options, message, monkeypatch, tmp_path):
@@ -236,3 +244,15 @@ def test_a_checkpoint_judges_in_place_of_the_toys_own_scorer(tmp_path):
     told = json.loads((tmp_path / "out" / "report.json").read_text())["provenance"]["versions"]
     assert told["scorer pickscore"] == f"pickscore (SHA-256 {folder_fingerprint(place)[:16]})"
     assert told["scorer clip"] == "of the toy tiny_xl"
+
+
+def test_an_adapter_that_does_not_say_its_scale_is_doubted(tmp_path):
+    weights = {"unet.x.lora.down.weight": torch.ones(4, 8), "unet.x.lora.up.weight": torch.ones(8, 4)}
+    told = {"lora_adapter_metadata": '{"unet.lora_alpha": 16}'}
+    for name, content, metadata in (("plain", weights, None), ("told", weights, told), ("old", weights, None)):
+        (tmp_path / name).mkdir()
+        more = {"unet.x.alpha": torch.tensor(16.0)} if name == "old" else {}
+        save_file({**content, **more}, tmp_path / name / "pytorch_lora_weights.safetensors", metadata)
+    doubts = {name: scale_doubt(tuned_model(str(tmp_path / name), None)) for name in ("plain", "told", "old")}
+    assert "do not say its lora_alpha" in doubts.pop("plain")
+    assert doubts == {"told": None, "old": None}
