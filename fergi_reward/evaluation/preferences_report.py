@@ -119,7 +119,7 @@ def _models_table(result: PreferenceResult) -> Table:
         fields.append(Field("published", lambda one: one.published, PERCENT, blank=NOT_PUBLISHED))
     fields.append(Field("area", lambda one: one.result.coverage.area, "{:.3f}"))
     fields.append(Field("fitted on", lambda one: FITTED_ON[one.seen] if one.kind == "calibration" else "no fit"))
-    as_half = "; as half: as half right" if result.data.name == JUDGEMENTS else ""
+    as_half = ", in the column of halves as half right" if result.data.name == JUDGEMENTS else ""
     note = (
         f"A tie counts as wrong{as_half}. What was fitted on these pairs is flattered by them. Area: the mean accuracy "
         "where a model answers only the pairs that it is surest of, over all shares of them (coverages), see below."
