@@ -35,7 +35,7 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
         scored_by=scored.scored_by,
     )
     fitted.calibration.save(options.out)
-    report = judged_report(found, fitted)
+    report = judged_report(found, fitted, scored.checkpoints)
     text = f"{printed(report)}\ncalibration: {options.out}"
     if options.report is not None:
         text += f"\n{write_report(report, options.report)}"

@@ -1,7 +1,7 @@
 """Weights from judgements of any kind, as people read them."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -54,8 +54,16 @@ def _few_groups(found: FoundJudgements) -> list[str]:
     return notes
 
 
-def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
-    """The report of `fergi-reward calibrate --judgements`."""
+def judged_report(
+    found: FoundJudgements, fitted: JudgedWeights, checkpoints: Mapping[str, str] | None = None
+) -> Report:
+    """The report of `fergi-reward calibrate --judgements`.
+
+    Args:
+        found: The judgements.
+        fitted: Their weights.
+        checkpoints: Those of the scorers that were run.
+    """
     calibration = fitted.calibration
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
     return build_report(
@@ -63,6 +71,7 @@ def judged_report(found: FoundJudgements, fitted: JudgedWeights) -> Report:
             notes=tuple(_few_groups(found)),
             command=calibration.command,
             seed=calibration.seed,
+            checkpoints=checkpoints or {},
         ),
         "Weights from judgements",
         [

@@ -21,7 +21,7 @@ from fergi_reward.data.judgements import Judgements
 from fergi_reward.evaluation.benchmarks import BENCHMARKS, read_benchmark
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.evaluation.options import CalibrateOptions
-from fergi_reward.evaluation.picture_scores import kept_scores
+from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
 from fergi_reward.files.csv_files import read_rows
 from fergi_reward.scorers.registry import REGISTRY, column_term, term_name
 
@@ -35,12 +35,14 @@ class ScoredJudgements:
         scorers: The columns to weigh.
         notes: What else there is to say.
         scored_by: The signatures of the scorers that were run, as in a `Calibration`.
+        checkpoints: Their checkpoints, for a report.
     """
 
     found: FoundJudgements
     scorers: Sequence[str]
     notes: Sequence[str]
     scored_by: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
@@ -76,7 +78,8 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
     if judgements is None:
         return None
     terms = [term_name(name) if name in computed else name for name in names]
-    return ScoredJudgements(replace(found, judgements=judgements), terms, notes + missing, signatures)
+    found, checkpoints = replace(found, judgements=judgements), checkpoints_of(scoring)
+    return ScoredJudgements(found, terms, notes + missing, signatures, checkpoints)
 
 
 def of_benchmark(benchmark: Benchmark, options: CalibrateOptions) -> FoundJudgements:

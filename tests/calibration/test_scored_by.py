@@ -1,7 +1,9 @@
 """A calibration and the scorers of a reward: whether these are the ones that its weights were fitted with."""
 
+import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.core.errors import FergiRewardWarning
 from fergi_reward.faces.predicted import Predicted
+from fergi_reward.files.digests import folder_fingerprint
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.foreign import as_scorer
 from fergi_reward.scorers.registry import load_scorer
@@ -68,7 +71,9 @@ def test_calibrate_keeps_what_it_scored_with_and_score_says_that_it_has_another(
     table.to_csv("pictures.csv", index=False)
     table.assign(rating=rng.normal(size=12)).to_csv("judged.csv", index=False)
     scorer = ["--scorers", "pickscore", "--device", "cpu", "--checkpoints", f"pickscore={PICKSCORE}"]
-    assert invoke(["calibrate", "--judgements", "judged.csv", *scorer]).exit_code == 0
+    assert invoke(["calibrate", "--judgements", "judged.csv", *scorer, "--report", "report"]).exit_code == 0
+    versions = json.loads(Path("report/report.json").read_text())["provenance"]["versions"]
+    assert versions["scorer pickscore"] == f"pickscore (SHA-256 {folder_fingerprint(PICKSCORE)[:16]})"
     fitted = Calibration.load("calibration.json")
     assert fitted.scored_by == {"pickscore": weights_signature(load_scorer("pickscore", PICKSCORE))}
     replace(fitted, scored_by={"pickscore": "of another"}).save("other.json")
