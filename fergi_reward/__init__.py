@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from fergi_reward.core.home import find_home
 from fergi_reward.core.lazy import exports
+from fergi_reward.core.missing_kernels import silence_missing_kernels
 from fergi_reward.version import __version__ as __version__
 
 find_home()
+silence_missing_kernels()
 
 if TYPE_CHECKING:
     from fergi_reward.best_of import best_of_n as best_of_n

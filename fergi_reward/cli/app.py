@@ -55,8 +55,6 @@ def run(words: Sequence[str]) -> int:
     """
     # Pillow's, of half its limit: which pictures are too large is said of each.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
-    # peft imports bitsandbytes wherever it is installed, which then misses a faster kernel for CPUs.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     logging.getLogger("fergi_reward").addHandler(LOG_LINES)
     app, words = make_app(), list(words)
     if text := answer_at_once(words):
