@@ -35,7 +35,7 @@ BEST, WORST = "best", "worst"
 # What 1 more of a total means, by what fitted the weights.
 UNITS = {
     "bradley-terry": "log-odds: of two pictures of a prompt, 73 of 100 people are expected to prefer one with 1 more",
-    RAW: "the sum of the raw scores by their weights",
+    RAW: "raw scores times their weights",
 }
 
 

@@ -13,7 +13,7 @@ def best_of(options: BestOfOptions) -> Answer:
     done, out = run(options), options.out
     means = f"{done.single:.3f} of one picture, {done.best:.3f} of the best of {options.n}"
     places = {"pictures": out / "best", "scores": out / "scores.csv", "overview": out / "best_and_worst.png"}
-    unit = f" (in {done.unit})" if done.unit else ""
+    unit = f" ({done.unit})" if done.unit else ""
     text = (
         f"mean reward over {counted(done.prompts, 'prompt')}: {means}{unit}\n"
         f"pictures: {places['pictures']}; all scores: {places['scores']}; look at {places['overview']}"
@@ -21,6 +21,6 @@ def best_of(options: BestOfOptions) -> Answer:
     values = {"prompts": done.prompts, "mean_reward": done.single, "mean_reward_of_best": done.best}
     notes = [
         f"an earlier run's pictures of {counted(done.replaced, 'prompt')} were replaced, as its options or prompts "
-        f"were others: another --out keeps both"
+        "were others: another --out keeps both"
     ] * bool(done.replaced)
     return Answer(text, values | {name: str(place) for name, place in places.items()}, notes)

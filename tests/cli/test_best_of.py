@@ -108,7 +108,7 @@ def test_the_command_writes_pictures_scores_and_an_overview(prompts, reward, tmp
     assert rows[3]["picture"] == "0002_a-cat-on-a-red-background.png"
     single = sum(float(row["reward"]) for row in rows) / 12
     assert f"mean reward over 4 prompts: {single:.3f} of one picture" in result.stdout
-    assert "(in log-odds: of two pictures of a prompt, 73 of 100 people" in result.stdout
+    assert "(log-odds: of two pictures of a prompt, 73 of 100 people" in result.stdout
     with Image.open(tmp_path / "out" / "best_and_worst.png") as picture:
         assert picture.width == 4 * 224
 
