@@ -6,10 +6,12 @@ Nothing is imported before its name is asked for, so that a broken package hinde
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fergi_reward.core.errors import FergiRewardError
@@ -61,10 +63,8 @@ class Registry:
 
     def installed(self) -> "dict[str, list[EntryPoint]]":
         """The entry points of other packages by their names, those of built-in ones left out; nothing is imported."""
-        from importlib.metadata import entry_points
-
         found: dict[str, list[EntryPoint]] = {}
-        for point in entry_points(group=self.group):
+        for point in _entry_points(self.group, _state_of_path()):
             if point.name not in self.builtin and point not in found.setdefault(point.name, []):
                 found[point.name].append(point)
         return found
@@ -178,6 +178,19 @@ def is_maker(target: object) -> bool:
         return isinstance(target, type)
     given = takes(target)
     return bool(given or not inspect.isbuiltin(target)) and not any(given.values())
+
+
+@cache
+def _entry_points(group: str, path: object) -> "tuple[EntryPoint, ...]":
+    """Those of all packages: 20 ms for a hundred packages, and each look at a pipeline asks for names."""
+    from importlib.metadata import entry_points
+
+    return tuple(entry_points(group=group))
+
+
+def _state_of_path() -> tuple[tuple[str, int], ...]:
+    """Where packages lie, and when one last came or went."""
+    return tuple((place, Path(place).stat().st_mtime_ns if Path(place).exists() else 0) for place in sys.path)
 
 
 @contextmanager

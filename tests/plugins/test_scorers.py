@@ -63,11 +63,12 @@ def test_a_package_cannot_take_a_built_in_name_and_a_broken_one_hinders_nobody()
 
 
 def test_two_packages_of_one_name_are_both_named(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    assert REGISTRY.installed()["brightness"]  # looked at before the second one came
     folder = tmp_path / "another-0.1.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 0.1\n")
     (folder / "entry_points.txt").write_text("[fergi_reward.scorers]\nbrightness = elsewhere:Other\n")
-    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(
         FergiRewardError, match=r"2 packages have a scorer 'brightness': .*another 0.1.*elsewhere:Other"
     ):
