@@ -198,7 +198,7 @@ class RewardGuard:
         watch, fall = self._watch, self._watch.fall
         if fall is None:
             return f"the judges were never happier than at step {watch.best_epoch}"
-        size = f"the judges' scores are {fall} than at step {watch.best_epoch}"
+        size = f"the judges' scores are {fall.said('prompts')} than at step {watch.best_epoch}"
         if not fall.counts:
             return f"{size}: no fall that counts"
         return f"{size}: fall {watch.falls} of {watch.patience} in a row{', stop' if watch.fallen else ''}"

@@ -35,12 +35,12 @@ class Fall:
         """`before - now`."""
         return self.before - self.now
 
-    def __str__(self) -> str:
-        """Its size in words, and whether the units are too few."""
+    def said(self, unit: str) -> str:
+        """Its size in words, and whether the units are too few: `prompts`, or `pictures`."""
         few = f", too few to be sure: give {FEW_UNITS}" if self.units < FEW_UNITS else ""
         return (
             f"{self.lost:.2f} standard deviations lower (95 % interval {self.ci95[0]:.2f} to {self.ci95[1]:.2f}, "
-            f"{self.units} prompts{few})"
+            f"{self.units} {unit}{few})"
         )
 
 

@@ -227,8 +227,11 @@ class Loop(Generic[Config]):
             self.run.say(f"{resumed}: continues with epoch {self.finished + 1} of {epochs}")
 
     def _say_what_the_judges_liked(self) -> None:
-        best = self.judging.watch.best_epoch
+        best, fall = self.judging.watch.best_epoch, self.judging.watch.fall
         if self.judging.must_stop:
-            self.run.say(f"stopped: the judges have fallen since epoch {best}, whose weights are kept")
+            size = (
+                f"; their scores are {fall.said('pictures')}" if fall else ""
+            )  # a run that is resumed after its end has none
+            self.run.say(f"stopped: the judges have fallen since epoch {best}, whose weights are kept{size}")
         elif best is not None and best < self.config.num_epochs:
             self.run.say(f"the judges liked epoch {best} best: its weights are in {self.run.folder / 'best'}")

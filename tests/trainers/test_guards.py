@@ -56,7 +56,7 @@ def test_a_fall_has_the_interval_of_the_paired_t_test_and_few_prompts_must_fall_
     expected = ttest_rel(first.numpy(), (first - lost).numpy()).confidence_interval(0.95)
     assert [bound * spread for bound in watch.fall.ci95] == pytest.approx([expected.low, expected.high], abs=1e-6)
     # 2.97 standard errors: of many that is more than 2, of four differences it happens by chance as often as 1.9.
-    assert not watch.fallen and "4 prompts, too few to be sure: give 20" in str(watch.fall)
+    assert not watch.fallen and "4 prompts, too few to be sure: give 20" in watch.fall.said("prompts")
     eight = JudgeWatch(patience=1, tolerance=2.0)
     eight.update(0, {"judge": first.tolist() * 2})
     eight.update(1, {"judge": (first - lost).tolist() * 2})
@@ -130,7 +130,8 @@ def test_a_run_that_games_its_reward_is_ended_with_the_best_adapter(kind, traine
     assert lines[-1]["judges/reward_mean"] > lines[0]["judges/reward_mean"]
     assert lines[-1]["judges/green_mean"] < lines[0]["judges/green_mean"]
     best = max(lines, key=lambda line: line["judges/green_mean"])["epoch"]
-    assert f"the judges have fallen since epoch {best}" in capsys.readouterr().out
+    said = f"the judges have fallen since epoch {best}, whose weights are kept; their scores are "
+    assert said in (printed := capsys.readouterr().out) and "4 pictures, too few to be sure" in printed
     assert same(adapter_in(folder), adapter_in(trainer.loop.run.folder / "best"))
     kept = all(torch.equal(*pair) for pair in zip(trainer.model.parameters, untrained, strict=True))
     assert kept == (best == 0)
