@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fergi_reward.collect.clips import attempt_clips, faults
-from fergi_reward.collect.frames import LONGEST_SECONDS, PARTS, Batch, unpacked
+from fergi_reward.collect.frames import LONGEST_SECONDS, PARTS, Batch, Floats, unpacked
 from fergi_reward.collect.participants import Participant, now, require_consent
 from fergi_reward.collect.refusals import RefusedError
 from fergi_reward.collect.store import Connection
@@ -242,7 +242,7 @@ def _check_parts(connection: Connection, attempt: str, onset: float) -> None:
             raise RefusedError(400, "bad_end", f"batch {row['seq']} of the {row['part']} is {between}")
 
 
-def _frames(connection: Connection, attempt: str) -> Any:  # noqa: ANN401 - an array
+def _frames(connection: Connection, attempt: str) -> Floats:
     rows = connection.execute("SELECT frames FROM batches WHERE attempt = ? ORDER BY seq", (attempt,))
     return unpacked([row["frames"] for row in rows])
 
