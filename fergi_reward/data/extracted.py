@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.numbers import numbers
 from fergi_reward.data.table import PreferenceTable
 from fergi_reward.files.csv_files import LARGEST, Column, read_rows
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
@@ -32,34 +33,34 @@ def read_extracted(path: Path | str, source: str | None = None) -> ReactionTable
     if not (len(rows) and (rows["kind"] == "reaction").any()):
         raise FergiRewardError(f"{folder.manifest} names no reaction: run `fergi-reward extract` first")
     units = [name for name in rows if name not in MANIFEST_COLUMNS]
-    numbers = rows[units].apply(pd.to_numeric, errors="coerce")
-    if (wrong := ~((numbers >= 0) & (numbers <= LARGEST))).any(axis=None):
+    measured = rows[units].apply(numbers)
+    if (wrong := ~((measured >= 0) & (measured <= LARGEST))).any(axis=None):
         row, column = np.argwhere(wrong.to_numpy())[0]
         raise FergiRewardError(
             f"{folder.manifest}, row {row + 2}: {units[column]} is {rows[units[column]][row]!r}, must be a number, "
             "at least 0: extract again"
         )
     own = rows["source"][0]
-    table = rows[KEY].assign(**_on_scale(numbers, folder.path, own, source or own))
+    table = rows[KEY].assign(**_on_scale(measured, folder.path, own, source or own))
     reaction, baseline = (table[rows["kind"] == kind].reset_index(drop=True) for kind in ("reaction", "baseline"))
     return ReactionTable(reaction, baseline, source or own)
 
 
-def _on_scale(numbers: pd.DataFrame, folder: Path, own: str, wanted: str) -> pd.DataFrame:
+def _on_scale(measured: pd.DataFrame, folder: Path, own: str, wanted: str) -> pd.DataFrame:
     """The activations with the measure of one source as `au4`, where the folder's is another.
 
     Raises:
         FergiRewardError: The folder does not have it.
     """
     if wanted == own:
-        return numbers
+        return measured
     held = BOTH_MEASURES.get(wanted) if own in BOTH_MEASURES else None
-    if held not in numbers:
+    if held not in measured:
         raise FergiRewardError(
             f"{folder} holds reactions from {own}, which cannot be read as {wanted!r}: leave the name out, or map them "
             "with `fergi-reward map-source`"
         )
-    return numbers.rename(columns={"au4": BOTH_MEASURES[own], held: "au4"})
+    return measured.rename(columns={"au4": BOTH_MEASURES[own], held: "au4"})
 
 
 def read_rated(path: Path | str, ratings: Path | str, source: str | None = None) -> PreferenceTable:
@@ -138,5 +139,6 @@ def _numbers(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     for name in table.columns.drop(KEY):
         with suppress(ValueError):
-            table[name] = pd.to_numeric(table[name].where(table[name] != "", np.nan))
+            found = pd.to_numeric(table[name].where(table[name] != "", np.nan))
+            table[name] = found if found.dtype.kind == "i" else numbers(table[name])
     return table

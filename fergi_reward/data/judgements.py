@@ -11,6 +11,7 @@ from pandas.api.types import is_numeric_dtype
 
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.numbers import numbers
 from fergi_reward.files.csv_files import LARGEST
 from fergi_reward.files.digests import bytes_digest, record_digest
 from fergi_reward.reactions.clip import is_action_unit
@@ -93,7 +94,7 @@ class Judgements:
             if name in self.varying:
                 wrong.append(f"{name} differs between rows of one image: give each image one score")
                 continue
-            column = pd.to_numeric(self.pictures[name], errors="coerce").to_numpy(dtype=float)
+            column = numbers(self.pictures[name]).to_numpy()
             usable = np.abs(column) <= LARGEST
             if not usable.all():
                 value, image = (self.pictures[column].tolist()[usable.argmin()] for column in (name, "image"))
@@ -162,7 +163,7 @@ def from_ratings(
             f"there is no column {' or '.join(missing)}, there are {', '.join(map(str, table.columns))}"
         )
     given = pd.DataFrame({name: table[column].to_numpy() for name, column in columns.items()})
-    ratings = pd.to_numeric(given["rating"], errors="coerce").astype(float)
+    ratings = numbers(given["rating"])
     for name, column in columns.items():
         if name != "rating" and (empty := given[name].isna() | (given[name].astype(str).str.strip() == "")).any():
             raise FergiRewardError(f"row {int(empty.argmax())} has no {column}: give it, or delete the row")

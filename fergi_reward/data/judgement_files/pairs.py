@@ -15,6 +15,7 @@ from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.columns import Columns, filled, plain
 from fergi_reward.data.judgements import SEVERAL, Judgements, pictures_of
+from fergi_reward.data.numbers import numbers
 
 SIDES = (("0", "1"), ("1", "2"), ("a", "b"), ("left", "right"))
 OUTCOMES = (("winner", "loser"), ("chosen", "rejected"), ("preferred", "rejected"), ("better", "worse"))
@@ -226,7 +227,7 @@ def _check_both_sides(name: str, said: pd.Series, sides: Sides) -> None:
 
 def _labels(table: pd.DataFrame, names: tuple[str, str | None], has_label: str | None) -> Floats:
     """Labels of the first picture, which those of the second complement to 1."""
-    values = [pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float) for name in names if name]
+    values = [numbers(table[name]).to_numpy() for name in names if name]
     labelled = np.ones(len(table), dtype=bool)
     if has_label:
         said = table[has_label].astype(str).str.strip().str.lower()
@@ -262,7 +263,7 @@ def _pictures(
 def _weights(table: pd.DataFrame, name: str | None) -> Floats:
     if name is None:
         return np.ones(len(table))
-    weights = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)
+    weights = numbers(table[name]).to_numpy()
     if (wrong := ~(np.isfinite(weights) & (weights > 0))).any():
         row = int(wrong.argmax())
         raise FergiRewardError(
