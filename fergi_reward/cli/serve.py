@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fergi_reward.cli.command import Answer, command
-from fergi_reward.core.errors import MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.files.atomic import write_text
 from fergi_reward.serve.options import ClientOptions, ServeOptions
 from fergi_reward.version import __version__
@@ -27,5 +27,10 @@ def serve(options: ServeOptions) -> None:
 def client(options: ClientOptions) -> Answer:
     """Write the client of `serve` as one file, which needs Python 3.9, numpy and pillow, and not this package."""
     source = Path(__file__).parents[1].joinpath("remote_reward.py").read_text(encoding="utf-8")
-    write_text(options.out, f"# Written by `fergi-reward client`, version {__version__}.\n{source}")
+    text = f"# Written by `fergi-reward client`, version {__version__}.\n{source}"
+    if options.out.is_file() and options.out.read_bytes() != text.encode("utf-8"):
+        raise FergiRewardError(
+            f"--out {options.out} is there and is not what would be written: delete it, or choose another"
+        )
+    write_text(options.out, text)
     return Answer(f"{options.out}: import RemoteReward from it", {"out": str(options.out), "version": __version__})

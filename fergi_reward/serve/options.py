@@ -73,4 +73,4 @@ class ServeOptions(ServeLimits, ServedRewardOptions):
 class ClientOptions(Options):
     """The options of `fergi-reward client`."""
 
-    out: Path = option(Path("remote_reward.py"), "The file to write; one that is there is replaced.")
+    out: Path = option(Path("remote_reward.py"), "The file to write; another one that is there is not replaced.")

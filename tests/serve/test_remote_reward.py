@@ -445,3 +445,13 @@ def _old_pythons():
 
 
 OLD_PYTHONS = list(_old_pythons())
+
+
+def test_the_written_file_does_not_replace_another_one(tmp_path):
+    out = tmp_path / "remote_reward.py"
+    assert [invoke(["client", "--out", out]).exit_code for _ in range(2)] == [0, 0]
+    out.write_text(mine := out.read_text() + "# mine\n")
+    answer = invoke(["client", "--out", out])
+    assert (answer.exit_code, out.read_text()) == (2, mine)
+    assert "is not what would be written: delete it, or choose another" in answer.output
+    assert invoke(["client", "--out", tmp_path]).exit_code == 2
