@@ -140,8 +140,9 @@ class Calibration:
         protocol: How the weights were fitted.
         au_source: What measured the action units, such as `fergi-ir50`.
         fits: One per set of terms.
-        dataset: What it was fitted on: `fingerprint` (SHA-256), `participants` and who they are (`users`), `images`,
-            `pairs`, and where the reactions were mapped to this scale, the source that measured them (`mapped_from`).
+        dataset: What it was fitted on: `fingerprint` (SHA-256), of judgements also that of the `preferences` without
+            scores, `participants` and who they are (`users`), `images`, `pairs`, and where the reactions were mapped to
+            this scale, the source that measured them (`mapped_from`).
         library_version: The version that fitted it.
         command: The command that made it.
         seed: The seed of folds and intervals.

@@ -171,6 +171,7 @@ def _unit(judgements: Judgements, terms: Sequence[str], measured: Floats) -> flo
 def _dataset(judgements: Judgements, pairs: JudgedPairs, au_unit: float) -> dict[str, object]:
     return {
         "fingerprint": judgements.fingerprint(),
+        "preferences": judgements.preferences_digest(),
         "unit": judgements.unit,
         f"{judgements.unit}s": len(judgements.groups),
         "images": len(judgements.pictures),

@@ -115,13 +115,27 @@ class Judgements:
         """SHA-256 over the pictures, with their scores, and the pairs; the order of rows does not change it."""
         known = self.pictures.drop(columns=list(self.varying - {"prompt", "image"}))
         pictures = _row_hashes(known)
+        pairs = _row_hashes(self._with_sides(pictures))
+        names = [list(map(str, table.columns)) for table in (known, self.pairs)]
+        return record_digest([*names, *map(_rows_digest, (pictures, pairs))])
+
+    def preferences_digest(self) -> str:
+        """SHA-256 over what was preferred to what, of which prompt; scores, groups and order are left out."""
+        pictures = _row_hashes(self.pictures[["prompt", "image"]].astype(str))
+        pairs = self._with_sides(pictures)[["better", "worse", "tied"]]
+        return record_digest(_rows_digest(_row_hashes(pairs)))
+
+    def _with_sides(self, pictures: NDArray[np.uint64]) -> pd.DataFrame:
+        """The pairs with the hashes of their pictures; of tied ones the smaller first."""
         better, worse, tied = (self.pairs[name].to_numpy() for name in ("better", "worse", "tied"))
         first, second = pictures[better], pictures[worse]
         turned = tied & (first > second)
-        sides = {"better": np.where(turned, second, first), "worse": np.where(turned, first, second)}
-        pairs = _row_hashes(self.pairs.assign(**sides))
-        names = [list(map(str, table.columns)) for table in (known, self.pairs)]
-        return record_digest([*names, *(bytes_digest(np.sort(rows).tobytes()) for rows in (pictures, pairs))])
+        return self.pairs.assign(better=np.where(turned, second, first), worse=np.where(turned, first, second))
+
+
+def _rows_digest(rows: NDArray[np.uint64]) -> str:
+    """The digest of rows in any order."""
+    return bytes_digest(np.sort(rows).tobytes())
 
 
 def _row_hashes(table: pd.DataFrame) -> NDArray[np.uint64]:

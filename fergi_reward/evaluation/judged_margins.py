@@ -17,8 +17,9 @@ from fergi_reward.evaluation.sentences import split_prompts
 from fergi_reward.reactions.clip import valence
 from fergi_reward.stats.held_out import HeldOut
 
-# Two means of the same numbers, in another order, differ by less of a standard deviation; of others, by more.
-SAME = 1e-9
+# Means of the same scores, computed again or rounded to float32, differ by less of a standard deviation; of others, by
+# more.
+SAME = 1e-5
 # Other pictures change a scorer's mean (in standard deviations) and its spread by less, another scale by more.
 FAR = 5
 
@@ -123,9 +124,13 @@ def _seen(name: str, calibration: Calibration, terms: Sequence[str], judgements:
     fit = calibration.fit_for(terms)
     if calibration.is_by_hand:
         return "by hand", f"{name} was not fitted: its weights are by hand."
-    if calibration.dataset.get("fingerprint") == judgements.fingerprint() or _has_its_means(fit, judgements):
+    known, alike = calibration.dataset.get("preferences"), _has_its_means(fit, judgements)
+    if known == judgements.preferences_digest() or (known is None and alike):  # older files lack it
         why = "its figures are IN SAMPLE, they flatter it. Honest ones are what `fergi-reward calibrate` prints."
         return "in sample", f"{name} was fitted on these judgements: {why}"
+    if alike:
+        what = "other judgements, and their scores have the means of these: probably of the same pictures."
+        return "nothing", f"{name} was fitted on {what} Judgements that are in both are not recognised."
     return "nothing", f"{name} was fitted on another table; judgements that are in both are not recognised."
 
 

@@ -1,6 +1,7 @@
 """`fergi-reward evaluate preferences --judgements`: a table of one's own, with columns of scores and no pictures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,12 +102,34 @@ def test_a_calibration_that_was_fitted_on_the_very_table_is_not_held_out(table, 
     for same in (table, table.assign(added=range(30)), table.sample(frac=1, random_state=2).assign(added=1)):
         what, why = seen(same, fitted)
         assert what == "in sample" and "IN SAMPLE" in why
-    other = table.assign(a=table["a"].to_numpy()[::-1])  # as many pictures, pairs and ties
+    other = table.assign(rating=table["rating"].to_numpy()[::-1])  # as many pictures, pairs and ties
     assert seen(other, fitted)[0] == "nothing"
     half = table[table["prompt"] < "x"]
     what, why = seen(half, fitted)
     assert what == "nothing" and "judgements that are in both are not recognised" in why
     assert seen(table, by_hand({"a": 1, "b": 1})) == ("by hand", "mine was not fitted: its weights are by hand.")
+
+
+def without_digest(calibration):
+    return replace(calibration, dataset={"fingerprint": "of other scores"})
+
+
+def test_judgements_are_recognised_whatever_their_scores_raters_and_order(table, fitted):
+    again = table.assign(**{name: table[name].astype(np.float32).astype(float) for name in "ab"})
+    assert judged(again).fingerprint() != judged(table).fingerprint()
+    assert seen(again, fitted)[0] == seen(again, without_digest(fitted))[0] == "in sample"
+    other_scorer = table.assign(a=table["a"] + 0.1).sample(frac=1, random_state=3)
+    assert seen(other_scorer, fitted)[0] == "in sample"
+    assert seen(other_scorer, without_digest(fitted))[0] == "nothing"
+
+
+def test_other_judgements_of_the_same_pictures_are_not_taken_for_those_of_the_fit(table):
+    untied = table.assign(rating=table["rating"] + np.tile([0, 0.1, 0.2], 10))
+    fitted = fit_judged_weights(judged(untied), ["a", "b"]).calibration
+    opposite = untied.assign(rating=-untied["rating"])  # the same pairs and scores, so the same means
+    what, why = seen(opposite, fitted)
+    assert what == "nothing" and "other judgements" in why and "the same pictures" in why
+    assert seen(untied, fitted)[0] == "in sample"
 
 
 @pytest.mark.parametrize("change", [lambda a: 100 * a, lambda a: a + 9, lambda a: a / 100])
