@@ -174,8 +174,8 @@ class RemoteReward:
         return list(self.describe()["terms"])
 
     def describe(self) -> dict[str, Any]:
-        """What the reward is made of, as the server says."""
-        return dict(self._reward()["describe"])
+        """What the reward is made of, as the server says, and the server's address."""
+        return {**self._reward()["describe"], "url": self.url}
 
     def fingerprints(self) -> dict[str, str]:
         """Digests of weights and calibration, as the server says."""

@@ -70,9 +70,11 @@ def identity_of(
         pairs: What is learned from, if there are any.
     """
     digests = {name: _digest(judge) for name, judge in sorted(judges.items())}
+    name = getattr(prompts, "name", "")
+    counted = f"{len(prompts)} prompt{'s' * (len(prompts) != 1)}" + (f" of {name}" if name else "")
     found = {
         "model": model,
-        "prompts": Part(f"{len(prompts)} prompt{'s' * (len(prompts) != 1)}", record_digest(list(prompts))),
+        "prompts": Part(counted, record_digest(list(prompts))),
         "judges": Part(", ".join(digests) or "none", record_digest(digests)),
     }
     if reward is not None:

@@ -16,6 +16,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import deferred, raised
 from fergi_reward.core.progress import Progress
 from fergi_reward.diffusion.family import Pipeline
+from fergi_reward.files.prompts import Prompts
 from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.fixed_pictures import FixedPictures
 from fergi_reward.trainers.grids import Grids
@@ -86,7 +87,7 @@ class Loop(Generic[Config]):
         pictures = FixedPictures(self.model, self.accelerator)
         self.judging = Judging(judges, reward, config, self.model, pictures)
         self.saving = Saving(
-            trainer, self.run, self.model, self.optimisation, self.judging, list(prompts), reward, pairs, checkpoint
+            trainer, self.run, self.model, self.optimisation, self.judging, Prompts(prompts), reward, pairs, checkpoint
         )
         shown = self.prompts[: config.grid_num_images]
         folder, writes = self.run.folder / "grids", self.accelerator.is_main_process

@@ -48,6 +48,8 @@ As their publishers state them; who shares these weights sees to it that they ar
 
 ## Learned from
 
+`prompts.txt` in this folder has the prompts of the last epochs.
+
 ```json
 {learned_from}
 ```
@@ -107,7 +109,10 @@ def _licenses(base_model: str, seen: Sequence[Mapping[str, Any]]) -> Iterator[st
     # Stretches of earlier versions do not say it.
     published = {term for stretch in seen for term in stretch.get("published", stretch.get("terms", ()))}
     for term, text in scorer_licenses([*terms, *sorted(published - set(terms))]).items():
-        yield f"published weights of {term}: {text}" if term in published else f"weights of {term}: {ELSEWHERE}"
+        if term in published:
+            yield f"published weights of {term}: {text}"
+    if elsewhere := [term for term in terms if term not in published]:
+        yield f"weights of {', '.join(elsewhere)}: {ELSEWHERE}"
     if any(stretch.get("calibration", {}).get("au_source") == FERGI_SOURCE for stretch in seen):
         yield f"calibration: fitted on {FERGI}"
 

@@ -15,6 +15,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.places import record_without_folders
 from fergi_reward.files.atomic import atomic_folder
 from fergi_reward.files.digests import tensors_digest
+from fergi_reward.files.prompts import Prompts, write_prompts
 from fergi_reward.trainers.checkpoints import LAYOUT, STATE_FILE
 from fergi_reward.trainers.history import History
 from fergi_reward.trainers.identity import Identity, as_record, described, identity_of
@@ -67,7 +68,7 @@ class Saving:
     model: TrainedModel
     optimisation: Optimisation
     judging: Judging
-    prompts: list[str]
+    prompts: Prompts
     reward: Reward | None
     pairs: PairTable | None
     checkpoint: Path | None
@@ -162,12 +163,13 @@ class Saving:
             self.save_weights(self.run.folder / "best", self.judging.watch.best_epoch or 0)
 
     def save_weights(self, path: Path, finished: int) -> None:
-        """Write the weights after so many epochs in the form that users load, with their README.md."""
+        """Write the weights after so many epochs in the form that users load, with their README.md and prompts."""
         writes = self.run.accelerator.is_main_process
         write = self.model.weights.writer(writes)
         if writes:
             with atomic_folder(path) as folder:
                 write(folder)
+                write_prompts(folder / "prompts.txt", self.prompts)
                 seen = self.history.until(finished)
                 write_model_card(folder, self.trainer, self.run.config, seen, self.model.pipeline)
         self.run.accelerator.wait_for_everyone()

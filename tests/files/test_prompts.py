@@ -1,7 +1,7 @@
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.prompts import read_prompts
+from fergi_reward.files.prompts import read_prompts, write_prompts
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ def test_a_prompt_is_not_cut_at_u2028_u0085_or_a_form_feed(tmp_path):
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(prompts), encoding="utf-8")
     assert read_prompts(path) == prompts
+    write_prompts(path, [*prompts, "two\nlines", "half \ud800"])
+    assert read_prompts(path) == [*prompts, "two lines", "half ?"]
 
 
 @pytest.mark.parametrize(

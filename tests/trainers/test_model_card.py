@@ -17,7 +17,7 @@ def part(text, language):
 
 def test_the_hub_reads_what_the_card_says(tmp_path, pipeline):
     calibration = Calibration.shipped()
-    reward = CombinedReward([tiny.image_reward(), "pickscore", "hps_v2"], calibration, uncertainty_penalty=0.5)
+    reward = CombinedReward([tiny.image_reward(), "pickscore", tiny.hps()], calibration, uncertainty_penalty=0.5)
     config = RewardBackpropConfig(reward_margin=2.0)
     write_model_card(tmp_path, "RewardBackpropTrainer", config, [reward.describe()], pipeline)
     card = ModelCard.load(tmp_path / "README.md")
@@ -31,9 +31,8 @@ def test_the_hub_reads_what_the_card_says(tmp_path, pipeline):
     licenses = card.text.split("## Licenses")[1].split("##")[0].split("\n\n")[2]
     assert licenses.splitlines() == [
         "- base model: not known here: see its page",
-        "- weights of image_reward: not loaded from where they were published: see where they come from",
         "- published weights of pickscore: none stated (its code: MIT)",
-        "- published weights of hps_v2: Apache-2.0",
+        "- weights of image_reward, hps_v2: not loaded from where they were published: see where they come from",
         "- calibration: fitted on FERGI's data: MIT, and its authors ask that they are used for research",
     ]
 

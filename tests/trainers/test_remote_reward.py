@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.trainers.options import RewardTrainingOptions
 from tests.command_line import invoke
 from tests.served import serving
@@ -25,7 +26,8 @@ def test_a_run_follows_the_servers_reward_and_resumes_with_no_other(tmp_path):
         total = 2 * metrics["terms/brightness_mean"] + metrics["terms/letters_mean"]
         assert metrics["reward_mean"] == pytest.approx(total, abs=1e-5)
         card = next((tmp_path / "run").rglob("README.md")).read_text()
-        assert "brightness" in card
+        assert "brightness" in card and f'"url": "{url}"' in card and "prompts of tiny (" in card
+        assert read_prompts(tmp_path / "run" / "lora" / "prompts.txt") == read_prompts("tiny")
         longer = [*RUN, "--num_epochs", "2", "--resume_from", tmp_path / "run" / "checkpoints" / "epoch_0001"]
         assert invoke([*longer, "--reward_url", url, "--output_dir", tmp_path / "run"]).exit_code == 0
     with serving(brightness=3.0) as other:
