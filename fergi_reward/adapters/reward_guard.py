@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from fergi_reward.adapters.check_changes import Changes
 from fergi_reward.adapters.host_pixels import from_picture, from_unit
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
@@ -109,6 +110,7 @@ class RewardGuard:
         self._parameters, self._best = _trained(parameters), list[Tensor]()
         self._steps: tuple[int, int] | None = None
         self._watch = JudgeWatch(patience, tolerance)
+        self._changes, self._told_apart = Changes(self._parameters), False
 
     @property
     def has_checked(self) -> bool:
@@ -120,9 +122,11 @@ class RewardGuard:
         """Whether `restore_best` has what to restore."""
         return bool(self._best)
 
-    @torch.no_grad()
     def check(self, step: int, draw: Draw) -> Verdict:
         """Draw the pictures, and ask the judges. The first time a batch is drawn twice, to see that seeds matter.
+
+        It warns where the scores change and none of the parameters does, or where no score changes: what is watched is
+        then not what trains.
 
         Args:
             step: As the loop counts; call it before the first step, too.
@@ -133,6 +137,11 @@ class RewardGuard:
                 judge's score is not finite, or the step is not after the last one.
         """
         self._check_step(step)
+        return self._verdict(step, *self._drawn(draw))
+
+    @torch.no_grad()
+    def _drawn(self, draw: Draw) -> tuple[dict[str, list[float]], dict[str, float]]:
+        """The scores of all pictures, and the diversity of these."""
         rank, processes = _place()
         parts = list[tuple[int, dict[str, list[float]], list[Tensor]]]()
         for start in range(rank * self._batch_size, len(self._prompts), processes * self._batch_size):
@@ -145,7 +154,7 @@ class RewardGuard:
             parts.append((start, scores, self._embedded(pixels, self._prompts[rows])))
         parts = _of_all(parts)
         scores = {name: [score for _, part, _ in parts for score in part[name]] for name in parts[0][1]}
-        return self._verdict(step, scores, self._distances([one for _, _, each in parts for one in each]))
+        return scores, self._distances([one for _, _, each in parts for one in each])
 
     def check_scores(self, step: int, scores: Mapping[str, Sequence[float]]) -> Verdict:
         """The same for a host that draws and scores by itself; nothing is drawn or asked here.
@@ -179,14 +188,18 @@ class RewardGuard:
         counts = {len(each) for each in units.values()} | ({self._watch.pictures} - {0})
         if len(counts) > 1:
             raise FergiRewardError(f"the judges scored {min(counts)} and {max(counts)} prompts: the same always")
+        if wrong := self._changes.note(step, scores):
+            warnings.warn(wrong, FergiRewardWarning, stacklevel=3)
         is_best = self._watch.update(step, units)
         if is_best:
             self._best = copied(self._parameters)
+        fall = self._watch.fall
+        self._told_apart |= self.has_checked and (fall is None or any(fall.ci95))
         self._steps = (self._steps[0] if self._steps else step, step)
         best_step = self._watch.best_epoch
         assert best_step is not None  # there is one after the first update
         metrics = judge_metrics(scores) | dict(more)
-        return Verdict(step, is_best, best_step, self._watch.fallen, metrics, self._reason(), self._watch.fall)
+        return Verdict(step, is_best, best_step, self._watch.fallen, metrics, self._reason(), fall)
 
     def _check_step(self, step: int) -> None:
         if self._steps and step <= self._steps[1]:
@@ -206,21 +219,35 @@ class RewardGuard:
     def restore_best(self) -> None:
         """Give the parameters the values that the judges liked most; warns where these are those of the first check.
 
+        Where the judges gave the same scores at all checks, none is the best: the parameters stay, with a warning. It
+        warns, too, where the parameters never changed between the checks.
+
         Raises:
             FergiRewardError: None are kept.
         """
-        if not self._best:
+        if not (self._best and self._steps):
             raise FergiRewardError("no weights are kept: give RewardGuard the parameters, and check at least once")
         if [value.shape for value in self._best] != [value.shape for value in self._parameters]:
             raise FergiRewardError("the parameters have other shapes than when they were best: do not resize them")
+        first, last = self._steps
+        if last > first and not self._told_apart:
+            said = "the judges gave the same scores at all checks, so none was the best: the weights stay as they are"
+            warnings.warn(said, FergiRewardWarning, stacklevel=2)
+            return
         overwrite(self._parameters, self._best)
-        if self._steps and self._watch.best_epoch == self._steps[0]:
-            warnings.warn(
-                f"the judges liked step {self._steps[0]} best, their first check: the weights are again those of that "
-                "time, and if nothing was trained before it they draw what the base model draws",
-                FergiRewardWarning,
-                stacklevel=2,
+        if self._changes.parameters_stood_still:
+            said = (
+                "none of the parameters changed between the checks, so nothing that trained was restored: give "
+                "RewardGuard the parameters that the optimiser has, no copies"
             )
+        elif self._watch.best_epoch == first:
+            said = (
+                f"the judges liked step {first} best, their first check: the weights are again those of that time, and "
+                "if nothing was trained before it they draw what the base model draws"
+            )
+        else:
+            return
+        warnings.warn(said, FergiRewardWarning, stacklevel=2)
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered, for the loop's checkpoint; the best weights are on the CPU."""
@@ -244,6 +271,7 @@ class RewardGuard:
             )
         self._watch.load_state_dict(state["watch"])
         self._steps = state["steps"]
+        self._told_apart = self.has_checked  # of earlier checks it is not remembered
         kept = zip(state["best"], self._parameters, strict=False)  # none before the first check
         self._best = [value.to(parameter.device) for value, parameter in kept]
 

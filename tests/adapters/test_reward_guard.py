@@ -138,6 +138,47 @@ def test_weights_of_the_first_check_are_restored_with_a_warning():
     assert model.redness.item() == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize("reward", [None, redness])
+def test_parameters_that_do_not_train_are_noticed_and_nothing_is_said_to_be_restored(reward):
+    model = Red(0.6)
+    clone = nn.Parameter(model.redness.detach().clone())
+    watching = guard(reward=reward, parameters=[clone])
+    watching.check(0, model.draw)
+    model.redness.data.fill_(0.9)
+    with pytest.warns(FergiRewardWarning, match="none of the parameters did since step 0: are these the ones"):
+        watching.check(1, model.draw)
+    with pytest.warns(FergiRewardWarning, match="nothing that trained was restored") as said:
+        watching.restore_best()
+    assert len(said) == 1 and model.redness.item() == pytest.approx(0.9)
+
+
+def test_an_average_of_the_weights_may_be_what_is_kept_and_an_update_may_wait():
+    model, average = Red(0.2), nn.Parameter(torch.tensor(0.2))
+    watching = guard(parameters=[average])
+    for step, level in enumerate([0.2, 0.2, 0.5, 0.6]):  # gradients are accumulated before step 2
+        model.redness.data.fill_(level)
+        average.data += 0.5 * (level - average.data)
+        watching.check(step, model.draw)
+    average.data.fill_(7)
+    watching.restore_best()
+    assert average.item() == pytest.approx(0.4750)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_pictures_of_another_model_are_noticed_and_the_weights_stay(keeps):
+    model, copy = Red(0.2), Red(0.2)
+    watching = guard(parameters=[model.redness] if keeps else None)
+    watching.check(0, copy.draw)
+    for step in (1, 2):
+        model.redness.data += 0.1
+        with pytest.warns(FergiRewardWarning, match="every score is the same as at step 0: are the pictures drawn by"):
+            watching.check(step, copy.draw)
+    if keeps:
+        with pytest.warns(FergiRewardWarning, match="same scores at all checks, so none was the best") as said:
+            watching.restore_best()
+        assert len(said) == 1 and model.redness.item() == pytest.approx(0.4)
+
+
 def test_pictures_of_pil_are_scored_as_they_are():
     model = Red(0.5)
     as_pictures = guard().check(0, lambda prompts, seeds: [to_picture(one) for one in model.draw(prompts, seeds)])
