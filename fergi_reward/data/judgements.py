@@ -1,6 +1,6 @@
 """What people preferred, of any kind: ratings, ranks, pairs or rankings of pictures of one prompt -> pairs and ties."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,6 +36,7 @@ class Judgements:
         reactions: Columns of action units of the viewer's face. The pictures then have one row per picture and viewer.
         au_source: What measured them, such as `fergi-ir50`.
         without_reaction: Rows without one of them, which are left out: all sets of terms are fitted to the same pairs.
+        raters: The names of all who judged, also where a group is something else; empty where they are not known.
 
     Raises:
         FergiRewardError: There are no pairs.
@@ -49,6 +50,7 @@ class Judgements:
     reactions: tuple[str, ...] = ()
     au_source: str = "none"
     without_reaction: int = 0
+    raters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pairs.empty:
@@ -74,11 +76,13 @@ class Judgements:
 
     @property
     def split_prompts(self) -> list[tuple[str, str]]:
-        """Prompts that differ only in white space: their pictures are not compared with one another."""
-        first: dict[str, str] = {}
-        prompts = self.pictures["prompt"].astype(str).unique()
-        pairs = [(first.setdefault(" ".join(prompt.split()), prompt), prompt) for prompt in prompts]
-        return [(one, other) for one, other in pairs if one != other]
+        """Prompts that differ only in white space or capitals: their pictures are not compared with one another."""
+        return _alike(self.pictures["prompt"].astype(str).unique())
+
+    @property
+    def split_raters(self) -> list[tuple[str, str]]:
+        """Raters whose names differ only in white space or capitals: they are taken as different people."""
+        return _alike(self.raters)
 
     def scores(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The named columns of the pictures, (pictures, names): finite numbers that are not all the same.
@@ -131,6 +135,13 @@ class Judgements:
         first, second = pictures[better], pictures[worse]
         turned = tied & (first > second)
         return self.pairs.assign(better=np.where(turned, second, first), worse=np.where(turned, first, second))
+
+
+def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Names that differ from an earlier one only in white space or capitals, each with the first such one."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(" ".join(name.split()).casefold(), name), name) for name in names]
+    return [(one, other) for one, other in pairs if one != other]
 
 
 def _rows_digest(rows: NDArray[np.uint64]) -> str:
@@ -194,7 +205,13 @@ def from_ratings(
     pictures, number, varying = pictures_of(table, given, reactions)
     pairs, unit = _pairs(rated.assign(picture=number[rated["row"]]), keys, rater)
     unrated, unseen = len(given) - len(rated), int((~seen).sum())
-    return Judgements(pictures, pairs, unit, varying, unrated, tuple(reactions), au_source, unseen)
+    raters = names_of(given["rater"]) if rater else ()
+    return Judgements(pictures, pairs, unit, varying, unrated, tuple(reactions), au_source, unseen, raters)
+
+
+def names_of(column: pd.Series) -> tuple[str, ...]:
+    """The different names in a column, as texts."""
+    return tuple(column.astype(str).unique().tolist())
 
 
 def _seen(table: pd.DataFrame, reactions: Sequence[str]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from fergi_reward.data.judgements import Judgements
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.preferences_result import JUDGEMENTS, Data, Seen
 from fergi_reward.evaluation.run_record import Exclusion
-from fergi_reward.evaluation.sentences import split_prompts
+from fergi_reward.evaluation.sentences import split_names
 from fergi_reward.reactions.clip import valence
 from fergi_reward.stats.held_out import HeldOut
 
@@ -161,7 +161,7 @@ def _has_its_means(fit: Fit, judgements: Judgements) -> bool:
 
 def _notes(judgements: Judgements) -> list[str]:
     one = "Pairs count once, whatever their weight."
-    return [one] * bool((judgements.pairs["weight"] != 1).any()) + split_prompts(judgements.split_prompts)
+    return [one] * bool((judgements.pairs["weight"] != 1).any()) + split_names(judgements)
 
 
 def _data(judgements: Judgements, place: str) -> Data:

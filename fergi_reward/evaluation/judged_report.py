@@ -12,7 +12,7 @@ from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
 from fergi_reward.evaluation.report_builder import DRAWS, Judged, build_report, percent
 from fergi_reward.evaluation.run_record import RunRecord
-from fergi_reward.evaluation.sentences import split_prompts, too_few
+from fergi_reward.evaluation.sentences import split_names, too_few
 from fergi_reward.reactions.clip import is_action_unit
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
@@ -77,7 +77,7 @@ def judged_report(
         [
             summary(found, fitted),
             f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
-            *split_prompts(found.judgements.split_prompts),
+            *split_names(found.judgements),
             *_sensitivity(fitted),
             *_turned(found, fitted),
             *_against_equal(fitted),

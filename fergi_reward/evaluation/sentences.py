@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fergi_reward.core.counts import counted
+from fergi_reward.data.judgements import Judgements
 from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS, Interval
 
 
@@ -15,16 +16,24 @@ def shown(bounds: Interval | None, form: str) -> str:
     return form.format(*bounds) if bounds else ""
 
 
-def split_prompts(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """What a reader must know where prompts differ only in white space; nothing where none do.
+def split_names(judgements: Judgements) -> list[str]:
+    """What a reader must know where prompts or raters differ only in white space or capitals; nothing where none do."""
+    return [
+        *_split("prompt", judgements.split_prompts, "pictures of the two are not compared"),
+        *_split("rater", judgements.split_raters, "the two count as two people"),
+    ]
 
-    >>> split_prompts([("a cat", "a  cat")])
-    ["1 prompt differs from another in white space only ('a cat', 'a  cat'): pictures of the two are not compared."]
+
+def _split(what: str, pairs: Sequence[tuple[str, str]], so: str) -> list[str]:
+    """A sentence on names that differ only in white space or capitals.
+
+    >>> _split("prompt", [("a cat", "A cat")], "they are not compared")
+    ["1 prompt differs from another in white space or capitals only ('a cat', 'A cat'): they are not compared."]
     """
     verb = "differs" if len(pairs) == 1 else "differ"
     return [
-        f"{counted(len(pairs), 'prompt')} {verb} from another in white space only ({one!r:.60}, {other!r:.60}): "
-        "pictures of the two are not compared."
+        f"{counted(len(pairs), what)} {verb} from another in white space or capitals only "
+        f"({one!r:.60}, {other!r:.60}): {so}."
         for one, other in pairs[:1]
     ]
 

@@ -12,6 +12,8 @@ from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
 from fergi_reward.calibration.judged_weights import fit_judged_weights
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.judgement_files.options import JudgementOptions
+from fergi_reward.data.judgement_files.read import judgements_in
 from fergi_reward.data.judgements import from_ratings
 from fergi_reward.evaluation.judged_margins import judged_margins
 from tests.command_line import invoke
@@ -238,10 +240,18 @@ def test_a_calibration_without_weights_for_just_the_columns_is_refused(table):
         judged_margins(judged(table.drop(columns="b")), "here", None, {"mine": alone}, {})
 
 
-def test_prompts_that_differ_in_white_space_are_counted(table):
-    prompts = table["prompt"].mask(table.index == 3, "r ").mask(table.index == 7, " s")
+def test_prompts_that_differ_in_white_space_or_capitals_are_counted(table):
+    prompts = table["prompt"].mask(table.index == 3, "r ").mask(table.index == 7, " S")
     notes = judged_margins(judged(table.assign(prompt=prompts)), "here", ["a"], {}, {}).notes
-    assert notes[-1].startswith("2 prompts differ from another in white space only ('r ', 'r')")
+    assert notes[-1].startswith("2 prompts differ from another in white space or capitals only ('r ', 'r')")
+
+
+@pytest.mark.parametrize("options", [{}, {"group": "prompt"}], ids=["raters", "groups"])
+def test_raters_that_differ_in_capitals_are_counted_also_where_they_have_no_pair(table, options):
+    table = table.assign(rater=["Anna", "Anna", "bob"] * 9 + ["Anna", "anna", "bob"])
+    found = judgements_in(table, JudgementOptions(judgements="table", **options)).judgements
+    notes = judged_margins(found, "here", ["a"], {}, {}).notes
+    assert notes[-1].startswith("1 rater differs from another in white space or capitals only ('Anna', 'anna')")
 
 
 def test_tifa160_gives_the_figures_of_an_independent_count(tmp_path, not_here):

@@ -75,7 +75,7 @@ def test_weights_that_are_all_0_are_said_to_order_nothing():
         (
             drawn().assign(prompt=lambda rows: [f"p{'  '[: 1 + (row == 5)]}{row // 4}" for row in rows.index]),
             ["a"],
-            "1 prompt differs from another in white space only ('p 1', 'p  1')",
+            "1 prompt differs from another in white space or capitals only ('p 1', 'p  1')",
         ),
     ],
     ids=["separable", "the same twice", "few prompts", "split prompt"],

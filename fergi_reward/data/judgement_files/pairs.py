@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.columns import Columns, filled, plain
-from fergi_reward.data.judgements import SEVERAL, Judgements, pictures_of
+from fergi_reward.data.judgements import SEVERAL, Judgements, names_of, pictures_of
 from fergi_reward.data.numbers import numbers
 
 SIDES = (("0", "1"), ("1", "2"), ("a", "b"), ("left", "right"))
@@ -136,7 +136,7 @@ def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int]
     pairs = frame[usable].reset_index(drop=True)
     unlabelled = int(np.isnan(preference).sum())
     return (
-        Judgements(pictures, pairs, unit, varying, unrated=unlabelled),
+        Judgements(pictures, pairs, unit, varying, unlabelled, raters=names_of(table[rater]) if rater else ()),
         left_out,
         _meaning(preference, said, sides.images),
     )

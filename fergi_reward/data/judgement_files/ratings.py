@@ -7,7 +7,7 @@ import pandas as pd
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.columns import Columns, filled
-from fergi_reward.data.judgements import SEVERAL, Judgements, from_ratings
+from fergi_reward.data.judgements import SEVERAL, Judgements, from_ratings, names_of
 
 # The column of what is compared with one another: a rater's ratings, those of one ranking, of one group.
 TOGETHER = "\0together"
@@ -94,4 +94,5 @@ def _grouped(judgements: Judgements, table: pd.DataFrame, rater: str | None, gro
         unit = "prompt"
         prompts = pictures["prompt"].astype(str).to_numpy()
         pairs = judgements.pairs.assign(group=prompts[judgements.pairs["better"]])
-    return replace(judgements, pictures=pictures, pairs=pairs, unit=unit, varying=varying)
+    raters = names_of(table[rater]) if rater else ()
+    return replace(judgements, pictures=pictures, pairs=pairs, unit=unit, varying=varying, raters=raters)
