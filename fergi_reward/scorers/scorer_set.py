@@ -1,5 +1,6 @@
 """The scorers of a reward: given, or loaded by name at first use; parked on the CPU where a GPU holds but one."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
@@ -15,6 +16,8 @@ from fergi_reward.scorers.fastest_dtype import DtypeOrAuto, resolved
 from fergi_reward.scorers.foreign import ForeignScorer, LoadedScorer
 from fergi_reward.scorers.loading import loading
 from fergi_reward.scorers.registry import REGISTRY, has_towers, load_scorer, term_name
+
+LOGGER = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -130,6 +133,7 @@ class ScorerSet:
         # Another thread may have done so while this one waited.
         if place not in self._loaded:
             name = str(self._given[place])
+            LOGGER.info("loading %s ...", name)
             self._device = chosen_device(self._device)
             device = CPU if self.offload else self._device
             dtype = resolved(self._dtype, self._device)  # a parked one scores elsewhere than where it is loaded

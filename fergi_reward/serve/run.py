@@ -1,6 +1,7 @@
 """`fergi-reward serve`: from options to a server that runs until it is asked to end."""
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ import torch
 
 from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardWarning
+from fergi_reward.core.log_lines import LOG_LINES
 from fergi_reward.diffusion.rewards import load_reward
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.access import read_token
@@ -66,8 +68,17 @@ def _scoring(options: ServeOptions) -> Iterator[Scoring | WorkerPool]:
 
 def _reward(options: ServeOptions, gpus: int, number: int) -> CombinedReward:
     """The reward of a worker; those without a device of their own take the GPUs in turn."""
+    if number == 0:  # the others load the same
+        _say_what_is_loaded()
     device = named_device(f"cuda:{number % gpus}" if gpus else options.device)
     return load_reward(options.reward_options, on=device)
+
+
+def _say_what_is_loaded() -> None:
+    """Have this process, which may be a worker's, print what it loads: that takes a minute on a busy machine."""
+    logger = logging.getLogger("fergi_reward")
+    logger.addHandler(LOG_LINES)
+    logger.setLevel(logging.INFO)
 
 
 async def _serve(server: Server, listener: socket.socket, options: ServeOptions) -> None:
