@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from fergi_reward.calibration.judged_model import RESAMPLES as WEIGHT_RESAMPLES
+from fergi_reward.calibration.judged_model import Weight
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
@@ -98,7 +99,7 @@ def judged_report(
         },
         first=[
             Section("How often the scores agree with people", items=[results_table(found, fitted)]),
-            Section("What each score is worth", items=[weights_table(fitted), weights_plot(fitted)]),
+            Section("What each score is worth", items=[weights_table(fitted), weights_plot(found, fitted)]),
         ],
         models=_judged(fitted),
     )
@@ -246,14 +247,20 @@ def weights_table(fitted: JudgedWeights) -> Table:
     return Table("Weights of all scores together.", columns, rows, WEIGHTS)
 
 
-def weights_plot(fitted: JudgedWeights) -> IntervalPlot:
-    """The weights with their intervals; 0 is worth nothing."""
-    estimates = [
-        Estimate(each.name, each.weight, each.ci95, "may be worth nothing" if each.says_nothing else "worth something")
-        for each in fitted.weights
-    ]
-    label = "log-odds per standard deviation (line: 95 % interval)"
+def weights_plot(found: FoundJudgements, fitted: JudgedWeights) -> IntervalPlot:
+    """The weights with their intervals; 0 is worth nothing, and of few raters or prompts there is no verdict."""
+    groups = len(found.judgements.groups)
+    few = f"too few {found.judgements.unit}s for a verdict" if groups < FEW_UNITS else None
+    estimates = [Estimate(each.name, each.weight, each.ci95, few or _verdict(each)) for each in fitted.weights]
+    label = f"log-odds per standard deviation (line: 95 % interval of {counted(groups, found.judgements.unit)})"
     return IntervalPlot("weights", "What each score is worth", label, estimates, format="{:+.3f}", chance=0)
+
+
+def _verdict(weight: Weight) -> str:
+    """What the legend says of a weight."""
+    if weight.says_nothing:
+        return "may be worth nothing"
+    return "worth something" if weight.weight > 0 else "counts against a picture"
 
 
 def _judged(fitted: JudgedWeights) -> list[Judged]:

@@ -33,6 +33,11 @@ def tables(report):
     return [item for section in report.sections for item in section.items if isinstance(item, Table)]
 
 
+def drawn_weights(report):
+    (plot,) = [item for section in report.sections for item in section.items if isinstance(item, IntervalPlot)]
+    return plot
+
+
 def test_ties_of_scores_and_of_people_stand_in_the_tables():
     fitted, report = reported(drawn(), ["c"], ties="davidson")
     result, fit = fitted.results["c"], fitted.tie_fit
@@ -55,9 +60,22 @@ def test_what_may_be_worth_nothing_is_named_and_drawn_apart():
     fitted, report = reported(drawn(), ["a", "b"])
     assert [each.says_nothing for each in fitted.weights] == [False, True]
     assert report.verdict[-1] == "May be worth nothing in addition to the others (the interval holds 0): b."
-    (plot,) = [item for section in report.sections for item in section.items if isinstance(item, IntervalPlot)]
+    plot = drawn_weights(report)
     assert [each.group for each in plot.estimates] == ["worth something", "may be worth nothing"]
     assert plot.chance == 0 and plot.estimates[0].interval == fitted.weights[0].ci95
+    assert "30 prompts" in plot.label
+
+
+def test_a_weight_below_0_is_drawn_as_one_that_counts_against():
+    _, report = reported(drawn().assign(a=lambda rows: -rows["a"]), ["a"])
+    assert [each.group for each in drawn_weights(report).estimates] == ["counts against a picture"]
+
+
+def test_no_verdict_is_drawn_of_few_prompts():
+    fitted, report = reported(drawn(prompts=19, noise=0.2), ["a"])
+    assert not fitted.weights[0].says_nothing
+    assert [each.group for each in drawn_weights(report).estimates] == ["too few prompts for a verdict"]
+    assert "19 prompts" in drawn_weights(report).label
 
 
 def test_weights_that_are_all_0_are_said_to_order_nothing():
