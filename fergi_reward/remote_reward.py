@@ -320,17 +320,19 @@ class RemoteReward:
         said = begun + SILENT - SAID_AGAIN
         while True:
             wait: float | None = None
+            failed, advice = "gave no answer", "see that `fergi-reward serve` runs there"
             try:
                 status, answer, wait = self._once(method, path, body, kind, until)
                 why = str(answer.get("error", answer))[:500] if isinstance(answer, dict) else "no JSON object"
                 if status == 200 and isinstance(answer, dict):
                     return answer
                 if status == 401:
-                    why += f" (give token_file, or set {TOKEN_VARIABLE})"
+                    why += f" (set the variable {TOKEN_VARIABLE} to it)"
                 if status not in tried_again:
                     raise RemoteRewardError(f"{self.url} refused the request (HTTP {status}): {why}")
                 if status == TOO_SLOW:
                     tried_again.remove(status)
+                failed, advice = "was not ready", "see its log"
             except (OSError, http.client.HTTPException) as error:
                 why = f"{type(error).__name__}: {error}"
             delay = wait if wait is not None else pause * random.uniform(0.5, 1.0)
@@ -339,17 +341,16 @@ class RemoteReward:
             if time.monotonic() + delay >= end:
                 more = ", or raise time_limit" if end == until else ""
                 raise RemoteRewardError(
-                    f"{self.url} gave no answer in {time.monotonic() - begun:.1f} s (at last {why}): see that "
-                    f"`fergi-reward serve` runs there{more}"
+                    f"{self.url} {failed} in {time.monotonic() - begun:.1f} s (at last: {why}): {advice}{more}"
                 )
             if (now := time.monotonic()) >= said + SAID_AGAIN:
                 said = now
                 LOGGER.warning(
-                    "%s gave no answer in %.0f s (at last %s): it is asked for %.0f s more",
-                    *(self.url, now - begun, why, end - now),
+                    "%s %s in %.0f s (at last: %s): asking again for up to %.0f s",
+                    *(self.url, failed, now - begun, why, end - now),
                 )
             if abandoned.wait(delay):
-                raise RemoteRewardError(f"{self.url} gave no answer (at last {why}) when the call was abandoned")
+                raise RemoteRewardError(f"{self.url} {failed} (at last: {why}) when the call was abandoned")
 
     def _not_abandoned(self) -> threading.Event:
         """What ends the calls of now; those that ended before are not of them."""

@@ -43,10 +43,12 @@ def why_refused(headers: Mapping[str, str], token: str | None) -> tuple[int, str
     a name that was made to point here in `Host` (DNS rebinding).
     """
     if token is not None:
-        given = headers.get("authorization", "")
+        given = headers.get("authorization")
+        if given is None:
+            return 401, "the token is missing: send the header `Authorization: Bearer TOKEN`"
         if hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             return None
-        return 401, "the token is missing or wrong: send the header `Authorization: Bearer TOKEN`"
+        return 401, "the token is wrong: send `Authorization: Bearer TOKEN` with that of --token-file"
     if "origin" in headers:
         return 403, "web pages may not ask: a program asks without the header `Origin`"
     name, _, port = headers.get("host", "").rpartition(":")

@@ -176,6 +176,7 @@ def test_with_a_token_only_who_knows_it_may_ask():
             ]:
                 status, _, answer = running.ask(method, path, GOOD if method == "POST" else None, headers)
                 assert (status, "secret" in answer["error"]) == (401, False)
+                assert ("is wrong" in answer["error"], "is missing" in answer["error"]) == (bool(headers), not headers)
         assert running.ask("GET", "/health")[0] == 200
 
 

@@ -230,7 +230,7 @@ def test_the_token_is_sent_and_never_shown(tmp_path, monkeypatch):
         assert len(RemoteReward(url, token_file=tmp_path / "token")(pixels(1), "a").total) == 1
         monkeypatch.setenv("FERGI_REWARD_TOKEN", "a-secret-of-the-operator")
         assert len(RemoteReward(url)(pixels(1), "a").total) == 1
-        with pytest.raises(RemoteRewardError, match=r"HTTP 401.*set FERGI_REWARD_TOKEN") as error:
+        with pytest.raises(RemoteRewardError, match=r"HTTP 401.*set the variable FERGI_REWARD_TOKEN") as error:
             RemoteReward(url, token="a-wrong-secret")(pixels(1), "a")
     shown = [str(error.value), repr(RemoteReward(url))]
     assert not any("secret" in text for text in shown)
@@ -401,7 +401,7 @@ def test_a_server_that_is_gone_is_told_and_a_signal_ends_the_threads_that_ask_it
     ended = Forked([str(program)])
     assert ended.wait() == 0, ended.stderr
     assert "interrupted" in ended.stdout
-    assert re.search(r"no answer in 0 s \(at last ConnectionRefusedError.*: it is asked for \d+ s more", ended.stderr)
+    assert re.search(r"in 0 s \(at last: ConnectionRefusedError.*: asking again for up to \d+ s", ended.stderr)
 
 
 def test_a_connection_that_was_not_used_for_a_while_opens_again(running, monkeypatch):
@@ -412,8 +412,16 @@ def test_a_connection_that_was_not_used_for_a_while_opens_again(running, monkeyp
     assert len(remote._idle) == 1
 
 
+def test_a_server_that_is_not_ready_is_not_said_to_be_silent(monkeypatch, caplog):
+    monkeypatch.setattr(remote_reward, "SILENT", 0.0)
+    loading = http_of({"error": "is loading"}, "503 Service Unavailable")
+    with answering(loading) as url, pytest.raises(RemoteRewardError, match=r"was not ready in 0.* raise time_limit"):
+        RemoteReward(url, time_limit=0.9)(pixels(1), "a")
+    assert "was not ready in 0 s (at last: is loading): asking again for up to 1 s" in caplog.text
+
+
 def test_nobody_there_is_one_sentence_after_the_time_limit():
-    with pytest.raises(FergiRewardError, match=r"gave no answer in 0\.\d s \(at last Connection.* or raise time_limit"):
+    with pytest.raises(FergiRewardError, match=r"no answer in 0\.\d s \(at last: Connection.* or raise time_limit"):
         RemoteReward("http://127.0.0.1:1", time_limit=0.5)(pixels(1), "a")
 
 
