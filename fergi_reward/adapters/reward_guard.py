@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fergi_reward.adapters.check_changes import Changes
+from fergi_reward.adapters.first_scores import check_first_scores
 from fergi_reward.adapters.host_pixels import from_picture, from_unit
 from fergi_reward.callables.rewards import Reward
 from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
@@ -126,7 +127,7 @@ class RewardGuard:
         """Draw the pictures, and ask the judges. The first time a batch is drawn twice, to see that seeds matter.
 
         It warns where the scores change and none of the parameters does, or where no score changes: what is watched is
-        then not what trains.
+        then not what trains. The first time it also warns of a judge that gives all pictures the same score.
 
         Args:
             step: As the loop counts; call it before the first step, too.
@@ -134,7 +135,7 @@ class RewardGuard:
 
         Raises:
             FergiRewardError: What was drawn is not a picture per prompt, other pictures come from the same seeds, a
-                judge's score is not finite, or the step is not after the last one.
+                judge's score is not finite, its first scores are the reward's, or the step is not after the last one.
         """
         self._check_step(step)
         return self._verdict(step, *self._drawn(draw))
@@ -165,8 +166,8 @@ class RewardGuard:
                 one after the other. Others than the judges', such as the reward's, are only metrics.
 
         Raises:
-            FergiRewardError: A judge has no scores, their number differs from the last time, one is not finite, or the
-                step is not after the last one.
+            FergiRewardError: A judge has no scores, their number differs from the last time, one is not finite, a
+                judge's first scores are those of "reward", or the step is not after the last one.
         """
         self._check_step(step)
         listed = {name: [float(score) for score in each] for name, each in scores.items()}
@@ -188,6 +189,8 @@ class RewardGuard:
         counts = {len(each) for each in units.values()} | ({self._watch.pictures} - {0})
         if len(counts) > 1:
             raise FergiRewardError(f"the judges scored {min(counts)} and {max(counts)} prompts: the same always")
+        if not self.has_checked:
+            check_first_scores(self._judges, scores)
         if wrong := self._changes.note(step, scores):
             warnings.warn(wrong, FergiRewardWarning, stacklevel=3)
         is_best = self._watch.update(step, units)

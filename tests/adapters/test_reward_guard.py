@@ -179,6 +179,29 @@ def test_pictures_of_another_model_are_noticed_and_the_weights_stay(keeps):
         assert len(said) == 1 and model.redness.item() == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize("factor", [1.0, 3.7])
+def test_a_judge_that_asks_the_reward_is_refused_by_its_scores(factor):
+    watching = RewardGuard({"same": lambda *shown: factor * redness(*shown)}, PROMPTS, reward=redness)
+    with pytest.raises(FergiRewardError, match="same cannot judge what it rewards: its scores of all 3 pictures"):
+        watching.check(0, Red().draw)
+    near = RewardGuard({"near": lambda *shown: factor * redness(*shown).round(decimals=3)}, PROMPTS, reward=redness)
+    assert near.check(0, Red().draw).is_best
+
+
+def test_a_judge_that_gives_all_pictures_the_same_score_is_named_and_likes_no_step_best():
+    model = Red(0.2)
+    watching = RewardGuard(
+        {"flat": lambda pixels, prompts: [0.5] * len(pixels)}, PROMPTS, reward=redness, parameters=model
+    )
+    with pytest.warns(FergiRewardWarning, match="the judge flat gives all 3 pictures .* the same score, 0.5"):
+        watching.check(0, model.draw)
+    model.redness.data.fill_(0.9)
+    watching.check(1, model.draw)
+    with pytest.warns(FergiRewardWarning, match="same scores at all checks, so none was the best"):
+        watching.restore_best()
+    assert model.redness.item() == pytest.approx(0.9)
+
+
 def test_pictures_of_pil_are_scored_as_they_are():
     model = Red(0.5)
     as_pictures = guard().check(0, lambda prompts, seeds: [to_picture(one) for one in model.draw(prompts, seeds)])
@@ -199,7 +222,8 @@ def test_diversity_is_the_mean_distance_of_the_pictures_of_a_prompt():
     cosines = torch.einsum("gad,gbd->gab", unit, unit)
     expected = ((9 - cosines.sum((1, 2))) / 6).mean().item()  # a picture is at distance 0 from itself
     assert found == pytest.approx(expected, abs=1e-5)
-    same = guard(images_per_prompt=2, diversity=scorer).check(0, lambda prompts, seeds: draw(prompts, [0] * len(seeds)))
+    with pytest.warns(FergiRewardWarning, match="all 6 pictures"):
+        same = guard(images_per_prompt=2, diversity=scorer).check(0, lambda _, seeds: draw(_, [0] * len(seeds)))
     assert same.metrics["judges/diversity"] == pytest.approx(0, abs=1e-6)
 
 
