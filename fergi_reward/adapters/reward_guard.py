@@ -213,11 +213,13 @@ class RewardGuard:
     def _reason(self) -> str:
         watch, fall = self._watch, self._watch.fall
         if fall is None:
-            return f"the judges were never happier than at step {watch.best_epoch}"
+            return "the judges' scores are the best so far"
         size = f"the judges' scores are {fall.said('prompts')} than at step {watch.best_epoch}"
         if not fall.counts:
             return f"{size}: no fall that counts"
-        return f"{size}: fall {watch.falls} of {watch.patience} in a row{', stop' if watch.fallen else ''}"
+        if watch.fallen:
+            return f"{size}: fall {watch.falls} in a row, stop"
+        return f"{size}: fall {watch.falls} of {watch.patience} in a row"
 
     def restore_best(self) -> None:
         """Give the parameters the values that the judges liked most; warns where these are those of the first check.

@@ -109,12 +109,13 @@ def test_a_verdict_says_the_size_of_a_fall_and_why_it_stops():
     for step, level in enumerate([0.5, 0.6, 0.61, 0.8, 0.9]):
         found.append(watching.check(step, Red(level).draw))
     assert [one.fall is None for one in found] == [True, True, False, False, False]
-    assert found[1].reason == "the judges were never happier than at step 1"
+    assert found[1].reason == "the judges' scores are the best so far"
     assert [one.fall.counts for one in found[2:]] == [True, True, True]
     before, now = (moderate(Red(level).draw(PROMPTS, [0, 1, 2]), PROMPTS).double() for level in (0.6, 0.9))
     spread = moderate(Red(0.5).draw(PROMPTS, [0, 1, 2]), PROMPTS).double().std(correction=0)
     assert found[4].fall.lost == pytest.approx(((before - now).mean() / spread).item(), rel=1e-3)
-    assert found[4].must_stop and found[4].reason.endswith("in a row, stop")
+    assert found[2].reason.endswith("fall 1 of 2 in a row")
+    assert found[4].must_stop and found[4].reason.endswith("fall 3 in a row, stop")
     assert f"{found[4].fall.lost:.2f} standard deviations lower" in found[4].reason
     assert "3 prompts, too few to be sure: give 20) than at step 1" in found[4].reason
 
