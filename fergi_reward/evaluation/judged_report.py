@@ -11,6 +11,7 @@ from fergi_reward.calibration.judged_model import Weight
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.core.counts import counted
 from fergi_reward.data.judgement_files.read import FoundJudgements
+from fergi_reward.data.judgements import SEVERAL
 from fergi_reward.evaluation.report_builder import DRAWS, Judged, build_report, percent
 from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.evaluation.sentences import split_names, too_few
@@ -41,18 +42,30 @@ THREE_OUTCOMES = (
 
 
 def _few_groups(found: FoundJudgements) -> list[str]:
-    """What a reader must know where little is left out in turn, and what to do where there are enough prompts."""
-    judgements = found.judgements
-    groups, unit = len(judgements.groups), judgements.unit
-    notes = too_few(groups, unit)
+    """What a reader must know where little is left out in turn."""
+    groups, unit = len(found.judgements.groups), found.judgements.unit
     if groups < LEAST_UNITS:
-        notes = [f"Intervals of {counted(groups, unit)} say little: at least {LEAST_UNITS} are needed for one."]
-    better = judgements.pairs["better"][~judgements.pairs["tied"]]
-    prompts = judgements.pictures["prompt"].iloc[better].nunique()
-    if groups < FEW_UNITS <= prompts and "prompt" in found.columns:
-        option = shlex.join(["--group", found.columns["prompt"]])
-        notes.append(f"There are {prompts:,} prompts: with {option} each of them is left out in turn instead.")
-    return notes
+        return [f"Intervals of {counted(groups, unit)} say little: at least {LEAST_UNITS} are needed for one."]
+    return too_few(groups, unit)
+
+
+def _by_prompt(found: FoundJudgements) -> Iterator[str]:
+    """What figures of raters left out do not answer, and whether there are enough prompts to leave out instead."""
+    judgements = found.judgements
+    told = judgements.pairs[~judgements.pairs["tied"]]
+    prompt = judgements.pictures["prompt"].astype(str).to_numpy()[told["better"]]
+    prompts, groups = len(np.unique(prompt)), len(judgements.groups)
+    if "prompt" not in found.columns or prompts < SEVERAL:
+        return
+    option = shlex.join(["--group", found.columns["prompt"]])
+    if judgements.unit == "rater" and told["group"].groupby(prompt).nunique().max() > 1:
+        yield (
+            "The fit without a rater had the prompts and pictures, by other raters' judgements: its figures are those "
+            f"of new raters. {option} leaves out each of the {prompts:,} prompts instead: its figures are those of new "
+            "prompts."
+        )
+    elif groups < FEW_UNITS <= prompts:
+        yield f"There are {prompts:,} prompts: with {option} each of them is left out in turn instead."
 
 
 def judged_report(
@@ -69,7 +82,7 @@ def judged_report(
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
     return build_report(
         RunRecord(
-            notes=tuple(_few_groups(found)),
+            notes=(*_few_groups(found), *_by_prompt(found)),
             command=calibration.command,
             seed=calibration.seed,
             checkpoints=checkpoints or {},

@@ -133,10 +133,21 @@ def test_equal_weights_are_judged_on_each_left_out_prompt_by_the_scale_of_the_ot
     assert fitted.equal.ci95[0] <= fitted.equal.gain <= fitted.equal.ci95[1]
 
 
-def test_few_raters_of_many_prompts_are_told_to_leave_out_prompts():
-    table = pd.concat([drawn(prompts=20).assign(rater=rater) for rater in ("ann", "bob", "cem", "dee", "eve")])
+@pytest.mark.parametrize("raters", [5, 20], ids=["few raters", "many raters"])
+def test_raters_of_the_same_prompts_say_nothing_of_new_prompts_and_a_note_says_what_does(raters):
+    notes = by_raters([drawn(prompts=20)] * raters)
+    assert notes[-1].startswith("The fit without a rater had the prompts and pictures")
+    assert "--group 'the prompt' leaves out each of the 20 prompts instead" in notes[-1]
+
+
+def test_few_raters_with_prompts_of_their_own_are_told_to_leave_out_prompts():
+    own = [drawn(prompts=5).assign(prompt=lambda rows, rater=rater: rows["prompt"] + 9 * rater) for rater in range(5)]
+    notes = by_raters(own)
+    assert notes[-1] == "There are 25 prompts: with --group 'the prompt' each of them is left out in turn instead."
+
+
+def by_raters(of_each):
+    table = pd.concat([of.assign(rater=f"rater {number}") for number, of in enumerate(of_each)])
     judgements = from_ratings(table, prompt="prompt", image="image", rating="rating", rater="rater")
     found = FoundJudgements(judgements, "ratings", {"prompt": "the prompt", "rating": "rating"}, {})
-    assert "There are 20 prompts: with --group 'the prompt' each of them" in printed(
-        judged_report(found, fit_judged_weights(judgements, ["a"]))
-    )
+    return judged_report(found, fit_judged_weights(judgements, ["a"])).notes
