@@ -21,6 +21,7 @@ import os
 import random
 import socket
 import ssl
+import stat
 import sys
 import threading
 import time
@@ -91,7 +92,7 @@ class RemoteReward:
     Args:
         url: Where `fergi-reward serve` listens, such as http://127.0.0.1:8000. No proxy is used.
         token: What the server asks for; by default what `token_file` or the variable FERGI_REWARD_TOKEN holds.
-        token_file: A file that holds the token.
+        token_file: A file that holds the token, and that only its owner may read.
         time_limit: Seconds that a call takes at most, with all of its retries.
         images_per_request: Images are sent in requests of at most so many, several at a time.
         workers: Requests at a time.
@@ -534,13 +535,24 @@ class _FlowFactory:
 def _token(token: str | None, path: str | os.PathLike[str] | None) -> str | None:
     if token is None and path is not None:
         try:
-            token = Path(path).read_text(encoding="ascii").strip()
+            with Path(path).open(encoding="ascii") as file:
+                check_private(file.fileno(), "token_file", path)
+                token = file.read().strip()
+        except RemoteRewardError:
+            raise
         except (OSError, ValueError) as error:
             raise RemoteRewardError(f"token_file {path} cannot be read: give the file that the server reads") from error
     token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
     if token is not None and not (token.isascii() and token.isprintable()):
         raise RemoteRewardError("the token holds letters that a header cannot: give the one of the server's file")
     return token
+
+
+def check_private(file: int, option: str, path: str | os.PathLike[str]) -> None:
+    """Refuse an open file with a secret that others may read."""
+    mode = stat.S_IMODE(os.fstat(file).st_mode)
+    if mode & 0o077:
+        raise RemoteRewardError(f"{option} {path} has mode {mode:o}, so that others may read it: chmod 600 {path}")
 
 
 def _is_tensor(images: object) -> bool:

@@ -1,13 +1,12 @@
 """Who may ask: whoever knows the token; without one, programs on this machine, but no web page."""
 
 import hmac
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.ordinary_files import opened
+from fergi_reward.remote_reward import check_private
 
 LONGEST_TOKEN = 4096
 SHORTEST_TOKEN = 16
@@ -22,16 +21,16 @@ def read_token(path: Path) -> str:
     """
     try:
         with opened(path, LONGEST_TOKEN) as file:
-            mode, text = stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read().decode("ascii").strip()
+            check_private(file.fileno(), "--token-file", path)
+            text = file.read().decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not ASCII"
         raise FergiRewardError(f"--token-file {path} cannot be read ({why}): write a token into it") from error
-    if mode & 0o077:
-        raise FergiRewardError(f"--token-file {path} has mode {mode:o}, so that others may read it: chmod 600 {path}")
-    if len(text) < SHORTEST_TOKEN or any(letter.isspace() for letter in text):
+    words = len(text.split())
+    if len(text) < SHORTEST_TOKEN or words != 1:
         raise FergiRewardError(
-            f"--token-file {path} holds {len(text)} letters: a token is one word of at least {SHORTEST_TOKEN}, such as "
-            "`openssl rand -hex 32` prints"
+            f"--token-file {path} holds {f'{words} words' if words != 1 else f'{len(text)} letters'}: a token is one "
+            f"word of at least {SHORTEST_TOKEN} letters, such as `openssl rand -hex 32` prints"
         )
     return text
 

@@ -227,6 +227,10 @@ def test_the_token_is_sent_and_never_shown(tmp_path, monkeypatch):
     (tmp_path / "token").write_text("a-secret-of-the-operator\n")
     with serving(token="a-secret-of-the-operator") as running:
         url = f"http://127.0.0.1:{running.port}"
+        (tmp_path / "token").chmod(0o644)
+        with pytest.raises(RemoteRewardError, match="mode 644, so that others may read it"):
+            RemoteReward(url, token_file=tmp_path / "token")
+        (tmp_path / "token").chmod(0o600)
         assert len(RemoteReward(url, token_file=tmp_path / "token")(pixels(1), "a").total) == 1
         monkeypatch.setenv("FERGI_REWARD_TOKEN", "a-secret-of-the-operator")
         assert len(RemoteReward(url)(pixels(1), "a").total) == 1
