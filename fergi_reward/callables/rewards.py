@@ -59,25 +59,31 @@ class Rewards:
         ]
 
 
-def evaluate(reward: Reward, pixels: Tensor, prompts: list[str]) -> Rewards:
+def evaluate(reward: Reward, pixels: Tensor, prompts: list[str], called: str = "the reward") -> Rewards:
     """Compute the reward of images and check the answer; gradients are as the caller has set them.
+
+    Args:
+        reward: What is asked.
+        pixels: (B, 3, H, W), float in [0, 1].
+        prompts: B of them.
+        called: What errors call it.
 
     Raises:
         FergiRewardError: The answer is not one finite number per image.
     """
     answer: Any = reward(pixels, prompts)
     total, terms = (answer.total, answer.terms) if hasattr(answer, "total") else (without_metadata(answer), {})
-    checked = one_number_per_image("the reward's total", total, pixels)
+    checked = one_number_per_image(f"{called}'s total", total, pixels)
     finite = torch.isfinite(checked)
     if not finite.all():
         row = int((~finite).nonzero()[0])
         raise FergiRewardError(
-            f"the reward is {checked[row].item()} for image {row} of its batch, prompt {prompts[row]!r}: "
-            "a reward must be finite"
+            f"{called} is {checked[row].item()} for image {row} of its batch, prompt {prompts[row]!r}: "
+            "it must be finite"
         )
     return Rewards(
         checked,
-        {name: one_number_per_image(f"the reward's {name}", term, pixels).detach() for name, term in terms.items()},
+        {name: one_number_per_image(f"{called}'s {name}", term, pixels).detach() for name, term in terms.items()},
     )
 
 

@@ -33,10 +33,12 @@ def judge_pictures(
     """
     asked = ({REWARD: reward} if reward else {}) | dict(judges)
     scores: dict[str, list[float]] = {name: [] for name in asked}
+    called = {name: "the reward" if name == REWARD else f"the judge {name}" for name in asked}
     start = 0
     for pixels in batches:
         for name, judge in asked.items():
-            scores[name] += evaluate(judge, pixels, list(prompts[start : start + len(pixels)])).total.tolist()
+            shown = list(prompts[start : start + len(pixels)])
+            scores[name] += evaluate(judge, pixels, shown, called[name]).total.tolist()
         start += len(pixels)
     return scores
 

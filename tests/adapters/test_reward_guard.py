@@ -302,7 +302,11 @@ def test_a_state_of_other_pictures_is_refused():
         (lambda: guard().check(0, lambda prompts, seeds: torch.full((3, 3, 4, 4), 2.0)), r"\[0, 1\]"),
         (
             lambda: RewardGuard({"a": lambda pixels, prompts: pixels[:, 0, 0, 0] / 0}, PROMPTS).check(0, Red().draw),
-            "must be finite",
+            "the judge a is .* for image 0 .* must be finite",
+        ),
+        (
+            lambda: RewardGuard({"a": lambda pixels, prompts: pixels.mean()}, PROMPTS).check(0, Red().draw),
+            r"the judge a's total has shape \(\)",
         ),
     ],
 )
