@@ -101,8 +101,9 @@ def compare(base: Measured, tuned: Sequence[Measured], signals: Sequence[Signal]
     """
     notes = [*setting.notes, *too_few(len(set(setting.prompts)), "prompt")]
     if setting.embedder is None:
-        reason = "one picture of a prompt" if setting.samples < 2 else "no scorer here has an image embedding"
-        notes.append(f"Diversity was not measured ({reason}): give --samples 2 or more, and a scorer such as clip.")
+        one = "one picture of a prompt, give --samples 2 or more"
+        none = "no scorer here has an image embedding, add one that has, such as clip"
+        notes.append(f"Diversity was not measured: {one if setting.samples < 2 else none}.")
     fingerprint = hashlib.sha256("\n".join(setting.prompts).encode()).hexdigest()
     return ModelsResult(
         base=base.model.place,

@@ -111,16 +111,19 @@ def signals_table(model: ModelComparison, checkpoints: Mapping[str, str], narrow
 
 
 def _weights(checkpoints: Mapping[str, str]) -> str:
-    """Whose weights the scorers have.
+    """Whose weights the scorers have; a function in a file is its own origin, which says nothing.
 
     >>> _weights({"clip": "of the toy tiny", "pickscore": "models/pickscore", "aesthetic": "of the toy tiny"})
     'Weights that scored: clip, aesthetic: of the toy tiny; pickscore: models/pickscore.'
+    >>> _weights({"mine:bright": "of mine:bright"})
+    ''
     """
     names: dict[str, list[str]] = {}
     for name, place in checkpoints.items():
-        names.setdefault(place, []).append(name)
+        if place != f"of {name}":
+            names.setdefault(place, []).append(name)
     places = "; ".join(f"{', '.join(each)}: {place}" for place, each in names.items())
-    return f"Weights that scored: {places}."
+    return f"Weights that scored: {places}." if places else ""
 
 
 def _win_plot(model: ModelComparison, number: int, narrow: str) -> IntervalPlot:

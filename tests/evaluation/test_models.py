@@ -146,7 +146,9 @@ def test_one_prompt_one_picture_and_a_whole_network(folder, tmp_path):
     assert len(model["best"]) + len(model["worst"]) == 1
     assert model["verdict"].startswith("No verdict on") and "from 1 prompt nothing follows" in model["verdict"]
     assert model["signals"][0]["ties"] == 0  # another network draws another picture
-    assert any("Diversity was not measured (one picture of a prompt)" in note for note in record["notes"])
+    assert any(
+        "Diversity was not measured: one picture of a prompt, give --samples" in note for note in record["notes"]
+    )
 
 
 @pytest.mark.usefixtures("no_plots")

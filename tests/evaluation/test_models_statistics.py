@@ -203,6 +203,14 @@ def test_what_gained_is_no_loss_and_few_prompts_leave_diversity_open(tmp_path):
     assert "too few prompts" in text and "more alike" not in text.lower()
 
 
+def test_a_note_says_only_what_diversity_lacks():
+    columns = {name: np.arange(40) for name in ("clip", "pickscore")}
+    for samples, missing in ((2, "no scorer here has an image embedding, add"), (1, "one picture of a prompt, give")):
+        common = setting(embedder=None, samples=samples)
+        notes = compare(measured("base", columns), [measured("mine", columns)], SIGNALS, common).notes
+        assert any(note.startswith(f"Diversity was not measured: {missing}") for note in notes)
+
+
 def test_the_report_says_whose_weights_scored_and_what_is_by_hand(tmp_path):
     signals = [*SIGNALS, Signal("by hand", "by hand", ("clip",))]
     places = {"clip": "of the toy tiny", "pickscore": "mine (SHA-256 00ff)"}
