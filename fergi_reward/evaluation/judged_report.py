@@ -78,7 +78,7 @@ def judged_report(
         fitted: Their weights.
         checkpoints: Those of the scorers that were run.
     """
-    calibration = fitted.calibration
+    calibration, turned_round = fitted.calibration, _wrong_way_round(fitted)
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
     return build_report(
         RunRecord(
@@ -89,12 +89,13 @@ def judged_report(
         ),
         "Weights from judgements",
         [
+            *turned_round,
             summary(found, fitted),
             f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
             *split_names(found.judgements),
             *_sensitivity(fitted),
             *_turned(found, fitted),
-            *_against_equal(fitted),
+            *([] if turned_round else _against_equal(fitted)),  # no praise of weights that are below 0 by mistake
             *_doubts(fitted),
             *_outliers(found, fitted),
         ],
@@ -171,6 +172,17 @@ def _against_equal(fitted: JudgedWeights) -> Iterator[str]:
         )
 
 
+def _wrong_way_round(fitted: JudgedWeights) -> list[str]:
+    """That judgements seem to be read the wrong way round; nothing where they do not."""
+    below = any(each.ci95[1] < 0 for each in fitted.weights)
+    above = any(each.ci95[0] > 0 for each in fitted.weights)
+    warning = (
+        "No weight is surely above 0, and some are surely below: where a high score is good, the judgements were read "
+        "the wrong way round."
+    )
+    return [warning] * (below and not above)
+
+
 def _doubts(fitted: JudgedWeights) -> Iterator[str]:
     """What a reader must know before the weights are used."""
     if fitted.separable:
@@ -180,11 +192,6 @@ def _doubts(fitted: JudgedWeights) -> Iterator[str]:
         )
     if not any(each.weight for each in fitted.weights):
         yield "No score has a weight above 0: the total is the same for every picture, and orders none."
-    if any(each.ci95[1] < 0 for each in fitted.weights) and not any(each.ci95[0] > 0 for each in fitted.weights):
-        yield (
-            "No weight is surely above 0, and some are surely below: where a high score is good, the judgements were "
-            "read the wrong way round."
-        )
     if same := [each.name for each in fitted.weights if each.is_redundant]:
         yield (
             f"{', '.join(same)} cannot be told from the others, which explain more than 99 % of the differences: only "

@@ -71,6 +71,15 @@ def test_a_weight_below_0_is_drawn_as_one_that_counts_against():
     assert [each.group for each in drawn_weights(report).estimates] == ["counts against a picture"]
 
 
+def test_judgements_that_were_read_the_wrong_way_round_are_said_first_and_without_praise():
+    table = drawn().assign(d=lambda rows: rows["a"] + rows["b"])
+    _, report = reported(table.assign(rating=-table["rating"]), ["a", "d"])
+    assert report.verdict[0].endswith("the judgements were read the wrong way round.")
+    assert "than equal ones" not in " ".join(report.verdict)
+    _, right = reported(table, ["a", "d"])
+    assert "wrong way round" not in printed(right) and "equal ones" in " ".join(right.verdict)
+
+
 def test_no_verdict_is_drawn_of_few_prompts():
     fitted, report = reported(drawn(prompts=19, noise=0.2), ["a"])
     assert not fitted.weights[0].says_nothing
