@@ -440,8 +440,9 @@ def _warn_of_far(term: Term, scores: Tensor) -> None:
     far = max(scores.tolist(), key=lambda score: abs(score - term.mean))
     warnings.warn(
         f"{term.name} gave {far:.4g}, and the scores that the calibration was fitted on have the mean {term.mean:.4g} "
-        f"and the standard deviation {term.std:.3g}: they may be of another checkpoint, and the total may mean "
-        "nothing; give that checkpoint, or calibrate with this one",
+        f"and the standard deviation {term.std:.3g}: they may be of another checkpoint, or of prompts that belong to "
+        "other images, and the total may mean nothing; look at the prompts, give that checkpoint, or calibrate with "
+        "this one",
         FergiRewardWarning,
         stacklevel=4,
     )
