@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import CLIPVisionConfig
 
 _FILES = f"{AESTHETIC}, and {CLIP}"
-_CLIP = Checkpoint(CLIP.name, CLIP.revision, needs=f"aesthetic needs {_FILES}")
+_CLIP = Checkpoint(CLIP.name, CLIP.revision, scorer="aesthetic", files=_FILES)
 
 
 class AestheticScorer(CLIPImageScorer):

@@ -128,10 +128,9 @@ class TowerScorer(nn.Module, ABC):
 
     @classmethod
     def _checkpoint(cls, place: str | Path | None = None, revision: str | None = None) -> Checkpoint:
-        needs = f"{cls.name} needs {cls.files}"
         if place in (None, cls.default_checkpoint) and revision in (None, cls.revision):
-            return Checkpoint(cls.default_checkpoint, cls.revision, cls.other_places, needs)
-        return Checkpoint(place or cls.default_checkpoint, revision, needs=needs)
+            return Checkpoint(cls.default_checkpoint, cls.revision, cls.other_places, cls.name, cls.files)
+        return Checkpoint(place or cls.default_checkpoint, revision, scorer=cls.name, files=cls.files)
 
     @classmethod
     @abstractmethod

@@ -32,13 +32,20 @@ class Checkpoint:
         place: A folder that exists, or a hub id such as "yuvalkirstain/PickScore_v1".
         revision: Commit, branch or tag on the hub.
         others: Where the same files may lie on this machine under another name; looked at before the hub is asked.
-        needs: All the files that are needed, for errors.
+        scorer: Whose they are, and
+        files: all that it needs, for errors.
     """
 
     place: str | Path
     revision: str | None = None
     others: tuple["Checkpoint", ...] = ()
-    needs: str = "it needs the hub's layout"
+    scorer: str = ""
+    files: str = ""
+
+    @property
+    def needs(self) -> str:
+        """What must be there."""
+        return f"{self.scorer} needs {self.files}" if self.scorer else "it needs the hub's layout"
 
     def file(self, name: str) -> Path:
         """A file; from the hub it is downloaded once, then cached (HF_HUB_OFFLINE is honoured).
@@ -81,7 +88,8 @@ class Checkpoint:
             raise FergiRewardError(
                 f"cannot get {name} of {self.place} from the hub ({why_no_hub(error)})"
                 f"{f', nor is it on this machine under {looked}' if looked else ''}: connect to it once, or name a "
-                f"folder that holds the files as the checkpoint; {self.needs}"
+                f"folder that holds the files as the checkpoint (`--checkpoints {self.scorer or 'NAME'}=FOLDER`); "
+                f"{self.needs}"
             ) from error
         if is_new:
             say_license(str(self.place))

@@ -44,7 +44,7 @@ _MOST_TOKENS = 480
 # The question has 600 or so.
 MAX_TOKENS = 4096
 _FILES = f"{HPS_V3}, and {QWEN2_VL}"
-_QWEN = Checkpoint(QWEN2_VL.name, QWEN2_VL.revision, needs=f"hpsv3 needs {_FILES}")
+_QWEN = Checkpoint(QWEN2_VL.name, QWEN2_VL.revision, scorer="hpsv3", files=_FILES)
 
 
 class HPSv3Scorer(TowerScorer):

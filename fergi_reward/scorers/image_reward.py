@@ -37,7 +37,8 @@ _TOKENIZER = Checkpoint(
     BERT.name,
     BERT.revision,
     (Checkpoint(BERT.name), Checkpoint("bert-base-uncased"), _ORIGINAL),
-    f"image_reward needs {_FILES}",
+    "image_reward",
+    _FILES,
 )
 
 # The official checkpoint's names of the weights -> this module's, by replacing parts in this order.

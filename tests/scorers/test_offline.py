@@ -66,7 +66,7 @@ def test_what_is_nowhere_is_named_with_all_files_and_all_places(cache: Path, tmp
         ImageRewardScorer.from_pretrained(without_vocabulary(tmp_path / "folder"))
     for part in ("vocab.txt", "HF_HUB_OFFLINE", "bert-base-uncased", "~/.cache/ImageReward", "med_config.json"):
         assert part in str(caught.value)
-    with pytest.raises(FergiRewardError, match=r"zai-org/ImageReward.*image_reward needs ImageReward\.pt and med"):
+    with pytest.raises(FergiRewardError, match=r"image_reward=FOLDER`\); image_reward needs ImageReward\.pt and med"):
         ImageRewardScorer.from_pretrained()
 
 
