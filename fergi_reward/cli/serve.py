@@ -11,7 +11,7 @@ from fergi_reward.version import __version__
 
 @command
 def serve(options: ServeOptions) -> None:
-    """Serve the reward over HTTP to other training programs; ends by Ctrl-C or SIGTERM, when all is answered."""
+    """Serve the reward over HTTP to other training programs. Ctrl-C or SIGTERM ends it when all is answered."""
     try:
         import prometheus_client as prometheus_client
         import starlette as starlette

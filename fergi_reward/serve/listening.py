@@ -77,7 +77,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
+        # Python adds the address to the system's words.
+        why = (getattr(error, "strerror", None) or str(error)).partition(" (while attempting")[0]
         raise FergiRewardError(
             f"cannot listen on {host}, port {port} ({why}): choose another --host or --port"
         ) from error

@@ -63,7 +63,7 @@ class ServeOptions(ServeLimits, ServedRewardOptions):
         """What contradicts itself."""
         found = [*ServedRewardOptions.problems(self), *ServeLimits.problems(self)]
         if self.host not in LOCAL_HOSTS and self.token_file is None:
-            found.append(f"host is {self.host}, which others can reach: give --token-file, or listen on 127.0.0.1")
+            found.append(f"--host is {self.host}, which others can reach: give --token-file, or listen on 127.0.0.1")
         if self.root is not None and not self.root.is_dir():
             found.append(f"root {self.root} is no folder")
         return found

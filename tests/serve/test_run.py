@@ -151,7 +151,7 @@ def test_a_signal_ends_a_server_whose_scorers_are_still_being_loaded(forked):
 def test_a_port_that_is_in_use_is_one_sentence():
     with listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(FergiRewardError, match=f"cannot listen on 127.0.0.1, port {port} .*in use"):
+        with pytest.raises(FergiRewardError, match=f"port {port} .Address already in use.: choose another"):
             run(ServeOptions(weights={"tests.served:Brightness": 1.0}, port=port))
 
 
