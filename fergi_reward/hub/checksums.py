@@ -43,7 +43,8 @@ def checked_files(folder: Path) -> Iterator[tuple[str, str]]:
             yield name, "missing"
             continue
         try:
-            yield name, RIGHT if published_digest(path, digest) == digest else "altered"
+            is_right = published_digest(path, digest) == digest
+            yield name, RIGHT if is_right else f"altered (it has {path.stat().st_size:,} bytes)"
         except OSError as error:
             yield name, f"unreadable ({error.strerror})"
     there = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())

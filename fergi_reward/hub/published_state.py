@@ -13,6 +13,9 @@ from fergi_reward.hub.published_fetch import parts
 
 # Sizes are known about: a part of a repository that is smaller is not whole. Of small files they are the usual ones.
 _WHOLE, _SMALL = 0.98, 50_000_000
+WRITTEN_BY = (
+    f"{FILE} is written by `fergi-reward download NAME --out DIR`, with a network, or by the command in docs/OFFLINE.md"
+)
 
 
 def published_table(out: Path | None, names: Sequence[str] = ()) -> list[dict[str, str]]:
@@ -76,7 +79,7 @@ def check_copies(names: Sequence[str], out: Path, say: Callable[[str], None]) ->
         wrong += [f"{out / name / file} is {state}" for file, state in states.items() if state != RIGHT]
         count += len(states)
     if wrong:
-        advice = f" ({FILE} is written by `fergi-reward download NAME --out DIR`, with a network)" * is_lacking
+        advice = f" ({WRITTEN_BY})" * is_lacking
         raise FergiRewardError(f"{'; '.join(wrong)}: copy {'it' if len(wrong) == 1 else 'them'} again{advice}")
     return count
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -89,8 +90,21 @@ def test_a_copy_is_checked_where_nobody_answers(hub, tmp_path, monkeypatch):
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     unet.unlink()
     said = mistake(download(*names, "--check", "--out", tmp_path / "models"))
-    assert f"{weights} is altered" in said and f"{unet} is missing" in said and said.count(" is ") == 2
+    assert f"{weights} is altered (it has {weights.stat().st_size:,} bytes)" in said
+    assert f"{unet} is missing" in said and said.count(" is ") == 2
     assert not hub.asked
+
+
+def test_the_list_of_a_folder_that_came_on_another_way_is_written_by_the_command_of_the_page(hub, tmp_path):
+    complete("pickscore", "--out", tmp_path / "models")
+    sums = tmp_path / "models/pickscore/SHA256SUMS"
+    expected = sums.read_text()
+    sums.unlink()
+    page = Path(__file__).parents[2].joinpath("docs/OFFLINE.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^`(cd models/NAME .*)`$", page, re.M)
+    subprocess.run(["bash", "-c", line.replace("NAME", "pickscore")], cwd=tmp_path, check=True)
+    assert sorted(sums.read_text().splitlines()) == sorted(expected.splitlines())
+    complete("pickscore", "--check", "--out", tmp_path / "models")
 
 
 def test_everything_that_is_wrong_with_a_copy_is_in_one_report(hub, tmp_path):
