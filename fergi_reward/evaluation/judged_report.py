@@ -97,6 +97,7 @@ def judged_report(
             *_turned(found, fitted),
             *([] if turned_round else _against_equal(fitted)),  # no praise of weights that are below 0 by mistake
             *_doubts(fitted),
+            *found.odd,
             *_outliers(found, fitted),
         ],
         fingerprints,

@@ -88,7 +88,8 @@ def _of_a_table(options: PreferenceOptions, place: str, calibrations: Mapping[st
     read = read_judgements(Path(place), options)
     read.check_scores(options.scorers or ())
     found = judged_margins(read.judgements, place, options.scorers, calibrations, read.left_out)
-    return replace(found, notes=[f"{place_without_folders(place)} was {read.sentence()}.", *found.notes])
+    how = f"{place_without_folders(place)} was {read.sentence()}."
+    return replace(found, notes=[how, *read.odd, *found.notes])
 
 
 def evaluate(

@@ -89,6 +89,17 @@ def test_a_score_that_is_far_from_all_others_is_named(folder, value, is_named):
     assert ("useful is -999 for image 7.png, where half of all images have" in result.stdout) == is_named
 
 
+@pytest.mark.parametrize(("value", "is_named"), [(555, True), (6, False)])
+def test_a_rating_that_is_far_from_all_others_is_named(folder, value, is_named):
+    table = judged()
+    table.loc[[7, 9], "rating"] = value, value - 1
+    table.to_csv("slip.csv", index=False)
+    calibrated = calibrate("slip.csv", "--scorers", "useful")
+    evaluated = invoke(["evaluate", "preferences", "--judgements", "slip.csv", "--scorers", "useful"])
+    for result in (calibrated, evaluated):
+        assert ("rating is 555 for image 7.png (2 rows so far off), where half of all" in result.stdout) == is_named
+
+
 def test_json_has_the_numbers(folder):
     values = json.loads(calibrate("judged.csv", "--scorers", "useful", "--json", "--ties", "davidson").stdout)
     assert values["calibration"] == "calibration.json"

@@ -1,6 +1,6 @@
 """A table of judgements of any kind -> pairs and ties, and what was understood of the table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from fergi_reward.data.judgements import Judgements
 
 # Tables for viewers with faces have these columns, and ranks that are the other way round.
 RATED = {"user", "session", "image", "rank"}
+# A rating that is so many interquartile ranges from the median is more likely a slip than an opinion.
+FAR = 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class FoundJudgements:
         left_out: How many rows say nothing, by reason.
         meaning: Which values of pairs mean which picture, and how often they occur; empty where columns say it. Of
             ratings and ranks, from where to where they go, and which pairs are not compared.
+        odd: What to say of ratings or ranks that are far from the others, such as 55 among those of 1 to 5.
     """
 
     judgements: Judgements
@@ -38,6 +41,7 @@ class FoundJudgements:
     columns: Mapping[str, str]
     left_out: Mapping[str, int]
     meaning: str = ""
+    odd: Sequence[str] = ()
 
     def sentence(self) -> str:
         """What was read as what."""
@@ -117,15 +121,24 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
         au_source=options.au_source or "none",
     )
     columns.check_used(kind)
-    values = _values(columns, kind)
+    role = kind.removesuffix("s")
+    given = pd.to_numeric(columns.table[columns.taken[role]], errors="coerce").dropna()
+    values = f"{kind} from {given.min():g} to {given.max():g}, {counted(given.nunique(), 'different value')}"
     meaning = f"{values}; {meaning}" if meaning else values
-    return FoundJudgements(judgements, kind, columns.taken, _left_out(judgements), meaning)
+    left_out, odd = _left_out(judgements), _odd(given, role, columns.table[columns.taken["image"]])
+    return FoundJudgements(judgements, kind, columns.taken, left_out, meaning, odd)
 
 
-def _values(columns: Columns, kind: str) -> str:
-    """From where to where ratings or ranks go: one of 55 among those of 1 to 5 is a slip of the keyboard."""
-    given = pd.to_numeric(columns.table[columns.taken[kind.removesuffix("s")]], errors="coerce").dropna()
-    return f"{kind} from {given.min():g} to {given.max():g}, {counted(given.nunique(), 'different value')}"
+def _odd(given: pd.Series, role: str, images: pd.Series) -> list[str]:
+    """What to say of ratings or ranks that are far from the others; nothing where none are."""
+    low, middle, high = given.quantile([0.25, 0.5, 0.75])
+    distance = (given - middle).abs()
+    count, farthest = int((distance > FAR * (high - low)).sum()), distance.idxmax()
+    sentence = (
+        f"{role} is {given[farthest]:g} for image {images[farthest]} ({counted(count, 'row')} so far off), where half "
+        f"of all rows have {low:g} to {high:g}: it wins or loses all its pairs, so correct it if it is a slip."
+    )
+    return [sentence] * (high > low and count > 0)
 
 
 def _rankings(columns: Columns) -> FoundJudgements:
