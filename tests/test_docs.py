@@ -61,7 +61,7 @@ PARSED = {
     "forget p-": "likewise",
 }
 # Nothing of these is run here: what they install or make is what the tests run in.
-NOT_RUN = ("make demo", "make test", "pip install -e", "python -m pytest", "pip install --no-index")
+NOT_RUN = ("make demo", "make test", "pip install -e", "python -m pytest", "pip install --no-index", "pip show")
 # What asks a package index; tests/test_wheelhouse.py runs it without one.
 NOT_RUN += ("make wheelhouse",)
 # What a block is about that no reader has apart from a camera.

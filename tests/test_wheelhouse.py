@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text()
+# Also in docs/OFFLINE.md.
 PRESENT = [
     *("torch", "torchvision", "transformers", "accelerate", "peft", "timm", "huggingface_hub", "safetensors"),
     *("numpy", "pandas", "scipy", "pyarrow", "pillow", "click", "tabulate", "pyyaml", "tqdm", "pytest", "hypothesis"),
@@ -60,6 +61,12 @@ def test_with_what_is_present_the_wheels_are_all_that_training_serving_and_testi
     lacking = wanted - without - needed(PRESENT)
     assert "diffusers" in lacking and "torch" not in lacking
     assert lacking - set(map(canonicalize_name, listed)) == set()
+
+
+def test_the_page_asks_for_what_is_present():
+    page = (ROOT / "docs/OFFLINE.md").read_text(encoding="utf-8")
+    asked = re.search(r"^pip show (.*?) > /dev/null$", page, re.M | re.S).group(1)
+    assert sorted(asked.replace("\\\n", " ").split()) == sorted(PRESENT)
 
 
 @pytest.fixture
