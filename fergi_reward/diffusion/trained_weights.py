@@ -12,12 +12,13 @@ def load_adapter(pipeline: Pipeline, folder: Path) -> None:
     """Put a LoRA adapter on the pipeline, as `save_lora_weights` of diffusers writes it.
 
     Raises:
-        FergiRewardError: There is none in the folder, or it is another model's.
+        FergiRewardError: There is none in the folder, its file is damaged, or it is another model's.
     """
     from diffusers.utils import logging
 
     if not folder.exists():
         raise FergiRewardError(f"the adapter {folder} does not exist: give its folder")
+    _check_whole(folder)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # that an adapter leaves the text encoder alone is no news
     try:
@@ -32,6 +33,18 @@ def load_adapter(pipeline: Pipeline, folder: Path) -> None:
         logging.set_verbosity(verbosity)
     if not pipeline.get_active_adapters():  # diffusers only warns
         raise FergiRewardError(f"{folder} holds no adapter of this pipeline: it changes none of its layers")
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuse a file that is cut off, of which diffusers says no more than that it cannot be loaded."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            raise FergiRewardError(f"{file} is damaged ({in_short(error)}): copy or save the adapter again") from error
 
 
 def load_network(pipeline: Pipeline, folder: Path) -> None:
