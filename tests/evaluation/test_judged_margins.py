@@ -134,6 +134,12 @@ def test_other_judgements_of_the_same_pictures_are_not_taken_for_those_of_the_fi
     assert seen(untied, fitted)[0] == "in sample"
 
 
+def test_raters_of_pairs_that_differ_in_capitals_are_known():
+    pairs = pd.DataFrame({"prompt": list("qrs"), "winner": list("abc"), "loser": list("def")})
+    found = judgements_in(pairs.assign(rater=["Anna", "bob", "anna "]), JudgementOptions(judgements="table"))
+    assert found.judgements.split_raters == [("Anna", "anna ")]
+
+
 @pytest.mark.parametrize("change", [lambda a: 100 * a, lambda a: a + 9, lambda a: a / 100])
 def test_scores_on_another_scale_than_the_fit_are_named(table, fitted, change):
     found = judged_margins(judged(table.assign(a=change(table["a"]))), "here", None, {"mine": fitted}, {})
