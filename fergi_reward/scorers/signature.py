@@ -11,7 +11,8 @@ READ_VALUES = 4096
 def weights_signature(scorer: nn.Module) -> str | None:
     """A digest of the shapes and the first signs of its tensors, which no data type and no tensor's name changes.
 
-    `weights_digest` reads all, and is another one in bfloat16.
+    `weights_digest` reads all, and is another one in bfloat16. A fine-tuned copy has another signature; one whose
+    tensors are only multiplied by a number has the same.
 
     Returns:
         None where it has no weights, or they are not loaded.
