@@ -27,6 +27,7 @@ ACTION_UNITS = (
     "Coefficient: what a rise of the action unit by {rise} adds to the log-odds of an image while all "
     "other terms of the largest fit stay the same. The interval is a bootstrap over participants."
 )
+WEIGHTED_SUM = "weighted_sum: all scorers of the table, each with its weight."
 NOT_FITTED = "the largest fit has no such term"
 NO_RATING = "no overall ratings go with it, or it never changes"
 SIGNALS = (
@@ -46,7 +47,8 @@ def results_table(evaluation: Evaluation) -> Table:
         Field("log-loss", lambda one: one[1].log_loss, "{:.4f}", optional=True, blank=NO_ODDS),
         Field("paper", lambda one: published.get(one[0]), "{:.2f}%", optional=True, blank=NOT_PUBLISHED),
     ]
-    return table("Pairs of left-out participants in the right order.", evaluation.results.items(), fields)
+    note = WEIGHTED_SUM if "weighted_sum" in evaluation.results else ""
+    return table("Pairs of left-out participants in the right order.", evaluation.results.items(), fields, note)
 
 
 def action_unit_table(evaluation: Evaluation) -> Table:
@@ -121,8 +123,8 @@ def _verdict(evaluation: Evaluation) -> Iterator[str]:
     if with_face and without:
         low, high = with_face.ci95
         yield (
-            f"The scorers with {evaluation.reaction} order {with_face.accuracy:.1%} of the pairs of people they have "
-            f"not seen as these did (95 % interval {low:.1%} to {high:.1%}), without it {without.accuracy:.1%}."
+            f"The scorers and {evaluation.reaction} order {with_face.accuracy:.1%} of the pairs as the left-out "
+            f"participants did (95 % interval {low:.1%} to {high:.1%}), the scorers alone {without.accuracy:.1%}."
         )
 
 

@@ -65,11 +65,11 @@ class Table:
         >>> Table("T.", [Column("a"), Column("b", blank="not asked")], [("x", None)], "A note.").explained
         'A note. A dash under b: not asked.'
         """
-        dashes = [
-            f"A dash under {column.name}: {column.blank}."
-            for index, column in enumerate(self.columns)
-            if any(row[index] is None for row in self.rows)
-        ]
+        names: dict[str, list[str]] = {}
+        for index, column in enumerate(self.columns):
+            if any(row[index] is None for row in self.rows):
+                names.setdefault(column.blank, []).append(column.name)
+        dashes = [f"A dash under {' and '.join(each)}: {blank}." for blank, each in names.items()]
         return " ".join(filter(None, [self.note, *dashes]))
 
 

@@ -29,6 +29,7 @@ def load_pipeline() -> "StableDiffusionPipeline":
         MissingDependencyError: diffusers is not installed.
     """
     from fergi_reward.core.errors import MissingDependencyError
+    from fergi_reward.toy.emoji.unknown_words import warn_of_unknown_words
 
     try:
         from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
@@ -37,6 +38,7 @@ def load_pipeline() -> "StableDiffusionPipeline":
     pipeline = StableDiffusionPipeline.from_pretrained(str(DATA / "pipeline"))
     # Weights are stored in float16: diffusers loads its own models in float32, transformers as they are stored.
     pipeline.text_encoder.float()
+    warn_of_unknown_words(pipeline.text_encoder, pipeline.tokenizer)
     return pipeline
 
 

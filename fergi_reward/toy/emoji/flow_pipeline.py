@@ -11,6 +11,7 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import S
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from fergi_reward.toy.emoji import DATA
+from fergi_reward.toy.emoji.unknown_words import warn_of_unknown_words
 
 FOLDER = DATA / "flow_pipeline"
 FIRST = DATA / "pipeline"
@@ -49,7 +50,9 @@ def assemble(transformer: SD3Transformer2DModel) -> EmojiFlowPipeline:
 
 def load() -> EmojiFlowPipeline:
     """The pretrained pipeline, in float32, as diffusers loads what is stored in float16."""
-    return assemble(SD3Transformer2DModel.from_pretrained(FOLDER))
+    pipeline = assemble(SD3Transformer2DModel.from_pretrained(FOLDER))
+    warn_of_unknown_words(pipeline.text_encoder, pipeline.tokenizer)
+    return pipeline
 
 
 def _text_encoder() -> CLIPTextModelWithProjection:

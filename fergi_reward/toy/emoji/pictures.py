@@ -81,6 +81,9 @@ def _with_article(noun: str) -> str:
 SCENES = tuple(Scene(number, colour) for number in range(len(OBJECTS)) for colour in range(len(COLOURS)))
 HELD_OUT = tuple(scene for scene in SCENES if scene.is_held_out)
 SEEN = tuple(scene for scene in SCENES if not scene.is_held_out)
+KNOWN_CAPTIONS = (
+    f"such as {SCENES[0].caption!r} (objects: {', '.join(OBJECT_NAMES)}; colours: {', '.join(COLOUR_NAMES)})"
+)
 _BY_CAPTION = {scene.caption: scene for scene in SCENES}
 
 
@@ -91,10 +94,7 @@ def scene_of(caption: str) -> Scene:
         FergiRewardError: It describes none of this world.
     """
     if caption not in _BY_CAPTION:
-        raise FergiRewardError(
-            f"{caption!r} is no caption of the emoji world: write one such as {SCENES[0].caption!r}, with an object of "
-            f"{', '.join(OBJECT_NAMES)} and a colour of {', '.join(COLOUR_NAMES)}"
-        )
+        raise FergiRewardError(f"{caption!r} is no caption of the emoji world: write one {KNOWN_CAPTIONS}")
     return _BY_CAPTION[caption]
 
 

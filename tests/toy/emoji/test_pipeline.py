@@ -3,12 +3,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from fergi_reward.core.errors import FergiRewardWarning
 from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.scorers.clip_tokenizer import clip_tokenizer
 from fergi_reward.toy import emoji
 from fergi_reward.toy.emoji.evaluation import draw, evaluate_pipeline
 from fergi_reward.toy.emoji.judge import judge
-from fergi_reward.toy.emoji.pictures import HELD_OUT, SCENES
+from fergi_reward.toy.emoji.pictures import COLOUR_NAMES, HELD_OUT, OBJECT_NAMES, SCENES
 from fergi_reward.toy.emoji.vocabulary import emoji_tokenizer
 
 CAPTIONS = [scene.caption for scene in HELD_OUT]
@@ -42,3 +43,24 @@ def test_captions_are_cut_into_tokens_as_by_clip() -> None:
         assert tokens == clip_tokens
     other = ours("a zebra").input_ids
     assert ours.decode(other, skip_special_tokens=True).strip() == "a zebra"
+
+
+@pytest.mark.parametrize("load", [emoji.load_pipeline, emoji.load_flow_pipeline])
+def test_words_that_no_caption_has_are_named_once(load: Callable[[], Pipeline]) -> None:
+    family = family_of(load())
+    family.encode_prompts(CAPTIONS)
+    family.encode([""], negative=True)
+    with pytest.warns(FergiRewardWarning, match="know 'dragon', and draws") as told:
+        family.encode_prompts([CAPTIONS[0], "a Dragon on a red background", "a dragon"])
+        family.encode_prompts(["a zebra"])
+    assert len(told) == 1
+    assert all(name in str(told[0].message) for name in (*OBJECT_NAMES, *COLOUR_NAMES))
+
+
+def test_a_word_that_is_cut_off_is_not_named_and_many_are_counted() -> None:
+    family = family_of(emoji.load_flow_pipeline())
+    with pytest.warns(FergiRewardWarning, match="know 'c', and draws"):  # of "xyz" the flow model reads one letter
+        family.encode_prompts(["a cat c on red xyz"])
+    other = family_of(emoji.load_flow_pipeline())
+    with pytest.warns(FergiRewardWarning, match="know 'b', 'c', 'd', 'e', 'f' and 2 more, and draws"):
+        other.encode_prompts(["b c d e", "f g h"])
