@@ -39,7 +39,7 @@ class _Reader:
         """The words of a prompt as far as it is read: without the piece of one that was cut."""
         pieces = self.tokenizer.convert_ids_to_tokens(tokens, skip_special_tokens=True)
         whole = max((place for place, piece in enumerate(pieces, 1) if piece.endswith("</w>")), default=0)
-        return self.tokenizer.decode(self.tokenizer.convert_tokens_to_ids(pieces[:whole])).split()
+        return str(self.tokenizer.decode(self.tokenizer.convert_tokens_to_ids(pieces[:whole]))).split()
 
 
 def _message(unknown: list[str]) -> str:
