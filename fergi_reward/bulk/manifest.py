@@ -1,13 +1,15 @@
 """The rows to score: an image and its prompt each, streamed from a CSV or a folder."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.csv_files import read_rows
-from fergi_reward.files.picture_files import SUFFIXES
+from fergi_reward.files.picture_files import DIGEST_COLUMN, SUFFIXES, one_spelling
 from fergi_reward.files.text_lines import is_utf8
 
 
@@ -35,6 +37,8 @@ class Row:
 def read_manifest(path: Path, written: Collection[str] = ()) -> Iterator[Row]:
     """Stream a CSV with the columns `image` and `prompt`; images are relative to it. Other columns are carried.
 
+    The digests of an earlier table of scores are not: a table has its own.
+
     Args:
         path: The CSV.
         written: Columns that the table of scores has already, so that none of that name can be carried.
@@ -43,11 +47,36 @@ def read_manifest(path: Path, written: Collection[str] = ()) -> Iterator[Row]:
         FergiRewardError: It cannot be read, lacks a column, a row lacks a value, or a column is one of `written`.
     """
     for number, row in enumerate(read_rows(path, ["image", "prompt"], carried=True)):
-        carried = {name: cell for name, cell in row.cells.items() if name not in ("image", "prompt")}
+        carried = {name: cell for name, cell in row.cells.items() if name not in ("image", "prompt", DIGEST_COLUMN)}
         if taken := [name for name in carried if name in written]:
             raise FergiRewardError(f"{path} has the column {taken[0]}, which will be computed: delete it there")
         image, prompt = row.text("image"), row.text("prompt")
         yield Row(number, image, path.parent / image, prompt, carried)
+
+
+def counted_rows(rows: Callable[[], Iterator[Row]]) -> tuple[int, int, Row | None]:
+    """How many rows there are, how many of them are an earlier row again, and the first that is.
+
+    Only a number of each row is held in memory.
+    """
+    numbers = np.fromiter(map(_hash, rows()), dtype=np.int64)
+    again = len(numbers) - len(np.unique(numbers))
+    if not again:
+        return len(numbers), 0, None
+    seen = set[int]()
+    first = next(row for row, number in zip(rows(), numbers.tolist(), strict=True) if _is_in(seen, number))
+    return len(numbers), again, first
+
+
+def _hash(row: Row) -> int:
+    return hash((one_spelling(row.image), row.prompt, *row.carried.values()))
+
+
+def _is_in(seen: set[int], number: int) -> bool:
+    """Whether a number was seen; now it is."""
+    before = len(seen)
+    seen.add(number)
+    return len(seen) == before
 
 
 def folder_rows(folder: Path, prompts: Sequence[str]) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from fergi_reward.bulk.scoring import RowKeys, error_key
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.csv_files import csv_line
+from fergi_reward.files.picture_files import DIGEST_COLUMN, short_digest
 
 HELD_ROWS = 10_000
 Write = Callable[[Mapping[str, Any]], None]
@@ -31,11 +32,15 @@ class Outcome:
         scored: Images with scores.
         failed: Images without.
         kept: Rows whose scores an earlier run had found.
+        again: Rows that are an earlier row again.
+        first_again: The picture of the first of these.
     """
 
     scored: int
     failed: int
     kept: int = 0
+    again: int = 0
+    first_again: str = ""
 
 
 def write_results(
@@ -47,7 +52,8 @@ def write_results(
         rows: The manifest again.
         columns: Names of the scores in the store, then of what `further` gives.
         keys: Where the scores of every row are.
-        out: A `.parquet` or `.csv` file: `image`, `prompt`, what the manifest carries, and a column per score.
+        out: A `.parquet` or `.csv` file: `image`, `prompt`, what the manifest carries, the digest of the picture, and
+            a column per score.
         further: What follows from the scores.
 
     Returns:
@@ -64,7 +70,7 @@ def write_results(
     with (
         atomic_path(out) as table,
         atomic_path(errors) as file,
-        table_writer(table, texts, columns) as write,
+        table_writer(table, [*texts, DIGEST_COLUMN], columns) as write,
         file.open("w", encoding="utf-8", newline="") as lines,
     ):
         lines.write(csv_line([*texts, "error"]))
@@ -84,10 +90,11 @@ def write_results(
 
 def _row(row: Row, columns: Sequence[str], keys: RowKeys) -> dict[str, Any]:
     """A row of the table, or with its `error`."""
-    key, named = keys.of(row), {"image": row.image, "prompt": row.prompt, **row.carried}
+    picture, named = keys.picture(row), {"image": row.image, "prompt": row.prompt, **row.carried}
+    key = keys.of_picture(picture, row.prompt)
     scores = keys.store.get(key)
     if scores is not None:
-        return named | dict(zip(columns, scores, strict=False))
+        return named | {DIGEST_COLUMN: short_digest(picture)} | dict(zip(columns, scores, strict=False))
     error = keys.store.get(error_key(key))
     if error is None:
         raise FergiRewardError(f"{row.image} has changed since it was scored: run this again, the other rows are kept")

@@ -1,20 +1,22 @@
 """`fergi-reward score`: from options to a table of scores, on one process or several."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from fergi_reward.bulk.batch_scores import BatchScores
-from fergi_reward.bulk.job import load_batch_scores, owned_by_one_run, score_into
-from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
+from fergi_reward.bulk.job import load_batch_scores, owned_by_one_run, score_into, this_process
+from fergi_reward.bulk.manifest import Row, counted_rows, folder_rows, read_manifest
 from fergi_reward.bulk.options import ScoreOptions
 from fergi_reward.bulk.results import Further, Outcome
 from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.options import SHIPPED
 from fergi_reward.calibration.scored_by import warn_of_other_weights
+from fergi_reward.files.csv_files import warn_if_cut
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
 from fergi_reward.scorers.registry import term_name
@@ -34,8 +36,13 @@ def run(options: ScoreOptions) -> Outcome | None:
     columns = _columns(options)
     rows, load = partial(rows_of, options), partial(_load, options, weights)
     with owned_by_one_run(options.out):
-        total, engine = sum(1 for _ in rows()), _engine(options.engine)
-        return score_into(options.out, rows, total, load, columns, options, further=further, engine=engine)
+        (total, again, first), engine = counted_rows(rows), _engine(options.engine)
+        if options.prompts is None and not this_process()[0].rank:
+            warn_if_cut(options.images)
+        done = score_into(options.out, rows, total, load, columns, options, further=further, engine=engine)
+    if done is None:
+        return None
+    return replace(done, again=again, first_again=first.image if first else "")
 
 
 def rows_of(options: ScoreOptions) -> Iterator[Row]:

@@ -95,7 +95,11 @@ class RowKeys:
 
     def of(self, row: Row) -> str:
         """The key of a row's scores."""
-        return _key(self.context, self._picture(row), row.prompt)
+        return self.of_picture(self.picture(row), row.prompt)
+
+    def of_picture(self, picture: str, prompt: str) -> str:
+        """The key of the scores of a picture, by its digest."""
+        return _key(self.context, picture, prompt)
 
     def done(self, row: Row) -> bool:
         """Whether the row's scores are known."""
@@ -111,7 +115,8 @@ class RowKeys:
             return row
         return replace(row, read=(now, digest)) if digest else row
 
-    def _picture(self, row: Row) -> str:
+    def picture(self, row: Row) -> str:
+        """The digest of a row's picture; of one that cannot be read, a text that is none."""
         try:
             return bytes_digest(row.source) if isinstance(row.source, bytes) else self.digests(row.source)
         except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from fergi_reward.bulk.options import ScoreOptions, errors_file
 from fergi_reward.cli.command import Answer, command
+from fergi_reward.core.counts import counted
 
 
 @command(resumes=True)
@@ -25,8 +26,12 @@ def score(options: ScoreOptions) -> Answer | None:
         text += f"\nthe scorers are those of the calibration: {', '.join(options.scorer_names)}"
     counts = {"scored": done.scored, "kept": done.kept, "failed": done.failed}
     values = {**counts, "out": str(options.out), "scorers": options.scorer_names}
+    notes = []
+    if done.again:
+        again = f"{counted(done.again, 'row')} of {options.images} again, the first of {done.first_again}"
+        notes.append(f"the manifest has {again}: each is in the table")
     if not done.failed:
-        return Answer(text, values)
+        return Answer(text, values, notes)
     failed = errors_file(options.out)
-    notes = [f"{done.failed} images could not be scored: {failed}"]
+    notes.append(f"{done.failed} images could not be scored: {failed}")
     return Answer(text, values | {"errors": str(failed)}, notes, status=3)

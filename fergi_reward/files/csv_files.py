@@ -11,14 +11,16 @@ those begin) is written with an apostrophe before it, which the reader takes awa
 
 import difflib
 import math
+import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
 from fergi_reward.files.text_lines import LONGEST, read_lines
 
 LARGEST = 1e12
@@ -139,6 +141,23 @@ def read_rows(
     if first is None and not empty:
         raise FergiRewardError(f"{path} has a header and no row: give it one at least")
     yield from rows if first is None else chain([first], rows)
+
+
+def warn_if_cut(path: Path) -> None:
+    """Warn where the last cell may be incomplete: a download that broke off ends without a line break.
+
+    Some editors leave it out too. A cell that a quote closes is complete.
+    """
+    with path.open("rb") as file:
+        file.seek(-min(LONGEST, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        last = file.read().splitlines(keepends=True)[-1].decode("utf-8", "replace")
+    if last.strip() and not last.endswith(("\n", "\r", '"')):
+        warnings.warn(
+            f"{path} ends without a line break, as a file does whose download broke off: check that its last cell, "
+            f"{last.rsplit(',', maxsplit=1)[-1].strip()[-40:]!r}, is complete",
+            FergiRewardWarning,
+            stacklevel=2,
+        )
 
 
 def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from pathlib import PurePosixPath
 from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
@@ -59,6 +60,8 @@ MAX_PIXELS = 178_956_970
 # Larger pictures are decoded one at a time: one may take as much memory as all others together.
 LARGE_PIXELS = 1 << 24
 HELD_BYTES = 1 << 30
+# The column of a table of scores that says which content of a file was scored.
+DIGEST_COLUMN, DIGEST_KIND = "image_digest", "blake2b:"
 _ONE_LARGE, _ONE_ICON = threading.Lock(), threading.Lock()
 
 
@@ -95,6 +98,21 @@ def made_of_file(
     except Exception as error:  # decoders raise whatever they come upon in a damaged file
         why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise _unreadable(name, why) from error
+
+
+def short_digest(digest: str) -> str:
+    """What a table has of a `file_digest`; no spreadsheet takes it for a number."""
+    return f"{DIGEST_KIND}{digest[:16]}"
+
+
+def one_spelling(name: str) -> str:
+    """A picture's path without what changes nothing in it.
+
+    >>> [one_spelling(name) for name in ("./a//b.png", "a/./b.png/", "../b.png", "https://example.org//b.png")]
+    ['a/b.png', 'a/b.png', '../b.png', 'https://example.org//b.png']
+    """
+    has_more = "./" in name or "//" in name or name.endswith(("/", "/."))
+    return PurePosixPath(name).as_posix() if has_more and "://" not in name else name
 
 
 class Room:

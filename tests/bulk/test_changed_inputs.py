@@ -1,6 +1,7 @@
 """`score`, stopped in the middle, then asked for something else: the table is that of an unbroken run, to the bit."""
 
 import csv
+import hashlib
 import shutil
 from collections import Counter
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.calibration.calibration import Calibration
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
 from fergi_reward.files.digests import file_digest
 from fergi_reward.files.locks import owned
 from fergi_reward.scorers.registry import load_scorer
@@ -258,3 +259,26 @@ def test_a_second_run_on_one_output_is_refused_in_one_sentence(world):
     assert result.exit_code == 2
     assert "is writing scores.csv" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_table_says_which_content_was_scored_and_can_be_scored_again(world):
+    assert score().exit_code == 0
+    table = pd.read_csv(world / "scores.csv")
+    contents = [hashlib.blake2b((world / image).read_bytes(), digest_size=32).hexdigest() for image in table["image"]]
+    assert table["image_digest"].tolist() == [f"blake2b:{content[:16]}" for content in contents]
+    exchange(world)
+    table.drop(columns=["pickscore", "hps_v2", "reward"]).to_csv(world / "manifest.csv", index=False)
+    assert score("again.csv").exit_code == 0
+    again = pd.read_csv(world / "again.csv")["image_digest"].tolist()
+    assert again == [*table["image_digest"][:1], *table["image_digest"][2:0:-1], *table["image_digest"][3:]]
+
+
+def test_rows_that_are_there_twice_are_counted_and_a_manifest_that_may_have_been_cut_is_named(world):
+    assert "again" not in score().stderr
+    repeat(world)
+    with (world / "manifest.csv").open("a") as file:
+        file.write("./7.png,a cat and a dog and a dog ")  # the row of 7.png, in another spelling
+    with pytest.warns(FergiRewardWarning, match=r"manifest.csv ends without a line break.*'a cat and a dog and a dog'"):
+        result = score()
+    assert result.exit_code == 0 and len(pd.read_csv(world / "scores.csv")) == ROWS + 6
+    assert "the manifest has 6 rows of manifest.csv again, the first of 0.png: each is in the table" in result.stderr

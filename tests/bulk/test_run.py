@@ -51,7 +51,7 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
     assert f"the first is {first['image']}: {first['prompt']!r}" in result.stdout
     assert f"2 images could not be scored: {tmp_path / 'scores.parquet.errors.csv'}" in result.stderr
     table = pd.read_parquet(out)
-    assert table.columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0", "hps_v2.1", "reward"]
+    assert table.columns.tolist() == ["image", "prompt", "image_digest", "pickscore", "hps_v2.0", "hps_v2.1", "reward"]
     errors = pd.read_csv(tmp_path / "scores.parquet.errors.csv")
     assert errors["image"].tolist() == ["missing.png", "broken.png"]
     assert len(table) == 22
@@ -70,7 +70,13 @@ def test_scores_rewards_and_errors(manifest, options, checkpoints, tmp_path):
 def test_a_table_without_a_reward_says_so(manifest, options, tmp_path):
     asked = ["--images", manifest, *options, "--out", tmp_path / "s.csv"]
     assert "no column reward: --calibration shipped" in score(*asked).stdout
-    assert pd.read_csv(tmp_path / "s.csv").columns.tolist() == ["image", "prompt", "pickscore", "hps_v2.0"]
+    assert pd.read_csv(tmp_path / "s.csv").columns.tolist() == [
+        "image",
+        "prompt",
+        "image_digest",
+        "pickscore",
+        "hps_v2.0",
+    ]
     assert "no column" not in score(*asked, "--weights", "pickscore=1").stdout
 
 
@@ -85,7 +91,7 @@ def test_without_scorers_those_of_the_calibration_are_taken(reference, checkpoin
     assert result.exit_code == 0, result.output
     assert "the scorers are those of the calibration: hps_v2, pickscore" in result.stdout
     table = pd.read_csv(tmp_path / "s.csv")
-    assert table.columns.tolist() == ["image", "prompt", "hps_v2", "pickscore", "reward"]
+    assert table.columns.tolist() == ["image", "prompt", "image_digest", "hps_v2", "pickscore", "reward"]
     weighed = CombinedReward.from_pretrained(tmp_path / "two.json")
     terms = {name: torch.tensor(table[name]) for name in scores}
     assert table["reward"].tolist() == pytest.approx(

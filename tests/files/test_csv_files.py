@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.csv_files import Column, read_rows, write_rows
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
+from fergi_reward.files.csv_files import Column, read_rows, warn_if_cut, write_rows
 
 
 @pytest.fixture
@@ -143,3 +143,26 @@ def test_numbers_stay_numbers_and_apostrophes_of_people_stay():
     file = io.StringIO()
     write_rows(file, ["a", "b"], [{"a": -5.5, "b": None}, {"a": "-5.5", "b": "'t is"}, {"a": "-a", "b": True}])
     assert file.getvalue() == "a,b\n-5.5,\n-5.5,'t is\n'-a,True\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("a,b\nx,15", "15"),
+        ("a,b\nx, 1", "1"),
+        ("a,b\nx,ü", "ü"),
+        ("a,b\nx,15\n", None),
+        ("a,b\r\nx,15\r\n", None),
+        ("a,b\nx,15\n  ", None),
+        ('a,b\nx,"15"', None),
+        ('a,b\nx,"1\n5"', None),
+    ],
+)
+def test_a_file_that_may_have_been_cut_is_named_with_its_last_cell(tmp_path, text, cell):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(text.encode())
+    if cell is None:
+        warn_if_cut(path)  # warnings are errors here
+    else:
+        with pytest.warns(FergiRewardWarning, match=f"rows.csv ends without a line break.*its last cell, '{cell}', is"):
+            warn_if_cut(path)
