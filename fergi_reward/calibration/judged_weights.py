@@ -12,8 +12,9 @@ from itertools import combinations
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 
-from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.calibration import LARGEST, Calibration
 from fergi_reward.calibration.equal_weights import EqualWeights, against_equal
 from fergi_reward.calibration.judged_model import Fits, Model, Weight
 from fergi_reward.calibration.judged_pairs import JudgedPairs
@@ -115,6 +116,7 @@ def fit_judged_weights(
     if rater_sensitivity:
         check_raters(judgements, davidson=davidson)
     measured = judgements.scores(terms)
+    _check_sizes(judgements.pictures, terms, measured)
     pairs = JudgedPairs.of(judgements, measured, seed, with_ties=davidson)
     unit = _unit(judgements, terms, measured)
     folds = NestedFits.of(pairs.units, seed)
@@ -160,6 +162,19 @@ def _check_scorers(scorers: Sequence[str]) -> None:
         raise FergiRewardError(
             f"{', '.join(units)} is measured per viewer and picture, no score of a picture: name it as a reaction"
         )
+
+
+def _check_sizes(pictures: pd.DataFrame, terms: Sequence[str], measured: Floats) -> None:
+    """Refuse scores on a scale that no calibration has, with the picture that has the largest."""
+    for name, values in zip(terms, measured.T, strict=True):
+        size, std = float(abs(values.mean())), float(values.std())
+        if max(size, std) > LARGEST:
+            image, prompt = pictures[["image", "prompt"]].iloc[int(np.abs(values).argmax())]
+            raise FergiRewardError(
+                f"{name} has a mean of size {size:g} and a standard deviation of {std:g}, each at most {LARGEST:g}; it "
+                f"is largest, {values[np.abs(values).argmax()]:g}, for image {image} of prompt {str(prompt)!r:.60}: "
+                "correct that row, or divide the whole column by a power of ten"
+            )
 
 
 def _unit(judgements: Judgements, terms: Sequence[str], measured: Floats) -> float:

@@ -1,8 +1,15 @@
 """`fergi-reward calibrate`."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from fergi_reward.cli.command import Answer, command
 from fergi_reward.core.command_line import command_line
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.evaluation.options import CalibrateOptions
+
+if TYPE_CHECKING:
+    from fergi_reward.calibration.calibration import Calibration
 
 
 @command
@@ -24,24 +31,28 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
     if scored is None:  # another process prints it
         return None
     found = scored.found
-    fitted = fit_judged_weights(
-        found.judgements,
-        scored.scorers,
-        nonnegative=options.nonnegative,
-        ties=options.ties,
-        rater_sensitivity=options.rater_sensitivity,
-        seed=options.seed,
-        command=command_line(),
-        scored_by=scored.scored_by,
-    )
-    fitted.calibration.save(options.out)
+    try:
+        fitted = fit_judged_weights(
+            found.judgements,
+            scored.scorers,
+            nonnegative=options.nonnegative,
+            ties=options.ties,
+            rater_sensitivity=options.rater_sensitivity,
+            seed=options.seed,
+            command=command_line(),
+            scored_by=scored.scored_by,
+        )
+    except FergiRewardError as error:
+        for remark in found.remarks:  # what was left out may be the reason
+            error.add_note(remark.removesuffix("."))
+        raise
+    replaced = _save(fitted.calibration, options.out)
     report = judged_report(found, fitted, scored.checkpoints)
     text = f"{printed(report)}\ncalibration: {options.out}"
     if options.report is not None:
         text += f"\n{write_report(report, options.report)}"
-    return Answer(
-        text, {"calibration": str(options.out), **report.record()}, [*scored.notes, *disagreements(found.judgements)]
-    )
+    notes = [*scored.notes, *disagreements(found.judgements), *replaced]
+    return Answer(text, {"calibration": str(options.out), **report.record()}, notes)
 
 
 def _from_viewers(options: CalibrateOptions) -> Answer:
@@ -66,12 +77,29 @@ def _from_viewers(options: CalibrateOptions) -> Answer:
     evaluation = run(
         preferences, options.protocol, scorers=columns, aus=units, seed=options.seed, command=command_line()
     )
-    evaluation.calibration.save(options.out)
+    replaced = _save(evaluation.calibration, options.out)
     check_still_there(preferences, options.data, options.out)
     table = markdown_table(reports.results_table(evaluation))
     text = f"{reports.summary(evaluation)}\n\n{table}\n\ncalibration: {options.out}"
     report = reports.calibration_report(evaluation)
     if options.report is not None:
         text += f"\n{write_report(report, options.report)}"
-    notes = [f"left out: {row}" for row in preferences.left_out]
+    notes = [*(f"left out: {row}" for row in preferences.left_out), *replaced]
     return Answer(text, {"calibration": str(options.out), **report.record()}, notes)
+
+
+def _save(calibration: "Calibration", out: Path) -> list[str]:
+    """Write the weights, and say which other ones they replace."""
+    from fergi_reward.calibration.calibration import Calibration
+
+    notes = []
+    if out.is_file():
+        try:
+            former = Calibration.load(out)
+            if (fingerprint := former.fingerprint()) != calibration.fingerprint():
+                made = f", made by `{former.command}`" if former.command else ""
+                notes = [f"{out} had other weights (fingerprint {fingerprint[:16]}{made}), which are replaced"]
+        except FergiRewardError:
+            notes = [f"{out} was no calibration that can be read, and is replaced"]
+    calibration.save(out)
+    return notes

@@ -11,7 +11,7 @@ import pandas as pd
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.numbers import numbers
 from fergi_reward.data.table import PreferenceTable
-from fergi_reward.files.csv_files import LARGEST, Column, read_rows
+from fergi_reward.files.csv_files import LARGEST, Column, read_rows, warn_if_cut
 from fergi_reward.reactions.folder import MANIFEST_COLUMNS, ReactionFolder
 from fergi_reward.reactions.sources import BOTH_MEASURES
 from fergi_reward.reactions.table import KEY, ReactionTable
@@ -107,6 +107,7 @@ def with_scores(table: ReactionTable, scores: Path | str) -> ReactionTable:
     found = _numbers(
         [row.cells | {name: row.text(name) for name in KEY} for row in read_rows(scores, KEY, carried=True)]
     )
+    warn_if_cut(Path(scores))
     if clash := [name for name in found.columns.drop(KEY) if name in table.images]:
         raise FergiRewardError(f"{scores} has the column {clash[0]}, which the reactions have too: leave it out")
     if found.duplicated(KEY).any():
@@ -131,6 +132,7 @@ def _read_ratings(path: Path | str) -> pd.DataFrame:
     for row in read_rows(path, [*KEY, "rank"], carried=True):
         row.number(Column("rank", whole=True))
         found.append(row.cells | {name: row.text(name) for name in KEY})
+    warn_if_cut(Path(path))
     return _numbers(found)
 
 

@@ -1,7 +1,7 @@
 """What people preferred, of any kind: ratings, ranks, pairs or rankings of pictures of one prompt -> pairs and ties."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,13 +30,15 @@ class Judgements:
         pairs: One row per pair: the rows of the pictures `better` and `worse`, whether they are `tied` (then the order
             says nothing), the `weight` of the judgement above 0, and the `group` of which it is: its rater, or its
             prompt.
-        unit: What a group is: `rater` or `prompt`.
+        unit: What a group is: `rater`, `prompt`, or `group` for another column.
         varying: Columns that say different things of one picture, such as a rater's remarks: no scores of it.
         unrated: Rows without a rating, which are left out.
         reactions: Columns of action units of the viewer's face. The pictures then have one row per picture and viewer.
         au_source: What measured them, such as `fergi-ir50`.
         without_reaction: Rows without one of them, which are left out: all sets of terms are fitted to the same pairs.
         raters: The names of all who judged, also where a group is something else; empty where they are not known.
+        repeated: The pictures of rows that say the same again, which are left out.
+        grouped_by: The column of the groups, where the unit is `group`.
 
     Raises:
         FergiRewardError: There are no pairs.
@@ -51,6 +53,8 @@ class Judgements:
     au_source: str = "none"
     without_reaction: int = 0
     raters: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    grouped_by: str = ""
 
     def __post_init__(self) -> None:
         if self.pairs.empty:
@@ -63,6 +67,11 @@ class Judgements:
                 f"of {counted(len(self.pairs), 'pair')} people preferred a picture in none: give judgements that "
                 "tell pictures of one prompt apart"
             )
+
+    @property
+    def group_name(self) -> str:
+        """What reports call a group: by the column that a user named, else by the unit."""
+        return self.grouped_by or self.unit
 
     @property
     def ties(self) -> int:
@@ -83,6 +92,22 @@ class Judgements:
     def split_raters(self) -> list[tuple[str, str]]:
         """Raters whose names differ only in white space or capitals: they are taken as different people."""
         return _alike(self.raters)
+
+    def has_both(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The pairs of two pictures that are known (pictures,), (pairs,)."""
+        sides: NDArray[np.bool_] = known[self.pairs["better"]] & known[self.pairs["worse"]]
+        return sides
+
+    def of_pictures(self, known: NDArray[np.bool_]) -> "Judgements":
+        """The judgements of some pictures (pictures,): pairs with another one are left out.
+
+        Raises:
+            FergiRewardError: No pair is left.
+        """
+        place = known.cumsum() - 1
+        pairs = self.pairs[self.has_both(known)].reset_index(drop=True)
+        pairs = pairs.assign(better=place[pairs["better"]], worse=place[pairs["worse"]])
+        return replace(self, pictures=self.pictures[known].reset_index(drop=True), pairs=pairs)
 
     def scores(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The named columns of the pictures, (pictures, names): finite numbers that are not all the same.
@@ -179,7 +204,7 @@ def from_ratings(
         au_source: What measured them, such as `fergi-ir50`.
 
     Raises:
-        FergiRewardError: A column is missing, a rating no number, or a picture is rated twice by one rater.
+        FergiRewardError: A column is missing, a rating no number, or one rater gave a picture two different ratings.
     """
     _check_reactions(reactions, rater, au_source)
     columns = {"prompt": prompt, "image": image, "rating": rating, **({"rater": rater} if rater else {})}
@@ -197,16 +222,15 @@ def from_ratings(
     rated = given.assign(rating=ratings if higher_is_better else -ratings, row=np.arange(len(given)))
     if (wrong := ~np.isfinite(ratings)).any():
         rated = _without(rated, wrong, given, rating)
+    unrated = len(given) - len(rated)
     keys = ["prompt", *(["rater"] if rater else [])]
-    if len(twice := rated[rated.duplicated([*keys, "image"])]):
-        first = twice.iloc[0]
-        by = f" by {first['rater']}" if rater else "; if several people rated it, name their column as rater"
-        raise FergiRewardError(f"image {first['image']} of prompt {first['prompt']!r:.60} is rated twice{by}")
+    again = _again(rated, [*keys, "image"], given["rating"], reactions)
+    repeated, rated = tuple(rated["image"][again].astype(str)), rated[~again]
     pictures, number, varying = pictures_of(table, given, reactions)
     pairs, unit = _pairs(rated.assign(picture=number[rated["row"]]), keys, rater)
-    unrated, unseen = len(given) - len(rated), int((~seen).sum())
+    unseen = int((~seen).sum())
     raters = names_of(given["rater"]) if rater else ()
-    return Judgements(pictures, pairs, unit, varying, unrated, tuple(reactions), au_source, unseen, raters)
+    return Judgements(pictures, pairs, unit, varying, unrated, tuple(reactions), au_source, unseen, raters, repeated)
 
 
 def names_of(column: pd.Series) -> tuple[str, ...]:
@@ -232,6 +256,22 @@ def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating:
         first = mistakes.iloc[0]
         raise FergiRewardError(f"{rating} of image {first['image']} is {first['rating']!r}, must be a finite number")
     return rated[~wrong]
+
+
+def _again(rated: pd.DataFrame, keys: list[str], given: pd.Series, reactions: Sequence[str]) -> "pd.Series[bool]":
+    """The rows that say the same again; two different ratings of one picture leave open which one holds."""
+    again = rated.duplicated(keys)
+    other = again if reactions else again & ~rated.duplicated([*keys, "rating"])  # the face differs each time
+    if other.any():
+        second = rated[other].iloc[0]
+        first = rated[(rated[keys] == second[keys]).all(axis=1)].iloc[0]
+        count = len(rated[other].drop_duplicates(keys))
+        by = f" by {second['rater']}" if "rater" in keys else ""
+        advice = "" if by else ", or if several people rated it, name their column as rater"
+        picture = f"image {second['image']} of prompt {str(second['prompt'])!r:.60}"
+        values = f"{given[first['row']]} and {given[second['row']]} ({counted(count, 'such picture')})"
+        raise FergiRewardError(f"{picture} is rated twice{by}, {values}: delete the rows that do not hold{advice}")
+    return again
 
 
 def _check_reactions(reactions: Sequence[str], rater: str | None, au_source: str) -> None:

@@ -171,7 +171,7 @@ def _data(judgements: Judgements, place: str) -> Data:
         title="own judgements",
         place=place,
         split=None,
-        unit=judgements.unit,
+        unit=judgements.group_name,
         units=len(judgements.groups),
         images=len(np.union1d(told["better"], told["worse"])),
         pairs=len(told),

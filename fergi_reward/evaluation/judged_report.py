@@ -9,7 +9,7 @@ import numpy as np
 from fergi_reward.calibration.judged_model import RESAMPLES as WEIGHT_RESAMPLES
 from fergi_reward.calibration.judged_model import Weight
 from fergi_reward.calibration.judged_weights import JudgedWeights
-from fergi_reward.core.counts import counted
+from fergi_reward.core.counts import counted, plural
 from fergi_reward.data.judgement_files.read import FoundJudgements
 from fergi_reward.data.judgements import SEVERAL
 from fergi_reward.evaluation.report_builder import DRAWS, Judged, build_report, percent
@@ -31,8 +31,8 @@ WEIGHTS = (
 
 
 AGREEMENT = (
-    "Half credit counts a pair that the scores tie as half right; accuracy counts it as wrong. Log-loss is that of the "
-    f"pairs that people told apart: 0.693 is a coin's. The interval is a bootstrap, {DRAWS}."
+    'A pair whose two pictures have the same total is wrong in the accuracy, and half right under "ties as half". '
+    f"Log-loss is that of the pairs that people told apart: guessing has 0.693. The interval is a bootstrap, {DRAWS}."
 )
 EQUAL = "the size of a sum with equal weights means nothing"
 THREE_OUTCOMES = (
@@ -43,7 +43,7 @@ THREE_OUTCOMES = (
 
 def _few_groups(found: FoundJudgements) -> list[str]:
     """What a reader must know where little is left out in turn."""
-    groups, unit = len(found.judgements.groups), found.judgements.unit
+    groups, unit = len(found.judgements.groups), found.judgements.group_name
     if groups < LEAST_UNITS:
         return [f"Intervals of {counted(groups, unit)} say little: at least {LEAST_UNITS} are needed for one."]
     return too_few(groups, unit)
@@ -78,7 +78,7 @@ def judged_report(
         fitted: Their weights.
         checkpoints: Those of the scorers that were run.
     """
-    calibration, turned_round = fitted.calibration, _wrong_way_round(fitted)
+    calibration, turned_round = fitted.calibration, _wrong_way_round(found, fitted)
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
     return build_report(
         RunRecord(
@@ -97,7 +97,7 @@ def judged_report(
             *_turned(found, fitted),
             *([] if turned_round else _against_equal(fitted)),  # no praise of weights that are below 0 by mistake
             *_doubts(fitted),
-            *found.odd,
+            *found.remarks,
             *_outliers(found, fitted),
         ],
         fingerprints,
@@ -126,9 +126,9 @@ def _record(result: HeldOutResult) -> dict[str, object]:
 
 
 def _left_out_in_turn(found: FoundJudgements, fitted: JudgedWeights) -> str:
-    unit, groups = found.judgements.unit, len(found.judgements.groups)
+    unit, groups = found.judgements.group_name, len(found.judgements.groups)
     if fitted.units < groups:
-        return f"left out in turn: {fitted.units} bundles of the {groups:,} {unit}s"
+        return f"left out in turn: {fitted.units} bundles of the {groups:,} {plural(unit)}"
     return f"left out in turn: each {unit}"
 
 
@@ -173,15 +173,15 @@ def _against_equal(fitted: JudgedWeights) -> Iterator[str]:
         )
 
 
-def _wrong_way_round(fitted: JudgedWeights) -> list[str]:
-    """That judgements seem to be read the wrong way round; nothing where they do not."""
+def _wrong_way_round(found: FoundJudgements, fitted: JudgedWeights) -> list[str]:
+    """That judgements seem to be read the wrong way round; nothing where they do not, or intervals are too narrow."""
     below = any(each.ci95[1] < 0 for each in fitted.weights)
     above = any(each.ci95[0] > 0 for each in fitted.weights)
     warning = (
         "No weight is surely above 0, and some are surely below: where a high score is good, the judgements were read "
         "the wrong way round."
     )
-    return [warning] * (below and not above)
+    return [warning] * (below and not above and len(found.judgements.groups) >= FEW_UNITS)
 
 
 def _doubts(fitted: JudgedWeights) -> Iterator[str]:
@@ -219,7 +219,7 @@ def _outliers(found: FoundJudgements, fitted: JudgedWeights) -> Iterator[str]:
 
 def summary(found: FoundJudgements, fitted: JudgedWeights) -> str:
     """One sentence on the data."""
-    dataset, unit = fitted.calibration.dataset, found.judgements.unit
+    dataset, unit = fitted.calibration.dataset, found.judgements.group_name
     verb = "is" if dataset["ties"] == 1 else "are"
     ties = "left out" if fitted.tie_fit is None else f"in the fit, by Davidson's model with nu {fitted.tie_fit.nu:.2f}"
     return (
@@ -236,7 +236,7 @@ def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:
         Column("accuracy", "{:.1%}"),
         Column("95 % interval", "{0[0]:.1%} - {0[1]:.1%}"),
         Column("tied by the scores", "{:,}"),
-        Column("half credit", "{:.1%}"),
+        Column("ties as half", "{:.1%}"),
         Column("log-loss", "{:.3f}", EQUAL),
     ]
     rows: list[list[Value]] = [
@@ -250,7 +250,7 @@ def results_table(found: FoundJudgements, fitted: JudgedWeights) -> Table:
         rows = [[*row, loss] for row, loss in zip(rows, losses, strict=True)]
         note = f"{note} {THREE_OUTCOMES.format(tie_fit.by_chance)}"
     return Table(
-        f"Pairs in the right order, each {found.judgements.unit} judged by a fit without it.", columns, rows, note
+        f"Pairs in the right order, each {found.judgements.group_name} judged by a fit without it.", columns, rows, note
     )
 
 
@@ -270,10 +270,10 @@ def weights_table(fitted: JudgedWeights) -> Table:
 
 def weights_plot(found: FoundJudgements, fitted: JudgedWeights) -> IntervalPlot:
     """The weights with their intervals; 0 is worth nothing, and of few raters or prompts there is no verdict."""
-    groups = len(found.judgements.groups)
-    few = f"too few {found.judgements.unit}s for a verdict" if groups < FEW_UNITS else None
+    groups, unit = len(found.judgements.groups), found.judgements.group_name
+    few = f"too few {plural(unit)} for a verdict" if groups < FEW_UNITS else None
     estimates = [Estimate(each.name, each.weight, each.ci95, few or _verdict(each)) for each in fitted.weights]
-    label = f"log-odds per standard deviation (line: 95 % interval of {counted(groups, found.judgements.unit)})"
+    label = f"log-odds per standard deviation (line: 95 % interval of {counted(groups, unit)})"
     return IntervalPlot("weights", "What each score is worth", label, estimates, format="{:+.3f}", chance=0)
 
 

@@ -15,13 +15,19 @@ from fergi_reward.bulk.scoring import Share
 from fergi_reward.calibration.scored_by import signatures_of
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.data.judgement_files.read import FoundJudgements, judgements_in, read_judgements, with_scores
-from fergi_reward.data.judgement_files.tables import read_table
+from fergi_reward.data.judgement_files.read import (
+    FoundJudgements,
+    judgements_in,
+    read_judgements,
+    with_scores,
+    with_scores_of,
+)
 from fergi_reward.data.judgements import Judgements
 from fergi_reward.evaluation.benchmarks import BENCHMARKS, read_benchmark
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.evaluation.options import CalibrateOptions
 from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
+from fergi_reward.evaluation.scored_pictures import check_same_pictures
 from fergi_reward.files.csv_files import read_rows
 from fergi_reward.scorers.registry import REGISTRY, column_term, term_name
 
@@ -61,6 +67,8 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
         found = read_judgements(_place(options), options)
     found = replace(found, judgements=_by_terms(found.judgements))
     names, computed, notes = _chosen(found, options.scorers)
+    if len(computed) < len(names) and not benchmark:
+        check_same_pictures(found.judgements.pictures, _pictures_folder(options))
     if not computed:
         return None if this_process()[0].rank else ScoredJudgements(found, names, notes)
     scoring = ScoringOptions(
@@ -90,10 +98,7 @@ def of_benchmark(benchmark: Benchmark, options: CalibrateOptions) -> FoundJudgem
     )
     found = judgements_in(table, options)
     excluded = {f"of {each.what} with {each.reason}": each.count for each in benchmark.exclusions}
-    found = replace(found, left_out={**found.left_out, **excluded})
-    if options.scores is None:
-        return found
-    return replace(found, judgements=with_scores(found.judgements, read_table(options.scores), str(options.scores)))
+    return with_scores_of(replace(found, left_out={**found.left_out, **excluded}), options.scores)
 
 
 def _place(options: CalibrateOptions) -> Path:
@@ -128,7 +133,7 @@ def _chosen(found: FoundJudgements, scorers: Sequence[str] | None) -> tuple[list
                 f"scores {has}: name those to weigh by --scorers, columns or installed scorers, such as --scorers "
                 f"{','.join(found.numeric[:3] or REGISTRY.names()[:3])}"
             )
-        return names, [], []
+        return names, [], _of_columns(names)
     found.check_scores(scorers)
     columns = found.judgements.pictures
     scorers = [column_term(name) if column_term(name) in columns else name for name in scorers]
@@ -136,7 +141,16 @@ def _chosen(found: FoundJudgements, scorers: Sequence[str] | None) -> tuple[list
     if problems := REGISTRY.problems(computed):
         raise FergiRewardError(f"{'; '.join(problems)}; columns with scores are {', '.join(found.numeric) or 'none'}")
     both = [name for name in scorers if name in columns and name in REGISTRY.names()]
-    return list(scorers), computed, [f"{name}: the column of the table is taken, nothing is computed" for name in both]
+    return list(scorers), computed, _of_columns(both)
+
+
+def _of_columns(names: Sequence[str]) -> list[str]:
+    """What there is to say of scorers whose scores are columns."""
+    note = (
+        f"{', '.join(names)}: taken from the table, so which checkpoint gave these scores is not known, and a reward "
+        "cannot check that it has the same"
+    )
+    return [note] * bool(names)
 
 
 def _rows(judgements: Judgements, folder: Path) -> Iterator[Row]:
@@ -169,20 +183,16 @@ def _computed(
     if scores is None:
         return None, []
     by_term = scores[["image", "prompt", *names]].rename(columns={name: term_name(name) for name in names})
-    scored = with_scores(judgements, by_term, str(folder))
-    has_scores = scored.pictures[list(by_term)[2:]].notna().all(axis=1).to_numpy()
+    scored, has_scores = with_scores(judgements, by_term, str(folder))
     if has_scores.all():
         return scored, []
     errors = errors_file(folder / "scores.parquet")
-    usable = has_scores[scored.pairs["better"]] & has_scores[scored.pairs["worse"]]
-    kept = has_scores.cumsum() - 1
-    pairs = scored.pairs[usable].reset_index(drop=True)
-    pairs = pairs.assign(better=kept[pairs["better"]], worse=kept[pairs["worse"]])
-    if not len(pairs):
+    usable = scored.has_both(has_scores)
+    if not usable.any():
         first = next(read_rows(errors, ["image", "error"], carried=True))
         raise FergiRewardError(
             f"no pair has two pictures that could be scored, the first is {first['image']}: {first['error']} "
             f"(--images names the folder that pictures are relative to; all are in {errors})"
         )
     note = f"{counted(sum(~has_scores), 'picture')} could not be scored, with {counted(sum(~usable), 'pair')}: {errors}"
-    return replace(scored, pictures=scored.pictures[has_scores].reset_index(drop=True), pairs=pairs), [note]
+    return scored.of_pictures(has_scores), [note]

@@ -89,7 +89,7 @@ def _of_a_table(options: PreferenceOptions, place: str, calibrations: Mapping[st
     read.check_scores(options.scorers or ())
     found = judged_margins(read.judgements, place, options.scorers, calibrations, read.left_out)
     how = f"{place_without_folders(place)} was {read.sentence()}."
-    return replace(found, notes=[how, *read.odd, *found.notes])
+    return replace(found, notes=[how, *read.remarks, *found.notes])
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fergi_reward.core.counts import counted
+from fergi_reward.core.counts import counted, plural
 from fergi_reward.core.places import place_without_folders, without_folders
 from fergi_reward.evaluation.preferences_result import (
     JUDGEMENTS,
@@ -72,7 +72,7 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
         yield _lead(result, fair[0].name, fair[1].name)
     yield (
         f"{counted(data.pairs, 'pair')} of {counted(data.images, 'image')}, {counted(data.units, data.unit)} "
-        f"({data.place}); intervals are a bootstrap over {data.unit}s, {DRAWS}."
+        f"({data.place}); intervals are a bootstrap over {plural(data.unit)}, {DRAWS}."
     )
 
 
@@ -167,8 +167,9 @@ def _comparisons_table(result: PreferenceResult) -> Table:
         Field("McNemar's p", lambda one: one.p_value, "{:.1e}"),
     ]
     note = (
-        f"Difference: of the accuracies, in points. Its interval draws {result.data.unit}s, McNemar's test (mid-p) "
-        "takes pairs as independent: where the two disagree, believe the interval. Neither is corrected for the number "
-        "of comparisons. Same order and Spearman's correlation of the margins: how far the two agree, whoever is right."
+        f"Difference: of the accuracies, in points. Its interval draws {plural(result.data.unit)}, McNemar's test "
+        "(mid-p) takes pairs as independent: where the two disagree, believe the interval. Neither is corrected for "
+        "the number of comparisons. Same order and Spearman's correlation of the margins: how far the two agree, "
+        "whoever is right."
     )
     return table("Every two models on the same pairs.", result.comparisons, fields, note)

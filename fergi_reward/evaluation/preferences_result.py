@@ -28,7 +28,7 @@ class Data:
         title: As people call it.
         place: A folder, or an id on the hub.
         split: Such as `test`; None for FERGI.
-        unit: What a bootstrap draws: `participant`, `rater` or `prompt`.
+        unit: What a bootstrap draws: `participant`, `rater`, `prompt`, or the column that a user named.
         units: How many of them have pairs that count.
         images: Images in these pairs (an image with another prompt counts again).
         pairs: Pairs that count.

@@ -20,8 +20,8 @@ SUREST = (
 )
 DRAWS = f"{RESAMPLES:,} draws"
 PROBABILITIES = (
-    "A coin has a log-loss of 0.693. Expected calibration error: how far the share of right pairs is, on average, from "
-    "the probability that the model gave them; at 0 it is as sure as it is right."
+    "Guessing has a log-loss of 0.693. Expected calibration error: how far the share of right pairs is, on average, "
+    "from the probability that the model gave them; 0 is perfect."
 )
 PERCENT, COUNT = "{:.2%}", "{:,}"
 NO_INTERVAL = f"an interval needs at least {LEAST_UNITS} units to draw from"
@@ -196,7 +196,7 @@ def _reliability_plot(lines: Sequence[Line]) -> LinePlot:
         "in the right order, %",
         lines,
         format="{:.1f}",
-        guides=[Line("as sure as right", (50, 100), (50, 100))],
+        guides=[Line("perfect calibration", (50, 100), (50, 100))],
         points=True,
     )
 

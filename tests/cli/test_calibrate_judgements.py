@@ -291,3 +291,80 @@ def test_a_benchmark_takes_scores_of_a_second_table(folder):
     assert named.exit_code == 0, named.output
     assert "30 pairs of 30 images, of 10 prompts" in named.stdout
     assert "1 row of rankings with no prompt" in named.stdout
+
+
+def test_pictures_that_changed_after_they_were_scored_are_refused(folder, redness):
+    """Two are exchanged, as names alone do not show."""
+    table, rng = judged(12), np.random.default_rng(0)
+    for name, value in zip(table["image"], rng.integers(0, 256, len(table)), strict=True):
+        (folder / name).write_bytes(red(value))
+    table.to_csv("judged.csv", index=False)
+    assert invoke(["score", "--images", "judged.csv", "--scorers", redness, "--out", "scores.csv"]).exit_code == 0
+    scored = pd.read_csv("scores.csv")
+    scored[["image", "prompt", "image_digest", redness]].to_csv("second.csv", index=False)
+    ways = [("scores.csv",), ("judged.csv", "--scores", "second.csv"), ("scores.csv", "--images", ".")]
+    for words in ways:
+        assert calibrate(*words, "--scorers", redness).exit_code == 0
+    (folder / "1.png").rename("x.png")
+    (folder / "2.png").rename("1.png")
+    (folder / "x.png").rename("2.png")
+    for words in ways:
+        result = calibrate(*words, "--scorers", redness)
+        assert result.exit_code == 2, result.output
+        assert "2 of 36 pictures in . changed after being scored, such as 1.png: score them again" in result.stderr
+    scored.drop(columns="image_digest").to_csv("scores.csv", index=False)
+    assert calibrate("scores.csv", "--scorers", redness).exit_code == 0
+    (folder / "elsewhere").mkdir()
+    assert (
+        calibrate("judged.csv", "--scores", "second.csv", "--scorers", redness, "--images", "elsewhere").exit_code == 0
+    )
+
+
+def test_weights_that_are_replaced_are_named(folder):
+    assert "replaced" not in calibrate("judged.csv", "--scorers", "useful").stderr
+    assert "replaced" not in calibrate("judged.csv", "--scorers", "useful").stderr  # the same again
+    former = Calibration.load("calibration.json").fingerprint()
+    said = calibrate("judged.csv", "--scorers", "useless").stderr
+    assert f"calibration.json had other weights (fingerprint {former[:16]}, made by `fergi-reward " in said
+    (folder / "calibration.json").write_text("{}")
+    assert (
+        "calibration.json was no calibration that can be read" in calibrate("judged.csv", "--scorers", "useful").stderr
+    )
+    assert Calibration.load("calibration.json").fingerprint() == former
+
+
+def test_scores_of_columns_are_said_to_be_of_no_known_checkpoint(folder):
+    judged().rename(columns={"useful": "pickscore"}).to_csv("judged.csv", index=False)
+    for words in ((), ("--scorers", "pickscore,useless")):
+        said = calibrate("judged.csv", *words).stderr
+        assert said.startswith("pickscore: taken from the table, so which checkpoint gave these scores is not known")
+    assert "checkpoint" not in calibrate("judged.csv", "--scorers", "useless").stderr
+
+
+@pytest.mark.parametrize(("value", "what"), [(3e8, "a mean of size 2.5e+06"), (-3e8, "a mean of size 2.5e+06")])
+def test_a_score_that_is_far_too_large_is_named_with_its_picture(folder, value, what):
+    table = judged()
+    table.loc[7, "useful"] = value
+    table.to_csv("judged.csv", index=False)
+    result = calibrate("judged.csv", "--scorers", "useless,useful")
+    assert result.exit_code == 2 and f"useful has {what}" in result.stderr
+    assert f"{value:g}, for image 7.png of prompt 'prompt 2': correct that row" in result.stderr
+
+
+def test_groups_are_called_by_their_column(folder):
+    judged(day=["mon", "tue", "wed"] * 40, category=np.repeat(["a", "b", "c", "d"], 30)).to_csv(
+        "judged.csv", index=False
+    )
+    by_prompt = calibrate("judged.csv", "--scorers", "useful", "--group", "prompt").stdout
+    assert "each prompt judged by a fit without it" in by_prompt and "of 40 prompts;" in by_prompt
+    by_column = calibrate("judged.csv", "--scorers", "useful", "--group", "category").stdout
+    assert "each category judged by a fit without it" in by_column and "of 4 categories;" in by_column
+
+
+def test_pictures_without_scores_are_named_where_too_few_prompts_are_left(folder):
+    table = judged(3)
+    table.drop(columns=["useful", "useless"]).to_csv("judged.csv", index=False)
+    table[["image", "prompt", "useful"]].iloc[:-2].to_csv("scores.csv", index=False)
+    result = calibrate("judged.csv", "--scores", "scores.csv", "--scorers", "useful")
+    assert result.exit_code == 2 and "the pairs are of 2 prompts" in result.stderr
+    assert "scores.csv has no scores of 2 judged pictures, such as 7.png of prompt 'prompt 2'" in result.stderr

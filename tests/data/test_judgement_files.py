@@ -442,7 +442,7 @@ def test_the_order_of_rows_changes_nothing():
 def test_scores_of_a_second_table_are_joined_by_prompt_and_image():
     judgements = read({"prompt": ["p", "p", "q", "q"], "image": ["1", "2", "1", "2"], "rank": [1, 2, 2, 1]}).judgements
     scores = pd.DataFrame({"prompt": ["q", "q", "p", "p"], "image": [1, 2, 1, 2], "clip": [3, 4, 1, 2]})
-    assert with_scores(judgements, scores, "scores.csv").scores(["clip"]).ravel().tolist() == [1, 2, 3, 4]
+    assert with_scores(judgements, scores, "scores.csv")[0].scores(["clip"]).ravel().tolist() == [1, 2, 3, 4]
     with pytest.raises(FergiRewardError, match="different scores of image 1"):
         with_scores(judgements, pd.concat([scores, scores.assign(clip=0)]), "scores.csv")
     with pytest.raises(FergiRewardError, match="both have the column rank"):
@@ -466,3 +466,62 @@ def test_published_files_are_read_as_they_are():
     assert (found.kind, len(found.judgements.pairs), found.judgements.ties) == ("rankings", 7230, 831)
     rated = read_judgements(PREFERENCES / "tifa160_annotations_with_scores.json", options())
     assert (rated.kind, len(rated.judgements.pairs), rated.judgements.ties) == ("ratings", 1600, 564)
+
+
+def test_a_rating_that_is_given_again_counts_once_and_two_different_ones_are_refused():
+    table = {"prompt": ["p"] * 4, "image": ["a", "./a", "b", "b"], "user": ["r"] * 4, "rating": [2, 2, 1, 1]}
+    found = read(table)
+    assert pairs(found) == ["a>b"]
+    assert "left out: 2 rows with a rating that the picture has already, the first of a" in found.sentence()
+    with pytest.raises(FergiRewardError, match=r"image a of prompt 'p' is rated twice by r, 2 and 9 \(2 such pictures"):
+        read(table | {"rating": [2, 9, 1, 3]})
+    with pytest.raises(FergiRewardError, match="if several people rated it, name their column as rater"):
+        read({name: table[name] for name in ("prompt", "image")} | {"rating": [2, 3, 1, 1]})
+    faces = table | {"au4": [0, 1, 0, 1]}
+    with pytest.raises(FergiRewardError, match="is rated twice"):  # by which face is it weighed?
+        read(faces, aus=["au4"], au_source="mine")
+
+
+def test_one_picture_in_several_spellings_is_one_picture():
+    scores = pd.DataFrame({"image": ["pics/a.png", "./pics//b.png", "pics/c.png/"], "clip": [1.0, 2.0, 3.0]})
+    rated = read({"prompt": ["p"] * 3, "image": ["./pics/a.png", "pics/b.png", "pics//c.png"], "rating": [1, 2, 3]})
+    paired = read(
+        {
+            "prompt": ["p"] * 2,
+            "image_0": ["./pics/b.png", "pics/c.png"],
+            "image_1": ["pics/a.png", "./pics/b.png"],
+            "winner": ["pics/b.png", "./pics/c.png"],
+        }
+    )
+    for found, names in ((rated, "abc"), (paired, "bca")):
+        joined, known = with_scores(found.judgements, scores, "scores.csv")
+        assert known.all()
+        assert joined.pictures["image"].tolist() == [f"pics/{name}.png" for name in names]
+        assert joined.scores(["clip"]).ravel().tolist() == ["_abc".index(name) for name in names]
+
+
+@pytest.mark.parametrize(("lacks", "lost"), [([], 0), ([5], 2), ([0, 3], 4), ([0, 1, 3, 4], 6)])
+def test_pictures_without_scores_are_counted_and_refused_where_most_pairs_are_lost(tmp_path, lacks, lost):
+    table = pd.DataFrame({"prompt": list("pppqqq"), "image": [*"abcdef"], "rating": [1, 2, 3] * 2})
+    table.to_csv(tmp_path / "judged.csv", index=False)
+    scores = pd.DataFrame({"prompt": list("pppqqq"), "image": [*"abcdef"], "clip": range(6)}).drop(index=lacks)
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    asked = options(scores=tmp_path / "scores.csv")
+    sentence = f"scores.csv has no scores of {len(lacks)} judged picture"
+    if 2 * lost > 6:
+        with pytest.raises(FergiRewardError, match=f"{sentence}s, such as a of prompt 'p': {lost} of 6 pairs would be"):
+            read_judgements(tmp_path / "judged.csv", asked)
+        return
+    found = read_judgements(tmp_path / "judged.csv", asked)
+    assert len(found.judgements.pairs) == 6 - lost and found.judgements.scores(["clip"]).shape == (6 - len(lacks), 1)
+    assert [sentence in remark for remark in found.remarks] == [True] * bool(lost)
+
+
+def test_groups_are_called_by_what_they_are():
+    table = {"prompt": list("ppqqrr"), "image": list("ababab"), "rank": [1, 2] * 3, "user": list("ststst")[::-1]}
+    sides = {"prompt": list("pqr"), "winner": list("ace"), "loser": list("bdf"), "user": list("stu")}
+    of = {"prompt": ("prompt", "prompt"), "topic": ("group", "topic"), "user": ("rater", "rater")}
+    for column, (unit, name) in of.items():
+        rows = table | {"topic": list("xxyyzz"), "user": list("ssttuu")}
+        for found in (read(rows, group=column), read(sides | {"topic": list("xyz")}, group=column)):
+            assert (found.judgements.unit, found.judgements.group_name) == (unit, name)

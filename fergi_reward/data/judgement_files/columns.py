@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.picture_files import one_spelling
 
 # The names of a role, in lower case with `_` for blanks. A column `score` has none: it may be a model's or a person's.
 NAMES: Mapping[str, Sequence[str]] = {
@@ -125,6 +126,11 @@ def option_of(role: str) -> str:
     return "image" if role == "images" else role
 
 
+def unit_of_group(taken: Mapping[str, str]) -> str:
+    """What is left out in turn where `--group` names a column: it may be that of the prompts or of the raters."""
+    return next((role for role in ("prompt", "rater") if taken.get(role) == taken["group"]), "group")
+
+
 def plain(name: object) -> str:
     """A name in lower case, with `_` for blanks, hyphens and full stops.
 
@@ -151,6 +157,11 @@ def is_numeric(column: pd.Series) -> bool:
         return False
     given = column[column.notna() & (column.astype(str).str.strip() != "")]
     return bool(len(given)) and bool(pd.to_numeric(given, errors="coerce").notna().all())
+
+
+def in_one_spelling(names: pd.Series) -> pd.Series:
+    """The names of pictures, `./a.png` as `a.png`."""
+    return names.map(lambda name: one_spelling(name) if isinstance(name, str) else name)
 
 
 def filled(column: pd.Series, what: str) -> pd.Series:

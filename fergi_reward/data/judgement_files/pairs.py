@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.data.judgement_files.columns import Columns, filled, plain
+from fergi_reward.data.judgement_files.columns import Columns, filled, in_one_spelling, plain, unit_of_group
 from fergi_reward.data.judgements import SEVERAL, Judgements, names_of, pictures_of
 from fergi_reward.data.numbers import numbers
 
@@ -115,7 +115,7 @@ def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int]
         columns.taken[mark] = name
     preference, said = _preference(columns, sides)
     prompts = filled(table[columns.need("prompt")[0]], "prompt")
-    left, right = (filled(table[name], name) for name in sides.images)
+    left, right = (in_one_spelling(filled(table[name], name)) for name in sides.images)
     weight, rater, group = (columns.find(role) for role in ("weight", "rater", "group"))
     pictures, number, varying = _pictures(table, sides, prompts, (left, right), columns)
     first, second = np.split(number, 2)
@@ -127,19 +127,23 @@ def compared(columns: Columns, sides: Sides) -> tuple[Judgements, dict[str, int]
             "weight": _weights(table, weight),
         }
     )
-    unit, frame["group"] = _groups(table, rater, group, prompts)
+    unit, frame["group"] = _groups(columns, rater, group, prompts)
     usable, left_out = _usable(frame, preference, table[rater].astype(str).to_numpy() if rater else None)
     if not usable.any():
         raise FergiRewardError(
             f"none of the {len(table)} pairs can be used: " + ", ".join(f"{n} {why}" for why, n in left_out.items())
         )
     pairs = frame[usable].reset_index(drop=True)
-    unlabelled = int(np.isnan(preference).sum())
-    return (
-        Judgements(pictures, pairs, unit, varying, unlabelled, raters=names_of(table[rater]) if rater else ()),
-        left_out,
-        _meaning(preference, said, sides.images),
+    judgements = Judgements(
+        pictures,
+        pairs,
+        unit,
+        varying,
+        unrated=int(np.isnan(preference).sum()),
+        raters=names_of(table[rater]) if rater else (),
+        grouped_by=group if group and unit == "group" else "",
     )
+    return judgements, left_out, _meaning(preference, said, sides.images)
 
 
 def _preference(columns: Columns, sides: Sides) -> tuple[Floats, tuple[str, str] | None]:
@@ -193,7 +197,8 @@ def _named_side(table: pd.DataFrame, name: str, sides: Sides) -> tuple[Floats, t
     said = table[name].astype(str).str.strip()
     lower = said.str.lower().str.replace(r"\.0$", "", regex=True)
     is_side = [lower.isin({mark, plain(image)}) for mark, image in zip(sides.marks, sides.images, strict=True)]
-    is_picture = [said == table[image].astype(str).str.strip() for image in sides.images]
+    pictures = (in_one_spelling(table[image].astype(str).str.strip()) for image in sides.images)
+    is_picture = [in_one_spelling(said) == picture for picture in pictures]
     first, second = ((side | picture).to_numpy() for side, picture in zip(is_side, is_picture, strict=True))
     tied, empty = lower.isin(TIES).to_numpy(), (table[name].isna() | (said == "")).to_numpy()
     itself = (is_picture[0] & is_picture[1]).to_numpy()  # such a row says nothing, and is left out
@@ -273,10 +278,11 @@ def _weights(table: pd.DataFrame, name: str | None) -> Floats:
     return weights
 
 
-def _groups(table: pd.DataFrame, rater: str | None, group: str | None, prompts: pd.Series) -> tuple[str, pd.Series]:
+def _groups(columns: Columns, rater: str | None, group: str | None, prompts: pd.Series) -> tuple[str, pd.Series]:
     """What is left out in turn, and the group of each row."""
+    table = columns.table
     if group:
-        return "group", filled(table[group], group)
+        return unit_of_group(columns.taken), filled(table[group], group)
     if rater and table[rater].nunique() >= SEVERAL:
         return "rater", filled(table[rater], rater)
     return "prompt", prompts

@@ -1,12 +1,12 @@
 """Ratings and ranks: each row has a prompt, a picture, and what one rater, or a panel, said of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.data.judgement_files.columns import Columns, filled
+from fergi_reward.data.judgement_files.columns import Columns, filled, in_one_spelling, unit_of_group
 from fergi_reward.data.judgements import SEVERAL, Judgements, from_ratings, names_of
 
 # The column of what is compared with one another: a rater's ratings, those of one ranking, of one group.
@@ -36,7 +36,7 @@ def rated(
     prompt, image, value = columns.need("prompt", "image", "rating" if higher_is_better else "rank")
     rater, group = columns.find("rater"), columns.find("group")
     apart = [name for name in (rater, group, sitting) if name]
-    is_plain, table = apart in ([], [rater]), columns.table
+    is_plain, table = apart in ([], [rater]), columns.table.assign(**{image: in_one_spelling(columns.table[image])})
     if not is_plain:
         texts = pd.DataFrame({name: filled(table[name], name) for name in apart})
         number = texts.groupby(apart, sort=False).ngroup() + 1
@@ -51,7 +51,7 @@ def rated(
         reactions=reactions,
         au_source=au_source,
     )
-    return judgements if is_plain else _grouped(judgements, table, rater, group)
+    return judgements if is_plain else _grouped(judgements, table, columns.taken)
 
 
 def across_groups(columns: Columns, sitting: str | None) -> int:
@@ -78,9 +78,10 @@ def across_groups(columns: Columns, sitting: str | None) -> int:
     return pairs(keys) - compared
 
 
-def _grouped(judgements: Judgements, table: pd.DataFrame, rater: str | None, group: str | None) -> Judgements:
+def _grouped(judgements: Judgements, table: pd.DataFrame, taken: Mapping[str, str]) -> Judgements:
     """The same pairs, of groups that are named, else of raters where there are several, else of prompts."""
-    unit, column = ("group", group) if group else ("rater", rater)
+    rater, group = taken.get("rater"), taken.get("group")
+    unit, column = (unit_of_group(taken), group) if group else ("rater", rater)
     pictures, varying = judgements.pictures.drop(columns=TOGETHER), judgements.varying - {TOGETHER}
     if column and table[column].nunique() >= SEVERAL:
         of = table.drop_duplicates(TOGETHER).set_index(TOGETHER)[column].astype(str)
@@ -95,4 +96,12 @@ def _grouped(judgements: Judgements, table: pd.DataFrame, rater: str | None, gro
         prompts = pictures["prompt"].astype(str).to_numpy()
         pairs = judgements.pairs.assign(group=prompts[judgements.pairs["better"]])
     raters = names_of(table[rater]) if rater else ()
-    return replace(judgements, pictures=pictures, pairs=pairs, unit=unit, varying=varying, raters=raters)
+    return replace(
+        judgements,
+        pictures=pictures,
+        pairs=pairs,
+        unit=unit,
+        varying=varying,
+        raters=raters,
+        grouped_by=group if group and unit == "group" else "",
+    )

@@ -4,22 +4,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.data.judgement_files.columns import Columns, is_list, is_nested, is_numeric
+from fergi_reward.core.places import place_without_folders
+from fergi_reward.data.judgement_files.columns import Columns, in_one_spelling, is_list, is_nested, is_numeric
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.judgement_files.pairs import compared, sides_of
 from fergi_reward.data.judgement_files.rankings import SITTING, one_picture_per_row
 from fergi_reward.data.judgement_files.ratings import across_groups, rated
 from fergi_reward.data.judgement_files.tables import read_table
 from fergi_reward.data.judgements import Judgements
+from fergi_reward.files.picture_files import DIGEST_COLUMN
 
 # Tables for viewers with faces have these columns, and ranks that are the other way round.
 RATED = {"user", "session", "image", "rank"}
 # A rating that is so many interquartile ranges from the median is more likely a slip than an opinion.
 FAR = 10
+# Whether a picture of the judgements is in the table of scores.
+MATCHED = "\0matched"
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class FoundJudgements:
         left_out: How many rows say nothing, by reason.
         meaning: Which values of pairs mean which picture, and how often they occur; empty where columns say it. Of
             ratings and ranks, from where to where they go, and which pairs are not compared.
-        odd: What to say of ratings or ranks that are far from the others, such as 55 among those of 1 to 5.
+        remarks: What a reader must know: of ratings that are far from the others, such as 55 among those of 1 to 5, and
+            of pictures without scores.
     """
 
     judgements: Judgements
@@ -41,7 +48,7 @@ class FoundJudgements:
     columns: Mapping[str, str]
     left_out: Mapping[str, int]
     meaning: str = ""
-    odd: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     def sentence(self) -> str:
         """What was read as what."""
@@ -80,10 +87,30 @@ def read_judgements(place: Path, options: JudgementOptions) -> FoundJudgements:
     Raises:
         FergiRewardError: It cannot be read, or two columns could have one role.
     """
-    found = judgements_in(read_table(place), options)
-    if options.scores is None:
+    return with_scores_of(judgements_in(read_table(place), options), options.scores)
+
+
+def with_scores_of(found: FoundJudgements, place: Path | None) -> FoundJudgements:
+    """The same, with the scores of a second table if there is one; pictures that it lacks are left out.
+
+    Raises:
+        FergiRewardError: It cannot be read or joined, or most pairs have a picture that it lacks.
+    """
+    if place is None:
         return found
-    return replace(found, judgements=with_scores(found.judgements, read_table(options.scores), str(options.scores)))
+    judgements, known = with_scores(found.judgements, read_table(place), str(place))
+    if known.all():
+        return replace(found, judgements=judgements)
+    lost, name = judgements.pictures[~known], place_without_folders(str(place))
+    pairs, left = len(judgements.pairs), int(judgements.has_both(known).sum())
+    sentence = (
+        f"{name} has no scores of {counted(len(lost), 'judged picture')}, such as {lost['image'].iloc[0]} of prompt "
+        f"{lost['prompt'].iloc[0]!r:.60}: {pairs - left:,} of {counted(pairs, 'pair')}"
+    )
+    if 2 * left < pairs:
+        raise FergiRewardError(f"{sentence} would be lost; write pictures and prompts alike in both, or score them")
+    remarks = [*found.remarks, f"{sentence} are left out."]
+    return replace(found, judgements=judgements.of_pictures(known), remarks=remarks)
 
 
 def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgements:
@@ -125,11 +152,11 @@ def judgements_in(table: pd.DataFrame, options: JudgementOptions) -> FoundJudgem
     given = pd.to_numeric(columns.table[columns.taken[role]], errors="coerce").dropna()
     values = f"{kind} from {given.min():g} to {given.max():g}, {counted(given.nunique(), 'different value')}"
     meaning = f"{values}; {meaning}" if meaning else values
-    left_out, odd = _left_out(judgements), _odd(given, role, columns.table[columns.taken["image"]])
-    return FoundJudgements(judgements, kind, columns.taken, left_out, meaning, odd)
+    left_out, far = _left_out(judgements), _far(given, role, columns.table[columns.taken["image"]])
+    return FoundJudgements(judgements, kind, columns.taken, left_out, meaning, far)
 
 
-def _odd(given: pd.Series, role: str, images: pd.Series) -> list[str]:
+def _far(given: pd.Series, role: str, images: pd.Series) -> list[str]:
     """What to say of ratings or ranks that are far from the others; nothing where none are."""
     low, middle, high = given.quantile([0.25, 0.5, 0.75])
     distance = (given - middle).abs()
@@ -173,12 +200,17 @@ def _kind(columns: Columns) -> str:
 
 
 def _left_out(judgements: Judgements) -> dict[str, int]:
-    counts = {"without a judgement": judgements.unrated, "without a reaction": judgements.without_reaction}
+    again = f"with a rating that the picture has already, the first of {next(iter(judgements.repeated), None)}"
+    counts = {
+        "without a judgement": judgements.unrated,
+        "without a reaction": judgements.without_reaction,
+        again: len(judgements.repeated),
+    }
     return {reason: count for reason, count in counts.items() if count}
 
 
-def with_scores(judgements: Judgements, table: pd.DataFrame, place: str) -> Judgements:
-    """The judgements, with the columns that a second table has of their pictures.
+def with_scores(judgements: Judgements, table: pd.DataFrame, place: str) -> tuple[Judgements, NDArray[np.bool_]]:
+    """The judgements with the columns that a second table has of their pictures, and which pictures it has (pictures,).
 
     Args:
         judgements: The judgements.
@@ -191,13 +223,20 @@ def with_scores(judgements: Judgements, table: pd.DataFrame, place: str) -> Judg
     keys = [name for name in ("prompt", "image") if name in table]
     if "image" not in keys:
         raise FergiRewardError(f"{place} has no column image: its columns are {', '.join(map(str, table.columns))}")
-    pictures = judgements.pictures
+    replaced = [DIGEST_COLUMN] if DIGEST_COLUMN in table else []
+    pictures = judgements.pictures.drop(columns=replaced, errors="ignore")
     if taken := [str(name) for name in table if name in pictures and name not in keys]:
         raise FergiRewardError(f"{place} and the judgements both have the column {', '.join(taken)}: delete it in one")
     plain = table[[name for name in table if not is_nested(table[name])]]
-    scores = plain.assign(**{key: table[key].astype(str) for key in keys}).drop_duplicates()
-    if (twice := scores.duplicated(keys)).any():
-        raise FergiRewardError(f"{place} has different scores of image {scores[twice]['image'].iloc[0]}: give one")
-    wanted = pictures[keys].astype(str)
-    joined = wanted.merge(scores, how="left", on=keys).drop(columns=keys)
-    return replace(judgements, pictures=pd.concat([pictures, joined], axis=1))
+    scores = _named_alike(plain, keys).drop_duplicates()
+    if (other := scores.duplicated(keys)).any():
+        raise FergiRewardError(f"{place} has different scores of image {scores[other]['image'].iloc[0]}: give one")
+    joined = _named_alike(pictures[keys], keys).merge(scores, how="left", on=keys, indicator=MATCHED)
+    known = (joined[MATCHED] == "both").to_numpy()
+    return replace(judgements, pictures=pd.concat([pictures, joined.drop(columns=[*keys, MATCHED])], axis=1)), known
+
+
+def _named_alike(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The table with its keys as texts, each picture in one spelling."""
+    texts = {key: table[key].astype(str) for key in keys}
+    return table.assign(**texts | {"image": in_one_spelling(texts["image"])})

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.files.csv_files import check_no_spreadsheet, read_rows
+from fergi_reward.files.csv_files import check_no_spreadsheet, read_rows, warn_if_cut
 from fergi_reward.files.json_files import parse_json, read_json
 from fergi_reward.files.text_lines import read_lines
 
@@ -80,6 +80,7 @@ def _csv(path: Path) -> pd.DataFrame:
     rows = read_rows(path, [], carried=True)
     first = next(rows)
     cells = [tuple(first.cells.values()), *(tuple(row.cells.values()) for row in rows)]
+    warn_if_cut(path)
     return pd.DataFrame(cells, columns=list(first.cells))
 
 
