@@ -32,6 +32,8 @@ OF_THE_ROOT = {
     "CITATION.cff": "CITATION.cff",
 }
 FENCED = re.compile(r"^(```.*?^```)$", re.M | re.S)
+# A block that begins so is for a shell.
+COMMAND = "fergi-reward |pip |python |make |TOYS=|torchrun "
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]+)?\)")
 MENTIONED = re.compile(r"(?<![\w/`\[(])docs/([A-Z_]+\.md)")
 log = logging.getLogger("mkdocs.hooks.pages")
@@ -98,12 +100,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     parts = FENCED.split(markdown)
     for number, part in enumerate(parts):
         if number % 2:
-            parts[number] = re.sub(r"^```(\w+) (\S+)\n", r'```\1 title="\2"\n', part)
+            part = re.sub(r"^```(\w+) (\S+)\n", r'```\1 title="\2"\n', part)
+            parts[number] = re.sub(rf"^```(?=\n({COMMAND}))", "```bash", part)
         else:
             part = re.sub(r"^ {2,3}(?=\S)", "    ", part, flags=re.M)  # Python-Markdown asks for four spaces in lists
             part = MENTIONED.sub(lambda found: f"[{found[0]}]({relative(found[1], page)})", part)
             parts[number] = LINK.sub(lambda found: f"]({led(found[1], page)}{found[2] or ''})", part)
     return "".join(parts)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark short code, which the style keeps in one line: browsers would break it after the dashes of an option."""
+    return re.sub(r"<code>(?=[^<>]{1,32}</code>)", '<code class="short">', html)
 
 
 def led(link: str, page: Page) -> str:
