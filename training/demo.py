@@ -48,10 +48,11 @@ def main() -> None:
 Done in {minutes} min {seconds} s. Before and after: {OUT}/before_after.png; the reward: {OUT}/reward_curve.png
 Report: {OUT}/toy/report.html
 Try next:""")
-    judged = ["--tuned", f"ddpo={RUN}/lora", "--prompts", PROMPTS, "--out", f"{OUT}/models"]
+    # As it was trained: by default a Stable Diffusion draws in 50 steps, with guidance.
+    drawn = ["--model", "emoji", "--prompts", PROMPTS, "--steps", "10", "--guidance-scale", "1"]
     for command in (
-        ["best-of", "--model", "emoji", "--prompts", PROMPTS, "--n", "4", "--out", f"{OUT}/best"],
-        ["evaluate", "models", "--model", "emoji", *judged],
+        ["best-of", *drawn, "--n", "4", "--out", f"{OUT}/best"],
+        ["evaluate", "models", *drawn, "--tuned", f"ddpo={RUN}/lora", "--out", f"{OUT}/models"],
         ["train", "ddpo", "--config", "ddpo_sd15", "--dry-run"],
     ):
         print(f"  {shlex.join([os.path.relpath(COMMAND), *command])}")

@@ -1,6 +1,9 @@
 """Loads a pipeline by name: a registered model, such as a toy, a folder, or a repository on the hub."""
 
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +30,33 @@ def load_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:
         MissingDependencyError: diffusers is not installed.
     """
     try:
-        from diffusers import DiffusionPipeline
+        import diffusers  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("diffusers", "drawing pictures", "train") from error
+    with _no_bars_in_a_log():
+        return _registered(model, dtype) if is_registered(model) else _from_files(model, dtype)
 
-    if is_registered(model):
-        return _registered(model, dtype)
+
+@contextmanager
+def _no_bars_in_a_log() -> Iterator[None]:
+    """Inside, diffusers and transformers draw no bars of their own where there is no terminal."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    drawn = [each for each in (of_diffusers, of_transformers) if each.is_progress_bar_enabled()]
+    silenced = [] if sys.stderr.isatty() else drawn
+    for each in silenced:
+        each.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for each in silenced:
+            each.enable_progress_bar()
+
+
+def _from_files(model: str, dtype: "torch.dtype | None") -> Pipeline:
+    from diffusers import DiffusionPipeline
+
     more = {"torch_dtype": dtype} if dtype else {}
     is_new = not Path(model).exists() and not is_cached(model, DiffusionPipeline.config_name)
     try:

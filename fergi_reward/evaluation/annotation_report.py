@@ -25,7 +25,7 @@ def annotation_report(
     return build_report(
         RunRecord(command=command, seed=seed),
         "Pairs annotated without asking",
-        summary(outcome).splitlines(),
+        [f"{line[0].upper()}{line[1:]}".rstrip(".") + "." for line in summary(outcome).splitlines() if line],
         fingerprints,
         values(outcome),
         first=[Section("What the pairs are from", items=[signals_table(outcome)])],

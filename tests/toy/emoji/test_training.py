@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.utils.logging import is_progress_bar_enabled
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.diffusion.load import load_pipeline
@@ -24,6 +25,12 @@ def test_the_model_emoji_brings_its_scorers_and_calibration(pytestconfig: pytest
     assert output.total.shape == (32,)
     with pytest.raises(FergiRewardError, match=r"the toy emoji has no scorer 'hps_v2\.1'"):
         load_reward(RewardTrainingOptions(model="emoji", scorers=["hps_v2.1"]))
+
+
+def test_loading_draws_no_bar_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    load_pipeline("emoji")
+    assert capsys.readouterr().err == ""
+    assert is_progress_bar_enabled()
 
 
 def test_it_trains_on_every_object_and_on_nothing_held_out(pytestconfig: pytest.Config) -> None:
