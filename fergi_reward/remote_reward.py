@@ -44,6 +44,7 @@ except ImportError:
 LOGGER = logging.getLogger(__name__)
 SAFETENSORS = "application/vnd.safetensors"
 TOKEN_VARIABLE = "FERGI_REWARD_TOKEN"
+LONGEST_TOKEN = 4096
 # Statuses after which the same request may be answered: too much waits, or the server starts or ends.
 TRIED_AGAIN = (429, 502, 503)
 # The server was too slow: once it may have been a worker that hung and is replaced, twice it is the request.
@@ -328,7 +329,7 @@ class RemoteReward:
                 if status == 200 and isinstance(answer, dict):
                     return answer
                 if status == 401:
-                    why += f" (set the variable {TOKEN_VARIABLE} to it)"
+                    why += f" (give the file with it as the token file, or set the variable {TOKEN_VARIABLE})"
                 if status not in tried_again:
                     raise RemoteRewardError(f"{self.url} refused the request (HTTP {status}): {why}")
                 if status == TOO_SLOW:
@@ -533,18 +534,35 @@ class _FlowFactory:
 
 
 def _token(token: str | None, path: str | os.PathLike[str] | None) -> str | None:
+    """The token that is given, else that of the file, else that of the variable."""
     if token is None and path is not None:
-        try:
-            with Path(path).open(encoding="ascii") as file:
-                check_private(file.fileno(), "token_file", path)
-                token = file.read().strip()
-        except RemoteRewardError:
-            raise
-        except (OSError, ValueError) as error:
-            raise RemoteRewardError(f"token_file {path} cannot be read: give the file that the server reads") from error
+        token = _of_file(path)
     token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
     if token is not None and not (token.isascii() and token.isprintable()):
         raise RemoteRewardError("the token holds letters that a header cannot: give the one of the server's file")
+    return token
+
+
+def _of_file(path: str | os.PathLike[str]) -> str:
+    """The token in a file that only its owner may read."""
+    try:
+        if not Path(path).is_file():
+            raise FileNotFoundError("it is no file")  # a pipe would be waited for
+        with Path(path).open(encoding="ascii") as file:
+            check_private(file.fileno(), "the token file", path)
+            token = file.read(LONGEST_TOKEN).strip()
+    except RemoteRewardError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RemoteRewardError(
+            f"the token file {path} cannot be read ({why}): give a copy of the file that the server reads"
+        ) from error
+    if len(token.split()) != 1:
+        raise RemoteRewardError(
+            f"the token file {path} holds {len(token.split())} words, must hold one: give a copy of the file that the "
+            "server reads"
+        )
     return token
 
 

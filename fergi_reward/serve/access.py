@@ -6,9 +6,8 @@ from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.ordinary_files import opened
-from fergi_reward.remote_reward import check_private
+from fergi_reward.remote_reward import LONGEST_TOKEN, check_private
 
-LONGEST_TOKEN = 4096
 SHORTEST_TOKEN = 16
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 

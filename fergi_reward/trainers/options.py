@@ -44,11 +44,14 @@ class RewardTrainingOptions(TrainingOptions, RewardOptions):
 
     reward_url: str | None = option(
         None,
-        "Where a `fergi-reward serve` gives the reward, in place of scorers here: http://HOST:PORT; it reads the token "
-        "from the variable FERGI_REWARD_TOKEN.",
+        "Where a `fergi-reward serve` gives the reward, in place of scorers here: http://HOST:PORT.",
         metavar="URL",
     )
-
+    reward_token_file: str | None = option(
+        None,
+        "File with the server's token; only its owner may read it. [default: the variable FERGI_REWARD_TOKEN]",
+        metavar="FILE",
+    )
     reward_time_limit: float = option(
         600.0, "Seconds that --reward-url takes for an answer at most, with all of its retries.", above=0
     )
@@ -60,6 +63,8 @@ class RewardTrainingOptions(TrainingOptions, RewardOptions):
         found = [f"{name} and reward_url are both given: the server has its own, leave {name} out" for name in given]
         if self.reward_time_limit != 600.0 and not self.reward_url:
             found.append(f"reward_time_limit is {self.reward_time_limit} without reward_url: no server is asked")
+        if self.reward_token_file is not None and not self.reward_url:
+            found.append(f"reward_token_file is {self.reward_token_file} without reward_url: no server is asked")
         return [*super().problems(), *found]
 
     @property

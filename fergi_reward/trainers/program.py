@@ -133,7 +133,9 @@ def _reward(
 ) -> CombinedReward | RemoteReward:
     """What is learned from: scorers here, which can score all prompts, or a server."""
     if options.reward_url:
-        return RemoteReward(options.reward_url, time_limit=options.reward_time_limit)
+        return RemoteReward(
+            options.reward_url, token_file=options.reward_token_file, time_limit=options.reward_time_limit
+        )
     reward = load_reward(options, on=_scorers_device(options), offload=_parks_reward(options, config))
     reward.check_prompts(prompts)
     return reward

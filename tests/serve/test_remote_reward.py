@@ -223,6 +223,18 @@ def test_arguments_that_cannot_be_used_are_refused(given):
         RemoteReward(**({"url": "http://127.0.0.1:1"} | given))
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", "holds 0 words"), ("two words", "holds 2 words"), ("clé", "cannot be read"), (None, "it is no file")],
+)
+def test_a_token_file_without_a_token_is_refused_before_a_server_is_asked(text, why, tmp_path):
+    path = tmp_path / "token"
+    path.write_text(text, encoding="utf-8") if text is not None else os.mkfifo(path)
+    path.chmod(0o600)
+    with pytest.raises(RemoteRewardError, match=f"{path} .*{why}.*: give a copy of the file that the server reads"):
+        RemoteReward("http://127.0.0.1:1", token_file=path)
+
+
 def test_the_token_is_sent_and_never_shown(tmp_path, monkeypatch):
     (tmp_path / "token").write_text("a-secret-of-the-operator\n")
     with serving(token="a-secret-of-the-operator") as running:

@@ -17,22 +17,28 @@ RUN = [*TRAIN, *SMALL, *ALONE, "--grid_num_images", "2"]
 
 
 def test_a_run_follows_the_servers_reward_and_resumes_with_no_other(tmp_path):
-    with serving() as running:
+    token = tmp_path / "token"
+    token.write_text("a-secret-of-the-operator\n")
+    token.chmod(0o600)
+    run = [*RUN, "--reward_token_file", token, "--output_dir", tmp_path / "run"]
+    with serving(token="a-secret-of-the-operator") as running:
         url = f"http://127.0.0.1:{running.port}"
-        done = invoke([*RUN, "--reward_url", url, "--async_reward_computation", "--output_dir", tmp_path / "run"])
+        done = invoke([*run, "--reward_url", url, "--async_reward_computation"])
         assert done.exit_code == 0, done.output
         assert sum(running.scorer.calls) == 2
         metrics = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
         total = 2 * metrics["terms/brightness_mean"] + metrics["terms/letters_mean"]
         assert metrics["reward_mean"] == pytest.approx(total, abs=1e-5)
+        files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+        assert not any(b"a-secret" in path.read_bytes() for path in files)
         card = next((tmp_path / "run").rglob("README.md")).read_text()
         assert "brightness" in card and f'"url": "{url}"' in card and "prompts of tiny (" in card
         assert read_prompts(tmp_path / "run" / "lora" / "prompts.txt") == read_prompts("tiny")
-        longer = [*RUN, "--num_epochs", "2", "--resume_from", tmp_path / "run" / "checkpoints" / "epoch_0001"]
-        assert invoke([*longer, "--reward_url", url, "--output_dir", tmp_path / "run"]).exit_code == 0
+        longer = [*run, "--num_epochs", "2", "--resume_from", tmp_path / "run" / "checkpoints" / "epoch_0001"]
+        assert invoke([*longer, "--reward_url", url]).exit_code == 0
     with serving(brightness=3.0) as other:
         url = f"http://127.0.0.1:{other.port}"
-        refused = invoke([*longer, "--num_epochs", "3", "--reward_url", url, "--output_dir", tmp_path / "run"])
+        refused = invoke([*longer, "--num_epochs", "3", "--reward_url", url])
     assert refused.exit_code == 2
     assert "cannot resume" in refused.output
 
@@ -43,8 +49,9 @@ def test_a_server_that_does_not_answer_ends_the_run_at_the_time_limit(tmp_path):
     )
     assert refused.exit_code == 2
     assert "http://127.0.0.1:1 gave no answer in 0." in refused.output
-    with pytest.raises(FergiRewardError, match="reward_time_limit is 3 without reward_url"):
-        RewardTrainingOptions(reward_time_limit=3)
+    for alone in ({"reward_time_limit": 3.0}, {"reward_token_file": "token"}):
+        with pytest.raises(FergiRewardError, match=f"{[*alone][0]} is .* without reward_url"):
+            RewardTrainingOptions(**alone)
 
 
 def test_a_gradient_from_a_server_is_refused_before_anything_is_loaded():
