@@ -114,7 +114,8 @@ class TrainerConfig(Options):
     train_optimizer: Literal["adamw", "adafactor"] = option(
         "adamw", "What updates the weights; Adafactor, without a momentum, keeps almost nothing for each of them."
     )
-    train_learning_rate: float = option(3e-4, "Learning rate of the optimiser.", above=0)
+    # An update moves a weight by about as much: above 1 no model is left, and a typing error is far above it.
+    train_learning_rate: float = option(3e-4, "Learning rate of the optimiser.", above=0, at_most=1)
     train_warmup_steps: int = option(
         0, "Updates in which the learning rate rises from 0, in equal steps; then it stays.", at_least=0
     )
@@ -180,6 +181,11 @@ class TrainerConfig(Options):
     def updates_per_epoch(self) -> int:
         """Optimiser steps in an epoch."""
         return 1
+
+    @property
+    def scales_of_losses(self) -> list[str]:
+        """The options that multiply a loss or a part of it: too large, they make it infinite."""
+        return []
 
     def family(self, pipeline: "Pipeline") -> "Family":
         """The family of the pipeline, as these options use it.

@@ -15,7 +15,9 @@ class DiffusionDPOConfig(TrainerConfig):
     """Options of Diffusion-DPO. Batch sizes are those of one process."""
 
     train_batch_size: int = option(1, "Pairs in one forward and backward pass, on each process.", at_least=1)
-    train_learning_rate: float = option(1e-4, "Learning rate of AdamW; for full fine-tuning about 1e-6.", above=0)
+    train_learning_rate: float = option(
+        1e-4, "Learning rate of AdamW; for full fine-tuning about 1e-6.", above=0, at_most=1
+    )
     train_updates_per_epoch: int = option(10, "Optimiser steps in an epoch.", at_least=1)
     beta: float | None = option(
         None,
@@ -51,6 +53,11 @@ class DiffusionDPOConfig(TrainerConfig):
     def updates_per_epoch(self) -> int:
         """Optimiser steps in an epoch."""
         return self.train_updates_per_epoch
+
+    @property
+    def scales_of_losses(self) -> list[str]:
+        """The beta, if one is given."""
+        return ["beta"] * (self.beta is not None)
 
     def what_is_trained(self, family: "Family", processes: int) -> str:
         """Pairs of an epoch and of an update, among how many noise levels that of a pair is drawn, and the beta."""

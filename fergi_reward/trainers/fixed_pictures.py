@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
 from fergi_reward.trainers.model import TrainedModel
 from fergi_reward.trainers.processes import in_order, most_batches, starts_of_batches
@@ -38,10 +39,25 @@ class FixedPictures:
         self._model.encoded.keep(purpose, [prompt for batch in batches.values() for prompt in batch])
         for start, batch in batches.items():
             generators = [generator(seed, purpose, start + row) for row in range(len(batch))]
-            yield start, self._model.draw(batch, generators)
+            pixels = self._model.draw(batch, generators)
+            _check_finite(pixels)
+            yield start, pixels
         if self._model.is_sharded and len(batches) < most_batches(self._accelerator, len(prompts), size):
             self._model.draw(prompts[:1], [generator(seed, purpose, 0)])  # for the others: nobody looks at it
 
     def all(self, purpose: str, prompts: Sequence[str]) -> Tensor:
         """The images of all processes, on the CPU."""
         return torch.cat(in_order([(start, pixels.cpu()) for start, pixels in self.mine(purpose, prompts)]))
+
+
+def _check_finite(pixels: Tensor) -> None:
+    """Refuse what a file would show as black pictures.
+
+    Raises:
+        FergiRewardError: A pixel is no number.
+    """
+    if not pixels.isfinite().all():
+        raise FergiRewardError(
+            "the model draws pixels that are no numbers: where it is not trained yet, give another mixed_precision; "
+            "else resume an earlier checkpoint, or start again, with a smaller train_learning_rate"
+        )

@@ -184,10 +184,17 @@ class Loop(Generic[Config]):
     def _check_finite(self, metrics: Mapping[str, float]) -> None:
         """End a run whose weights are lost, before they are written; a gradient too large for fp16 moves none."""
         names = ("loss",) if self.accelerator.scaler else ("loss", "grad_norm")
-        if lost := [name for name in names if not math.isfinite(metrics.get(name, 0.0))]:
+        lost = [f"{name} was {metrics[name]}" for name in names if not math.isfinite(metrics.get(name, 0.0))]
+        smaller = self.config.scales_of_losses
+        if self.finished or self.optimisation.updates > 1:  # before the first update no learning rate has done anything
+            smaller = ["train_learning_rate", *smaller]
+        if not lost and not self.optimisation.is_finite:
+            lost, smaller = ["a trained weight became infinite"], ["train_learning_rate", "train_adam_weight_decay"]
+        if lost:
+            advice = f"with a smaller {' or '.join(smaller)}" if smaller else "after a look at the model and its reward"
             raise FergiRewardError(
-                f"in epoch {self.finished + 1} {' and '.join(f'{name} was {metrics[name]}' for name in lost)}: resume "
-                "the last checkpoint, or start again, with a smaller train_learning_rate"
+                f"in epoch {self.finished + 1} {' and '.join(lost)}: resume the last checkpoint, or start again, "
+                f"{advice}"
             )
 
     def _judge(self) -> Metrics:

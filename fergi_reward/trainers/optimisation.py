@@ -61,6 +61,12 @@ class Optimisation:
         return norm
 
     @property
+    def is_finite(self) -> bool:
+        """Whether all that this process keeps of the trained weights are finite numbers."""
+        kept = [value.to_local() if hasattr(value, "to_local") else value for value in self.parameters]
+        return bool(torch.stack([value.isfinite().all() for value in kept]).all())
+
+    @property
     def _done(self) -> int:
         """Updates of the whole run, by the optimiser's own count: without those that fp16 skipped."""
         return max((int(state["step"]) for state in self.optimizer.state.values()), default=0) if self._warmup else 0

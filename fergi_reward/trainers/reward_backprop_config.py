@@ -40,6 +40,11 @@ class RewardBackpropConfig(TrainerConfig):
         1.0, "The loss is multiplied by this before gradients are clipped: 0.01 in AlignProp, 0.001 in ReFL.", above=0
     )
 
+    @property
+    def scales_of_losses(self) -> list[str]:
+        """The factor of the loss, where it makes it larger."""
+        return ["train_loss_scale"] * (self.train_loss_scale > 1)
+
     def what_is_trained(self, family: "Family", processes: int) -> str:
         """Images of an update, and the denoising steps that the gradient goes through."""
         fewest, most = self.backprop_steps_min, self.backprop_steps_max

@@ -73,6 +73,11 @@ class RolloutConfig(TrainerConfig):
         return self.train_batch_size * self.accumulation_steps
 
     @property
+    def scales_of_losses(self) -> list[str]:
+        """The weight of the distance from the model before training, if it has one."""
+        return ["train_kl_beta"] * bool(self.train_kl_beta)
+
+    @property
     def picture_batch_size(self) -> int:
         """Images drawn at a time where nothing is trained."""
         return self.sample_batch_size

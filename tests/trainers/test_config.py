@@ -59,6 +59,7 @@ def test_a_default_of_its_own_keeps_the_range_of_an_option():
         ({"seed": None}, "seed is None, must be a whole number"),
         ({"resume_from": 3}, r"resume_from is 3, must be text"),
         ({"train_cfg": "perhaps"}, "train_cfg is 'perhaps', must be true or false"),
+        ({"train_learning_rate": 3e4}, "train_learning_rate is 30000.0, must be above 0 and at most 1"),
         ({"train_learning_rate": float("nan")}, "train_learning_rate is nan, must be a finite number"),
         ({"train_clip_range": [0.1]}, r"train_clip_range is \[0.1\], must be a number"),
         ({"mixed_precision": False}, "one of no, fp16, bf16 .*quote it"),

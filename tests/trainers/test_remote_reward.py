@@ -50,7 +50,7 @@ def test_a_server_that_does_not_answer_ends_the_run_at_the_time_limit(tmp_path):
     assert refused.exit_code == 2
     assert "http://127.0.0.1:1 gave no answer in 0." in refused.output
     for alone in ({"reward_time_limit": 3.0}, {"reward_token_file": "token"}):
-        with pytest.raises(FergiRewardError, match=f"{[*alone][0]} is .* without reward_url"):
+        with pytest.raises(FergiRewardError, match=f"{next(iter(alone))} is .* without reward_url"):
             RewardTrainingOptions(**alone)
 
 

@@ -167,11 +167,31 @@ def test_more_epochs_than_are_asked_for_are_not_passed_off_as_fewer(tmp_path):
         fewer.checkpoints.load(first.checkpoints.folder / "epoch_0003", "T", {}, fewer.say)
 
 
-def test_a_run_whose_weights_are_lost_ends_before_it_writes_them(trainer_of, tmp_path):
-    trainer = trainer_of(train_num_inner_epochs=2, train_learning_rate=1e20)
-    with pytest.raises(FergiRewardError, match="in epoch 1 loss was nan and grad_norm was nan: resume the last"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_num_inner_epochs": 2, "train_adam_weight_decay": 1e38}, "nan: .* with a smaller train_learning_rate$"),
+        (
+            {"train_adam_weight_decay": 1e44},
+            "weight became infinite: .* train_learning_rate or train_adam_weight_decay$",
+        ),
+        (
+            {"train_kl_beta": 1e38, "train_num_inner_epochs": 2},
+            "inf: .*with a smaller train_learning_rate or train_kl_b",
+        ),
+        ({"train_adam_weight_decay": 1e30, "grid_num_images": 2}, "draws pixels that are no numbers: "),
+    ],
+)
+def test_a_run_whose_weights_are_lost_ends_before_it_writes_them(options, message, trainer_of, tmp_path):
+    trainer = trainer_of(**options)
+    with pytest.raises(FergiRewardError, match=message):
         trainer.train()
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_loss_that_no_learning_rate_has_touched_is_not_laid_to_it(backprop_trainer_of):
+    with pytest.raises(FergiRewardError, match=r"in epoch 1 .*\binf .*: .* again, with a smaller train_loss_scale$"):
+        backprop_trainer_of(train_loss_scale=1e300).train()
 
 
 def test_other_layers_to_adapt_are_refused_and_a_tuple_of_the_same_is_none(tmp_path, capsys):
