@@ -34,8 +34,9 @@ def site(tmp_path_factory):
 def test_every_option_of_every_command_is_explained(site):
     add_trainers([])
     app = make_app()
-    del app["train"]["prompt_grpo"]  # its options are TRL's
     for name, command in commands(app).items():
+        if name == "train prompt_grpo":  # its options are TRL's
+            continue
         page = (site / "commands" / f"{name.split()[0]}.html").read_text(encoding="utf-8")
         section = page.split(f"fergi-reward {name} ", 1)[1]
         spelled = [(f"<code[^>]*>--{option.rstrip('_').replace('_', '-')}", option) for option in command.options]

@@ -55,7 +55,7 @@ class Curve:
 @click.option("--out", type=PATH, default=Path("runs/over_optimisation"), show_default=True)
 def main(scorer: str, watcher: str, config: Path, seed: int, out: Path) -> None:
     """Train twice; score and judge every checkpoint; write the curves and their plot."""
-    guards = ["--judges", watcher, "--stop-when-judge-falls"]
+    guards = ["--judges", watcher, "--stop-when-judge-falls", "--judge_freq", "4", "--judge_num_images", "128"]
     curves = {}
     for name, options in ((UNGUARDED, []), (GUARDED, guards)):
         train(config, ["--scorers", scorer, "--seed", str(seed), "--output_dir", str(out / name), *options])

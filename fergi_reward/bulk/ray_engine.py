@@ -21,6 +21,7 @@ from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.scoring import Batch, Found, Load, Running, Share, scored_batches
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
 from fergi_reward.core.ray_cluster import ray_cluster
+from fergi_reward.core.short_warnings import shorten_warnings
 from fergi_reward.scorers.base import T
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class _Worker:
 def _loaded(load: Load, threads: int, folder: Path) -> BatchScores:
     """The scorers of a worker."""
     torch.set_num_threads(threads)
+    shorten_warnings()
     try:
         os.chdir(folder)
     except OSError as error:

@@ -2,12 +2,12 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
+from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.interrupts import Interrupted, raised
+from fergi_reward.core.short_warnings import short_warnings
 from fergi_reward.core.terminal import one_line
 
 
@@ -15,7 +15,7 @@ from fergi_reward.core.terminal import one_line
 def clean_exit() -> Iterator[None]:
     """End with status 2 after a user's mistake, 128 + n after signal n, and 1 where nobody reads the output."""
     try:
-        with raised(), _short_warnings():
+        with raised(), short_warnings():
             yield
             sys.stdout.flush()
     except FergiRewardError as error:
@@ -28,21 +28,3 @@ def clean_exit() -> Iterator[None]:
     except BrokenPipeError:  # as of `fergi-reward scorers | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-@contextmanager
-def _short_warnings() -> Iterator[None]:
-    """Print warnings of this package as one line, without the place in the code."""
-    usual = warnings.formatwarning
-
-    def short(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-    ) -> str:
-        is_ours = issubclass(category, FergiRewardWarning)
-        return f"warning: {one_line(str(message))}\n" if is_ours else usual(message, category, filename, lineno, line)
-
-    warnings.formatwarning = short
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual

@@ -7,6 +7,7 @@ batch while a request waited in vain for the whole time limit is taken for hung,
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from typing import Any, Protocol
 
 import torch
 
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
+from fergi_reward.core.short_warnings import shorten_warnings
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.protocols.asked import Body
@@ -89,8 +91,13 @@ class Setting:
             on_batch: As for `Scoring.load`.
         """
         torch.set_num_threads(self.threads)
-        scoring = Scoring(self.load(self.number), self.limits)
-        return scoring, Known(scoring.names, scoring.load(on_batch))
+        shorten_warnings()
+        with warnings.catch_warnings():
+            if self.number:  # all load the same, and the first one warns of it
+                warnings.simplefilter("ignore", FergiRewardWarning)
+            scoring = Scoring(self.load(self.number), self.limits)
+            known = Known(scoring.names, scoring.load(on_batch))
+        return scoring, known
 
 
 @dataclass(eq=False)

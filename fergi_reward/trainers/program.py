@@ -1,6 +1,7 @@
 """A training run from its options: the pipeline, the reward or the pairs, the judges, the trainer."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from fergi_reward.callables.rewards import Reward, check_gradients
 from fergi_reward.core.devices import named_device, training_device
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.options import Options
 from fergi_reward.core.parking import CPU
 from fergi_reward.core.registry import Found, blaming
 from fergi_reward.diffusion.load import load_pipeline
@@ -45,6 +47,7 @@ def train(trainer: Found, options: TrainingOptions, config: TrainerConfig) -> Pa
         FergiRewardError: An option, or what it names, cannot be used.
     """
     check_places(options, config)
+    check_is_read(options, config)
     prompts = read_prompts(options.prompts)
     blamed = blaming(f"the trainer {trainer.target.__name__}", trainer.origin)
     if options.dry_run:
@@ -111,6 +114,27 @@ def check_places(options: TrainingOptions, config: TrainerConfig) -> None:
             "offload_scorers is on, but there is no scorer to park: a gradient needs the reward's where they are, and "
             "no judges are named; leave it out"
         )
+
+
+def check_is_read(options: TrainingOptions, config: TrainerConfig) -> None:
+    """Refuse options of judges without judges, and of held-out pairs without such pairs.
+
+    Raises:
+        FergiRewardError: There are some; it names all.
+    """
+    given = _changed(config, "judge_", "stop_when_judge_falls") if not options.judges else []
+    found = [f"{option} without judges" for option in given]
+    if isinstance(options, PairTrainingOptions) and not options.held_out:
+        changed = [*_changed(config, "held_out_"), *_changed(options, "held_out_")]
+        found += [f"{option} without held_out" for option in changed]
+    if found:
+        raise FergiRewardError(f"{'; '.join(found)}: nothing reads it, leave it out")
+
+
+def _changed(record: Options, *prefixes: str) -> list[str]:
+    """The options with such names that have another value than their default, with it."""
+    own = {item.name: item.default for item in fields(record) if item.name.startswith(prefixes)}
+    return [f"{name} is {getattr(record, name)}" for name, default in own.items() if getattr(record, name) != default]
 
 
 def _scores_here(options: TrainingOptions) -> bool:

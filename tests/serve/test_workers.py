@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import forkserver
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from fergi_reward.core.errors import FergiRewardError, UnavailableError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning, UnavailableError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.protocols.tensor_rows import MEDIA_TYPE
@@ -42,6 +43,11 @@ def bright(pixels, prompts):
 
 def load(number):
     return CombinedReward({"bright": (bright, 2.0), "letters": (letters, 1.0)})
+
+
+def load_with_warning(number):
+    warnings.warn(f"of worker {number}", FergiRewardWarning, stacklevel=2)
+    return load(number)
 
 
 def load_once(folder, number):
@@ -220,3 +226,13 @@ def test_a_worker_does_not_score_what_nobody_waits_for_any_more():
         assert slow.result()[0] == 200
         assert asked(running, 7) == (200, True)
         assert images_scored(running)[0] == 2
+
+
+def test_what_workers_warn_of_is_one_line_of_the_first(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for number in (0, 1):
+            Setting(load_with_warning, number, ServeLimits(), torch.get_num_threads()).begin(lambda images: None)
+    shown = [warnings.formatwarning(one.message, one.category, one.filename, one.lineno) for one in caught]
+    assert shown == ["warning: of worker 0\n"]

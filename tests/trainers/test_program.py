@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from fergi_reward.cli import app
+from tests.command_line import invoke
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -137,3 +138,18 @@ def test_a_mistake_is_one_line_and_status_2(program, arguments, message, forked)
     assert run.wait() == 2
     assert run.stderr.startswith(message)
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("ddpo", ["--judge_freq", "3"], "judge_freq is 3 without judges: "),
+        ("ddpo", ["--stop_when_judge_falls"], "stop_when_judge_falls is True without judges: "),
+        ("diffusion_dpo", ["--held_out_freq", "2"], "held_out_freq is 2 without held_out: "),
+        ("diffusion_dpo", ["--held_out_split", "x", "--judges", "clip"], "held_out_split is x without held_out: "),
+    ],
+)
+def test_options_that_nothing_reads_are_refused_before_anything_is_loaded(name, given, message):
+    refused = invoke(["train", name, "--model", "no/such/model", *given])
+    assert refused.exit_code == 2
+    assert f"{message}nothing reads it, leave it out" in refused.stderr
