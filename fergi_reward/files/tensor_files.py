@@ -1,5 +1,6 @@
 """Files of tensors that somebody else wrote: read without executing anything, and no larger than they say."""
 
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_BYTES = 1 << 40
+# The longest header that the safetensors library reads, and the key in it that names no tensor.
+_LONGEST_HEADER, _ABOUT = 100_000_000, "__metadata__"
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
@@ -59,11 +62,33 @@ def read_state(path: Path) -> Any:  # noqa: ANN401 - whatever was saved
     return state
 
 
+def promised_bytes(path: Path) -> int | None:
+    """The bytes that a `.safetensors` file must have by its own header; None where it has no such header.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if path.suffix != ".safetensors" or not 2 <= length <= _LONGEST_HEADER:
+            return None
+        try:
+            tensors = json.loads(file.read(length))
+            return (
+                8 + length + max((one["data_offsets"][1] for name, one in tensors.items() if name != _ABOUT), default=0)
+            )
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):  # damaged, or no header
+            return None
+
+
 def _safetensors(path: Path) -> "dict[str, Tensor]":
     from safetensors.torch import load_file
 
     with opened(path, MAX_BYTES):
         pass
+    size, promised = path.stat().st_size, promised_bytes(path)
+    if promised is not None and size < promised:
+        raise ValueError(f"it is cut off: it has {size:,} of {promised:,} bytes")
     try:
         return load_file(path)
     except OSError:

@@ -133,6 +133,14 @@ def test_sizes_of_a_predictor_are_compared_before_anything_is_allocated(predicto
             ReactionPredictor.load(tmp_path)
 
 
+def test_a_safetensors_file_that_was_cut_off_is_told_by_its_header(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(whole[:-3])
+    with pytest.raises(FergiRewardError, match=f"cut off: it has {len(whole) - 3} of {len(whole)} bytes"):
+        read_weights(tmp_path / "a.safetensors")
+
+
 def test_a_safetensors_file_of_an_unknown_dtype_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes().replace(b"F32", b"F99"))

@@ -87,11 +87,25 @@ def test_a_copy_is_checked_where_nobody_answers(hub, tmp_path, monkeypatch):
     for folder in (tmp_path / "models").iterdir():  # coreutils read the same list
         subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     weights, unet = tmp_path / "models/clip" / WEIGHTS, tmp_path / f"models/{SD}/unet/config.json"
+    size = weights.stat().st_size
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     unet.unlink()
     said = mistake(download(*names, "--check", "--out", tmp_path / "models"))
-    assert f"{weights} is altered (it has {weights.stat().st_size:,} bytes)" in said
-    assert f"{unet} is missing" in said and said.count(" is ") == 2
+    assert f"{weights} is altered (the size is right, {size:,} bytes, the content differs)" in said
+    assert f"{unet} is missing" in said and said.count(" is ") == 3
+    sums = weights.with_name("SHA256SUMS")
+    for content, has_sizes, why in [
+        (weights.read_bytes()[:-1], True, f"cut off (it has {size - 1:,} of {size:,} bytes)"),
+        (weights.read_bytes()[:-1], False, f"cut off (it has {size - 1:,} of {size:,} bytes)"),
+        (b"", False, "altered (it has 0 bytes)"),
+        (weights.read_bytes() + b"?", True, f"altered (it has {size + 1:,} bytes, must have {size:,})"),
+    ]:
+        listed = sums.read_text()
+        weights.write_bytes(content)
+        if not has_sizes:
+            sums.write_text("".join(line for line in listed.splitlines(True) if " bytes  " not in line))
+        assert f"{weights} is {why}" in mistake(download("clip", "--check", "--out", tmp_path / "models"))
+        sums.write_text(listed)
     assert not hub.asked
 
 
