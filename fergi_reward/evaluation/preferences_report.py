@@ -65,8 +65,8 @@ def _verdict(result: PreferenceResult) -> Iterator[str]:
     if fair:
         bounds = shown(fair[0].ci95, " (95 % interval {:.1%} to {:.1%})")
         yield (
-            f"{fair[0].name} orders {fair[0].result.accuracy:.1%} of the pairs as people did{bounds}, the most of what "
-            "had not seen them."
+            f"{fair[0].name} orders {fair[0].result.accuracy:.1%} of the pairs as people did{bounds}, the "
+            "highest share of what was not fitted on them."
         )
     if len(fair) > 1:
         yield _lead(result, fair[0].name, fair[1].name)
