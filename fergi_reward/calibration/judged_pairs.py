@@ -61,8 +61,8 @@ class JudgedPairs:
         pairs = judgements.pairs if with_ties else judgements.pairs[~judgements.pairs["tied"]]
         if (groups := len(judgements.groups)) < SEVERAL:
             raise FergiRewardError(
-                f"the pairs are of {counted(groups, judgements.unit)}, and one after the other is left out: give at "
-                f"least {SEVERAL} with pairs that were told apart, or name a column of raters (--rater) or of other "
+                f"the pairs are of {counted(groups, judgements.group_name)}, and one after the other is left out: give "
+                f"at least {SEVERAL} with pairs that were told apart, or name a column of raters (--rater) or of other "
                 f"groups (--group) with {SEVERAL} values or more"
             )
         better, worse = (measured[pairs[side].to_numpy()] for side in ("better", "worse"))

@@ -261,6 +261,8 @@ def _without(rated: pd.DataFrame, wrong: pd.Series, given: pd.DataFrame, rating:
 def _again(rated: pd.DataFrame, keys: list[str], given: pd.Series, reactions: Sequence[str]) -> "pd.Series[bool]":
     """The rows that say the same again; two different ratings of one picture leave open which one holds."""
     again = rated.duplicated(keys)
+    if not again.any():
+        return again
     other = again if reactions else again & ~rated.duplicated([*keys, "rating"])  # the face differs each time
     if other.any():
         second = rated[other].iloc[0]

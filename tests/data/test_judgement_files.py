@@ -477,6 +477,9 @@ def test_a_rating_that_is_given_again_counts_once_and_two_different_ones_are_ref
         read(table | {"rating": [2, 9, 1, 3]})
     with pytest.raises(FergiRewardError, match="if several people rated it, name their column as rater"):
         read({name: table[name] for name in ("prompt", "image")} | {"rating": [2, 3, 1, 1]})
+    grouped = {"prompt": ["p"] * 4, "image": list("aabc"), "rating": [2, 3, 1, 1], "day": list("uuvw")}
+    with pytest.raises(FergiRewardError, match=r"is rated twice by r, u \(1\), 2 and 3"):
+        read(grouped | {"user": ["r"] * 4}, group="day")
     faces = table | {"au4": [0, 1, 0, 1]}
     with pytest.raises(FergiRewardError, match="is rated twice"):  # by which face is it weighed?
         read(faces, aus=["au4"], au_source="mine")

@@ -39,8 +39,9 @@ def rated(
     is_plain, table = apart in ([], [rater]), columns.table.assign(**{image: in_one_spelling(columns.table[image])})
     if not is_plain:
         texts = pd.DataFrame({name: filled(table[name], name) for name in apart})
-        number = texts.groupby(apart, sort=False).ngroup() + 1
-        table = table.assign(**{TOGETHER: "sitting " + number.astype(str)})
+        number = texts.groupby(apart, sort=False).ngroup() + 1  # joined names alone may be those of two
+        names = texts[apart[0]].str.cat([texts[name] for name in apart[1:]], sep=", ")
+        table = table.assign(**{TOGETHER: names + " (" + number.astype(str) + ")"})
     judgements = from_ratings(
         table,
         prompt=prompt,
