@@ -28,8 +28,8 @@ def score(options: ScoreOptions) -> Answer | None:
     values = {**counts, "out": str(options.out), "scorers": options.scorer_names}
     notes = []
     if done.again:
-        again = f"{counted(done.again, 'row')} of {options.images} again, the first of {done.first_again}"
-        notes.append(f"the manifest has {again}: each is in the table")
+        again = f"{counted(done.again, 'row')}, the first of {done.first_again}"
+        notes.append(f"{options.images} repeats {again}: the table has each of them")
     if not done.failed:
         return Answer(text, values, notes)
     failed = errors_file(options.out)

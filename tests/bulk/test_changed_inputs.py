@@ -274,11 +274,11 @@ def test_the_table_says_which_content_was_scored_and_can_be_scored_again(world):
 
 
 def test_rows_that_are_there_twice_are_counted_and_a_manifest_that_may_have_been_cut_is_named(world):
-    assert "again" not in score().stderr
+    assert "repeats" not in score().stderr
     repeat(world)
     with (world / "manifest.csv").open("a") as file:
         file.write("./7.png,a cat and a dog and a dog ")  # the row of 7.png, in another spelling
     with pytest.warns(FergiRewardWarning, match=r"manifest.csv ends without a line break.*'a cat and a dog and a dog'"):
         result = score()
     assert result.exit_code == 0 and len(pd.read_csv(world / "scores.csv")) == ROWS + 6
-    assert "the manifest has 6 rows of manifest.csv again, the first of 0.png: each is in the table" in result.stderr
+    assert "manifest.csv repeats 6 rows, the first of 0.png: the table has each of them" in result.stderr
