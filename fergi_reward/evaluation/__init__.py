@@ -2,7 +2,8 @@
 
 - `preferences.py`: rewards against people; `fergi_margins.py`, `benchmark_margins.py`: margins of recorded data and of
   `benchmarks/`, with `margins.py`, `ranked_pairs.py`, `totals.py`, `picture_scores.py`, `named_calibrations.py`.
-- `judged_scores.py`, `judged_report.py`: judgements without faces and the scores that `calibrate` weighs.
+- `judged_scores.py`, `judged_report.py`: judgements without faces and the scores that `calibrate` weighs, with
+  `scored_pictures.py` (are the pictures those that were scored?) and `rater_agreement.py`.
 - `compare_models.py`: draws, scores and compares; `options.py`: the options of these commands.
 - `models.py`: tuned models against their base, with `models_verdict.py`, `compared_model.py`, `model_pictures.py`,
   `picture_diversity.py`, `side_by_side.py`.
