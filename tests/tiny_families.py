@@ -11,6 +11,8 @@ NEWER = [tiny.qwen_image, tiny.z_image, tiny.flux2, tiny.flux2_klein, tiny.sana]
 KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux, *NEWER]
 # Pipelines that take latents as rows of patches.
 PACKED = ("FluxPipeline", "QwenImagePipeline")
+# Tokens that hold the prompts of tests, for pipelines that fill up each prompt to hundreds. FLUX.2's own words are long.
+TOKENS = {tiny.flux: 64, tiny.flux2: 256, tiny.flux2_klein: 96, tiny.sana: 64}
 
 
 def call_options(pipeline, latents, scale=1.0):
@@ -29,9 +31,9 @@ def call_options(pipeline, latents, scale=1.0):
     return {**size, "guidance_scale": scale - 1 if kind == "ZImagePipeline" else scale}
 
 
-def drawn(pipeline, prompts, latents, scale=1.0, steps=2):
-    """Pixels (B, 3, H, W) of the pipeline's own call."""
-    options = call_options(pipeline, latents, scale)
+def drawn(pipeline, prompts, latents, scale=1.0, steps=2, tokens=None):
+    """Pixels (B, 3, H, W) of the pipeline's own call, which reads so many tokens of a prompt, or its own number."""
+    options = call_options(pipeline, latents, scale) | ({"max_sequence_length": tokens} if tokens else {})
     return pipeline(prompt=list(prompts), num_inference_steps=steps, output_type="pt", **options).images
 
 

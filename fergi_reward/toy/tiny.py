@@ -3,6 +3,7 @@
 What they draw and score means nothing; every code path through them is the one that the real checkpoints take.
 """
 
+import inspect
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -330,12 +331,16 @@ def _flux2_parts(*, guidance_embeds: bool) -> dict[str, Any]:
 
 
 def sana(*, seed: int = 0) -> "SanaPipeline":
-    """SANA that draws 64 x 64 pixels, with a Gemma 2 whose tokens are single bytes, and Euler's steps."""
+    """SANA that draws 64 x 64 pixels, with a Gemma 2 whose tokens are single bytes, and Euler's steps.
+
+    Lines of its instruction are single tokens: their 1,376 bytes before each prompt would take longer than all else.
+    """
     from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SanaTransformer2DModel
     from diffusers.pipelines.sana.pipeline_sana import SanaPipeline
 
     from fergi_reward.toy import tiny_readers
 
+    instruction = inspect.signature(SanaPipeline.__call__).parameters["complex_human_instruction"].default
     blocks = ("ResBlock", "ResBlock", "EfficientViTBlock")
     with seeded(seed):
         transformer = SanaTransformer2DModel(
@@ -369,7 +374,7 @@ def sana(*, seed: int = 0) -> "SanaPipeline":
             "transformer": transformer,
             "vae": vae,
             "text_encoder": tiny_readers.gemma2(),
-            "tokenizer": tiny_readers.gemma_tokenizer(),
+            "tokenizer": tiny_readers.gemma_tokenizer(instruction),
             "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
         }
         return SanaPipeline(**components)

@@ -1,5 +1,6 @@
 """Tiny language models that read prompts, and tokenizers whose tokens are single bytes: they need no download."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,10 +72,13 @@ def mistral_processor() -> "PixtralProcessor":
     return PixtralProcessor(image_processor=PixtralImageProcessor(), tokenizer=tokenizer, chat_template=_CHAT, **marks)
 
 
-def gemma_tokenizer() -> "GemmaTokenizer":
-    """A tokenizer of Gemma's kind: bytes for whatever is no token of its own."""
-    from transformers import GemmaTokenizer
+def gemma_tokenizer(whole: Sequence[str] = ()) -> "GemmaTokenizer":
+    """A tokenizer of Gemma's kind: bytes for whatever is no token of its own, as the texts in `whole` are."""
+    from transformers import AddedToken, GemmaTokenizer
 
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
-    return GemmaTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], add_bos_token=True)
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=[], add_bos_token=True)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in whole])
+    return tokenizer

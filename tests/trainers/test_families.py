@@ -15,7 +15,7 @@ from fergi_reward.trainers.flow_grpo import FlowGRPOConfig, FlowGRPOTrainer
 from fergi_reward.trainers.nft import NFTConfig, NFTTrainer
 from fergi_reward.trainers.pairs import PairTable
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig, RewardBackpropTrainer
-from tests.tiny_families import NEWER, drawn, noise_for
+from tests.tiny_families import NEWER, TOKENS, drawn, noise_for
 
 # Their lengths differ, so that batches are padded.
 PROMPTS = ["a cat", "a blue house on a long road by the sea"]
@@ -47,7 +47,7 @@ def pairs():
 
 def trained(method, kind, reward, folder, **options):
     trainer, config, own = METHODS[method]
-    config = config(**SMALL | own | options, output_dir=str(folder))
+    config = config(**SMALL | own | options, max_sequence_length=TOKENS.get(kind), output_dir=str(folder))
     given = (pairs(), kind(), PROMPTS) if method == "diffusion_dpo" else (reward, kind(), PROMPTS)
     run = trainer(config, *given)
     return run, run.train()
@@ -68,7 +68,11 @@ def test_two_epochs_resume_to_the_bit_and_diffusers_loads_the_adapter(method, ki
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters, resumed.model.parameters, strict=True))
     fresh = kind()
     noise = noise_for(family_of(fresh), 1)
-    before, ours = (drawn(pipeline, ["a cat"], noise, 2.0) for pipeline in (fresh, whole.model.pipeline))
+
+    def cat(pipeline):
+        return drawn(pipeline, ["a cat"], noise, 2.0, tokens=TOKENS.get(kind))
+
+    before, ours = cat(fresh), cat(whole.model.pipeline)
     fresh.load_lora_weights(folder)
-    torch.testing.assert_close(drawn(fresh, ["a cat"], noise, 2.0), ours, rtol=0, atol=1e-6)
+    torch.testing.assert_close(cat(fresh), ours, rtol=0, atol=1e-6)
     assert (ours - before).abs().max() > 1e-4

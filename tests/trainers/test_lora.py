@@ -10,11 +10,11 @@ from fergi_reward.diffusion.family import family_of
 from fergi_reward.toy import tiny
 from fergi_reward.trainers.lora import WEIGHTS_FILE, add_lora, load_lora, save_lora
 from tests import tiny_families
-from tests.tiny_families import KINDS
+from tests.tiny_families import KINDS, TOKENS
 
 
-def drawn(pipeline, latents):
-    return tiny_families.drawn(pipeline, ["a cat"] * 2, latents)
+def drawn(pipeline, latents, tokens=None):
+    return tiny_families.drawn(pipeline, ["a cat"] * 2, latents, tokens=tokens)
 
 
 def test_a_fresh_adapter_changes_nothing_and_only_it_can_be_trained(pipeline, start_latents):
@@ -45,17 +45,17 @@ def test_plain_diffusers_draws_the_same_with_the_adapter_whether_it_reads_its_me
     targets = ["to_q", *feed_forward(family_of(pipeline).network)] if adapted == "feed-forward" else None
     assert targets != ["to_q"]
     start_latents = torch.randn(2, *family_of(pipeline).latent_shape, generator=torch.Generator().manual_seed(0))
-    base = drawn(pipeline, start_latents)
+    base = drawn(pipeline, start_latents, TOKENS.get(kind))
     # An alpha unlike the rank: diffusers takes them for equal where it is not given.
     for parameter in add_lora(pipeline, rank=2, alpha=8, seed=0, targets=targets):
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
-    tuned = drawn(pipeline, start_latents)
+    tuned = drawn(pipeline, start_latents, TOKENS.get(kind))
     save_lora(pipeline, tmp_path)
     assert abs(tuned - base).max() > 0.01
     fresh = kind(seed=0)
     for given in (tmp_path, load_file(tmp_path / WEIGHTS_FILE)):
         fresh.load_lora_weights(given)
-        assert abs(drawn(fresh, start_latents) - tuned).max() < 1e-6
+        assert abs(drawn(fresh, start_latents, TOKENS.get(kind)) - tuned).max() < 1e-6
         fresh.unload_lora_weights()
 
 

@@ -12,7 +12,7 @@ from fergi_reward.trainers.config import TrainerConfig
 from fergi_reward.trainers.ddpo_config import DDPOConfig
 from fergi_reward.trainers.dry_run import dry_run
 from fergi_reward.trainers.preflight import check_can_start
-from tests.tiny_families import KINDS, drawn, noise_for
+from tests.tiny_families import KINDS, TOKENS, drawn, noise_for
 from tests.trainers.test_families import metrics_of, trained
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
@@ -44,9 +44,9 @@ def test_an_adapter_learns_on_quantised_weights_resumes_to_the_bit_and_loads_on_
         trained(method, kind, redness, tmp_path / "other", resume_from=checkpoint)
     fresh = kind()
     noise = noise_for(family_of(fresh), 1)
-    before = drawn(fresh, ["a cat"], noise, 2.0)
+    before = drawn(fresh, ["a cat"], noise, 2.0, tokens=TOKENS.get(kind))
     fresh.load_lora_weights(folder)
-    assert (drawn(fresh, ["a cat"], noise, 2.0) - before).abs().max() > 1e-4
+    assert (drawn(fresh, ["a cat"], noise, 2.0, tokens=TOKENS.get(kind)) - before).abs().max() > 1e-4
 
 
 def test_the_first_loss_is_near_that_on_whole_weights(redness, tmp_path):
@@ -63,7 +63,7 @@ def test_every_family_predicts_nearly_the_same_in_the_same_dtype(kind):
     predictions = []
     for kept in ("float", "nf4"):
         pipeline = kind()
-        family = family_of(pipeline)
+        family = family_of(pipeline, max_sequence_length=TOKENS.get(kind))
         if kept == "nf4":
             quantise(pipeline, CPU, torch.bfloat16)
         family.place(CPU, torch.bfloat16, CPU)
