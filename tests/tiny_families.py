@@ -11,7 +11,7 @@ NEWER = [tiny.qwen_image, tiny.z_image, tiny.flux2, tiny.flux2_klein, tiny.sana]
 KINDS = [tiny.stable_diffusion, tiny.stable_diffusion_xl, tiny.stable_diffusion_3, tiny.flux, *NEWER]
 # Pipelines that take latents as rows of patches.
 PACKED = ("FluxPipeline", "QwenImagePipeline")
-# Tokens that hold the prompts of tests, for pipelines that fill up each prompt to hundreds. FLUX.2's own words are long.
+# Tokens that hold the prompts of tests, for pipelines that fill up each prompt to hundreds: FLUX.2 adds its own words.
 TOKENS = {tiny.flux: 64, tiny.flux2: 256, tiny.flux2_klein: 96, tiny.sana: 64}
 
 
