@@ -111,7 +111,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Mark short code, which the style keeps in one line: browsers would break it after the dashes of an option."""
-    return re.sub(r"<code>(?=[^<>]{1,32}</code>)", '<code class="short">', html)
+    return re.sub(r"<code>(?=[^<>]{1,26}</code>)", '<code class="short">', html)
 
 
 def led(link: str, page: Page) -> str:
