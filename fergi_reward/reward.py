@@ -75,7 +75,8 @@ class CombinedReward:
         standardise: For weights given by hand, what standardises the scores, as in `by_hand`; by default they are
             weighed raw. Weights copied from a calibration, or from `describe()`, need that calibration here.
         extra: What is added to that sum: by name the weight of a scorer, or a scorer and its weight, as in
-            `{"brightness": (function, 0.3)}`. The weights are of raw scores, which the penalty leaves out.
+            `{"brightness": (function, 0.3)}`. The weights are of raw scores, which the penalty leaves out. A term
+            of weight 0 is only logged.
         old: Arguments that `face` replaces, until version 0.2.
 
     Raises:

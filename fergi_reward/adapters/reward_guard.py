@@ -6,8 +6,10 @@ test. The disagreement of a reward's scorers is no matter of the guard: `Combine
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from fergi_reward.adapters.check_changes import Changes
 from fergi_reward.adapters.first_scores import check_first_scores
 from fergi_reward.adapters.host_pixels import from_picture, from_unit
 from fergi_reward.callables.rewards import Reward
+from fergi_reward.core.alike import folded
 from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
 from fergi_reward.files.digests import record_digest
 from fergi_reward.images import checked_pixels
@@ -25,7 +28,7 @@ from fergi_reward.scorers.base import Towers
 from fergi_reward.stats.diversity import mean_pairwise_distance
 from fergi_reward.trainers.fall import Fall
 from fergi_reward.trainers.guards import JudgeWatch, judge_metrics, judge_pictures
-from fergi_reward.trainers.held_out import check_held_out
+from fergi_reward.trainers.held_out import REWARD, check_held_out
 from fergi_reward.trainers.weights import copied, overwrite
 
 # Prompts and a seed for each -> pictures, the b-th from the b-th seed alone: a tensor (B, 3, H, W) in [0, 1], or PIL.
@@ -127,7 +130,8 @@ class RewardGuard:
         """Draw the pictures, and ask the judges. The first time a batch is drawn twice, to see that seeds matter.
 
         It warns where the scores change and none of the parameters does, or where no score changes: what is watched is
-        then not what trains. The first time it also warns of a judge that gives all pictures the same score.
+        then not what trains. The first time it also warns of a judge that gives all pictures the same score or
+        moves with one of the reward's terms, and where there is no reward to compare with.
 
         Args:
             step: As the loop counts; call it before the first step, too.
@@ -138,24 +142,27 @@ class RewardGuard:
                 judge's score is not finite, its first scores are the reward's, or the step is not after the last one.
         """
         self._check_step(step)
-        return self._verdict(step, *self._drawn(draw))
+        scores, terms, distances = self._drawn(draw)
+        return self._verdict(step, scores, terms, distances)
 
     @torch.no_grad()
-    def _drawn(self, draw: Draw) -> tuple[dict[str, list[float]], dict[str, float]]:
-        """The scores of all pictures, and the diversity of these."""
+    def _drawn(self, draw: Draw) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, float]]:
+        """The scores of all pictures, those of the reward's terms, and the diversity of the pictures."""
         rank, processes = _place()
-        parts = list[tuple[int, dict[str, list[float]], list[Tensor]]]()
+        parts = list[tuple[int, dict[str, list[float]], dict[str, list[float]], list[Tensor]]]()
         for start in range(rank * self._batch_size, len(self._prompts), processes * self._batch_size):
             rows = slice(start, start + self._batch_size)
             pixels = _pixels(draw(self._prompts[rows], self._seeds[rows]), len(self._prompts[rows]))
             if not (parts or self.has_checked):
                 again = draw(self._prompts[rows], self._seeds[rows])
                 _check_repeats(pixels, _pixels(again, len(pixels)))
-            scores = judge_pictures(self._judges, self._reward, [pixels], self._prompts[rows])
-            parts.append((start, scores, self._embedded(pixels, self._prompts[rows])))
+            terms = dict[str, list[float]]()
+            reward = partial(_noted, self._reward, terms) if self._reward else None
+            scores = judge_pictures(self._judges, reward, [pixels], self._prompts[rows])
+            parts.append((start, scores, terms, self._embedded(pixels, self._prompts[rows])))
         parts = _of_all(parts)
-        scores = {name: [score for _, part, _ in parts for score in part[name]] for name in parts[0][1]}
-        return scores, self._distances([one for _, _, each in parts for one in each])
+        scores, terms = _joined([part[1] for part in parts]), _joined([part[2] for part in parts])
+        return scores, terms, self._distances([one for part in parts for one in part[3]])
 
     def check_scores(self, step: int, scores: Mapping[str, Sequence[float]]) -> Verdict:
         """The same for a host that draws and scores by itself; nothing is drawn or asked here.
@@ -182,15 +189,24 @@ class RewardGuard:
                 )
             if not all(map(math.isfinite, each)):
                 raise FergiRewardError(f"{name} has a score that is not finite, at step {step}")
-        return self._verdict(step, listed, {})
+        return self._verdict(step, listed, {}, {})
 
-    def _verdict(self, step: int, scores: Mapping[str, Sequence[float]], more: Mapping[str, float]) -> Verdict:
+    def _verdict(
+        self,
+        step: int,
+        scores: Mapping[str, Sequence[float]],
+        terms: Mapping[str, Sequence[float]],
+        more: Mapping[str, float],
+    ) -> Verdict:
         units = {name: _by_prompt(scores[name], self._each) for name in self._judges}
         counts = {len(each) for each in units.values()} | ({self._watch.pictures} - {0})
         if len(counts) > 1:
             raise FergiRewardError(f"the judges scored {min(counts)} and {max(counts)} prompts: the same always")
         if not self.has_checked:
-            check_first_scores(self._judges, scores)
+            if self._reward is None and REWARD not in scores:
+                said = "RewardGuard was given no reward, so that nothing shows whether a judge is in it: give reward="
+                warnings.warn(said, FergiRewardWarning, stacklevel=3)
+            check_first_scores(self._judges, scores, terms)
         if wrong := self._changes.note(step, scores):
             warnings.warn(wrong, FergiRewardWarning, stacklevel=3)
         is_best = self._watch.update(step, units)
@@ -315,6 +331,8 @@ def _check(
         wrong.append("prompts is one text, must be a list of them")
     elif len(prompts) < 2:
         wrong.append(f"there are {len(prompts)} prompts, must be at least 2")
+    else:
+        wrong += _wrong_prompts(prompts)
     if images_per_prompt < 1:
         wrong.append(f"images_per_prompt is {images_per_prompt}, must be at least 1")
     elif diversity is not None and images_per_prompt < 2:
@@ -323,6 +341,22 @@ def _check(
         wrong.append(f"batch_size is {batch_size}, must be at least 1")
     if wrong:
         raise FergiRewardError("; ".join(wrong))
+
+
+def _wrong_prompts(prompts: Sequence[object]) -> list[str]:
+    """Prompts that are no text, blank, or the same but for white space and capitals: each counts as one of many."""
+    if strange := [one for one in prompts if not isinstance(one, str)]:
+        return [f"prompts has a {type(strange[0]).__name__}, must be texts"]
+    counts = Counter(folded(str(one)) for one in prompts)
+    blank = counts.pop("", 0)
+    wrong = [f"prompts has {blank} that say nothing: leave them out"] if blank else []
+    repeated = [f"{one!r} {count} times" for one, count in counts.items() if count > 1]
+    if repeated:
+        wrong.append(
+            f"prompts has {repeated[0]:.100} (capitals and white space aside): give each once, and images_per_prompt "
+            "for more pictures"
+        )
+    return wrong
 
 
 def _wrong_judges(judges: object) -> list[str]:
@@ -348,6 +382,19 @@ def _trained(parameters: Iterable[nn.Parameter] | nn.Module | None) -> list[nn.P
     if wrong := [one for one in listed if not isinstance(one, Tensor)]:
         raise FergiRewardError(f"parameters hold a {type(wrong[0]).__name__}, must be tensors: give model.parameters()")
     return listed
+
+
+def _noted(reward: Reward, terms: dict[str, list[float]], pixels: Tensor, prompts: list[str]) -> Any:  # noqa: ANN401
+    """What a reward answers; its terms, where it tells them, are noted."""
+    answer: Any = reward(pixels, prompts)
+    found = answer.terms.items() if hasattr(answer, "total") else ()
+    terms.update({name: term.float().reshape(-1).tolist() for name, term in found if isinstance(term, Tensor)})
+    return answer
+
+
+def _joined(parts: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
+    """The scores of batches as those of all pictures."""
+    return {name: [score for part in parts for score in part.get(name, ())] for name in parts[0]}
 
 
 def _by_prompt(scores: Sequence[float], each: int) -> list[float]:

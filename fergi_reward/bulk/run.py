@@ -15,7 +15,7 @@ from fergi_reward.bulk.results import Further, Outcome
 from fergi_reward.bulk.scoring import Engine, Share, in_this_process
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.options import SHIPPED
-from fergi_reward.calibration.scored_by import warn_of_other_weights
+from fergi_reward.calibration.scored_by import warn_of_other_scorers
 from fergi_reward.files.csv_files import warn_if_cut
 from fergi_reward.files.prompts import read_prompts
 from fergi_reward.reward import CombinedReward
@@ -73,8 +73,7 @@ def _load(options: ScoreOptions, weights: Calibration | None, share: Share) -> B
     """What scores a batch, which is what the weights were fitted on; a worker on Ray loads it too."""
     loaded = load_batch_scores(options, share)
     if weights and not share.rank:
-        for scorer in loaded.scorers.values():
-            warn_of_other_weights(weights, scorer)
+        warn_of_other_scorers([weights], loaded.scorers.values())
     return loaded
 
 

@@ -15,6 +15,14 @@ def signatures_of(scorers: Iterable[LoadedScorer]) -> dict[str, str]:
     return {term: signature for term, signature in found.items() if signature}
 
 
+def warn_of_other_scorers(calibrations: Iterable[Calibration], scorers: Iterable[LoadedScorer]) -> None:
+    """Warn of each scorer that is not the one of its term, as far as one of the calibrations knows that one."""
+    known = list(calibrations)
+    for scorer in scorers:
+        for calibration in known:
+            warn_of_other_weights(calibration, scorer)
+
+
 def warn_of_other_weights(calibration: Calibration, scorer: LoadedScorer) -> None:
     """Warn where a scorer is not the one that gave the scores of its term, as far as the calibration knows that one."""
     known = calibration.scored_by.get(scorer.name)

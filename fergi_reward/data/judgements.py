@@ -1,6 +1,6 @@
 """What people preferred, of any kind: ratings, ranks, pairs or rankings of pictures of one prompt -> pairs and ties."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
+from fergi_reward.core.alike import alike
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.numbers import numbers
@@ -86,12 +87,12 @@ class Judgements:
     @property
     def split_prompts(self) -> list[tuple[str, str]]:
         """Prompts that differ only in white space or capitals: their pictures are not compared with one another."""
-        return _alike(self.pictures["prompt"].astype(str).unique())
+        return alike(self.pictures["prompt"].astype(str).unique())
 
     @property
     def split_raters(self) -> list[tuple[str, str]]:
         """Raters whose names differ only in white space or capitals: they are taken as different people."""
-        return _alike(self.raters)
+        return alike(self.raters)
 
     def has_both(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The pairs of two pictures that are known (pictures,), (pairs,)."""
@@ -160,13 +161,6 @@ class Judgements:
         first, second = pictures[better], pictures[worse]
         turned = tied & (first > second)
         return self.pairs.assign(better=np.where(turned, second, first), worse=np.where(turned, first, second))
-
-
-def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Names that differ from an earlier one only in white space or capitals, each with the first such one."""
-    first: dict[str, str] = {}
-    pairs = [(first.setdefault(" ".join(name.split()).casefold(), name), name) for name in names]
-    return [(one, other) for one, other in pairs if one != other]
 
 
 def _rows_digest(rows: NDArray[np.uint64]) -> str:

@@ -7,7 +7,8 @@
 - `trajectory.py`: denoising, with or without a record of each step; `dpm_solver.py`: by a solver of second order;
   `encoded_prompts.py`: each prompt encoded once.
 - `registry.py`: models and toys by name; `load.py`: loads them; `published.py`: their sizes without weights;
-  `content.py`: what they are by content; `trained_weights.py`: an adapter or a network put on a pipeline.
+  `content.py`: what they are by content; `trained_weights.py`: an adapter or a network put on a pipeline;
+  `whole_weights.py`: whether their files are whole.
 - `options.py`: the options that name a model and its reward; `rewards.py`: loads that reward.
 - `rendering.py`: pictures from any pipeline, by its public call; `grids.py`: pictures with captions.
 """

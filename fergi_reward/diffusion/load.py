@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.library_bars import without_library_bars
 from fergi_reward.core.registry import blaming
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.registry import MODELS, is_registered
@@ -60,7 +61,8 @@ def _from_files(model: str, dtype: "torch.dtype | None") -> Pipeline:
     more = {"torch_dtype": dtype} if dtype else {}
     is_new = not Path(model).exists() and not is_cached(model, DiffusionPipeline.config_name)
     try:
-        with warnings.catch_warnings():  # newer versions of diffusers call it dtype, older ones know only this name
+        with without_library_bars(), warnings.catch_warnings():
+            # Newer versions of diffusers call it dtype, older ones know only this name.
             warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
             pipeline: Pipeline = DiffusionPipeline.from_pretrained(
                 model, safety_checker=None, requires_safety_checker=False, **more

@@ -5,7 +5,9 @@ from pathlib import Path
 from textwrap import shorten
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.library_bars import without_library_bars
 from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.whole_weights import check_finite, check_nothing_lacks, check_tensors, meant_tensors
 
 
 def load_adapter(pipeline: Pipeline, folder: Path) -> None:
@@ -18,7 +20,8 @@ def load_adapter(pipeline: Pipeline, folder: Path) -> None:
 
     if not folder.exists():
         raise FergiRewardError(f"the adapter {folder} does not exist: give its folder")
-    _check_whole(folder)
+    names, family = check_tensors(folder), family_of(pipeline)
+    meant = meant_tensors(folder, family.network_name, family.network)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # that an adapter leaves the text encoder alone is no news
     try:
@@ -33,18 +36,7 @@ def load_adapter(pipeline: Pipeline, folder: Path) -> None:
         logging.set_verbosity(verbosity)
     if not pipeline.get_active_adapters():  # diffusers only warns
         raise FergiRewardError(f"{folder} holds no adapter of this pipeline: it changes none of its layers")
-
-
-def _check_whole(folder: Path) -> None:
-    """Refuse a file that is cut off, of which diffusers says no more than that it cannot be loaded."""
-    from safetensors import SafetensorError, safe_open
-
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(file, "pt"):
-                pass
-        except SafetensorError as error:
-            raise FergiRewardError(f"{file} is damaged ({in_short(error)}): copy or save the adapter again") from error
+    check_nothing_lacks(folder, sorted(meant - names), len(meant | names))
 
 
 def load_network(pipeline: Pipeline, folder: Path) -> None:
@@ -55,12 +47,16 @@ def load_network(pipeline: Pipeline, folder: Path) -> None:
     """
     network = family_of(pipeline).network
     try:
-        network.load_state_dict(type(network).from_pretrained(folder).state_dict())
+        with without_library_bars():
+            trained, found = type(network).from_pretrained(folder, output_loading_info=True)
+        check_nothing_lacks(folder, sorted(found["missing_keys"]), len(trained.state_dict()))
+        network.load_state_dict(trained.state_dict())
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         kind = type(network).__name__
         raise FergiRewardError(
             f"{folder} holds no {kind} of this pipeline ({in_short(error)}): give one that was trained from this model"
         ) from error
+    check_finite(folder, trained.state_dict().items())
 
 
 def in_short(error: Exception) -> str:

@@ -6,7 +6,7 @@
   `scored_pictures.py` (are the pictures those that were scored?) and `rater_agreement.py`.
 - `compare_models.py`: draws, scores and compares; `options.py`: the options of these commands.
 - `models.py`: tuned models against their base, with `models_verdict.py`, `compared_model.py`, `model_pictures.py`,
-  `picture_diversity.py`, `side_by_side.py`.
+  `picture_diversity.py`, `side_by_side.py`; `same_function.py`: a judge that was trained on under another name.
 - `preferences_result.py`, `models_result.py`: what they find, as records, with `run_record.py`.
 - `report_builder.py`: lays out the reports that `preferences_report.py`, `models_report.py` and `calibration_report.py`
   describe, with `sentences.py`.

@@ -42,7 +42,7 @@ def benchmark_margins(
     """
     terms = [term_name(name) for name in options.scorer_names]
     rewards = rewards_of(calibrations, terms)  # a missing fit shows before gigabytes are loaded
-    scores = picture_scores(benchmark, options, out)
+    scores = picture_scores(benchmark, options, calibrations, out)
     if scores is None:
         return None
     scored = scores.notna().all(axis=1).to_numpy()

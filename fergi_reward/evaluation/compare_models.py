@@ -14,6 +14,8 @@ from fergi_reward.bulk.job import load_scorers, owned_by_one_run, this_process
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.options import SHIPPED
+from fergi_reward.calibration.scored_by import warn_of_other_scorers
+from fergi_reward.core.counts import counted
 from fergi_reward.core.devices import named_device
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
@@ -23,7 +25,7 @@ from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.diffusion.registry import Toy, is_toys_own, toy_of
 from fergi_reward.diffusion.rewards import load_toy_scorer
 from fergi_reward.diffusion.trained_weights import load_adapter, load_network
-from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, scale_doubt, tuned_model
+from fergi_reward.evaluation.compared_model import ComparedModel, base_doubt, scale_doubt, seen_prompts, tuned_model
 from fergi_reward.evaluation.model_pictures import ModelPictures, Request, requests_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare
 from fergi_reward.evaluation.models_result import ModelsResult
@@ -32,6 +34,8 @@ from fergi_reward.evaluation.options import CompareModelsOptions
 from fergi_reward.evaluation.picture_diversity import EMBEDDERS, distance_within
 from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
 from fergi_reward.evaluation.run_record import BY_HAND
+from fergi_reward.evaluation.same_function import terms_of, unknown_functions
+from fergi_reward.evaluation.sentences import alike_prompts
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files.prompts import read_prompts
@@ -94,11 +98,19 @@ def _terms(names: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(term_name, names))
 
 
-def _load_scorers(options: CompareModelsOptions, share: Share) -> dict[str, LoadedScorer]:
-    """Those of a toy where the base model is one."""
+def _load_scorers(
+    options: CompareModelsOptions, calibrations: Sequence[Calibration], share: Share
+) -> dict[str, LoadedScorer]:
+    """The scorers; one of other weights than a calibration's is warned of."""
+    scorers = load_scorers(options, share) if toy_of(options.model) is None else _toys_scorers(options)
+    if not share.rank:
+        warn_of_other_scorers(calibrations, scorers.values())
+    return scorers
+
+
+def _toys_scorers(options: CompareModelsOptions) -> dict[str, LoadedScorer]:
+    """Its own in place of the published ones."""
     model = options.model
-    if toy_of(model) is None:
-        return load_scorers(options, share)
     device, dtype, places = named_device(options.device), getattr(torch, options.dtype), options.checkpoints or {}
     return {
         name: load_toy_scorer(model, name, dtype).to(device)
@@ -135,10 +147,11 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
     judge = toy if toy and toy.judge and set(prompts) <= toy.captions else None
     requests = requests_of(prompts, options.samples, options.seed)
     notes = _doubts(options, models)  # before anything is loaded
+    notes += [*alike_prompts(prompts), *_learned_prompts(models, prompts)]
     pictures = [_pictures(options, model, requests) for model in models]
     _draw(options, models, pictures)
 
-    load = cache(partial(_load_scorers, options))
+    load = cache(partial(_load_scorers, options, list(calibrations.values())))
     scoring = cache(partial(_scoring, load, options.batch_size, judge))
     measured = [
         _measured(options, model, of_model, scoring, load) for model, of_model in zip(models, pictures, strict=True)
@@ -158,14 +171,20 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
         command,
         tuple(notes),
     )
-    result = compare(with_totals[0], with_totals[1:], _signals(options, rewards, judge), setting)
+    result = compare(with_totals[0], with_totals[1:], _signals(options, models, rewards, judge), setting)
     _write_examples(result, options.out)
     return result
 
 
-def _signals(options: CompareModelsOptions, rewards: Mapping[str, CombinedReward], judge: Toy | None) -> list[Signal]:
+def _signals(
+    options: CompareModelsOptions,
+    models: Sequence[ComparedModel],
+    rewards: Mapping[str, CombinedReward],
+    judge: Toy | None,
+) -> list[Signal]:
     """In the order of the columns of scores: what is asked of every picture."""
-    signals = [Signal(name, "scorer", (term_name(name),)) for name in options.scorer_names]
+    trained_on = dict.fromkeys(term for model in models for term in model.trained_on or ())
+    signals = [Signal(name, "scorer", terms_of(name, trained_on)) for name in options.scorer_names]
     signals += [Signal(name, "judge", ()) for name in (judge.judge_names if judge else ())]
     return signals + [
         Signal(name, "by hand" if reward.calibration.is_by_hand else "calibration", tuple(reward.names))
@@ -178,7 +197,25 @@ def _doubts(options: CompareModelsOptions, models: Sequence[ComparedModel]) -> l
     toy = toy_of(options.model)
     called = str(toy.folders.get(options.model, options.model)) if toy else options.model  # as its cards call it
     doubts = [doubt for model in models for doubt in (base_doubt(model, called), scale_doubt(model))]
+    unknown = {model.name: unknown_functions(options.scorer_names, model.trained_on or ()) for model in models}
+    doubts += [
+        f"{', '.join(terms)}, which {name} was trained on, cannot be imported here: a judge that is the same function "
+        "under another name is not recognised."
+        for name, terms in unknown.items()
+        if terms
+    ]
     return [doubt for doubt in doubts if doubt]
+
+
+def _learned_prompts(models: Sequence[ComparedModel], prompts: Sequence[str]) -> list[str]:
+    """A sentence for each tuned model that was trained on some of the prompts."""
+    counts = {model.name: seen_prompts(model, prompts) for model in models}
+    return [
+        f"{counted(count, 'prompt')} of {len(prompts)} were trained on by {name}, by its prompts.txt: its pictures of "
+        "others may be worse."
+        for name, count in counts.items()
+        if count
+    ]
 
 
 def _draw(options: CompareModelsOptions, models: Sequence[ComparedModel], pictures: Sequence[ModelPictures]) -> None:

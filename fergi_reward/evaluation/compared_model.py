@@ -1,16 +1,18 @@
 """A model to compare: where it is, what is in its folder, and what its card says that it was trained on."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from fergi_reward.core.alike import folded
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.digests import folder_fingerprint
 from fergi_reward.files.json_files import parse_json
 from fergi_reward.files.ordinary_files import read_bytes
+from fergi_reward.files.prompts import read_prompts
 from fergi_reward.files.yaml_files import parse_yaml
 
 # A whole pipeline, a LoRA adapter, or only the network that denoises, as full fine-tuning leaves it.
@@ -18,8 +20,6 @@ ModelKind = Literal["pipeline", "adapter", "network"]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 WEIGHTS = (".safetensors", ".bin")
 OURS = "fergi-reward"
-# Where the safetensors of diffusers have an adapter's configuration.
-LORA_CONFIG = "lora_adapter_metadata"
 MAX_CARD_BYTES = 1 << 23
 
 
@@ -149,6 +149,15 @@ def _text(path: Path) -> str:
         raise FergiRewardError(f"the card {path} cannot be read ({error.strerror or error}): fix it") from error
 
 
+def seen_prompts(model: ComparedModel, prompts: Sequence[str]) -> int:
+    """How many of the prompts are in the list that the trainers put next to the weights, whatever their capitals."""
+    path = Path(model.place) / "prompts.txt"
+    if model.card is None or not path.is_file():
+        return 0
+    seen = set(map(folded, read_prompts(path)))
+    return sum(folded(prompt) in seen for prompt in prompts)
+
+
 def _tags(matter: Mapping[str, Any]) -> list[Any]:
     tags = matter.get("tags")
     return tags if isinstance(tags, list) else []
@@ -191,6 +200,8 @@ def scale_doubt(model: ComparedModel) -> str | None:
         A sentence where its files do not say; None where they do, or are of these trainers, whose files hold it scaled.
     """
     from safetensors import SafetensorError, safe_open
+
+    from fergi_reward.diffusion.whole_weights import LORA_CONFIG  # imports torch
 
     if model.kind != "adapter" or model.card is not None:
         return None

@@ -24,6 +24,7 @@ from fergi_reward.evaluation.models_verdict import verdict
 from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.evaluation.sentences import too_few
 from fergi_reward.stats.intervals import interval
+from fergi_reward.stats.one_signal import one_signal
 
 EXAMPLES = 8
 
@@ -35,7 +36,8 @@ class Signal:
     Attributes:
         name: A column of the scores.
         kind: What it is.
-        terms: What it must not share with a reward to be held out: its own term, or those that a calibration weighs.
+        terms: What it must not share with a reward to be held out: its own term and those of the same function, or
+            those that a calibration weighs.
     """
 
     name: str
@@ -47,6 +49,11 @@ class Signal:
         if self.kind == "judge":
             return True
         return None if trained_on is None else not set(self.terms) & set(trained_on)
+
+    def alias_of(self, trained_on: Sequence[str]) -> str | None:
+        """The term that was trained on whose function a scorer is, under another name."""
+        own, *same = self.terms
+        return None if own in trained_on else next((term for term in same if term in trained_on), None)
 
 
 @dataclass(frozen=True)
@@ -138,10 +145,11 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
     before, after = base.scores[kept], tuned.scores[kept]
     prompts = np.array([request.prompt for request in requests])
     trained_on = tuned.model.trained_on
+    copies = copied_signals(before, after, signals, trained_on)
     compared = tuple(
         compare_signal(
             signal,
-            signal.is_held_out(trained_on),
+            signal.is_held_out(trained_on) and signal.name not in copies,
             before[signal.name].to_numpy(),
             after[signal.name].to_numpy(),
             prompts,
@@ -158,6 +166,7 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
         place=tuned.model.place,
         fingerprint=tuned.model.fingerprint,
         trained_on=trained_on,
+        copies=copies,
         learned_from=tuned.model.card.learned_from if tuned.model.card else None,
         signals=compared,
         diversity=diversity,
@@ -168,6 +177,28 @@ def _compared(base: Measured, tuned: Measured, signals: Sequence[Signal], settin
             tuned.model.name, compared, len(set(prompts)), trained_on, diversity, is_base=before.equals(after)
         ),
     )
+
+
+def copied_signals(
+    base: pd.DataFrame, tuned: pd.DataFrame, signals: Sequence[Signal], trained_on: tuple[str, ...] | None
+) -> dict[str, str]:
+    """The signals that are one that was trained on, or give what it gives, by its name: they are not held out.
+
+    Args:
+        base: Scores of the base model's pictures.
+        tuned: Scores of the tuned model's, by which the two must agree as well.
+        signals: All of them.
+        trained_on: Terms of the reward; None where nothing says.
+    """
+    learned = [one.name for one in signals if one.kind == "scorer" and one.is_held_out(trained_on) is False]
+    found = {one.name: one.alias_of(trained_on or ()) for one in signals if one.kind == "scorer"}
+    return {name: other for name, other in found.items() if other} | {
+        signal.name: name
+        for signal in signals
+        for name in reversed(learned)
+        if signal.is_held_out(trained_on)
+        and all(one_signal(scores[signal.name].to_numpy(), scores[name].to_numpy()) for scores in (base, tuned))
+    }
 
 
 def compare_signal(

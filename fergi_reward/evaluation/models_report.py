@@ -62,7 +62,7 @@ def _sections(result: ModelsResult, folder: Path) -> Iterator[Section]:
     few = LEAST_UNITS <= result.prompts < FEW_UNITS
     narrow = f", too narrow: {result.prompts} prompts" if few else ""
     for number, each in enumerate(result.models, start=1):
-        text = [_trained_on(each)] + [HOW] * (number == 1)
+        text = [_trained_on(each), *_copies(each)] + [HOW] * (number == 1)
         items: list[Table | IntervalPlot] = [
             signals_table(each, result.checkpoints, narrow),
             _win_plot(each, number, narrow),
@@ -80,6 +80,14 @@ def _trained_on(model: ModelComparison) -> str:
     if model.trained_on:
         return f"Its reward weighs {', '.join(model.trained_on)}."
     return f"It was trained on no scorer{_pairs(model)}."
+
+
+def _copies(model: ModelComparison) -> list[str]:
+    return [
+        f"{name} gives what {other} gives (the same function, or scores with a correlation above 0.9999): it counts as "
+        "trained on."
+        for name, other in model.copies.items()
+    ]
 
 
 def _pairs(model: ModelComparison) -> str:

@@ -108,6 +108,7 @@ class ModelComparison:
         place: Its folder or hub id.
         fingerprint: SHA-256 of its files; None on the hub.
         trained_on: Terms of the reward it was trained on; None where nothing says.
+        copies: By signal, what was trained on whose function it is, or whose scores it gives.
         learned_from: What its card says of that; None without a card.
         signals: One per scorer, calibration and judge.
         diversity: None where it was not measured.
@@ -121,6 +122,7 @@ class ModelComparison:
     place: str
     fingerprint: str | None
     trained_on: tuple[str, ...] | None
+    copies: Mapping[str, str]
     learned_from: Mapping[str, Any] | None
     signals: tuple[SignalComparison, ...]
     diversity: Diversity | None

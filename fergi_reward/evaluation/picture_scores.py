@@ -1,27 +1,33 @@
 """Every picture through every scorer, once: a table that is kept and used again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from fergi_reward.bulk.batch_scores import BatchScores
 from fergi_reward.bulk.job import load_batch_scores, score_into
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.bulk.options import ScoringOptions
-from fergi_reward.bulk.scoring import Load
+from fergi_reward.bulk.scoring import Load, Share
+from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.calibration.scored_by import warn_of_other_scorers
 from fergi_reward.core.places import place_without_folders
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark
 from fergi_reward.files.digests import folder_fingerprint
 from fergi_reward.scorers.registry import REGISTRY, scorer_table
 
 
-def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> pd.DataFrame | None:
+def picture_scores(
+    benchmark: Benchmark, options: ScoringOptions, calibrations: Mapping[str, Calibration], out: Path
+) -> pd.DataFrame | None:
     """The scores of a benchmark's pictures, computed where the store in `out` does not have them yet.
 
     Args:
         benchmark: The pictures and their prompts.
         options: Which scorers, and how they are run.
+        calibrations: Which will weigh the scores: a scorer of other weights than theirs is warned of.
         out: As in `kept_scores`.
 
     Returns:
@@ -32,11 +38,18 @@ def picture_scores(benchmark: Benchmark, options: ScoringOptions, out: Path) -> 
         FergiRewardError: A scorer cannot be loaded.
     """
     columns, total = options.scorer_names, len(benchmark.numbers)
-    table = kept_scores(out, benchmark.rows, total, partial(load_batch_scores, options), columns, options)
+    table = kept_scores(out, benchmark.rows, total, partial(_load, options, calibrations), columns, options)
     if table is None:
         return None
     numbers = [benchmark.numbers[key] for key in zip(table["image"], table["prompt"], strict=True)]
     return table[columns].set_axis(numbers).reindex(range(total))
+
+
+def _load(options: ScoringOptions, calibrations: Mapping[str, Calibration], share: Share) -> BatchScores:
+    loaded = load_batch_scores(options, share)
+    if not share.rank:
+        warn_of_other_scorers(calibrations.values(), loaded.scorers.values())
+    return loaded
 
 
 def kept_scores(

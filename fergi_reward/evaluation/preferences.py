@@ -103,7 +103,7 @@ def evaluate(
 
     Args:
         found: Their margins on the same pairs.
-        calibrations: Whose fingerprints are noted, by name.
+        calibrations: By name; the fingerprints of those that are judged are noted.
         checkpoints: Noted in the result.
         seed: Seed of the bootstrap.
         command: Noted in the result.
@@ -113,6 +113,7 @@ def evaluate(
     """
     if not found.models:
         raise FergiRewardError(f"there is nothing to judge: {' '.join(found.notes) or 'give a scorer'}")
+    judged = {model.held_out.model for model in found.models}
     return PreferenceResult(
         data=found.data,
         models=tuple(_result(model, seed) for model in found.models),
@@ -123,7 +124,7 @@ def evaluate(
         notes=(*found.notes, *too_few(found.data.units, found.data.unit)),
         command=command,
         seed=seed,
-        calibrations={name: each.fingerprint() for name, each in calibrations.items()},
+        calibrations={name: each.fingerprint() for name, each in calibrations.items() if name in judged},
         checkpoints=checkpoints,
     )
 

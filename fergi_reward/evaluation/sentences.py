@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fergi_reward.core.alike import alike
 from fergi_reward.core.counts import counted
 from fergi_reward.data.judgements import Judgements
 from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS, Interval
@@ -22,6 +23,11 @@ def split_names(judgements: Judgements) -> list[str]:
         *_split("prompt", judgements.split_prompts, "pictures of the two are not compared"),
         *_split("rater", judgements.split_raters, "the two count as two people"),
     ]
+
+
+def alike_prompts(prompts: Sequence[str]) -> list[str]:
+    """What a reader must know where prompts that are drawn differ only in white space or capitals."""
+    return _split("prompt", alike(prompts), "they count as different ones, and intervals are too narrow")
 
 
 def _split(what: str, pairs: Sequence[tuple[str, str]], so: str) -> list[str]:

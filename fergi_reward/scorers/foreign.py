@@ -299,7 +299,7 @@ def as_scorer(
         raise FergiRewardError(
             f"{name or 'a scorer'} ({origin}) is {asked!r}, must be an object that is called with pixels and prompts"
         )
-    named = check_name(name or getattr(asked, "name", None) or getattr(asked, "__name__", None), origin)
+    named = check_name(_own_name(asked) if name is None else name, origin)
     higher = _flag(asked, "higher_is_better", higher_is_better)
     smooth = _flag(asked, "is_differentiable", is_differentiable) and not _is_metric(asked)
     same = isinstance(asked, LoadedScorer) and (higher, smooth) == (asked.higher_is_better, asked.is_differentiable)
@@ -307,6 +307,10 @@ def as_scorer(
         return asked if named == asked.name else _renamed(asked, named)
     kind = UnsureForeignScorer if callable(getattr(asked, "with_sigma", None)) else ForeignScorer
     return kind(asked, named, higher, smooth, origin).eval()
+
+
+def _own_name(asked: object) -> object:
+    return getattr(asked, "name", None) or getattr(asked, "__name__", None)
 
 
 def check_name(name: object, origin: str) -> str:

@@ -3,7 +3,8 @@
 - `held_out.py`: margins on people that a model was not fitted on, and the one record of how it did.
 - `folds.py`, `nested.py`: cross-validation by participant; `newton.py`: models of pairs; `davidson.py`: ties;
   `sensitivity.py`: raters who differ.
-- `intervals.py`: the bootstrap; `mcnemar.py`: do two models differ; `agreement.py`: how far they agree.
+- `intervals.py`: the bootstrap; `mcnemar.py`: do two models differ; `agreement.py`: how far they agree;
+  `one_signal.py`: whether two scores are one.
 - `coverage.py`: accuracy against coverage; `reliability.py`: log-loss and calibration of probabilities.
 - `diversity.py`: how different pictures of one prompt are.
 """

@@ -1,6 +1,7 @@
 """A guard in other people's loops, against a model of one number whose best value is known."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ class Red(nn.Module):
 
 
 def guard(**options):
-    return RewardGuard({"moderate": moderate}, PROMPTS, **options)
+    return RewardGuard({"moderate": moderate}, PROMPTS, **{"reward": redness} | options)
 
 
 def test_it_keeps_the_best_weights_and_stops_when_the_judges_have_fallen_twice():
@@ -139,11 +140,10 @@ def test_weights_of_the_first_check_are_restored_with_a_warning():
     assert model.redness.item() == pytest.approx(0.6)
 
 
-@pytest.mark.parametrize("reward", [None, redness])
-def test_parameters_that_do_not_train_are_noticed_and_nothing_is_said_to_be_restored(reward):
+def test_parameters_that_do_not_train_are_noticed_and_nothing_is_said_to_be_restored():
     model = Red(0.6)
     clone = nn.Parameter(model.redness.detach().clone())
-    watching = guard(reward=reward, parameters=[clone])
+    watching = guard(parameters=[clone])
     watching.check(0, model.draw)
     model.redness.data.fill_(0.9)
     with pytest.warns(FergiRewardWarning, match="none of the parameters did since step 0: are these the ones"):
@@ -187,6 +187,37 @@ def test_a_judge_that_asks_the_reward_is_refused_by_its_scores(factor):
         watching.check(0, Red().draw)
     near = RewardGuard({"near": lambda *shown: factor * redness(*shown).round(decimals=3)}, PROMPTS, reward=redness)
     assert near.check(0, Red().draw).is_best
+
+
+@pytest.mark.parametrize("judge", [lambda *shown: 1 - moderate(*shown).exp(), tiny.clip(seed=5)])
+def test_a_judge_that_gives_a_term_of_the_reward_is_named(judge):
+    """By twelve pictures; another scorer is none."""
+    prompts = [f"{number} cats" for number in range(12)]
+    reward = CombinedReward({"red": (redness, 1.0), "moderate": (moderate, 0.5)})
+    watching = RewardGuard({"judge": judge}, prompts, reward=reward)
+
+    def draw(_, seeds):
+        noise = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack([one * (seed % 12) / 12 * 2 for one, seed in zip(noise, seeds, strict=True)]).clamp(max=1)
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        watching.check(0, draw)
+        watching.check(1, lambda names, seeds: draw(names, [seed + 50 for seed in seeds]))
+    found = [str(each.message) for each in said]
+    if isinstance(judge, nn.Module):
+        assert not found
+    else:
+        (told,) = found
+        assert told.startswith("the judge judge gives what moderate gives, which is trained on")
+
+
+def test_without_a_reward_nothing_shows_whether_a_judge_is_in_it_which_is_said_once():
+    watching = guard(reward=None)
+    with pytest.warns(FergiRewardWarning, match="given no reward, so that nothing shows"):
+        watching.check(0, Red(0.5).draw)
+    watching.check(1, Red(0.6).draw)
+    guard(reward=None).check_scores(0, {"moderate": [1.0, 2.0, 2.5], "reward": [0.1, 0.5, 0.2]})
 
 
 def test_a_judge_that_gives_all_pictures_the_same_score_is_named_and_likes_no_step_best():
@@ -281,6 +312,9 @@ def test_a_state_of_other_pictures_is_refused():
         (lambda: guard(images_per_prompt=2).check_scores(0, {"moderate": [1.0] * 5}), "5 scores, must be 5: .* 2 of"),
         (lambda: RewardGuard({"a": moderate}, "a cat"), "prompts is one text"),
         (lambda: RewardGuard({"a": moderate}, ["a cat"]), "there are 1 prompts, must be at least 2"),
+        (lambda: RewardGuard({"a": moderate}, ["a cat", "a dog", "A  cat"]), r"has 'a cat' 2 times \(capitals"),
+        (lambda: RewardGuard({"a": moderate}, ["a cat", "", " "]), "prompts has 2 that say nothing"),
+        (lambda: RewardGuard({"a": moderate}, ["a cat", None]), "prompts has a NoneType, must be texts"),
         (lambda: guard(diversity=tiny.clip()), "images_per_prompt is 1, must be at least 2"),
         (lambda: guard(batch_size=0), "batch_size is 0"),
         (lambda: guard(patience=0, tolerance=float("nan")), "patience is 0, must be at least 1; tolerance is nan"),

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.evaluation.compared_model import Card, ComparedModel, base_doubt, read_card
+from fergi_reward.evaluation.compared_model import Card, ComparedModel, base_doubt, read_card, seen_prompts
 from fergi_reward.evaluation.model_pictures import requests_of
 from fergi_reward.evaluation.models import Measured, Setting, Signal, compare, compare_signal
 from fergi_reward.evaluation.models_report import models_report
 from fergi_reward.evaluation.models_result import Diversity, SignalComparison
 from fergi_reward.evaluation.models_verdict import verdict
+from fergi_reward.evaluation.same_function import terms_of, unknown_functions
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.report.markdown import printed
 from fergi_reward.stats.diversity import mean_pairwise_distance
@@ -256,3 +257,46 @@ def test_cards(tmp_path):
 )
 def test_a_base_model_of_another_name_is_noted(named, base, doubt):
     assert base_doubt(ComparedModel("mine", "x", "adapter", Card(named, {})), base) == doubt
+
+
+@pytest.mark.parametrize(
+    ("judge", "is_a_copy"),
+    [
+        (lambda score: 3 - 2 * score, True),
+        (np.exp, True),
+        (lambda score: np.where(score == score.max(), 1e6, np.sin(90 * score)), False),  # one picture decides
+    ],
+)
+def test_a_judge_with_the_scores_of_what_was_trained_on_is_not_held_out(judge, is_a_copy):
+    scores = np.random.default_rng(0).normal(size=(2, 40))
+    base, tuned = (
+        measured(name, {"clip": judge(each), "pickscore": each}) for name, each in zip("ab", scores, strict=True)
+    )
+    (model,) = compare(base, [tuned], SIGNALS, setting(embedder=None)).models
+    held_out = {one.signal: one.held_out for one in model.signals}
+    assert held_out == {"clip": not is_a_copy, "pickscore": False}
+    assert model.copies == ({"clip": "pickscore"} if is_a_copy else {})
+    assert ("every scorer that was asked" in model.verdict) == is_a_copy
+
+
+def test_a_function_under_another_name_is_the_one_that_was_trained_on(tmp_path, monkeypatch):
+    source = "from functools import partial\n"
+    source += "def red(pixels, prompts, channel=0):\n    return pixels[:, channel].mean((1, 2))\n"
+    source += "also = red\none, two, green = (partial(red, channel=number) for number in (0, 0, 1))\n"
+    (tmp_path / "aliases_a.py").write_text(source)
+    (tmp_path / "aliases_b.py").write_text("from aliases_a import red as mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert terms_of("aliases_a:also", ["aliases_a:red"]) == ("aliases_a:also", "aliases_a:red")
+    assert terms_of("aliases_b:mine", ["aliases_a:red"]) == ("aliases_b:mine", "aliases_a:red")
+    assert terms_of("aliases_a:two", ["aliases_a:one", "aliases_a:green"]) == ("aliases_a:two", "aliases_a:one")
+    assert terms_of("aliases_a:red", ["aliases_a:green", "gone:red"]) == ("aliases_a:red",)
+    assert terms_of("hps_v2.1", ["hps_v2"]) == ("hps_v2.1",)
+    assert unknown_functions(["aliases_a:red"], ["gone:red", "aliases_a:one"]) == ["gone:red"]
+    assert unknown_functions(["pickscore"], ["gone:red"]) == []
+
+
+def test_prompts_that_were_trained_on_are_counted_whatever_their_capitals(tmp_path):
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    model = ComparedModel("mine", str(tmp_path), "adapter", Card("base", {}))
+    assert seen_prompts(model, ["A  cat", "a fox", "a dog"]) == 2
+    assert seen_prompts(replace(model, card=None), ["a cat"]) == 0
