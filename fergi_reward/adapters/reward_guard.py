@@ -344,7 +344,7 @@ def _check(
 
 
 def _wrong_prompts(prompts: Sequence[object]) -> list[str]:
-    """Prompts that are no text, blank, or the same but for white space and capitals: each counts as one of many."""
+    """Prompts that are no text, blank, or differ in white space and capitals alone: each counts as one of many."""
     if strange := [one for one in prompts if not isinstance(one, str)]:
         return [f"prompts has a {type(strange[0]).__name__}, must be texts"]
     counts = Counter(folded(str(one)) for one in prompts)

@@ -83,10 +83,13 @@ def _trained_on(model: ModelComparison) -> str:
 
 
 def _copies(model: ModelComparison) -> list[str]:
+    found: dict[str, list[str]] = {}
+    for name, other in model.copies.items():
+        found.setdefault(other, []).append(name)
     return [
-        f"{name} gives what {other} gives (the same function, or scores with a correlation above 0.9999): it counts as "
-        "trained on."
-        for name, other in model.copies.items()
+        f"Taken as trained on, for giving what {other} gives (the same function, or scores with a correlation above "
+        f"0.9999): {', '.join(names)}."
+        for other, names in found.items()
     ]
 
 

@@ -40,12 +40,15 @@ def sort_key(table: Table, column: int, value: Value) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Text that may be broken within names such as those of models.
+    """Text that may be broken within names such as those of models, and not within a number.
 
     >>> breakable("weighted_sum+au4")
     Markup('weighted_<wbr>sum+<wbr>au4')
+    >>> breakable("1 to 2e-05")
+    Markup('1 to <span class="whole">2e-05</span>')
     """
-    return Markup(re.sub(r"(?<=[a-z])([_+])(?=\w)", r"\1<wbr>", str(escape(text))))
+    whole = re.sub(r"\S*\de[-+]\d+", r'<span class="whole">\g<0></span>', str(escape(text)))
+    return Markup(re.sub(r"(?<=[a-z])([_+])(?=\w)", r"\1<wbr>", whole))
 
 
 def prose(text: str) -> Markup:

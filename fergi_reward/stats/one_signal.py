@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-# Of fewer different values a perfect correlation may be chance.
+# With fewer different values a perfect correlation may be chance.
 LEAST_VALUES = 10
 # Rounding to bfloat16 keeps the values' correlation and changes some ranks.
 PERFECT, NEARLY = 0.9999, 0.98
