@@ -74,7 +74,7 @@ def train() -> None:
     options = ["--calibration", str(CALIBRATION), "--output_dir", str(RUN)]
     program = ["training/ddpo.py", "--config", "configs/ddpo_emoji.yaml", *SHORT, *HALVED, *options]
     run("Fine-tune the toy's model with that reward, in two processes", [*IN_TWO_PROCESSES, *program])
-    write_reward_curve(RUN / "metrics.jsonl", OUT / "reward_curve.png")
+    write_reward_curve(RUN / "metrics.jsonl", OUT)
     epochs = list(map(json.loads, (RUN / "metrics.jsonl").read_text().splitlines()))
     first, last = (epochs[number]["reward_mean"] for number in (0, -1))
     print(f"Mean reward {first:.2f} in the first epoch, {last:.2f} in the last one of {len(epochs)}.")

@@ -16,7 +16,8 @@ from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.callables.reward_output import RewardOutput
 from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import MissingDependencyError
-from fergi_reward.files.atomic import atomic_path, write_json, write_text
+from fergi_reward.files.atomic import write_json, write_text
+from fergi_reward.files.figure_files import write_figure
 from fergi_reward.reward import CombinedReward
 from fergi_reward.toy.emoji import CALIBRATION, LABEL, SCORERS, load_pipeline, load_scorers
 from fergi_reward.toy.emoji.evaluation import BATCH, SAMPLING
@@ -68,7 +69,7 @@ def main(seeds: int, out: Path) -> None:
     write_json(out / "results.json", {"what": f"a {LABEL}", "seeds": seeds, "n": COUNTS, "chosen by": results})
     table = table_of(results)
     write_text(out / "results.md", table + "\n")
-    plot(results, out / "best_of.png")
+    plot(results, out)
     click.echo(f"{table}\nlook at {out / 'best_of.png'}")
 
 
@@ -100,7 +101,7 @@ def table_of(results: dict[str, dict[str, list[list[float]]]]) -> str:
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
-def plot(results: dict[str, dict[str, list[list[float]]]], path: Path) -> None:
+def plot(results: dict[str, dict[str, list[list[float]]]], folder: Path) -> None:
     """The judge's three measures over n, a line a signal; the band is the range over the seeds."""
     try:
         from matplotlib.figure import Figure
@@ -121,8 +122,7 @@ def plot(results: dict[str, dict[str, list[list[float]]]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", lw=0.8)
     axes.legend(frameon=False, fontsize=9, title="chosen by", title_fontsize=9)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=144)
+    write_figure(figure, folder, "best_of")
 
 
 if __name__ == "__main__":

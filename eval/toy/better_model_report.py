@@ -25,7 +25,8 @@ from scipy.stats import t as student
 from tabulate import tabulate
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.files.atomic import atomic_path, write_text
+from fergi_reward.files.atomic import write_text
+from fergi_reward.files.figure_files import write_figure
 from fergi_reward.toy.emoji import LABEL
 
 Floats = NDArray[np.float64]
@@ -131,7 +132,7 @@ def write_report(results: Mapping[Task, Result], out: Path) -> str:
     compared = filter(None, map(partial(comparison, results), COMPARED))
     text = "\n\n".join([made_by(results), table_of_gains(results), *compared]) + "\n"
     write_text(out / "report.md", text)
-    plot(results, out / "better_model")
+    plot(results, out)
     return text
 
 
@@ -237,10 +238,9 @@ def verdict(difference: Estimate) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "no difference seen"
 
 
-def plot(results: Mapping[Task, Result], path: Path) -> None:
-    """Gains and win rates with their intervals, as PNG and SVG."""
+def plot(results: Mapping[Task, Result], folder: Path) -> None:
+    """Gains and win rates with their intervals, as `better_model.png`, `.svg` and `.pdf`."""
     try:
-        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "drawing the plot", "report") from error
@@ -269,6 +269,4 @@ def plot(results: Mapping[Task, Result], path: Path) -> None:
     axes.invert_yaxis()
     keys = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(keys.values(), keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9)
-    for ending in (".png", ".svg"):
-        with atomic_path(path.with_suffix(ending)) as temporary, rc_context({"svg.hashsalt": path.name}):
-            figure.savefig(temporary, dpi=144, metadata={"Date": None} if ending == ".svg" else None)
+    write_figure(figure, folder, "better_model")

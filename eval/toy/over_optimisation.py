@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from fergi_reward.cli.errors import clean_exit
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.files.atomic import atomic_path, write_json
+from fergi_reward.files.atomic import write_json
+from fergi_reward.files.figure_files import write_figure
 from fergi_reward.scorers.registry import load_scorer
 from fergi_reward.toy.emoji import LABEL, SCORERS, checkpoints, load_pipeline
 from fergi_reward.toy.emoji.evaluation import draw
@@ -62,7 +63,7 @@ def main(scorer: str, watcher: str, config: Path, seed: int, out: Path) -> None:
         curves[name] = follow(out / name, [scorer, watcher], seed)
         click.echo(f"a {LABEL}, {name}: {describe(curves[name])}")
     write_json(out / "curves.json", {"what": f"a {LABEL}", "seed": seed} | {n: vars(c) for n, c in curves.items()})
-    plot(curves, scorer, watcher, out / "over_optimisation.png")
+    plot(curves, scorer, watcher, out)
     click.echo(f"look at {out / 'over_optimisation.png'}")
 
 
@@ -100,7 +101,7 @@ def describe(curve: Curve) -> str:
     )
 
 
-def plot(curves: dict[str, Curve], scorer: str, watcher: str, path: Path) -> None:
+def plot(curves: dict[str, Curve], scorer: str, watcher: str, folder: Path) -> None:
     """Both scorers and the judge over the updates; a dot is what a run handed out."""
     try:
         from matplotlib.figure import Figure
@@ -118,8 +119,7 @@ def plot(curves: dict[str, Curve], scorer: str, watcher: str, path: Path) -> Non
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", lw=0.8)
     axes.legend(frameon=False, fontsize=9)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=144)
+    write_figure(figure, folder, "over_optimisation")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """The plots of a report, drawn by matplotlib: as files for papers, and by `svg.py` into the page."""
 
 import math
-from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
-from fergi_reward.files.atomic import atomic_path
-from fergi_reward.report.record import PLOT_FILES, Estimate, HeatMap, IntervalPlot, LinePlot, Plot
+from fergi_reward.report.record import Estimate, HeatMap, IntervalPlot, LinePlot, Plot
 
 # Colours of the light theme. The page knows each by its role and gives it another value in the dark.
 INK, MUTED, GRID, PAPER = "#24292e", "#5d6670", "#e1e5e9", "#ffffff"
@@ -41,16 +38,6 @@ def draw(plot: Plot) -> Figure:
         _heat_map(figure, axes, plot)
     _bare(axes, plot)
     return figure
-
-
-def save(plot: Plot, folder: Path) -> None:
-    """Write a plot in the forms of `PLOT_FILES`, on white; the same plot gives the same bytes."""
-    figure = draw(plot)
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": plot.name, "pdf.fonttype": 42}):
-        for kind in PLOT_FILES:
-            with atomic_path(folder / f"{plot.name}.{kind}") as path:
-                figure.savefig(path, dpi=144, metadata=undated.get(kind))
 
 
 def shown_values(plot: Plot) -> list[list[str]]:

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fergi_reward.files.figure_files import FIGURE_FILES
+
 # The folders of its pictures and tables, which are replaced whole: no names that somebody's own folders may have.
 PICTURES, TABLES = "report_pictures", "report_tables"
 # What stands where there is no value.
 DASH = "\N{EM DASH}"
-# The forms of a plot.
-PLOT_FILES = ("png", "svg", "pdf")
 Value = str | float | tuple[float, ...] | None
 
 
@@ -327,7 +327,7 @@ class Report:
         name = (
             next(name for name, table in self.tables.items() if table is item) if isinstance(item, Table) else item.name
         )
-        drawn = {} if isinstance(item, Table) else {kind.upper(): f"{name}.{kind}" for kind in PLOT_FILES}
+        drawn = {} if isinstance(item, Table) else {kind.upper(): f"{name}.{kind}" for kind in FIGURE_FILES}
         return {**drawn, "CSV": f"{name}.csv", "LaTeX": f"{name}.tex"}
 
     def record(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fergi_reward.core.errors import MissingDependencyError
 from fergi_reward.files.atomic import atomic_folder, write_json, write_text
+from fergi_reward.files.figure_files import write_figure
 from fergi_reward.report.markdown import markdown
 from fergi_reward.report.pictures import read_picture
 from fergi_reward.report.record import PICTURES, TABLES, Report
@@ -34,12 +35,12 @@ def write_report(report: Report, folder: Path | str) -> str:
     write_text(folder / "report.md", markdown(report))
     try:
         from fergi_reward.report.page import page
-        from fergi_reward.report.plots import save
+        from fergi_reward.report.plots import draw
     except ImportError as error:
         missing = MissingDependencyError(str(error.name), "drawing and laying out a report", "report")
         return f"report: {folder}/report.md, report.json; no page and no plots, since {missing}"
     for plot in report.plots:
-        save(plot, folder)
+        write_figure(draw(plot), folder, plot.name)
     write_text(folder / "report.html", page(report))
     return f"report: {folder}/report.html, also as report.md and report.json; plots and tables as files next to it"
 

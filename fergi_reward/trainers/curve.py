@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.files.atomic import atomic_path
+from fergi_reward.files.figure_files import write_figure
 from fergi_reward.files.json_files import MAX_BYTES, parse_json
 from fergi_reward.files.ordinary_files import read_bytes
 
 
-def write_reward_curve(metrics: Path, path: Path) -> None:
+def write_reward_curve(metrics: Path, folder: Path) -> None:
     """Draw the mean reward of each epoch, the spread of its images around it, and each term and judge below.
 
     Args:
         metrics: A run's `metrics.jsonl`.
-        path: The picture to write.
+        folder: Where `reward_curve.png`, `.svg` and `.pdf` are written.
 
     Raises:
         FergiRewardError: The file cannot be read or holds no epoch.
@@ -40,8 +40,7 @@ def write_reward_curve(metrics: Path, path: Path) -> None:
         axes.grid(color="#e6e6e6", lw=0.8)
     grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     grid[-1, 0].set_xlabel("epoch (line: mean over its images, band: their standard deviation)")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=144)
+    write_figure(figure, folder, "reward_curve")
 
 
 def _read(metrics: Path) -> list[dict[str, float]]:

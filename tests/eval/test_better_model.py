@@ -18,6 +18,7 @@ from better_model_results import METHODS, REWARDS, Budget, Judged, Result, Task,
 from click.testing import CliRunner
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.files.figure_files import FIGURE_FILES
 
 BUDGET = Budget(pictures=256, noises=2)
 
@@ -177,7 +178,10 @@ def test_a_report_says_where_calibrated_weights_do_not_beat_equal_ones(tmp_path)
     assert [cell.strip() for cell in draft][-1] == [cell.strip() for cell in both][-1] == "no difference seen"
     assert "Missing: DDPO on equal weights, seed 2; DDPO on calibrated, with the predicted reaction, seed 0" in text
     assert (tmp_path / "report.md").read_text() == text
-    assert {path.name for path in tmp_path.iterdir()} == {"report.md", "better_model.png", "better_model.svg"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.md",
+        *(f"better_model.{kind}" for kind in FIGURE_FILES),
+    }
     with pytest.raises(FergiRewardError, match="has no results"):
         write_report({}, tmp_path)
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.places import without_folders
+from fergi_reward.files.figure_files import FIGURE_FILES, write_figure
 from fergi_reward.report.markdown import markdown, markdown_table
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, ImageGrid, Line, LinePlot, Picture, Report, Section, Table
@@ -27,7 +28,7 @@ from fergi_reward.report.table_files import csv_text, latex
 from fergi_reward.report.write import write_report
 
 pytest.importorskip("matplotlib", reason="plots come with the extra report")
-from fergi_reward.report.plots import draw, save
+from fergi_reward.report.plots import draw
 from fergi_reward.report.svg import svg
 
 
@@ -87,8 +88,8 @@ def test_a_dash_is_explained_where_it_stands(folder):
 
 def test_plots_are_saved_on_white_and_the_same_ones_give_the_same_bytes(report, folder, tmp_path):
     for plot in report.plots:
-        save(plot, tmp_path)
-        for kind in ("png", "svg", "pdf"):
+        write_figure(draw(plot), tmp_path, plot.name)
+        for kind in FIGURE_FILES:
             assert (tmp_path / f"{plot.name}.{kind}").read_bytes() == (folder / f"{plot.name}.{kind}").read_bytes()
         with Image.open(folder / f"{plot.name}.png") as png:
             assert png.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255)

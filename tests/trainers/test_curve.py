@@ -14,8 +14,8 @@ JUDGED = {"judges/clip_mean": 0.3, "judges/clip_std": 0.1}
 
 def height_of(folder, lines):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_reward_curve(folder / "metrics.jsonl", folder / "curve.png")
-    with Image.open(folder / "curve.png") as picture:
+    write_reward_curve(folder / "metrics.jsonl", folder)
+    with Image.open(folder / "reward_curve.png") as picture:
         return picture.height
 
 
@@ -36,4 +36,4 @@ def test_an_epoch_whose_reward_was_not_finite_has_no_point(tmp_path):
 def test_what_are_no_metrics_is_one_sentence(tmp_path, text):
     (tmp_path / "metrics.jsonl").write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(FergiRewardError, match="cannot read the metrics"):
-        write_reward_curve(tmp_path / "metrics.jsonl", tmp_path / "curve.png")
+        write_reward_curve(tmp_path / "metrics.jsonl", tmp_path)
