@@ -1,5 +1,6 @@
 """The wheel, installed into an empty environment without the extras."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -15,6 +16,7 @@ from packaging.utils import canonicalize_name
 from fergi_reward.version import __version__
 
 ROOT = Path(__file__).parents[1]
+RUNTIME = "fergi_reward/collect/page/runtime/vision_wasm_module_internal.wasm"
 
 
 def call(*command, **options):
@@ -25,8 +27,17 @@ def call(*command, **options):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
+    """Made from the source distribution, as a release is, from a copy that has MediaPipe's runtime."""
     folder = tmp_path_factory.mktemp("wheel")
-    call(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
+    for name in call("git", "ls-files", "-z", cwd=ROOT).strip("\0").split("\0"):
+        (folder / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / "copy" / name)
+    runtime = folder / "copy" / RUNTIME
+    runtime.parent.mkdir()
+    runtime.write_bytes(b"wasm")
+    call(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", folder, cwd=folder / "copy")
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder)
+    call(sys.executable, "-m", "pip", "wheel", *options, next(folder.glob("fergi_reward-*.tar.gz")))
     return next(folder.glob("fergi_reward-*.whl"))
 
 
@@ -80,6 +91,7 @@ def test_package_data_is_in_the_wheel(wheel):
     templates = [f"report/templates/{name}" for name in ("page.html.j2", "style.css", "page.js")]
     for name in (
         "py.typed",
+        RUNTIME.removeprefix("fergi_reward/"),
         "data/fergi_manifest.sha256",
         "calibration/shipped/fergi-ir50-bradley-terry.json",
         "configs/ddpo_tiny.yaml",

@@ -99,7 +99,9 @@ def check_runtime() -> None:
         FergiRewardError: It is not.
     """
     if not any((PAGE / "runtime").glob("*.wasm")):
-        raise FergiRewardError(f"{PAGE / 'runtime'} holds no runtime of MediaPipe: `make collect-runtime` fetches it")
+        raise FergiRewardError(
+            f"{PAGE / 'runtime'} holds no runtime of MediaPipe: run `make collect-runtime` in a clone of the repository, and install from there"
+        )
 
 
 def runtime_version() -> str:
