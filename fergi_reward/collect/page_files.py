@@ -100,7 +100,8 @@ def check_runtime() -> None:
     """
     if not any((PAGE / "runtime").glob("*.wasm")):
         raise FergiRewardError(
-            f"{PAGE / 'runtime'} holds no runtime of MediaPipe: run `make collect-runtime` in a clone of the repository, and install from there"
+            f"{PAGE / 'runtime'} holds no runtime of MediaPipe: run `make collect-runtime` in a clone of the "
+            "repository, and install from there"
         )
 
 
