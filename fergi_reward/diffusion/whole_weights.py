@@ -22,7 +22,7 @@ def check_tensors(folder: Path) -> set[str]:
     """Look at the tensors of all `.safetensors` files in a folder.
 
     Returns:
-        Their names.
+        Their names, as peft calls them.
 
     Raises:
         FergiRewardError: A file is damaged; a tensor has no partner, or a number that is not finite; all are 0.
@@ -38,7 +38,7 @@ def check_tensors(folder: Path) -> set[str]:
         raise FergiRewardError(
             f"all {len(names)} tensors in {folder} are 0, so that it changes nothing: save the adapter again"
         )
-    return names
+    return set(map(_as_in_peft, names))
 
 
 def meant_tensors(folder: Path, network_name: str, network: nn.Module) -> set[str]:
@@ -116,6 +116,17 @@ def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
                 yield name, opened.get_tensor(name)
     except SafetensorError as error:
         raise FergiRewardError(f"{file} is damaged ({error}): copy or save the adapter again") from error
+
+
+def _as_in_peft(name: str) -> str:
+    """A name of the factors, also of those that `convert_state_dict_to_diffusers` renamed.
+
+    >>> _as_in_peft("unet.to_q.lora.down.weight")
+    'unet.to_q.lora_A.weight'
+    """
+    for first, second in FACTORS[1:]:
+        name = name.replace(first, "lora_A.").replace(second, "lora_B.")
+    return name
 
 
 def _partners(names: set[str]) -> set[str]:

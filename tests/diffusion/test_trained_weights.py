@@ -55,6 +55,19 @@ def test_an_adapter_that_is_not_whole_is_refused(adapter, broken, message, tmp_p
         load_adapter(tiny.stable_diffusion(), tmp_path)
 
 
+def test_an_adapter_with_the_names_of_diffusers_is_whole_and_without_a_layer_is_not(adapter, tmp_path):
+    tensors, metadata = adapter
+    renamed = {
+        name.replace("lora_A", "lora.down").replace("lora_B", "lora.up"): tensors[name] for name in sorted(tensors)
+    }
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    save_file(renamed, file, metadata=metadata)
+    load_adapter(tiny.stable_diffusion(), tmp_path)
+    save_file(dict(list(renamed.items())[2:]), file, metadata=metadata)
+    with pytest.raises(FergiRewardError, match="lacks 2 of its 64 tensors"):
+        load_adapter(tiny.stable_diffusion(), tmp_path)
+
+
 def test_a_network_that_is_not_whole_is_refused(tmp_path):
     pipeline = tiny.stable_diffusion()
     pipeline.unet.save_pretrained(tmp_path)
