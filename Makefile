@@ -17,11 +17,12 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: $(INSTALLED)
 	@$(BIN)/python training/demo.py
 
-# A worker for each core, with one thread each. The tests of a file stay together and share what they build.
+# A worker for each core, with one thread each. The tests of a file stay together and share what they build. Compiled
+# modules are kept, also where an image says not to: each of a hundred processes would compile the package again.
 WORKERS ?= auto
 
 test: lint $(if $(shell command -v npm),collect-runtime)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 10
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 10
 
 # MediaPipe's module, its loader and its WebAssembly (12 MB), with which the page of `fergi-reward collect` measures faces:
 # the version and its hash are in the lock file. Only this needs npm.

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -78,12 +78,26 @@ def test_links_and_files_that_are_named_exist(page):
 
 
 @pytest.fixture
-def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predictor_for):
-    """A folder with what readers bring: pictures, a manifest, ratings, reactions and a predictor; and a hub."""
+def readers_folder(tmp_path, monkeypatch, hub, brought):
+    """A folder of the page's own with what readers bring; and a hub."""
     monkeypatch.chdir(tmp_path)
     for scorer in (ImageRewardScorer, PickScorer, HPSv2Scorer):
         folder = emoji.checkpoints()["hps_v2" if scorer is HPSv2Scorer else scorer.name]
         monkeypatch.setattr(scorer, "default_checkpoint", str(folder))
+    shutil.copytree(brought, tmp_path, dirs_exist_ok=True)
+    yield tmp_path
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory, simulated, write_extracted, predictor_for):
+    """What readers bring: pictures, a manifest, ratings, reactions and a predictor."""
+    with chdir(tmp_path_factory.mktemp("brought")):
+        write_brought(simulated, write_extracted, predictor_for)
+        return Path.cwd()
+
+
+def write_brought(simulated, write_extracted, predictor_for):
     names, draws = ["cat_1.png", "cat_2.png"], np.random.default_rng(0)
     images = read_fergi(simulated).images.astype({"user": str, "session": str, "image": str})
     images["image"] = images["user"] + "_" + images["session"] + "_" + images["image"] + ".png"
@@ -105,11 +119,9 @@ def readers_folder(tmp_path, monkeypatch, hub, simulated, write_extracted, predi
     # What the toys have in addition to the files of the scorers whose names they bear: sizes and a tokenizer.
     for name, folder in emoji.checkpoints().items():
         shutil.copytree(folder, Path("models", name), ignore=shutil.ignore_patterns("*.pt", "*.safetensors"))
-    yield tmp_path
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def replaced(rewriter, server, tmp_path_factory):
     """Names of the hub and of GPUs, and what stands for them here."""
     pipeline = tmp_path_factory.mktemp("toy") / "sd15"

@@ -1,6 +1,5 @@
 """What holds for every adapter: threads, processes, what is refused."""
 
-import multiprocessing
 import pickle
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -11,6 +10,7 @@ import torch
 from fergi_reward.adapters import DDPOPyTorchReward, FlowGRPOReward, ImscoreReward, ReFLReward, TRLDDPOReward
 from fergi_reward.adapters.adapter import Adapter
 from fergi_reward.core.errors import FergiRewardError
+from tests.forked import context as forks
 
 
 class OneAtATime(torch.nn.Module):
@@ -52,7 +52,7 @@ def test_another_process_loads_the_scorers_itself(fresh_pickscore, pixels, promp
     unused = len(pickle.dumps(adapter))
     expected, _ = adapter(pixels, prompts, ({},) * 3)
     assert len(pickle.dumps(adapter)) == unused < 20_000
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, forks()) as pool:
         scores, _ = pool.submit(adapter, pixels, prompts, ({},) * 3, only_strict=True).result()
     assert scores.keys() == expected.keys() == {"avg", "pickscore"}
     torch.testing.assert_close(scores, expected)

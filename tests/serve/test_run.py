@@ -30,31 +30,23 @@ class Slow:
         return pixels.mean(dim=(1, 2, 3))
 
 
-def test_what_was_accepted_is_answered_before_the_program_ends_by_a_signal():
-    words = ["serve", "--weights", "tests.serve.test_run:Slow=1", "--port", "0", "--batch-size", "4"]
-    command = [sys.executable, "-m", "fergi_reward", *words]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as program:
-        ready = program.stdout.readline()
-        port = int(
-            re.fullmatch(
-                r"serving tests\.serve\.test_run:Slow \(weights by hand\) on http://127\.0\.0\.1:(\d+)\n", ready
-            )[1]
-        )
-        with ThreadPoolExecutor(8) as pool:
-            images = [{"base64": base64.b64encode(picture(level)).decode()} for level in range(8)]
-            bodies = [{"prompts": "a", "images": [image]} for image in images]
-            answers = [pool.submit(ask, port, "POST", "/v1/score", body) for body in bodies]
-            metrics = b""
-            while b"fergi_waiting_images 8.0" not in metrics:
-                metrics = ask(port, "GET", "/metrics")[2]
-            program.send_signal(signal.SIGTERM)
-            found = [answer.result() for answer in answers]
-        assert program.wait(20) == 0
-        loading = "loading tests.serve.test_run:Slow ...\n"
-        assert program.stderr.read() == f"{loading}ending: what was accepted is answered\n"
+def test_what_was_accepted_is_answered_before_the_program_ends_by_a_signal(forked):
+    program = forked([*serve_command("Slow"), "--batch-size", "4"])
+    wait_until(lambda: program.stdout.endswith("\n") or program.poll() is not None, 120)
+    ready = r"serving tests\.serve\.test_run:Slow \(weights by hand\) on http://127\.0\.0\.1:(\d+)\n"
+    port = int(re.fullmatch(ready, program.stdout)[1])
+    with ThreadPoolExecutor(8) as pool:
+        images = [{"base64": base64.b64encode(picture(level)).decode()} for level in range(8)]
+        bodies = [{"prompts": "a", "images": [image]} for image in images]
+        answers = [pool.submit(ask, port, "POST", "/v1/score", body) for body in bodies]
+        metrics = b""
+        while b"fergi_waiting_images 8.0" not in metrics:
+            metrics = ask(port, "GET", "/metrics")[2]
+        os.kill(program.processes[0].pid, signal.SIGTERM)
+        found = [answer.result() for answer in answers]
+    assert program.wait() == 0
+    loading = "loading tests.serve.test_run:Slow ...\n"
+    assert program.stderr == f"{loading}ending: what was accepted is answered\n"
     assert [status for status, _, _ in found] == [200] * 8
     assert [answer["total"][0] for _, _, answer in found] == pytest.approx([level / 255 for level in range(8)])
 
