@@ -44,7 +44,7 @@ class Pair:
 PAIRS = (
     Pair("image_reward", "image_reward", 2e-5),
     Pair("pickscore", "pickscore", 5e-5),
-    Pair("hps_v2.0", "hps", 1e-6, "HPS_v2_compressed.pt"),
+    Pair("hps_v2", "hps", 1e-6, "HPS_v2_compressed.pt"),
     Pair("hps_v2.1", "hps", 1e-6, "HPS_v2.1_compressed.pt"),
     Pair("hpsv3", "hpsv3", 2e-6),
 )

@@ -13,7 +13,7 @@ def score(options: ScoreOptions) -> Answer | None:
     done = run(options)
     if done is None:  # another process writes the table
         return None
-    text = f"scores of {done.scored} images: {options.out}"
+    text = f"scores of {counted(done.scored, 'image')}: {options.out}"
     if options.has_reward:
         text += f", reward with {options.weighed_by}"
     else:
