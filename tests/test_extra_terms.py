@@ -128,3 +128,12 @@ def test_trainers_and_score_take_it_as_an_option(tmp_path, monkeypatch):
     assert difference == pytest.approx([0.5 - 5 / 255, 0.5 - 100 / 255], abs=1e-5)
     refused = invoke(["score", "--images", "pictures.csv", "--extra", "clip=1"])
     assert refused.exit_code == 2 and "--extra is added to a reward" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [({"": (brightness, 0.3)}, "has no name"), ({"a": (brightness, True)}, "of a is True, must be")],
+)
+def test_an_extra_term_has_a_name_and_a_number(extra, message):
+    with pytest.raises(FergiRewardError, match=message):
+        CombinedReward({"b": (brightness, 1.0)}, extra=extra)
