@@ -33,7 +33,6 @@ class _Watch(TorchDispatchMode):
         self._alive: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
         self._given: set[int] = set()
         self._total = 0
-        self._known: dict[Hashable, _Made | None] = {}
 
     def __torch_dispatch__(
         self,
@@ -43,15 +42,14 @@ class _Watch(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         given: list[Tensor] = []
-        call = (function, _described(args, given), _described(tuple((kwargs or {}).items()), given))
+        described = _described(args, given), _described(tuple((kwargs or {}).items()), given)
+        call = (function, torch.get_default_dtype(), *described)
         self._given |= {key for tensor in given if (key := _key(tensor)) not in self._alive}
-        made = self._known.get(call)
+        made = _KNOWN.get(call)
         result = made() if made else function(*args, **(kwargs or {}))
-        if call not in self._known:
-            self._known[call] = _made(result, given)
-        results: list[Tensor] = []
-        _described(result, results)
-        for tensor in results:
+        if call not in _KNOWN:
+            _KNOWN[call] = _made(result, given)
+        for tensor in _tensors(result):
             self._follow(tensor)
         return result
 
@@ -83,6 +81,10 @@ class _Made:
         return self.several(made) if self.several else made[0]
 
 
+# The passes of a dry run take the same operations with the same shapes, as do those of the next one in this process.
+_KNOWN: dict[Hashable, _Made | None] = {}
+
+
 def _made(result: object, given: Sequence[Tensor]) -> _Made | None:
     """What `result` consists of, unless it is anything but whole new tensors and gradients that nobody asked for."""
     several = type(result) if type(result) in (tuple, list) else None
@@ -110,6 +112,13 @@ def _described(value: object, tensors: list[Tensor]) -> Hashable:
     if isinstance(value, (tuple, list)):
         return tuple([_described(part, tensors) for part in value])
     return type(value), value
+
+
+def _tensors(value: object) -> list[Tensor]:
+    """The tensors on the meta device among what an operation returned."""
+    if isinstance(value, Tensor):
+        return [value] if value.is_meta else []
+    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, (tuple, list)) else []
 
 
 def _bytes(tensor: Tensor) -> int:
