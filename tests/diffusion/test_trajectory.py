@@ -7,7 +7,7 @@ from fergi_reward.diffusion.family import family_of
 from fergi_reward.diffusion.schedule import gaussian_log_prob
 from fergi_reward.diffusion.trajectory import denoise, predict, sample_trajectory, starting_noise
 from fergi_reward.toy import tiny
-from tests.tiny_families import KINDS, drawn, noise_for
+from tests.tiny_families import KINDS, TOKENS, drawn, noise_for
 
 PROMPTS = ["a red cat", "a blue house on a long road by the sea", "x"]
 CPU = torch.device("cpu")
@@ -49,8 +49,8 @@ def recomputed(pipeline, trajectory, guidance):
 @pytest.mark.parametrize("resolution", [None, 96])
 @torch.no_grad()
 def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, resolution):
-    pipeline = kind(seed=0)
-    family = family_of(pipeline, resolution)
+    pipeline, tokens = kind(seed=0), TOKENS.get(kind) if resolution else None
+    family = family_of(pipeline, resolution, tokens)
     # A loaded pipeline has no dropout; this one has just been built.
     family.network.eval()
     for prompts, scale in ((PROMPTS, 1.0), (PROMPTS, 3.0), (["an owl"], 3.0)):
@@ -58,7 +58,7 @@ def test_without_noise_it_draws_what_the_pipeline_itself_draws(kind, resolution)
         noise = starting_noise(family.latent_shape, [generator(row) for row in range(len(prompts))], conditioning)
         schedule, network, guidance = family.schedule(STEPS, CPU), family.denoiser(scale), family.guidance(scale)
         latents = denoise(network, schedule, conditioning, noise, range(STEPS), [], eta=0.0, guidance=guidance)
-        expected = drawn(pipeline, prompts, noise, scale, STEPS)
+        expected = drawn(pipeline, prompts, noise, scale, STEPS, tokens)
         torch.testing.assert_close(family.decode(latents), expected, rtol=0, atol=1e-5)
 
 
