@@ -1,16 +1,14 @@
 """Loads a pipeline by name: a registered model, such as a toy, a folder, or a repository on the hub."""
 
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
-from fergi_reward.core.library_bars import without_library_bars
+from fergi_reward.core.library_bars import no_library_bars_in_a_log
 from fergi_reward.core.registry import blaming
 from fergi_reward.diffusion.family import Pipeline
+from fergi_reward.diffusion.missing_weights import refuse_missing_weights
 from fergi_reward.diffusion.registry import MODELS, is_registered
 from fergi_reward.hub.asking import is_cached
 from fergi_reward.hub.licenses import say_license
@@ -27,32 +25,18 @@ def load_pipeline(model: str, dtype: "torch.dtype | None" = None) -> Pipeline:
         dtype: Data type of its weights; by default as they are loaded.
 
     Raises:
-        FergiRewardError: There is none of that name.
+        FergiRewardError: There is none of that name, or its files lack weights.
         MissingDependencyError: diffusers is not installed.
     """
     try:
         import diffusers  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("diffusers", "drawing pictures", "train") from error
-    with _no_bars_in_a_log():
-        return _registered(model, dtype) if is_registered(model) else _from_files(model, dtype)
-
-
-@contextmanager
-def _no_bars_in_a_log() -> Iterator[None]:
-    """Inside, diffusers and transformers draw no bars of their own where there is no terminal."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
-
-    drawn = [each for each in (of_diffusers, of_transformers) if each.is_progress_bar_enabled()]
-    silenced = [] if sys.stderr.isatty() else drawn
-    for each in silenced:
-        each.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for each in silenced:
-            each.enable_progress_bar()
+    with no_library_bars_in_a_log():
+        if is_registered(model):
+            return _registered(model, dtype)
+        with refuse_missing_weights(model):
+            return _from_files(model, dtype)
 
 
 def _from_files(model: str, dtype: "torch.dtype | None") -> Pipeline:
@@ -61,18 +45,26 @@ def _from_files(model: str, dtype: "torch.dtype | None") -> Pipeline:
     more = {"torch_dtype": dtype} if dtype else {}
     is_new = not Path(model).exists() and not is_cached(model, DiffusionPipeline.config_name)
     try:
-        with without_library_bars(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Newer versions of diffusers call it dtype, older ones know only this name.
             warnings.filterwarnings("ignore", ".*torch_dtype", FutureWarning)
-            pipeline: Pipeline = DiffusionPipeline.from_pretrained(
-                model, safety_checker=None, requires_safety_checker=False, **more
-            )
+            # diffusers names it to the hub's client, which no longer knows it.
+            warnings.filterwarnings("ignore", ".*local_dir_use_symlinks", UserWarning)
+            pipeline: Pipeline = DiffusionPipeline.from_pretrained(model, **_unchecked(model), **more)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FergiRewardError(f"cannot load the model {model!r}: give a hub id or a folder ({reason})") from error
     if is_new:
         say_license(model)
     return pipeline
+
+
+def _unchecked(model: str) -> dict[str, Any]:
+    """Options without a safety checker, for pipelines that have one: the others print a line about such options."""
+    from diffusers import DiffusionPipeline
+
+    has_checker = "safety_checker" in DiffusionPipeline.load_config(model)
+    return {"safety_checker": None, "requires_safety_checker": False} if has_checker else {}
 
 
 def _registered(model: str, dtype: "torch.dtype | None") -> Pipeline:

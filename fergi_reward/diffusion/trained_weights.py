@@ -5,7 +5,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from fergi_reward.core.errors import FergiRewardError
-from fergi_reward.core.library_bars import without_library_bars
+from fergi_reward.core.library_bars import no_library_bars_in_a_log
 from fergi_reward.diffusion.family import Pipeline, family_of
 from fergi_reward.diffusion.whole_weights import check_finite, check_nothing_lacks, check_tensors, meant_tensors
 
@@ -48,7 +48,7 @@ def load_network(pipeline: Pipeline, folder: Path) -> None:
     """
     network = family_of(pipeline).network
     try:
-        with without_library_bars():
+        with no_library_bars_in_a_log():
             trained, found = type(network).from_pretrained(folder, output_loading_info=True)
         check_nothing_lacks(folder, sorted(found["missing_keys"]), len(trained.state_dict()))
         network.load_state_dict(trained.state_dict())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.atomic import atomic_path
 from fergi_reward.files.digests import published_digest
@@ -78,11 +79,12 @@ def _read(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
         raise FergiRewardError(f"{path} cannot be read ({why})") from error
     sizes = {match[2]: int(match[1]) for line in lines if (match := _SIZE.fullmatch(line))}
     lines = [line for line in lines if not _SIZE.fullmatch(line)]
-    counted, found = _FIRST.fullmatch(first), [_LINE.fullmatch(line) for line in lines]
+    stated, found = _FIRST.fullmatch(first), [_LINE.fullmatch(line) for line in lines]
     digests = {match[2]: match[1] for match in found if match}
-    if not counted or not len(digests) == len(lines) == int(counted[1]):
+    if not stated or not len(digests) == len(lines) == int(stated[1]):
         raise FergiRewardError(
-            f"{path} has {len(digests)} digests, its first line is {first[:40]!r} and must be '# N files', with N "
-            "digests after it"
+            f"{path} has {counted(len(digests), 'digest')} and "
+            f"{counted(len(lines) - len(digests), 'unreadable line')}, its first line is {first[:40]!r} and must be "
+            "'# N files', with N digests after it"
         )
     return digests, sizes

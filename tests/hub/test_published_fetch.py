@@ -131,7 +131,7 @@ def test_everything_that_is_wrong_with_a_copy_is_in_one_report(hub, tmp_path):
     result = download(*names, "--check", "--out", tmp_path)
     said = mistake(result)
     assert f"{tmp_path / 'pickscore' / 'SHA256SUMS'} cannot be read (No such file" in said
-    assert f"{tmp_path / 'clip' / 'SHA256SUMS'} has 1 digests" in said and "must be '# N files'" in said
+    assert f"{tmp_path / 'clip' / 'SHA256SUMS'} has 1 digest " in said and "must be '# N files'" in said
     assert f"{tmp_path / 'image_reward' / 'ImageReward.pt'} is missing" in said and "hps_v2" not in said
     assert f"not listed: {tmp_path / 'hps_v2' / 'notes.txt'}" in result.stdout.splitlines()
 
@@ -143,7 +143,7 @@ def test_everything_that_is_wrong_with_a_copy_is_in_one_report(hub, tmp_path):
         (lambda sums: sums.write_text(""), "cannot be read (it is damaged)"),
         (
             lambda sums: sums.write_text(sums.read_text()[:-30]),
-            "has 1 digests, its first line is '# 2 files' and must be '# N",
+            "has 2 digests and 1 unreadable line, its first line is '# 2 files' and must be '# N",
         ),
         (lambda sums: sums.write_text("# 1 files\n" + sums.read_text().splitlines()[1] + "\n"), f"names no {WEIGHTS}"),
     ],
