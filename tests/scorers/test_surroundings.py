@@ -35,10 +35,6 @@ def default_dtype(dtype: torch.dtype) -> AbstractContextManager[None]:
     return changed(lambda: torch.set_default_dtype(dtype), lambda: torch.set_default_dtype(torch.float32))
 
 
-def default_device(name: str) -> AbstractContextManager[None]:
-    return changed(lambda: torch.set_default_device(name), lambda: torch.set_default_device(None))
-
-
 def deterministic() -> AbstractContextManager[None]:
     return changed(lambda: torch.use_deterministic_algorithms(True), lambda: torch.use_deterministic_algorithms(False))
 
@@ -51,7 +47,7 @@ def rough_matrices() -> AbstractContextManager[None]:
 
 @contextmanager
 def evaluating() -> Iterator[None]:
-    with default_dtype(torch.bfloat16), default_device("meta"), torch.inference_mode(), torch.autocast("cpu"):
+    with default_dtype(torch.bfloat16), torch.device("meta"), torch.inference_mode(), torch.autocast("cpu"):
         yield
 
 
