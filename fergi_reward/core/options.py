@@ -130,7 +130,8 @@ def range_problems(record: "DataclassInstance") -> dict[str, str]:
     found = {}
     for item in fields(record):
         value, limits = getattr(record, item.name), item.metadata.get("limits", {})
-        if value is not None and not all(_within(value, kind, limit) for kind, limit in limits.items()):
+        # Besides a number some fields take a word, such as auto.
+        if isinstance(value, int | float) and not all(_within(value, kind, limit) for kind, limit in limits.items()):
             words = " and ".join(f"{kind.replace('_', ' ')} {limit}" for kind, limit in limits.items())
             found[item.name] = f"{item.name} is {value}, must be {words}"
     return found

@@ -31,7 +31,7 @@ class Slow:
 
 
 def test_what_was_accepted_is_answered_before_the_program_ends_by_a_signal(forked):
-    program = forked([*serve_command("Slow"), "--batch-size", "4"])
+    program = forked([*serve_command("Slow"), "--batch-size", "4", "--workers", "auto"])
     wait_until(lambda: program.stdout.endswith("\n") or program.poll() is not None, 120)
     ready = r"serving tests\.serve\.test_run:Slow \(weights by hand\) on http://127\.0\.0\.1:(\d+)\n"
     port = int(re.fullmatch(ready, program.stdout)[1])
