@@ -9,7 +9,7 @@ import numpy as np
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.csv_files import read_rows
-from fergi_reward.files.picture_files import DIGEST_COLUMN, SUFFIXES, one_spelling
+from fergi_reward.files.picture_files import DIGEST_COLUMN, SUFFIXES, one_spelling, picture_path
 from fergi_reward.files.text_lines import is_utf8
 
 
@@ -51,7 +51,7 @@ def read_manifest(path: Path, written: Collection[str] = ()) -> Iterator[Row]:
         if taken := [name for name in carried if name in written]:
             raise FergiRewardError(f"{path} has the column {taken[0]}, which will be computed: delete it there")
         image, prompt = row.text("image"), row.text("prompt")
-        yield Row(number, image, path.parent / image, prompt, carried)
+        yield Row(number, image, picture_path(path.parent, image), prompt, carried)
 
 
 def counted_rows(rows: Callable[[], Iterator[Row]]) -> tuple[int, int, Row | None]:

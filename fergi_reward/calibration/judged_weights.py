@@ -193,9 +193,16 @@ def _dataset(judgements: Judgements, pairs: JudgedPairs, au_unit: float) -> dict
         "pairs": len(pairs.told),
         "ties": judgements.ties,
         "unrated": judgements.unrated,
+        **_unscored(judgements),
         **({"au_unit": au_unit} if au_unit != 1 else {}),
         **({"users": judgements.groups.tolist()} if judgements.reactions and judgements.unit == "rater" else {}),
     }
+
+
+def _unscored(judgements: Judgements) -> dict[str, int]:
+    """How much was left out for want of scores; nothing where nothing was."""
+    counts = {"unscored": judgements.unscored, "unscored_pairs": judgements.unscored_pairs}
+    return counts if judgements.unscored else {}
 
 
 def _sets(scorers: Sequence[str], reactions: Sequence[str]) -> list[tuple[str, ...]]:

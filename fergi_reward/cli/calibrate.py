@@ -52,7 +52,10 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
     if options.report is not None:
         text += f"\n{write_report(report, options.report)}"
     notes = [*scored.notes, *disagreements(found.judgements), *replaced]
-    return Answer(text, {"calibration": str(options.out), **report.record()}, notes)
+    values = {"calibration": str(options.out), **report.record()}
+    if scored.errors is None:
+        return Answer(text, values, notes)
+    return Answer(text, values | {"errors": str(scored.errors)}, notes, status=3)
 
 
 def _from_viewers(options: CalibrateOptions) -> Answer:

@@ -40,6 +40,8 @@ class Judgements:
         raters: The names of all who judged, also where a group is something else; empty where they are not known.
         repeated: The pictures of rows that say the same again, which are left out.
         grouped_by: The column of the groups, where the unit is `group`.
+        unscored: Pictures without scores, which are left out.
+        unscored_pairs: The pairs that are left out with them.
 
     Raises:
         FergiRewardError: There are no pairs.
@@ -56,6 +58,8 @@ class Judgements:
     raters: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     grouped_by: str = ""
+    unscored: int = 0
+    unscored_pairs: int = 0
 
     def __post_init__(self) -> None:
         if self.pairs.empty:
@@ -100,7 +104,7 @@ class Judgements:
         return sides
 
     def of_pictures(self, known: NDArray[np.bool_]) -> "Judgements":
-        """The judgements of some pictures (pictures,): pairs with another one are left out.
+        """The judgements of the pictures with scores (pictures,): pairs with another one are left out, and counted.
 
         Raises:
             FergiRewardError: No pair is left.
@@ -108,7 +112,13 @@ class Judgements:
         place = known.cumsum() - 1
         pairs = self.pairs[self.has_both(known)].reset_index(drop=True)
         pairs = pairs.assign(better=place[pairs["better"]], worse=place[pairs["worse"]])
-        return replace(self, pictures=self.pictures[known].reset_index(drop=True), pairs=pairs)
+        return replace(
+            self,
+            pictures=self.pictures[known].reset_index(drop=True),
+            pairs=pairs,
+            unscored=self.unscored + int((~known).sum()),
+            unscored_pairs=self.unscored_pairs + len(self.pairs) - len(pairs),
+        )
 
     def scores(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The named columns of the pictures, (pictures, names): finite numbers that are not all the same.

@@ -21,6 +21,7 @@ from fergi_reward.data.judgement_files.read import (
     read_judgements,
     with_scores,
     with_scores_of,
+    without_unscored,
 )
 from fergi_reward.data.judgements import Judgements
 from fergi_reward.evaluation.benchmarks import BENCHMARKS, read_benchmark
@@ -42,6 +43,7 @@ class ScoredJudgements:
         notes: What else there is to say.
         scored_by: The signatures of the scorers that were run, as in a `Calibration`.
         checkpoints: Their checkpoints, for a report.
+        errors: The list of pictures that could not be scored; None where all were.
     """
 
     found: FoundJudgements
@@ -49,13 +51,15 @@ class ScoredJudgements:
     notes: Sequence[str]
     scored_by: Mapping[str, str] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    errors: Path | None = None
 
 
 def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
     """Read judgements, and compute the scores that no column has; None on all processes except the first.
 
     Raises:
-        FergiRewardError: They cannot be read, or a scorer is neither a column nor installed.
+        FergiRewardError: They cannot be read, a scorer is neither a column nor installed, or most pairs have a picture
+            that could not be scored.
     """
     if options.images is not None and not options.images.is_dir():
         raise FergiRewardError(f"--images {options.images} is no folder: give the one that pictures are relative to")
@@ -82,12 +86,14 @@ def read_scored(options: CalibrateOptions) -> ScoredJudgements | None:
     rows = benchmark.rows if benchmark else partial(_rows, found.judgements, _pictures_folder(options))
     total = len(benchmark.numbers) if benchmark else len(found.judgements.pictures)
     signatures = dict[str, str]()
-    judgements, missing = _computed(found.judgements, rows, total, scoring, options.out, signatures)
-    if judgements is None:
+    complete, errors = _computed(found, rows, total, scoring, options.out, signatures)
+    if complete is None:
         return None
     terms = [term_name(name) if name in computed else name for name in names]
-    found, checkpoints = replace(found, judgements=judgements), checkpoints_of(scoring)
-    return ScoredJudgements(found, terms, notes + missing, signatures, checkpoints)
+    if errors:
+        unscored = complete.judgements.unscored - found.judgements.unscored
+        notes = [*notes, f"{counted(unscored, 'picture')} could not be scored: {errors}"]
+    return ScoredJudgements(complete, terms, notes, signatures, checkpoints_of(scoring), errors)
 
 
 def of_benchmark(benchmark: Benchmark, options: CalibrateOptions) -> FoundJudgements:
@@ -160,14 +166,14 @@ def _rows(judgements: Judgements, folder: Path) -> Iterator[Row]:
 
 
 def _computed(
-    judgements: Judgements,
+    found: FoundJudgements,
     rows: Callable[[], Iterator[Row]],
     total: int,
     scoring: ScoringOptions,
     out: Path,
     signatures: dict[str, str],
-) -> tuple[Judgements | None, list[str]]:
-    """The judgements of pictures that could be scored, with their scores, and what could not be.
+) -> tuple[FoundJudgements | None, Path | None]:
+    """The judgements of pictures that could be scored, with their scores, and the list of those that could not be.
 
     `signatures` gets those of the scorers.
     """
@@ -181,18 +187,17 @@ def _computed(
     with owned_by_one_run(folder):
         scores = kept_scores(folder, rows, total, load, names, scoring)
     if scores is None:
-        return None, []
+        return None, None
     by_term = scores[["image", "prompt", *names]].rename(columns={name: term_name(name) for name in names})
-    scored, has_scores = with_scores(judgements, by_term, str(folder))
+    judgements, has_scores = with_scores(found.judgements, by_term, str(folder))
+    scored = replace(found, judgements=judgements)
     if has_scores.all():
-        return scored, []
+        return scored, None
     errors = errors_file(folder / "scores.parquet")
-    usable = scored.has_both(has_scores)
-    if not usable.any():
-        first = next(read_rows(errors, ["image", "error"], carried=True))
-        raise FergiRewardError(
-            f"no pair has two pictures that could be scored, the first is {first['image']}: {first['error']} "
-            f"(--images names the folder that pictures are relative to; all are in {errors})"
-        )
-    note = f"{counted(sum(~has_scores), 'picture')} could not be scored, with {counted(sum(~usable), 'pair')}: {errors}"
-    return scored.of_pictures(has_scores), [note]
+    first = next(read_rows(errors, ["image", "error"], carried=True))
+    advice = (
+        f"the first is {first['image']}: {first['error']} (--images names the folder that pictures are relative to; "
+        f"all are in {errors})"
+    )
+    what = f"{counted(int((~has_scores).sum()), 'picture')} could not be scored"
+    return without_unscored(scored, has_scores, what, advice), errors

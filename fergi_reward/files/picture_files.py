@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
@@ -106,13 +106,24 @@ def short_digest(digest: str) -> str:
 
 
 def one_spelling(name: str) -> str:
-    """A picture's path without what changes nothing in it.
+    r"""A picture's path without what changes nothing in it, and with slashes where Windows has backslashes.
 
     >>> [one_spelling(name) for name in ("./a//b.png", "a/./b.png/", "../b.png", "https://example.org//b.png")]
     ['a/b.png', 'a/b.png', '../b.png', 'https://example.org//b.png']
+    >>> [one_spelling(name) for name in (r"a\b.png", r".\a\b.png", r"https://example.org/a\b.png")]
+    ['a/b.png', 'a/b.png', 'https://example.org/a\\b.png']
     """
+    if "://" in name:
+        return name
+    name = name.replace("\\", "/")
     has_more = "./" in name or "//" in name or name.endswith(("/", "/."))
-    return PurePosixPath(name).as_posix() if has_more and "://" not in name else name
+    return PurePosixPath(name).as_posix() if has_more else name
+
+
+def picture_path(folder: Path, name: str) -> Path:
+    """Where a picture of a folder is; a name with backslashes is first taken as it is, then as that of a path."""
+    path = folder / name
+    return folder / one_spelling(name) if "\\" in name and not os.path.lexists(path) else path
 
 
 class Room:

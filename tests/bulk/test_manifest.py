@@ -1,6 +1,6 @@
 import pytest
 
-from fergi_reward.bulk.manifest import Row, folder_rows, read_manifest
+from fergi_reward.bulk.manifest import Row, counted_rows, folder_rows, read_manifest
 from fergi_reward.core.errors import FergiRewardError
 
 
@@ -57,3 +57,12 @@ def test_a_folder_that_cannot_be_paired(tmp_path):
     (tmp_path / b"\xff.png".decode("utf-8", "surrogateescape")).write_bytes(b"")
     with pytest.raises(FergiRewardError, match="is not UTF-8: rename it"):
         list(folder_rows(tmp_path, ["x"]))
+
+
+def test_a_path_of_windows_is_found_and_a_file_of_that_very_name_first(tmp_path):
+    (tmp_path / "m.csv").write_text("image,prompt\ncats\\1.png,p\ncats/1.png,p\ncats\\2.png,p\n")
+    (tmp_path / "cats\\2.png").write_bytes(b"")
+    rows = list(read_manifest(tmp_path / "m.csv"))
+    assert [row.source.name for row in rows] == ["1.png", "1.png", "cats\\2.png"]
+    assert rows[0].source == rows[1].source == tmp_path / "cats" / "1.png"
+    assert counted_rows(lambda: read_manifest(tmp_path / "m.csv"))[:2] == (3, 1)

@@ -229,13 +229,47 @@ def test_scores_are_computed_once_and_pictures_that_cannot_be_read_are_named(fol
     table.assign(rating=reds / 60 + rng.gumbel(size=len(table))).to_csv("judged.csv", index=False)
     words = ["judged.csv", "--images", "pictures", "--scorers", f"{redness},useful", "--device", "cpu"]
     first = calibrate(*words)
-    assert first.exit_code == 0, first.output
-    assert "1 picture could not be scored, with 2 pairs: calibration.json.scores" in first.stderr
-    weights = Calibration.load("calibration.json").fits[-1].terms
+    assert first.exit_code == 3, first.output
+    assert "1 picture could not be scored: calibration.json.scores/scores.parquet.errors.csv" in first.stderr
+    lost = "1 picture could not be scored, such as 0.png of prompt 'prompt 0': 2 of 36 pairs are left out."
+    assert lost in first.stdout
+    calibration = Calibration.load("calibration.json")
+    assert (calibration.dataset["unscored"], calibration.dataset["unscored_pairs"]) == (1, 2)
+    weights = calibration.fits[-1].terms
     assert weights[0].weight > 0.5
     assert "34 pairs of 35 images" in first.stdout
     again = calibrate(*words)
-    assert again.stdout == first.stdout
+    assert (again.stdout, again.exit_code) == (first.stdout, 3)
+    reported = calibrate(*words, "--json", "--report", "report")
+    assert json.loads(reported.stdout)["dataset"]["unscored_pairs"] == 2
+    assert json.loads(reported.stdout)["errors"] == "calibration.json.scores/scores.parquet.errors.csv"
+    assert lost in (folder / "report" / "report.md").read_text()
+
+
+def test_a_loss_of_most_pairs_is_refused_and_paths_of_windows_are_found(folder, redness):
+    table, rng = judged(10), np.random.default_rng(0)
+    table["image"] = [f"set/{name}" for name in table["image"]]
+    (folder / "set").mkdir()
+    reds = rng.integers(0, 256, len(table))
+    table["rating"] = reds / 60 + rng.gumbel(size=len(table))
+    for name, value in list(zip(table["image"], reds, strict=True)):
+        (folder / name).write_bytes(red(value))
+    words = ["judged.csv", "--scorers", redness, "--device", "cpu"]
+    table["image"] = [name.replace("/", "\\") if number % 2 else name for number, name in enumerate(table["image"])]
+    table.to_csv("judged.csv", index=False)
+    found = calibrate(*words)
+    assert found.exit_code == 0, found.output
+    before = (folder / "calibration.json").read_bytes()
+    assert invoke(["score", "--images", "judged.csv", "--scorers", redness, "--out", "scores.csv"]).exit_code == 0
+    for number in range(0, len(table), 3):  # two of three pairs of each prompt
+        (folder / "set" / f"{number}.png").unlink()
+    refused = calibrate(*words)
+    assert refused.exit_code == 2
+    assert (
+        "10 pictures could not be scored, such as set/0.png of prompt 'prompt 0': 20 of 30 pairs would be lost; the"
+        in (refused.stderr)
+    )
+    assert (folder / "calibration.json").read_bytes() == before
 
 
 def test_pictures_that_are_not_there_are_named(folder, redness):
@@ -245,7 +279,7 @@ def test_pictures_that_are_not_there_are_named(folder, redness):
     assert not (folder / "calibration.json.scores").exists()
     (folder / "pix").mkdir()
     empty = calibrate(*words, "--images", "pix")
-    assert empty.exit_code == 2 and "two pictures that could be scored, the first is 0.png: " in empty.stderr
+    assert empty.exit_code == 2 and "120 of 120 pairs would be lost; the first is 0.png: " in empty.stderr
 
 
 def pickapic(count=30):

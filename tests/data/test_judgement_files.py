@@ -469,7 +469,7 @@ def test_published_files_are_read_as_they_are():
 
 
 def test_a_rating_that_is_given_again_counts_once_and_two_different_ones_are_refused():
-    table = {"prompt": ["p"] * 4, "image": ["a", "./a", "b", "b"], "user": ["r"] * 4, "rating": [2, 2, 1, 1]}
+    table = {"prompt": ["p"] * 4, "image": ["a", ".\\a", "b", "b"], "user": ["r"] * 4, "rating": [2, 2, 1, 1]}
     found = read(table)
     assert pairs(found) == ["a>b"]
     assert "left out: 2 rows with a rating that the picture has already, the first of a" in found.sentence()

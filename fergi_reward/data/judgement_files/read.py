@@ -101,14 +101,33 @@ def with_scores_of(found: FoundJudgements, place: Path | None) -> FoundJudgement
     judgements, known = with_scores(found.judgements, read_table(place), str(place))
     if known.all():
         return replace(found, judgements=judgements)
-    lost, name = judgements.pictures[~known], place_without_folders(str(place))
-    pairs, left = len(judgements.pairs), int(judgements.has_both(known).sum())
+    what = f"{place_without_folders(str(place))} has no scores of {counted(int((~known).sum()), 'judged picture')}"
+    advice = "write pictures and prompts alike in both, or score them"
+    return without_unscored(replace(found, judgements=judgements), known, what, advice)
+
+
+def without_unscored(found: FoundJudgements, known: NDArray[np.bool_], what: str, advice: str) -> FoundJudgements:
+    """The judgements of the pictures with scores, and a remark on what is left out with the others.
+
+    Args:
+        found: The judgements.
+        known: Which pictures have scores, (pictures,).
+        what: How many have none, and of what, in words.
+        advice: What to do where most pairs would be lost.
+
+    Raises:
+        FergiRewardError: More than half of the pairs would be lost, those that were left out before among them.
+    """
+    judgements = found.judgements
+    lost, left = judgements.pictures[~known], int(judgements.has_both(known).sum())
+    before, pairs = judgements.unscored_pairs, len(judgements.pairs)
     sentence = (
-        f"{name} has no scores of {counted(len(lost), 'judged picture')}, such as {lost['image'].iloc[0]} of prompt "
-        f"{lost['prompt'].iloc[0]!r:.60}: {pairs - left:,} of {counted(pairs, 'pair')}"
+        f"{what}, such as {lost['image'].iloc[0]} of prompt {lost['prompt'].iloc[0]!r:.60}: {pairs - left:,} of "
+        f"{counted(pairs, 'pair')}"
     )
-    if 2 * left < pairs:
-        raise FergiRewardError(f"{sentence} would be lost; write pictures and prompts alike in both, or score them")
+    if 2 * left < pairs + before:
+        after = f", after {before:,} of {pairs + before:,} for want of other scores" if before else ""
+        raise FergiRewardError(f"{sentence} would be lost{after}; {advice}")
     remarks = [*found.remarks, f"{sentence} are left out."]
     return replace(found, judgements=judgements.of_pictures(known), remarks=remarks)
 
