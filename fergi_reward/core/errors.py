@@ -12,6 +12,10 @@ class FergiRewardWarning(UserWarning):
     """A result may be wrong: one sentence, with both values and what to do; the command line prints it alone."""
 
 
+class TemporaryError(FergiRewardError):
+    """What nobody's mistake caused and may pass by itself: the same command may succeed later; exit status 75."""
+
+
 class UnavailableError(FergiRewardError):
     """What is asked cannot be asked now, such as a server: no row is to blame, and a run that is resumed asks again."""
 

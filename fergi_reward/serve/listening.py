@@ -1,6 +1,7 @@
 """A web server: the socket where it listens, how its connections are handled, and how it ends."""
 
 import asyncio
+import errno
 import signal
 import socket
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, TemporaryError
 from fergi_reward.serve.connections import ImpatientProtocol
 
 BACKLOG = 2048
+# What passes when another process ends, or when the network of a machine that starts is there.
+PASSING = {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 
 
 def web_config(
@@ -71,7 +74,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens.
 
     Raises:
-        FergiRewardError: It cannot.
+        TemporaryError: The port is in use, or the address is not this machine's.
+        FergiRewardError: It cannot for another reason.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -79,9 +83,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     except (OSError, OverflowError) as error:
         # Python adds the address to the system's words.
         why = (getattr(error, "strerror", None) or str(error)).partition(" (while attempting")[0]
-        raise FergiRewardError(
-            f"cannot listen on {host}, port {port} ({why}): choose another --host or --port"
-        ) from error
+        kind = TemporaryError if getattr(error, "errno", None) in PASSING else FergiRewardError
+        raise kind(f"cannot listen on {host}, port {port} ({why}): choose another --host or --port") from error
     with listener:
         # Connections inherit it. asyncio sets it only for sockets that name their protocol, and without it an answer
         # in two parts waits for the other side, 40 ms each.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from fergi_reward.core.errors import FergiRewardError, MissingDependencyError
+from fergi_reward.core.errors import FergiRewardError, MissingDependencyError, TemporaryError
 from fergi_reward.core.ray_cluster import ray_cluster
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeOptions
@@ -73,7 +73,8 @@ class RayWorker:
         try:
             known: Known | str = ray.get(self._actor.load.remote())
         except ray.exceptions.RayError as error:
-            raise FergiRewardError(f"Ray says: {_last_line(error)}") from error
+            kind = FergiRewardError if isinstance(error, ray.exceptions.RayTaskError) else TemporaryError
+            raise kind(f"Ray says: {_last_line(error)}") from error
         if isinstance(known, str):
             raise FergiRewardError(known)
         return known

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any
 
 from fergi_reward.callables.batching import LeftError
-from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.errors import FergiRewardError, TemporaryError
 from fergi_reward.serve.protocols.asked import Body
 from fergi_reward.serve.scoring import WHOLE_REQUEST, Left, NoWorkerError, Row, log_fault
 from fergi_reward.serve.workers import THREADS, Known, Setting
@@ -42,7 +42,7 @@ class ProcessWorker:
         try:
             known: Known | str = _received(self._connection)
         except (EOFError, OSError) as error:
-            raise FergiRewardError(f"the process {self._how_it_ended()} while it loaded the scorers") from error
+            raise TemporaryError(f"the process {self._how_it_ended()} while it loaded the scorers") from error
         if isinstance(known, str):
             raise FergiRewardError(known)
         return known

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning, TemporaryError
 from fergi_reward.core.short_warnings import shorten_warnings
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
@@ -37,7 +37,8 @@ class Worker(Protocol):
         """What its reward is; waits until it has loaded the scorers.
 
         Raises:
-            FergiRewardError: It cannot load them, or died.
+            TemporaryError: It died.
+            FergiRewardError: It cannot load them.
         """
 
     def score(self, body: Body, left: Left) -> list[Row]:
@@ -184,16 +185,22 @@ class WorkerPool:
 
     def _keep(self, number: int) -> None:
         """Have a worker with this number, until the server ends or none can start."""
-        fruitless = 0
+        fruitless, name = 0, f"worker {number + 1} of {self._count}"
         while not self._is_closed:
+            kind: type[FergiRewardError] = TemporaryError
             try:
                 fruitless = 0 if self._has_worked(number) else fruitless + 1
-                reason = "ended before it had finished a batch"
+                reason, line = "ended before it had finished a batch", ""
             except FergiRewardError as error:
+                # One that started before does so again when its files are whole or memory is free.
+                kind = TemporaryError if self._known or isinstance(error, TemporaryError) else FergiRewardError
                 fruitless, reason = fruitless + 1, f"did not start: {error}"
+                line = f"{name} {reason} (attempt {fruitless} of {STARTS})"
             if fruitless and (fruitless == STARTS or not self._known):
-                self._fail(FergiRewardError(f"worker {number + 1} of {self._count} {reason}"))
+                self._fail(kind(f"{name} {reason}"))
                 return
+            if line and not self._is_closed:
+                print(f"{line}: another is started", file=sys.stderr, flush=True)
 
     def _has_worked(self, number: int) -> bool:
         """Start a worker and use it until it ends; whether it has finished a batch."""

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
+from fergi_reward.cli.errors import clean_exit
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning, TemporaryError
 from fergi_reward.serve.listening import listening
 from fergi_reward.serve.options import ServeOptions
 from fergi_reward.serve.run import run
@@ -143,8 +144,15 @@ def test_a_signal_ends_a_server_whose_scorers_are_still_being_loaded(forked):
 def test_a_port_that_is_in_use_is_one_sentence():
     with listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(FergiRewardError, match=f"port {port} .Address already in use.: choose another"):
+        with pytest.raises(TemporaryError, match=f"port {port} .Address already in use.: choose another"):
             run(ServeOptions(weights={"tests.served:Brightness": 1.0}, port=port))
+
+
+def test_what_may_pass_by_itself_has_a_status_of_its_own():
+    for error, status in [(TemporaryError("in use"), 75), (FergiRewardError("a mistake"), 2)]:
+        with pytest.raises(SystemExit) as ended, clean_exit():
+            raise error
+        assert ended.value.code == status
 
 
 def test_a_host_that_is_not_this_machines_is_one_sentence():

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning, UnavailableError
+from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning, TemporaryError, UnavailableError
 from fergi_reward.reward import CombinedReward
 from fergi_reward.serve.options import ServeLimits
 from fergi_reward.serve.protocols.tensor_rows import MEDIA_TYPE
@@ -148,17 +148,22 @@ def test_without_a_worker_the_server_says_so_until_one_is_there(running):
 
 def test_scorers_that_cannot_be_loaded_end_the_start_with_their_sentence():
     workers = pool(cannot)
-    with pytest.raises(FergiRewardError, match=r"worker [12] of 2 did not start: the checkpoint is damaged"):
+    with pytest.raises(FergiRewardError, match=r"worker [12] of 2 did not start: the checkpoint is damaged") as caught:
         workers.load(lambda images: None)
+    assert not isinstance(caught.value, TemporaryError)
     workers.close()
 
 
 @pytest.mark.parametrize("loads, sentence", [(load_once, "was ended by SIGKILL while"), (load_another, "has changed")])
-def test_a_worker_that_dies_at_each_start_ends_the_server(loads, sentence, tmp_path):
+def test_a_worker_that_dies_at_each_start_ends_the_server(loads, sentence, tmp_path, capfd):
     workers = pool(partial(loads, tmp_path), 1)
     workers.load(lambda images: None)
     os.kill(workers._started[0]._process.pid, signal.SIGKILL)
-    assert sentence in str(workers.failure.exception(30))
+    reason = workers.failure.exception(30)
+    assert isinstance(reason, TemporaryError) and sentence in str(reason)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "attempt" in line]
+    [line] = lines  # the first that failed ended after its start, of the third the server's own sentence says it
+    assert sentence in line and line.endswith("(attempt 2 of 3): another is started")
     assert workers.workers == 0
     workers.close()
 
