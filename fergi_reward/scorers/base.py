@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from fergi_reward.callables.gradient_path import GradientPath
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.transfers import picked, sent
 from fergi_reward.files.digests import bytes_digest, record_digest, tensors_digest
@@ -196,7 +197,7 @@ class TowerScorer(nn.Module, ABC):
             (batch,) float32 (float64 if the model is), on the model's device.
 
         Raises:
-            FergiRewardError: Pixels or prompts are not of that form.
+            FergiRewardError: Pixels or prompts are not of that form, or the image tower has lost the gradient.
         """
         images, texts = self.features(pixels, prompts)
         with self._own_precision():
@@ -216,10 +217,14 @@ class TowerScorer(nn.Module, ABC):
             FergiRewardError: As `forward`.
         """
         pixels = checked_pixels(pixels)
+        path = GradientPath(pixels)
         distinct, index = _distinct(prompt_list(prompts, len(pixels)))
         with self._own_precision():
             texts = self.encode_prompts(distinct)
-            return self.encode_images(self._transformed(pixels)), picked(texts, index)
+            images = self.encode_images(self._transformed(pixels))
+        if self.is_differentiable:
+            check_path(self.name, path, images)
+        return images, picked(texts, index)
 
     def score(
         self, images: Picture | Iterable[Picture] | Tensor, prompts: str | Sequence[str], *, batch_size: int = 8
@@ -287,6 +292,19 @@ class TowerScorer(nn.Module, ABC):
         kind = self.device.type
         with torch.autocast(kind, enabled=False), true_float32(), FastCPUKernels() if kind == "cpu" else nullcontext():
             yield
+
+
+def check_path(name: str, path: GradientPath, score: Tensor) -> None:
+    """Refuse a score whose gradient does not get to the pixels.
+
+    Raises:
+        FergiRewardError: It does not, and the pixels need one.
+    """
+    if not path.reached_by(score):
+        raise FergiRewardError(
+            f"the score of {name} has lost the gradient of the pixels: compute it with torch alone, or say "
+            "is_differentiable = False"
+        )
 
 
 def _tokenizer_record(tokenizer: Any) -> dict[str, Any] | None:  # noqa: ANN401

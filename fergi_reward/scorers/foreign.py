@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from fergi_reward.callables.answers import Numbers, one_number_per_image, without_metadata
 from fergi_reward.callables.code_digests import code_digest
+from fergi_reward.callables.gradient_path import GradientPath
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.registry import blaming
 from fergi_reward.core.transfers import sent
 from fergi_reward.files.digests import record_digest, tensors_digest
 from fergi_reward.images import Picture, checked_pixels, open_picture, picture_list, to_pixels
 from fergi_reward.reactions.clip import is_action_unit
-from fergi_reward.scorers.base import TowerScorer, at_least_float32, in_order, prompt_list
+from fergi_reward.scorers.base import TowerScorer, at_least_float32, check_path, in_order, prompt_list
 
 GIVEN = "given in Python"
 # Columns of tables of scores, and what else rewards and judges are made of.
@@ -140,16 +141,13 @@ class ForeignScorer(nn.Module):
         if (weights := next(self._weights(), None)) is not None:
             pixels = sent(pixels, weights.device)
         asked_of = (pixels if self.is_differentiable else pixels.detach()).clone()  # it may write into them
+        path = GradientPath(asked_of)
         with torch.autocast(pixels.device.type, enabled=False):
             found = {
                 what: one_number_per_image(f"the {what} of {self.name}", answer, pixels).clone()  # it may write into it
                 for what, answer in answers(asked_of, listed).items()
             }
-        if asked_of.requires_grad and torch.is_grad_enabled() and not found["score"].requires_grad:
-            raise FergiRewardError(
-                f"the score of {self.name} has lost the gradient of the pixels: compute it with torch alone, or say "
-                "is_differentiable = False"
-            )
+        check_path(self.name, path, found["score"])
         return found if self.higher_is_better else found | {"score": -found["score"]}
 
     def score(

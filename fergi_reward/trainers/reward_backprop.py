@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from fergi_reward.callables.gradient_path import GradientPath
 from fergi_reward.callables.rewards import Reward, Rewards, check_gradients, evaluate, reward_metrics
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.seeds import generator
@@ -98,8 +99,9 @@ class RewardBackpropTrainer:
 
     def loss(self, pixels: Tensor, prompts: list[str]) -> tuple[Tensor, Rewards]:
         """The loss of pictures (B, 3, H, W), with gradient, and their rewards, without."""
+        path = GradientPath(pixels)
         rewards = evaluate(self.reward, pixels, prompts)
-        if not rewards.total.requires_grad:
+        if not (rewards.total.requires_grad and path.reached_by(rewards.total)):
             raise FergiRewardError(
                 "the reward has no gradient with respect to the pixels: give a differentiable one, or use DDPO"
             )

@@ -1,9 +1,12 @@
 """Anything that can be called is a scorer."""
 
+from functools import partial
+
 import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.reward import CombinedReward
@@ -157,6 +160,32 @@ def lost(pixels, prompts):
     return pixels.detach().mean(dim=(1, 2, 3))
 
 
+class Head(nn.Module):
+    """A head that can be trained on features that `path` takes of the pixels."""
+
+    name = "head"
+
+    def __init__(self, path):
+        super().__init__()
+        self.head, self.path = nn.Linear(3, 1), path
+
+    def forward(self, pixels, prompts):
+        return self.head(self.path(pixels)).squeeze(1)
+
+
+def without_gradient(pixels):
+    with torch.no_grad():
+        return pixels.mean((2, 3))
+
+
+def in_a_checkpoint(pixels, use_reentrant):
+    return checkpoint(lambda inputs: inputs.mean((2, 3)), pixels, use_reentrant=use_reentrant)
+
+
+def written_into(pixels):
+    return pixels.mul_(2).mean((2, 3))
+
+
 def raises(pixels, prompts):
     raise KeyError("a key")
 
@@ -165,6 +194,9 @@ def raises(pixels, prompts):
     ("scorer", "sentence"),
     [
         (as_scorer(lost), r"score of lost has lost the gradient .* is_differentiable = False"),
+        (as_scorer(Head(without_gradient)), "score of head has lost the gradient"),
+        (as_scorer(Head(lambda pixels: pixels.detach().mean((2, 3)))), "score of head has lost the gradient"),
+        (as_scorer(lambda *_: torch.ones(3, requires_grad=True), name="leaf"), "score of leaf has lost the gradient"),
         (
             as_scorer(raises),
             r"raises on pixels of shape \(3, 3, 5, 4\) \(given in Python\) failed: KeyError: 'a key'",
@@ -176,6 +208,28 @@ def raises(pixels, prompts):
 def test_an_answer_that_is_no_score_is_one_sentence_that_names_it(scorer, sentence):
     with pytest.raises(FergiRewardError, match=sentence):
         scorer(PIXELS.clone().requires_grad_(), "a cat")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda pixels: pixels.mean((2, 3)),
+        partial(in_a_checkpoint, use_reentrant=True),
+        partial(in_a_checkpoint, use_reentrant=False),
+        written_into,
+    ],
+)
+def test_a_head_with_weights_that_train_is_asked_where_its_features_have_the_gradient(path):
+    pixels = PIXELS.clone().requires_grad_()
+    as_scorer(Head(path))(pixels, "").sum().backward()
+    assert pixels.grad is not None and pixels.grad.abs().min() > 0
+
+
+def test_where_the_pixels_need_no_gradient_a_head_may_cut_it_off():
+    cut = as_scorer(Head(without_gradient))
+    assert cut(PIXELS, "").requires_grad
+    with torch.no_grad():
+        assert cut(PIXELS.clone().requires_grad_(), "").shape == (3,)
 
 
 def test_without_a_gradient_it_is_asked_without_one():
@@ -256,3 +310,14 @@ def test_a_sigma_counts_in_the_penalty_and_one_below_0_is_refused():
         as_scorer(Unsure(-1.0)).with_sigma(PIXELS, "a")
     with pytest.raises(FergiRewardError, match=r"the sigma of unsure has shape \(\) .* must be \(3,\)"):
         as_scorer(Unsure(with_sigma=lambda pixels, prompts: (MEANS, 0.5))).with_sigma(PIXELS, "a")
+
+
+def test_a_tower_that_cuts_the_gradient_off_is_refused(monkeypatch):
+    clip = tiny.clip().requires_grad_(True)
+    pixels = torch.rand(2, 3, 16, 16, requires_grad=True)
+    clip(pixels, "a cat").sum().backward()
+    assert pixels.grad is not None and pixels.grad.abs().sum() > 0
+    transform = clip.transform
+    monkeypatch.setattr(clip, "transform", lambda given: transform(given.detach()))
+    with pytest.raises(FergiRewardError, match="score of clip has lost the gradient of the pixels"):
+        clip(pixels, "a cat")

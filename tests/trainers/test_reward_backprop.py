@@ -256,6 +256,7 @@ def test_a_resumed_run_is_bitwise_the_run_that_was_not(backprop_trainer_of, tmp_
     ("reward", "message"),
     [
         (lambda pixels, prompts: pixels.detach().mean((1, 2, 3)), "no gradient with respect to the pixels"),
+        (lambda pixels, prompts: torch.ones(len(pixels), requires_grad=True), "no gradient with respect to the pixels"),
         (lambda pixels, prompts: pixels.sum() * torch.nan * torch.ones(4), "the reward is nan for image 0"),
         (lambda pixels, prompts: pixels.mean(), r"shape \(\)"),
     ],
