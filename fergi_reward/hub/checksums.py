@@ -55,6 +55,29 @@ def checked_files(folder: Path) -> Iterator[tuple[str, str]]:
     yield from ((name, NOT_LISTED) for name in there if name not in {*digests, FILE})
 
 
+def check_size(path: Path, name: str) -> None:
+    """Refuse a file whose size is not the one that the digests of its folder state; nothing is read of it.
+
+    Where the folder has no digests, or unreadable ones, nothing is known of it.
+
+    Args:
+        path: The file.
+        name: Its name in the folder.
+
+    Raises:
+        FergiRewardError: It has another size.
+    """
+    folder = path.parents[name.count("/")]
+    if not (folder / FILE).is_file():
+        return
+    try:
+        must = _read(folder)[1].get(name)
+    except FergiRewardError:  # `download --check` says it
+        return
+    if must is not None and path.stat().st_size != must:
+        raise FergiRewardError(f"{path} is {_how_it_differs(path, must)}, as {folder / FILE} says: copy it again")
+
+
 def _how_it_differs(path: Path, size: int | None) -> str:
     """Whether a file that is not right was cut off, by the size that is listed, else by its own header."""
     has, must = path.stat().st_size, promised_bytes(path) if size is None else size

@@ -1,5 +1,6 @@
 """Checkpoints: a folder or the hub -> weights, without executing what is in them, and complete or not at all."""
 
+import difflib
 import os
 import pickle
 import re
@@ -14,6 +15,7 @@ from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files import json_files
 from fergi_reward.files.tensor_files import read_tensors
 from fergi_reward.hub.asking import hub_errors, why_no_hub, without_warnings
+from fergi_reward.hub.checksums import check_size
 from fergi_reward.hub.licenses import say_license
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -57,7 +59,13 @@ class Checkpoint:
             path = Path(self.place) / name
             if not path.is_file():
                 raise FergiRewardError(f"the checkpoint folder {self.place} has no {name}: {self.needs}")
+            check_size(path, name)
             return path
+        if self.revision is None and self._is_meant_as_folder(name):
+            raise FergiRewardError(
+                f"there is no folder {self.place}: {_near(Path(self.place))}name the folder that holds the files, or a "
+                f"hub id such as owner/name; {self.needs}"
+            )
         if not _HUB_ID.fullmatch(str(self.place)):
             raise FergiRewardError(f"the checkpoint {self.place} is neither a folder nor a hub id such as owner/name")
         if self.others:
@@ -65,6 +73,13 @@ class Checkpoint:
                 if found := place.here(name):
                     return found
         return self._from_hub(name)
+
+    def _is_meant_as_folder(self, name: str) -> bool:
+        """Whether a place that is no folder was meant as one: it begins like a path, or is in a folder that exists."""
+        place = Path(self.place)
+        if str(self.place).startswith((".", "/", "~")):
+            return True
+        return place.parent != Path() and place.parent.is_dir() and not self.here(name)
 
     def here(self, name: str) -> Path | None:
         """A file where it lies on this machine, in the folder or in the cache of the hub; no network is asked."""
@@ -99,6 +114,16 @@ class Checkpoint:
         """A file or folder that the hub does not have but a local folder may bring."""
         path = Path(self.place) / name
         return path if path.exists() else None
+
+
+def _near(path: Path) -> str:
+    """The folder of nearly the same name, as a question."""
+    try:
+        there = [each.name for each in path.parent.iterdir() if each.is_dir()]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f"did you mean {path.parent / near[0]}? Else " if near else ""
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.hub.checksums import write_checksums
 from fergi_reward.scorers.checkpoints import Checkpoint, load_weights, read_json, read_weights
 from fergi_reward.scorers.pickscore import PickScorer
 
@@ -121,8 +122,30 @@ def test_something_else_than_tensors(tmp_path: Path) -> None:
 def test_places_that_are_no_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(FergiRewardError, match=r"has no model\.safetensors"):
         Checkpoint(tmp_path).file("model.safetensors")
-    with pytest.raises(FergiRewardError, match="neither a folder nor a hub id"):
+    with pytest.raises(FergiRewardError, match=r"there is no folder .*none: name the folder"):
         Checkpoint(tmp_path / "none").file("model.safetensors")
+
+
+def test_a_mistyped_folder_is_not_taken_for_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models/image_reward").mkdir(parents=True)
+    with pytest.raises(FergiRewardError, match=r"no folder models/image_rewrd: did you mean models/image_reward[?]"):
+        Checkpoint("models/image_rewrd").file("a.pt")
+    with pytest.raises(FergiRewardError, match=r"no folder ./image: name the folder"):
+        Checkpoint("./image").file("a.pt")
+    with pytest.raises(FergiRewardError, match="x/y/z is neither a folder nor a hub id"):
+        Checkpoint("x/y/z").file("a.pt")
+
+
+def test_a_file_of_another_size_than_its_folder_states_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(100))
+    write_checksums(tmp_path, {"model.safetensors": "0" * 64})
+    assert Checkpoint(tmp_path).file("model.safetensors")
+    (tmp_path / "model.safetensors").write_bytes(bytes(60))
+    with pytest.raises(FergiRewardError, match=r"is cut off .it has 60 of 100 bytes., as .*SHA256SUMS says: copy it"):
+        Checkpoint(tmp_path).file("model.safetensors")
+    (tmp_path / "SHA256SUMS").write_text("no digests")
+    assert Checkpoint(tmp_path).file("model.safetensors")
 
 
 @pytest.mark.parametrize("content", ["<html>", "[1]", ""])
