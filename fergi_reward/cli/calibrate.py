@@ -23,7 +23,7 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
     from fergi_reward.calibration.judged_weights import fit_judged_weights
     from fergi_reward.evaluation.judged_report import judged_report
     from fergi_reward.evaluation.judged_scores import read_scored
-    from fergi_reward.evaluation.rater_agreement import disagreements
+    from fergi_reward.evaluation.rater_agreement import disagreements, how_to_leave_out
     from fergi_reward.report.markdown import printed
     from fergi_reward.report.write import write_report
 
@@ -47,11 +47,13 @@ def _from_judgements(options: CalibrateOptions) -> Answer | None:
             error.add_note(remark.removesuffix("."))
         raise
     replaced = _save(fitted.calibration, options.out)
-    report = judged_report(found, fitted, scored.checkpoints)
+    disagreeing = disagreements(found.judgements)
+    report = judged_report(found, fitted, scored.checkpoints, len(disagreeing))
     text = f"{printed(report)}\ncalibration: {options.out}"
     if options.report is not None:
         text += f"\n{write_report(report, options.report)}"
-    notes = [*scored.notes, *disagreements(found.judgements), *replaced]
+    advice = how_to_leave_out(disagreeing, found.columns.get("rater", ""), Path(str(options.judgements)))
+    notes = [*scored.notes, *disagreeing.values(), *advice, *replaced]
     values = {"calibration": str(options.out), **report.record()}
     if scored.errors is None:
         return Answer(text, values, notes)

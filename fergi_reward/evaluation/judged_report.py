@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fergi_reward.calibration.judged_model import RESAMPLES as WEIGHT_RESAMPLES
 from fergi_reward.calibration.judged_model import Weight
 from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.core.counts import counted, plural
 from fergi_reward.data.judgement_files.read import FoundJudgements
-from fergi_reward.data.judgements import SEVERAL
+from fergi_reward.data.judgements import SEVERAL, Judgements
 from fergi_reward.evaluation.report_builder import DRAWS, Judged, build_report, percent
 from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.evaluation.sentences import split_names, too_few
@@ -34,6 +35,10 @@ AGREEMENT = (
     'A pair whose two pictures have the same total is wrong in the accuracy, and half right under "ties as half". '
     f"Log-loss is that of the pairs that people told apart: guessing has 0.693. The interval is a bootstrap, {DRAWS}."
 )
+READ_AGAIN = (
+    "Where a high score is good, see which direction was read as good: --rating names a column in which a high value "
+    "is, --rank one in which 1 is."
+)
 EQUAL = "the size of a sum with equal weights means nothing"
 THREE_OUTCOMES = (
     "Log-loss with ties is over three outcomes (better, worse, tied). It is larger than one over two outcomes and must "
@@ -53,7 +58,7 @@ def _by_prompt(found: FoundJudgements) -> Iterator[str]:
     """What figures of raters left out do not answer, and whether there are enough prompts to leave out instead."""
     judgements = found.judgements
     told = judgements.pairs[~judgements.pairs["tied"]]
-    prompt = judgements.pictures["prompt"].astype(str).to_numpy()[told["better"]]
+    prompt = _prompts(judgements)
     prompts, groups = len(np.unique(prompt)), len(judgements.groups)
     if "prompt" not in found.columns or prompts < SEVERAL:
         return
@@ -68,8 +73,28 @@ def _by_prompt(found: FoundJudgements) -> Iterator[str]:
         yield f"There are {prompts:,} prompts: with {option} each of them is left out in turn instead."
 
 
+def _prompts(judgements: Judgements) -> NDArray[np.str_]:
+    """The prompt of each pair that was told apart."""
+    told = judgements.pairs[~judgements.pairs["tied"]]
+    prompts: NDArray[np.str_] = judgements.pictures["prompt"].astype(str).to_numpy()[told["better"]]
+    return prompts
+
+
+def _disagreeing(found: FoundJudgements, count: int) -> list[str]:
+    """How many raters the command names, whom the report does not."""
+    verb = "agrees" if count == 1 else "agree"
+    sentence = (
+        f"{count:,} of {counted(len(found.judgements.groups), 'rater')} {verb} with the others in fewer pairs than "
+        f"chance explains; the command names {'the rater' if count == 1 else 'them'}."
+    )
+    return [sentence] * (count > 0)
+
+
 def judged_report(
-    found: FoundJudgements, fitted: JudgedWeights, checkpoints: Mapping[str, str] | None = None
+    found: FoundJudgements,
+    fitted: JudgedWeights,
+    checkpoints: Mapping[str, str] | None = None,
+    disagreeing: int = 0,
 ) -> Report:
     """The report of `fergi-reward calibrate --judgements`.
 
@@ -77,6 +102,7 @@ def judged_report(
         found: The judgements.
         fitted: Their weights.
         checkpoints: Those of the scorers that were run.
+        disagreeing: How many raters agree with the others in fewer pairs than chance explains.
     """
     calibration, turned_round = fitted.calibration, _wrong_way_round(found, fitted)
     fingerprints = {"judgements": calibration.dataset["fingerprint"], "calibration": calibration.fingerprint()}
@@ -94,6 +120,7 @@ def judged_report(
             f"{found.sentence()}; {_left_out_in_turn(found, fitted)}.",
             *split_names(found.judgements),
             *_sensitivity(fitted),
+            *_disagreeing(found, disagreeing),
             *_turned(found, fitted),
             *([] if turned_round else _against_equal(fitted)),  # no praise of weights that are below 0 by mistake
             *_doubts(fitted),
@@ -109,6 +136,7 @@ def judged_report(
             "weights": {each.name: asdict(each) for each in fitted.weights},
             "ties": None if fitted.tie_fit is None else asdict(fitted.tie_fit),
             "turned": fitted.turned,
+            "disagreeing_raters": disagreeing,
             "equal_weights": fitted.equal and {**asdict(fitted.equal), "result": _record(fitted.equal.result)},
             "rater_sensitivity": fitted.sensitivity and asdict(replace(fitted.sensitivity, of_raters={})),
         },
@@ -152,13 +180,22 @@ def _gain(gain: float, bounds: Interval) -> str:
 
 def _turned(found: FoundJudgements, fitted: JudgedWeights) -> Iterator[str]:
     """Scores of which people prefer the lower value, with how often they prefer the higher one."""
-    told = found.judgements.pairs[~found.judgements.pairs["tied"]]
+    told, shares = found.judgements.pairs[~found.judgements.pairs["tied"]], {}
     for name in fitted.turned:
         scores = found.judgements.scores([name])[:, 0]
         right = int((scores[told["better"]] > scores[told["worse"]]).sum())
+        shares[name] = f"{right:,} of {len(told):,} pairs ({right / len(told):.1%})"
+    if shares and len(shares) == len(fitted.calibration.scorers):
+        which = "Each score" if len(shares) > 1 else fitted.turned[0]
+        yield (
+            f"{which} alone has a weight below 0, and its row counts with the sign turned: people prefer the higher "
+            f"value in {', '.join(f'{share} of {name}' for name, share in shares.items())}. {READ_AGAIN}"
+        )
+        return
+    for name, share in shares.items():
         yield (
             f"{name} alone has a weight below 0, since people prefer its lower value: they prefer the higher one in "
-            f"{right:,} of {len(told):,} pairs ({right / len(told):.1%}), and its row counts with the sign turned."
+            f"{share}, and its row counts with the sign turned."
         )
 
 
@@ -181,7 +218,9 @@ def _wrong_way_round(found: FoundJudgements, fitted: JudgedWeights) -> list[str]
         "No weight is surely above 0, and some are surely below: where a high score is good, the judgements were read "
         "the wrong way round."
     )
-    return [warning] * (below and not above and len(found.judgements.groups) >= FEW_UNITS)
+    judgements = found.judgements
+    counts = len(judgements.groups), len(judgements.raters), len(np.unique(_prompts(judgements)))
+    return [warning] * (below and not above and max(counts) >= FEW_UNITS)
 
 
 def _doubts(fitted: JudgedWeights) -> Iterator[str]:

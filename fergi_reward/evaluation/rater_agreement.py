@@ -1,6 +1,8 @@
 """Raters who disagree with the others: who read the scale the other way round, or answered at random."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,13 @@ from scipy.stats import binom
 
 from fergi_reward.data.judgements import Judgements
 
+# What pandas reads and writes each format with.
+READ = {
+    ".csv": ("csv(PLACE, dtype=str, keep_default_na=False)", "csv({}, index=False)"),
+    ".parquet": ("parquet(PLACE)", "parquet({}, index=False)"),
+    ".jsonl": ("json(PLACE, lines=True, dtype=False)", "json({}, orient='records', lines=True)"),
+    ".json": ("json(PLACE, dtype=False)", "json({}, orient='records')"),
+}
 # Chance of naming any rater where all answer at random.
 LEVEL = 0.05
 
@@ -36,13 +45,14 @@ def _votes(judgements: Judgements) -> pd.DataFrame:
     return votes[others != 0]
 
 
-def disagreements(judgements: Judgements) -> Iterator[str]:
-    """A sentence on each rater who agrees with the others in fewer pairs than chance explains; it names them.
+def disagreements(judgements: Judgements) -> dict[str, str]:
+    """A sentence on each rater who agrees with the others in fewer pairs than chance explains, by the rater's name.
 
     The exact binomial test takes pairs without a common picture, as those of one ranking are not independent, and is
     corrected for the number of raters (Bonferroni).
     """
     votes, found = _votes(judgements), agreement(judgements)
+    sentences = {}
     for rater, agreed, pairs in found.itertuples(name=None):
         if len(found) * binom.cdf(agreed, pairs, 0.5) > LEVEL:  # all pairs as if independent: too easy to pass
             continue
@@ -50,11 +60,35 @@ def disagreements(judgements: Judgements) -> Iterator[str]:
         apart = of_rater.iloc[_without_common_picture(of_rater[["first", "second"]].to_numpy())]["agreed"]
         chance = len(found) * binom.cdf(apart.sum(), len(apart), 0.5)
         if chance <= LEVEL:
-            yield (
+            sentences[str(rater)] = (
                 f"rater {rater} agrees with most of the other raters in {agreed:,} of {pairs:,} pairs "
                 f"({agreed / pairs:.0%}), and in {apart.sum():,} of {len(apart):,} without a common picture (binomial "
                 f"test: p = {chance:.2g}, corrected for {len(found):,} raters): are their ratings the other way round?"
             )
+    return sentences
+
+
+def how_to_leave_out(raters: Iterable[str], column: str, place: Path) -> list[str]:
+    """What to do about raters whom `disagreements` names; nothing where there are none.
+
+    Args:
+        raters: Their names.
+        column: The column of the raters.
+        place: The table of judgements.
+    """
+    names, kind = sorted(raters), place.suffix.lower()
+    if not names:
+        return []
+    ask = "ask them; if they did rate the other way round, or at random, leave their rows out, and say so in the paper"
+    if kind not in READ or not place.is_file():
+        return [ask]
+    read, write = READ[kind]
+    out = f"{place.stem}_without{place.suffix}"
+    program = (
+        f"import pandas as pd; t = pd.read_{read}; "
+        f"t[~t[{column!r}].astype(str).str.strip().isin({names!r})].to_{write.format(repr(out))}"
+    ).replace("PLACE", repr(str(place)))
+    return [f"{ask}: {shlex.join(['python', '-c', program])} writes {out} without them"]
 
 
 def _without_common_picture(pairs: NDArray[np.int64]) -> NDArray[np.int64]:

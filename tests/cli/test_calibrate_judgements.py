@@ -74,6 +74,34 @@ def test_the_weights_are_those_of_the_fit_in_python(folder):
         assert found == pytest.approx(same, rel=1e-6)
 
 
+def test_a_rater_who_rates_the_other_way_round_is_counted_in_the_report_and_left_out_by_the_line_that_is_said(folder):
+    table = judged(10, seed=1)
+    signs = {**dict.fromkeys("abcde", 1), "it's": -1}
+    rows = [table.assign(who=name, rating=sign * table["rating"]) for name, sign in signs.items()]
+    pd.concat(rows).to_csv("judged.csv", index=False)
+    found = calibrate("judged.csv", "--scorers", "useful", "--rater", "who", "--report", "report")
+    assert found.exit_code == 0 and "rater it's agrees with most" in found.stderr
+    text = (folder / "report" / "report.md").read_text()
+    assert "1 of 6 raters agrees with the others in fewer pairs than chance explains; the command names" in text
+    assert "it's" not in text
+    program = re.search(r"python -c .* (?=writes judged_without.csv without them)", found.stderr)[0]
+    subprocess.run(program.replace("python", sys.executable, 1), shell=True, check=True, cwd=folder)
+    again = calibrate("judged_without.csv", "--scorers", "useful", "--rater", "who")
+    assert "of 5 raters" in again.stdout and "rater it's" not in again.stderr
+    assert pd.read_csv("judged_without.csv").equals(pd.concat(rows[:5], ignore_index=True))
+
+
+def test_few_raters_of_many_prompts_are_enough_to_suspect_the_direction(folder):
+    table = judged(30)
+    pd.concat([table.assign(who=name) for name in "abc"]).to_csv("judged.csv", index=False)
+    found = calibrate("judged.csv", "--scorers", "useful", "--rater", "who", "--rank", "rating")
+    assert "read the wrong way round" in found.stdout
+    assert (
+        "useful alone has a weight below 0, and its row counts with the sign turned: people prefer the" in found.stdout
+    )
+    assert "--rating names a column in which a high value is, --rank one in which 1 is." in found.stdout
+
+
 @pytest.mark.parametrize("reads_as", ["rating", "rank"])
 def test_judgements_that_are_read_the_wrong_way_round_are_suspected(folder, reads_as):
     result = calibrate("judged.csv", "--scorers", "useful", f"--{reads_as}", "rating")
