@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.pair_sketch import PairSketch
 from fergi_reward.files.atomic import write_json
 from fergi_reward.files.json_records import checked, read_record
 from fergi_reward.reactions.clip import is_action_unit
@@ -140,15 +141,16 @@ class Calibration:
         protocol: How the weights were fitted.
         au_source: What measured the action units, such as `fergi-ir50`.
         fits: One per set of terms.
-        dataset: What it was fitted on: `fingerprint` (SHA-256), of judgements also that of the `preferences` without
-            scores, `participants` and who they are (`users`), `images`, `pairs`, and where the reactions were mapped to
-            this scale, the source that measured them (`mapped_from`).
+        dataset: What it was fitted on: `fingerprint` (SHA-256), `participants` and who they are (`users`), `images`,
+            `pairs`, and where the reactions were mapped to this scale, the source that measured them (`mapped_from`).
         library_version: The version that fitted it.
         command: The command that made it.
         seed: The seed of folds and intervals.
         valence_transform: How an activation becomes the valence that an action unit's term weighs.
         scored_by: By scorer, the signature of the weights that gave its scores (`scorers/signature.py`), where this is
             known: not where scores came in a table.
+        fitted_pairs: A sketch of the pairs it was fitted on, by which their part in other judgements is estimated; None
+            where it has none.
         schema: Version of this layout.
     """
 
@@ -161,6 +163,7 @@ class Calibration:
     seed: int
     valence_transform: str = VALENCE_TRANSFORM
     scored_by: dict[str, str] = field(default_factory=dict)
+    fitted_pairs: PairSketch | None = None
     schema: int = SCHEMA
 
     @property
@@ -203,7 +206,8 @@ class Calibration:
 
     def save(self, path: Path | str) -> None:
         """Write the calibration as JSON, whole or not at all."""
-        write_json(path, {"schema": self.schema} | asdict(self))
+        sketch = self.fitted_pairs and self.fitted_pairs.record()
+        write_json(path, {"schema": self.schema} | asdict(self) | {"fitted_pairs": sketch})
 
     @classmethod
     def load(cls, path: Path | str) -> "Calibration":
@@ -233,12 +237,15 @@ class Calibration:
 
 def _from_record(record: dict[str, Any], where: str) -> Calibration:
     """Build the dataclasses, checking every key and value."""
-    values = checked({"scored_by": {}} | record, _FIELDS[Calibration], where, AGAIN)  # version 0.1 did not write it
+    newer: dict[str, Any] = {"scored_by": {}, "fitted_pairs": None}  # files of earlier builds lack them
+    values = checked(newer | record, _FIELDS[Calibration], where, AGAIN)
     if values["valence_transform"] != VALENCE_TRANSFORM:
         raise FergiRewardError(
             f"{where}: valence_transform is {values['valence_transform']!r}, this version knows {VALENCE_TRANSFORM!r}"
         )
     checked({"users": values["dataset"].get("users", [])}, {"users": "texts"}, f"{where}, dataset", AGAIN)
+    if values["fitted_pairs"] is not None:
+        values["fitted_pairs"] = PairSketch.of_record(values["fitted_pairs"], f"{where}, fitted_pairs", AGAIN)
     values["fits"] = tuple(_fit(fit, f"{where}, fit {number}") for number, fit in enumerate(values["fits"], start=1))
     return Calibration(**values)
 
@@ -261,5 +268,5 @@ _FIELDS: dict[type, dict[str, str]] = {
     Fit: {"name": "text", "terms": "records", "accuracy": "optional", "ci95": "interval", "log_loss": "optional"},
     Calibration: {"protocol": "text", "au_source": "text", "fits": "records", "dataset": "record"}
     | {"library_version": "text", "command": "text", "seed": "number", "valence_transform": "text", "schema": "number"}
-    | {"scored_by": "record"},
+    | {"scored_by": "record", "fitted_pairs": "optional record"},
 }

@@ -1,6 +1,7 @@
 """Weights of scorers from arrays: scores of pictures, and what people preferred among them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,7 +75,7 @@ def fit_weights(
         seed=seed,
         command="fit_weights()",
     )
-    return fitted.calibration
+    return replace(fitted.calibration, fitted_pairs=None)  # numbers of rows are no names by which a picture is known
 
 
 def _scores(scores: Columns | ArrayLike, names: Sequence[str] | None) -> pd.DataFrame:

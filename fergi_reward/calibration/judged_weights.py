@@ -23,6 +23,7 @@ from fergi_reward.calibration.rater_sensitivity import RaterSensitivity, Sensiti
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
 from fergi_reward.data.judgements import Judgements
+from fergi_reward.data.pair_sketch import PairSketch
 from fergi_reward.reactions.clip import Floats, is_action_unit
 from fergi_reward.reactions.scale import unit_of
 from fergi_reward.stats.held_out import HeldOutResult
@@ -149,6 +150,7 @@ def fit_judged_weights(
         command=command,
         seed=seed,
         scored_by=dict(scored_by),
+        fitted_pairs=PairSketch.of(judgements.pair_hashes()),
     )
     tie_fit = TieFit(model.nu, losses, _by_chance(pairs)) if davidson else None
     weights = model.weights(fits, seed, found[-1])
@@ -186,7 +188,6 @@ def _unit(judgements: Judgements, terms: Sequence[str], measured: Floats) -> flo
 def _dataset(judgements: Judgements, pairs: JudgedPairs, au_unit: float) -> dict[str, object]:
     return {
         "fingerprint": judgements.fingerprint(),
-        "preferences": judgements.preferences_digest(),
         "unit": judgements.unit,
         f"{judgements.unit}s": len(judgements.groups),
         "images": len(judgements.pictures),

@@ -3,6 +3,7 @@
 - `table.py`: the preference table and its pairs; `layouts.py`: reads a folder of either layout.
 - `fergi.py`, `fergi_fetch.py`: FERGI and getting it; `simulated.py`: made-up viewers in the same layout.
 - `judgements.py`: human judgements of any kind as pairs, without faces; `judgement_files/` reads them from tables.
+- `pair_sketch.py`: a small sample of pairs, by which their part in other judgements is estimated.
 - `options.py`: options that name preferences.
 - `extracted.py`: folders of `fergi-reward extract`; `shown_pictures.py`: the pictures that viewers saw.
 - `training_consent.py`: whose reactions models may be trained on.

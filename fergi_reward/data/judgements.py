@@ -13,6 +13,7 @@ from fergi_reward.core.alike import alike
 from fergi_reward.core.counts import counted
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.numbers import numbers
+from fergi_reward.data.pair_sketch import pair_hashes
 from fergi_reward.files.csv_files import LARGEST
 from fergi_reward.files.digests import bytes_digest, record_digest
 from fergi_reward.reactions.clip import is_action_unit
@@ -159,11 +160,10 @@ class Judgements:
         names = [list(map(str, table.columns)) for table in (known, self.pairs)]
         return record_digest([*names, *map(_rows_digest, (pictures, pairs))])
 
-    def preferences_digest(self) -> str:
-        """SHA-256 over what was preferred to what, of which prompt; scores, groups and order are left out."""
-        pictures = _row_hashes(self.pictures[["prompt", "image"]].astype(str))
-        pairs = self._with_sides(pictures)[["better", "worse", "tied"]]
-        return record_digest(_rows_digest(_row_hashes(pairs)))
+    def pair_hashes(self) -> NDArray[np.uint64]:
+        """A hash of each pair that was told apart, over what was preferred to what, of which prompt."""
+        told, pictures = self.pairs[~self.pairs["tied"]], self.pictures[["prompt", "image"]].astype(str)
+        return pair_hashes(pictures.itertuples(index=False, name=None), told["better"].tolist(), told["worse"].tolist())
 
     def _with_sides(self, pictures: NDArray[np.uint64]) -> pd.DataFrame:
         """The pairs with the hashes of their pictures; of tied ones the smaller first."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from fergi_reward.bulk.options import ScoringOptions
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.pair_sketch import Overlap, pair_hashes
 from fergi_reward.evaluation.benchmarks.rankings import Benchmark, exclusion
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.picture_scores import picture_scores
 from fergi_reward.evaluation.preferences_result import Data, Seen
 from fergi_reward.evaluation.ranked_pairs import RankedPairs, ranked_pairs
 from fergi_reward.evaluation.run_record import Exclusion
+from fergi_reward.evaluation.seen_pairs import seen_pairs
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.scorers.registry import term_name
 from fergi_reward.stats.held_out import HeldOut
@@ -59,11 +62,14 @@ def benchmark_margins(
         judged(name, "scorer", by_term[term].to_numpy(), published.get(term))
         for name, term in zip(options.scorer_names, terms, strict=True)
     ]
-    models += [
-        judged(name, "calibration", totals_of(reward, by_term), None, calibrations[name])
-        for name, reward in rewards.items()
-    ]
-    notes = [f"{name} weighs none of the scorers: it is not judged." for name in calibrations if name not in rewards]
+    hashes, notes = _hashes(benchmark, ranked), list[str]()
+    for name, reward in rewards.items():
+        calibration = calibrations[name]
+        found = judged(name, "calibration", totals_of(reward, by_term), None, calibration.protocol == "bradley-terry")
+        seen, overlap, remark = _seen(name, calibration, hashes)
+        models.append(replace(found, seen=seen, overlap=overlap))
+        notes += [remark] if remark else []
+    notes += [f"{name} weighs none of the scorers: it is not judged." for name in calibrations if name not in rewards]
     return AllMargins(_data(benchmark, ranked), models, exclusions, benchmark.published, benchmark.protocol, notes)
 
 
@@ -75,14 +81,25 @@ def _judged(
     kind: Literal["scorer", "calibration"],
     values: NDArray[np.float64],
     published: float | None,
-    calibration: Calibration | None = None,
+    is_log_odds: bool = False,
 ) -> ModelMargins:
     """The margins of a model, from its value for each row."""
     found = ranked.judged(values)
-    is_log_odds = calibration is not None and calibration.protocol == "bradley-terry"
-    seen: Seen = "by hand" if calibration and calibration.is_by_hand else "nothing"
     held_out = HeldOut(name, found.margins, found.units, is_log_odds)
-    return ModelMargins(held_out, kind, seen, benchmark.as_published(found, tuning.judged(values)), published)
+    return ModelMargins(held_out, kind, "nothing", benchmark.as_published(found, tuning.judged(values)), published)
+
+
+def _hashes(benchmark: Benchmark, ranked: RankedPairs) -> NDArray[np.uint64]:
+    """A hash of each pair."""
+    pictures = ((prompt, image) for image, prompt in benchmark.numbers)
+    return pair_hashes(pictures, ranked.pairs.better.tolist(), ranked.pairs.worse.tolist())
+
+
+def _seen(name: str, calibration: Calibration, hashes: NDArray[np.uint64]) -> tuple[Seen, Overlap | None, str | None]:
+    """What a calibration has seen of the pairs; viewers' faces were at pictures of no benchmark."""
+    if "participants" in calibration.dataset:
+        return "nothing", None, None
+    return seen_pairs(name, calibration, hashes)
 
 
 def _exclusions(benchmark: Benchmark, ranked: RankedPairs, scored: NDArray[np.bool_]) -> list[Exclusion]:

@@ -130,6 +130,8 @@ class _Viewed:
         """What a calibration's weights have seen of these participants, and how to say it."""
         if calibration.is_by_hand:
             return "by hand", f"{name} was not fitted: its weights are by hand."
+        if "users" not in calibration.dataset:
+            return "unknown", f"{name} does not say whom it was fitted on: these people may be among them."
         users = set(self.pairs.users)
         known = sum(calibration.used(user, str(self.table.measured_by)) for user in users)
         if not known:

@@ -1,6 +1,7 @@
 """A table of human judgements with a column per score: the margins of columns, and of calibrations that weigh them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,13 +14,11 @@ from fergi_reward.data.judgements import Judgements
 from fergi_reward.evaluation.margins import AllMargins, ModelMargins
 from fergi_reward.evaluation.preferences_result import JUDGEMENTS, Data, Seen
 from fergi_reward.evaluation.run_record import Exclusion
+from fergi_reward.evaluation.seen_pairs import seen_pairs
 from fergi_reward.evaluation.sentences import split_names
 from fergi_reward.reactions.clip import valence
 from fergi_reward.stats.held_out import HeldOut
 
-# Means of the same scores, computed again or rounded to float32, differ by less of a standard deviation; of others, by
-# more.
-SAME = 1e-5
 # Other pictures change a scorer's mean (in standard deviations) and its spread by less, another scale by more.
 FAR = 5
 
@@ -47,14 +46,14 @@ def judged_margins(
     known = [*names, *judgements.reactions]
     measured = dict(zip(known, judgements.scores(known).T, strict=True))
     models = [_model(judgements, name, "scorer", "nothing", measured[name]) for name in names]
-    data, notes = _data(judgements, place), _notes(judgements)
+    data, notes, hashes = _data(judgements, place), _notes(judgements), judgements.pair_hashes()
     for name, calibration in calibrations.items():
         terms = [term for term in calibration.scorers if term in names]
         if not terms:
             notes.append(f"{name} weighs none of {', '.join(names)}: it is not judged.")
             continue
         _check_fit(name, calibration, terms, judgements)
-        seen, remark = _seen(name, calibration, terms, judgements)
+        seen, overlap, remark = seen_pairs(name, calibration, hashes)
         notes += [remark, *_other_scales(name, calibration, terms, measured)]
         for model, fit in {
             name: calibration.fit_for(terms),
@@ -62,7 +61,8 @@ def judged_margins(
         }.items():
             total = np.sum([_contribution(term, measured) for term in fit.terms], axis=0)
             log_odds = calibration.protocol == "bradley-terry"
-            models.append(_model(judgements, model, "calibration", seen, total, log_odds))
+            judged = _model(judgements, model, "calibration", seen, total, log_odds)
+            models.append(replace(judged, overlap=overlap))
     return AllMargins(data, models, _exclusions(judgements, left_out), (), (), notes)
 
 
@@ -119,21 +119,6 @@ def _model(
     return ModelMargins(held_out, kind, seen, None, None)
 
 
-def _seen(name: str, calibration: Calibration, terms: Sequence[str], judgements: Judgements) -> tuple[Seen, str]:
-    """What a calibration's weights have seen of these judgements, and how to say it."""
-    fit = calibration.fit_for(terms)
-    if calibration.is_by_hand:
-        return "by hand", f"{name} was not fitted: its weights are by hand."
-    known, alike = calibration.dataset.get("preferences"), _has_its_means(fit, judgements)
-    if known == judgements.preferences_digest() or (known is None and alike):  # older files lack it
-        why = "its figures are IN SAMPLE, they flatter it. Honest ones are what `fergi-reward calibrate` prints."
-        return "in sample", f"{name} was fitted on these judgements: {why}"
-    if alike:
-        what = "other judgements, and their scores have the means of these: probably of the same pictures."
-        return "nothing", f"{name} was fitted on {what} Judgements that are in both are not recognised."
-    return "nothing", f"{name} was fitted on another table; judgements that are in both are not recognised."
-
-
 def _other_scales(
     name: str, calibration: Calibration, terms: Sequence[str], measured: Mapping[str, NDArray[np.float64]]
 ) -> Iterator[str]:
@@ -145,18 +130,6 @@ def _other_scales(
                 f"{name} was fitted on {term.name} of {term.mean:.3g} with a standard deviation of {term.std:.2g}; "
                 f"here it is {mean:.3g} with {std:.2g}: on another scale, its weight is wrong."
             )
-
-
-def _has_its_means(fit: Fit, judgements: Judgements) -> bool:
-    """Whether the scores of the pairs have the means of the fit's: columns and groups that were added change none."""
-    scores = judgements.scores(fit.term_names)
-    means, allowed = (np.array([getattr(term, of) for term in fit.terms]) for of in ("mean", "std"))
-    for pairs in (judgements.pairs, judgements.pairs[~judgements.pairs["tied"]]):
-        sides = scores[pairs[["better", "worse"]].to_numpy().T.ravel()]
-        found = np.average(sides, axis=0, weights=np.tile(pairs["weight"], 2))
-        if (np.abs(found - means) <= SAME * allowed).all():
-            return True
-    return False
 
 
 def _notes(judgements: Judgements) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fergi_reward.data.pair_sketch import Overlap
 from fergi_reward.evaluation.preferences_result import Data, PublishedFigure, Seen
 from fergi_reward.evaluation.run_record import Exclusion
 from fergi_reward.stats.held_out import HeldOut
@@ -19,6 +20,7 @@ class ModelMargins:
         seen: What its weights have seen of these people.
         as_published: Its accuracy by the rules of the published figures, where available.
         published: The published accuracy of the same model.
+        overlap: How many of the pairs its weights were fitted on, where that is known of a calibration.
     """
 
     held_out: HeldOut
@@ -26,6 +28,7 @@ class ModelMargins:
     seen: Seen
     as_published: float | None
     published: float | None
+    overlap: Overlap | None = None
 
 
 @dataclass(frozen=True)

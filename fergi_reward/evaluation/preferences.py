@@ -131,7 +131,8 @@ def evaluate(
 
 def _result(model: ModelMargins, seed: int) -> ModelResult:
     result = evaluate_held_out(model.held_out, seed)
-    return ModelResult(model.held_out.model, model.kind, model.seen, result, model.as_published, model.published)
+    published = model.as_published, model.published
+    return ModelResult(model.held_out.model, model.kind, model.seen, result, *published, model.overlap)
 
 
 def _compared(one: ModelMargins, other: ModelMargins, seed: int) -> Comparison:

@@ -26,6 +26,7 @@ from fergi_reward.evaluation.report_builder import (
     percent,
     table,
 )
+from fergi_reward.evaluation.seen_pairs import percent_of
 from fergi_reward.evaluation.sentences import shown
 from fergi_reward.report.record import Estimate, IntervalPlot, Line, Report, Section, Table
 from fergi_reward.stats.intervals import FEW_UNITS
@@ -37,6 +38,7 @@ FITTED_ON: dict[Seen, str] = {
     "left out": "the others",
     "in sample": "THESE PAIRS",
     "by hand": "nothing",
+    "unknown": "not known",
 }
 
 
@@ -57,16 +59,19 @@ def preferences_report(result: PreferenceResult) -> Report:
 
 
 def _verdict(result: PreferenceResult) -> Iterator[str]:
-    """The best model that had not seen the pairs, and whether that may be chance."""
+    """The best model that is not known to have seen the pairs, and whether that may be chance."""
     data = result.data
     fair = sorted(
-        (model for model in result.models if model.seen != "in sample"), key=lambda model: -model.result.accuracy
+        (model for model in result.models if model.seen not in ("in sample", "unknown")),
+        key=lambda model: -model.result.accuracy,
     )
     if fair:
+        fitted = "is known not to have been" if any(one.seen == "unknown" for one in result.models) else "was not"
+        guess = "" if all(map(_is_exact, fair)) else " (as estimated)"
         bounds = shown(fair[0].ci95, " (95 % interval {:.1%} to {:.1%})")
         yield (
             f"{fair[0].name} orders {fair[0].result.accuracy:.1%} of the pairs as people did{bounds}, the "
-            "highest share of what was not fitted on them."
+            f"highest share of what {fitted} fitted on them{guess}."
         )
     if len(fair) > 1:
         yield _lead(result, fair[0].name, fair[1].name)
@@ -118,13 +123,30 @@ def _models_table(result: PreferenceResult) -> Table:
         fields.append(Field("as published", lambda one: one.as_published, PERCENT, blank=NOT_SO_COUNTED))
         fields.append(Field("published", lambda one: one.published, PERCENT, blank=NOT_PUBLISHED))
     fields.append(Field("area", lambda one: one.result.coverage.area, "{:.3f}"))
-    fields.append(Field("fitted on", lambda one: FITTED_ON[one.seen] if one.kind == "calibration" else "no fit"))
+    fields.append(Field("fitted on", _fitted_on))
     as_half = ", in the column of halves as half right" if result.data.name == JUDGEMENTS else ""
     note = (
         f"A tie counts as wrong{as_half}. What was fitted on these pairs is flattered by them. Area: the mean accuracy "
         "where a model answers only the pairs that it is surest of, over all shares of them (coverages), see below."
     )
     return table("Pairs in the order that people gave.", result.models, fields, note)
+
+
+def _is_exact(model: ModelResult) -> bool:
+    """Whether all pairs were looked for in those of the fit, where that could be."""
+    return model.overlap is None or model.overlap.is_exact
+
+
+def _fitted_on(model: ModelResult) -> str:
+    """What a model was fitted on."""
+    overlap = model.overlap
+    if model.kind == "scorer":
+        return "no fit"
+    if overlap is None:
+        return FITTED_ON[model.seen]
+    some = f"{percent_of(overlap)} % of these pairs" if overlap.found else "none of these pairs"
+    what = "THESE PAIRS" if overlap.found == overlap.compared else some
+    return what if overlap.is_exact else f"{what} (estimated)"
 
 
 def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
@@ -138,7 +160,9 @@ def _accuracy_plot(result: PreferenceResult) -> IntervalPlot:
 def _group(model: ModelResult) -> str:
     if model.seen == "by hand":
         return model.seen
-    return f"{model.kind}, in sample" if model.seen == "in sample" else model.kind
+    return {"in sample": f"{model.kind}, in sample", "unknown": f"{model.kind}, perhaps in sample"}.get(
+        model.seen, model.kind
+    )
 
 
 def _published_table(result: PreferenceResult) -> Table:

@@ -7,6 +7,7 @@ Shares (accuracies, coverages, differences) are in [0, 1], never percent. Interv
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from fergi_reward.data.pair_sketch import Overlap
 from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.intervals import LEAST_UNITS, Interval
@@ -14,8 +15,9 @@ from fergi_reward.stats.intervals import LEAST_UNITS, Interval
 # What `Data.name` is where the judgements are a user's own table.
 JUDGEMENTS = "judgements"
 # What a model's weights have seen of the people it is judged on: nothing (scorers, and calibrations fitted on others);
-# each person's own data left out of the fit; these very pairs, so that its figures flatter it; or they were not fitted.
-Seen = Literal["nothing", "left out", "in sample", "by hand"]
+# each person's own data left out of the fit; some or all of these very pairs, so that its figures flatter it; they were
+# not fitted; or nobody knows.
+Seen = Literal["nothing", "left out", "in sample", "by hand", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ModelResult:
         result: On the pairs of `Data`; what it calls participants are its `unit`s.
         as_published: Accuracy by the rules of the published figures (`PreferenceResult.protocol`), where that can be.
         published: The published accuracy of this model, where there is one.
+        overlap: How many of the pairs a calibration was fitted on, where that is known.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ModelResult:
     result: HeldOutResult
     as_published: float | None
     published: float | None
+    overlap: Overlap | None = None
 
     @property
     def ci95(self) -> Interval | None:
@@ -77,6 +81,7 @@ class ModelResult:
             "name": self.name,
             "kind": self.kind,
             "seen": self.seen,
+            "fitted_on": self.overlap and {"share": self.overlap.share, **asdict(self.overlap)},
             "correct": self.result.correct,
             "ties": self.result.ties,
             "accuracy": self.result.accuracy,

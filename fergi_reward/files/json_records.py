@@ -94,4 +94,5 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
     "record": ("a mapping", lambda value: isinstance(value, dict)),
+    "optional record": ("a mapping or null", lambda value: value is None or isinstance(value, dict)),
 }

@@ -10,11 +10,13 @@ import pytest
 
 from fergi_reward.calibration.by_hand import by_hand
 from fergi_reward.calibration.calibration import Calibration, Fit, Term
+from fergi_reward.calibration.from_arrays import fit_weights
 from fergi_reward.calibration.judged_weights import fit_judged_weights
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.data.judgement_files.options import JudgementOptions
 from fergi_reward.data.judgement_files.read import judgements_in
 from fergi_reward.data.judgements import from_ratings
+from fergi_reward.data.pair_sketch import PairSketch
 from fergi_reward.evaluation.judged_margins import judged_margins
 from tests.command_line import invoke
 
@@ -103,35 +105,54 @@ def seen(table, calibration):
 def test_a_calibration_that_was_fitted_on_the_very_table_is_not_held_out(table, fitted, tmp_path):
     for same in (table, table.assign(added=range(30)), table.sample(frac=1, random_state=2).assign(added=1)):
         what, why = seen(same, fitted)
-        assert what == "in sample" and "IN SAMPLE" in why
-    other = table.assign(rating=table["rating"].to_numpy()[::-1])  # as many pictures, pairs and ties
-    assert seen(other, fitted)[0] == "nothing"
-    half = table[table["prompt"] < "x"]
-    what, why = seen(half, fitted)
-    assert what == "nothing" and "judgements that are in both are not recognised" in why
+        assert what == "in sample" and why.startswith("All of these pairs are among those that mine was fitted on")
+    assert seen(table[table["prompt"] < "x"], fitted)[1].startswith("All of these pairs")
+    more = pd.concat([table, table.assign(prompt=table["prompt"] + "!")])
+    assert seen(more, fitted)[1].startswith("50 % of these pairs are among those")
+    for other in (table.assign(prompt=table["prompt"] + "!"), table.assign(image="new/" + table["image"])):
+        what, why = seen(other, fitted)
+        assert what == "nothing" and why.startswith("mine was fitted on none of these pairs. Pictures and prompts with")
     assert seen(table, by_hand({"a": 1, "b": 1})) == ("by hand", "mine was not fitted: its weights are by hand.")
+    without = replace(fitted, fitted_pairs=None)
+    assert seen(table, without) == (
+        "unknown",
+        "mine does not say which pairs it was fitted on: these may be among them.",
+    )
 
 
-def without_digest(calibration):
-    return replace(calibration, dataset={"fingerprint": "of other scores"})
-
-
-def test_judgements_are_recognised_whatever_their_scores_raters_and_order(table, fitted):
-    again = table.assign(**{name: table[name].astype(np.float32).astype(float) for name in "ab"})
-    assert judged(again).fingerprint() != judged(table).fingerprint()
-    assert seen(again, fitted)[0] == seen(again, without_digest(fitted))[0] == "in sample"
-    other_scorer = table.assign(a=table["a"] + 0.1).sample(frac=1, random_state=3)
-    assert seen(other_scorer, fitted)[0] == "in sample"
-    assert seen(other_scorer, without_digest(fitted))[0] == "nothing"
+def test_judgements_are_recognised_whatever_their_scores_raters_order_and_form(table, fitted, tmp_path):
+    again = table.assign(a=table["a"] + 0.1, rater="ann").sample(frac=1, random_state=3)
+    assert seen(again, fitted)[1].startswith("All of these pairs")
+    found = judged(table)
+    told = found.pairs[~found.pairs["tied"]]
+    names = found.pictures["image"].to_numpy()
+    pairs = pd.DataFrame({"caption": found.pictures["prompt"].to_numpy()[told["better"]]})
+    pairs = pairs.assign(chosen=names[told["better"]], rejected=names[told["worse"]], seconds=3)
+    read = judgements_in(pairs, JudgementOptions(judgements="table")).judgements
+    assert read.unit == "prompt" and sorted(read.pair_hashes()) == sorted(found.pair_hashes())
 
 
 def test_other_judgements_of_the_same_pictures_are_not_taken_for_those_of_the_fit(table):
     untied = table.assign(rating=table["rating"] + np.tile([0, 0.1, 0.2], 10))
     fitted = fit_judged_weights(judged(untied), ["a", "b"]).calibration
-    opposite = untied.assign(rating=-untied["rating"])  # the same pairs and scores, so the same means
-    what, why = seen(opposite, fitted)
-    assert what == "nothing" and "other judgements" in why and "the same pictures" in why
+    assert seen(untied.assign(rating=-untied["rating"]), fitted)[0] == "nothing"
     assert seen(untied, fitted)[0] == "in sample"
+
+
+def test_of_a_large_fit_a_sample_is_compared_and_the_page_says_so(table, fitted):
+    hashes = judged(table).pair_hashes()
+    others = np.random.default_rng(0).integers(0, 1 << 64, 5000, dtype=np.uint64)
+    sampled = replace(fitted, fitted_pairs=PairSketch.of(others))
+    few = int((hashes < sampled.fitted_pairs.smallest[-1]).sum())
+    what, why = seen(table, sampled)
+    assert what == "unknown" and f"only {few} pairs of these can be compared" in why and "too few" in why
+    both = replace(fitted, fitted_pairs=PairSketch.of(np.concatenate([others, hashes])))
+    assert f"whoever judged them (estimated from {few})" in seen(table, both)[1]
+
+
+def test_a_calibration_of_arrays_does_not_know_its_pictures():
+    judgements = {"winner": [0, 2, 4, 1], "loser": [1, 3, 5, 0], "prompt": ["cat", "dogs", "boat", "cat"]}
+    assert fit_weights({"a": [3.0, 2, 5, 1, 4, 2]}, judgements).fitted_pairs is None
 
 
 def test_raters_of_pairs_that_differ_in_capitals_are_known():
@@ -156,6 +177,20 @@ def test_the_command_says_so_and_its_verdict_passes_over_it(file, fitted, tmp_pa
     assert models["mine.json"]["seen"] == "in sample"
     text = (tmp_path / "out" / "report.md").read_text()
     assert "THESE PAIRS" in text and "mine.json orders" not in text
+    assert "of what was not fitted on them." in text
+    assert models["mine.json"]["fitted_on"]["share"] == 1 and models["a"]["fitted_on"] is None
+
+
+def test_a_part_of_the_judgements_of_a_fit_is_not_called_other_data(table, file, fitted, tmp_path):
+    fitted.save(tmp_path / "full.json")
+    replace(fitted, fitted_pairs=None).save(tmp_path / "older.json")
+    table[table["prompt"] < "z"].to_csv(tmp_path / "part.csv", index=False)
+    options = ["--judgements", tmp_path / "part.csv", "--calibration", tmp_path / "full.json"]
+    _, models = evaluate(*options, "--calibration", tmp_path / "older.json", out=tmp_path / "out")
+    assert models["full.json"]["seen"] == "in sample" and models["older.json"]["seen"] == "unknown"
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "other data" not in text and "not known" in text and "json orders" not in text
+    assert "highest share of what is known not to have been fitted on them." in text
 
 
 def test_the_log_odds_are_those_of_the_fit_with_just_the_columns(table, fitted):
