@@ -9,7 +9,7 @@ from fergi_reward.core.library_bars import no_library_bars_in_a_log
 from fergi_reward.core.registry import blaming
 from fergi_reward.diffusion.family import Pipeline
 from fergi_reward.diffusion.missing_weights import refuse_missing_weights
-from fergi_reward.diffusion.registry import MODELS, is_registered
+from fergi_reward.diffusion.registry import MODELS, call, is_registered
 from fergi_reward.hub.asking import is_cached
 from fergi_reward.hub.licenses import say_license
 
@@ -79,4 +79,5 @@ def _registered(model: str, dtype: "torch.dtype | None") -> Pipeline:
         raise FergiRewardError(
             f"the model {model!r} ({found.origin}) gave a {type(pipeline).__name__}, must give a DiffusionPipeline"
         )
+    call(pipeline, model)
     return pipeline if dtype in (None, pipeline.dtype) else pipeline.to(dtype)

@@ -6,7 +6,7 @@ A toy is a model that brings scorers of its own. Toys are named here and not imp
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fergi_reward.core.registry import Registry, is_path
 from fergi_reward.hub.published import SCORERS
@@ -26,7 +26,6 @@ class Toy:
         scorers: By name, what loads them.
         checkpoints: The scorers' folders by name, where they are in files.
         calibration: Loads their weights; None where there are none.
-        folders: By the model's name, its pipeline's folder, by which model cards call it.
         captions: The prompts that the judge knows.
         judge: From pictures and prompts to values by name; None where there is none.
         judge_names: Their names.
@@ -35,7 +34,6 @@ class Toy:
     scorers: "Mapping[str, Callable[[], LoadedScorer]]"
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     calibration: "Callable[[], Calibration] | None" = None
-    folders: Mapping[str, Path] = field(default_factory=dict)
     captions: frozenset[str] = frozenset()
     judge: "Callable[[Sequence[Image.Image], Sequence[str]], dict[str, list[float]]] | None" = None
     judge_names: tuple[str, ...] = ()
@@ -80,6 +78,16 @@ TOYS = Registry(
 def is_registered(model: str) -> bool:
     """Whether a name is a function's that returns the pipeline, and not a folder's or a repository's."""
     return is_path(model) or model in MODELS.names()
+
+
+def call(pipeline: Any, name: str) -> None:  # noqa: ANN401 - of diffusers, which is not imported here
+    """Note on a pipeline the registered name by which it was loaded; its files' own name is another."""
+    pipeline.fergi_reward_model = name
+
+
+def called(pipeline: object) -> str | None:
+    """The registered name by which a pipeline was loaded; None of one from files, or built in memory."""
+    return getattr(pipeline, "fergi_reward_model", None)
 
 
 def is_toys_own(model: str, scorer: str, checkpoints: Mapping[str, str] | None) -> bool:

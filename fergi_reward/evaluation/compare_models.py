@@ -194,9 +194,7 @@ def _signals(
 
 def _doubts(options: CompareModelsOptions, models: Sequence[ComparedModel]) -> list[str]:
     """What speaks against a base model, or against how an adapter is loaded, in sentences."""
-    toy = toy_of(options.model)
-    called = str(toy.folders.get(options.model, options.model)) if toy else options.model  # as its cards call it
-    doubts = [doubt for model in models for doubt in (base_doubt(model, called), scale_doubt(model))]
+    doubts = [doubt for model in models for doubt in (base_doubt(model, options.model), scale_doubt(model))]
     unknown = {model.name: unknown_functions(options.scorer_names, model.trained_on or ()) for model in models}
     doubts += [
         f"{', '.join(terms)}, which {name} was trained on, cannot be imported here: a judge that is the same function "

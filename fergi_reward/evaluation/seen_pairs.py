@@ -19,7 +19,7 @@ def seen_pairs(name: str, calibration: Calibration, hashes: NDArray[np.uint64]) 
     Args:
         name: What reports call it.
         calibration: It.
-        hashes: Of the pairs, as `pair_hashes` gives them.
+        hashes: One per pair, as `pair_hashes` gives them.
     """
     if calibration.is_by_hand:
         return "by hand", None, f"{name} was not fitted: its weights are by hand."

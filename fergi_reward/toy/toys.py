@@ -53,7 +53,6 @@ EMOJI = Toy(
     {name: partial(load_scorer, name, folder) for name, folder in emoji.checkpoints().items()},
     emoji.checkpoints(),
     partial(Calibration.load, emoji.CALIBRATION),
-    {"emoji": emoji.DATA / "pipeline"},
     frozenset(scene.caption for scene in SCENES),
     _judge_emoji,
     EMOJI_JUDGES,

@@ -12,6 +12,7 @@ import yaml
 
 from fergi_reward.core.places import place_without_folders, record_without_folders
 from fergi_reward.diffusion.family import Pipeline, family_of
+from fergi_reward.diffusion.registry import called
 from fergi_reward.hub.licenses import FERGI, UNKNOWN, license_of, scorer_licenses
 from fergi_reward.hub.published import SCORERS
 from fergi_reward.reactions.sources import FERGI as FERGI_SOURCE
@@ -33,7 +34,7 @@ Fine-tuned by `{trainer}` of fergi_reward {version}.
 ```python
 {imports}
 
-pipeline = DiffusionPipeline.from_pretrained({base_literal})
+pipeline = {base}
 {loading}
 {drawing}```
 
@@ -75,7 +76,7 @@ def write_model_card(
         pipeline: What was fine-tuned.
     """
     full, family = config.full_finetuning, family_of(pipeline)
-    named = str(pipeline.config.get("_name_or_path") or IN_MEMORY)
+    named = called(pipeline) or str(pipeline.config.get("_name_or_path") or IN_MEMORY)
     base_model = _printable(place_without_folders(named))
     learned_from = {**seen[-1], **({"before": list(seen[:-1])} if seen[:-1] else {})}
     front_matter = {
@@ -84,13 +85,16 @@ def write_model_card(
         "pipeline_tag": "text-to-image",
         "tags": ["diffusers", *([] if full else ["lora"]), "text-to-image", "rlhf", "fergi-reward"],
     }
-    loaded = ["DiffusionPipeline", *([class_of(family.network).__name__] if full else [])]
+    loaded = [] if called(pipeline) else ["DiffusionPipeline"]
+    loaded += [class_of(family.network).__name__] if full else []
+    imports = [f"from diffusers import {', '.join(loaded)}"] if loaded else []
+    imports += ["from fergi_reward.diffusion import load_pipeline"] if called(pipeline) else []
     card = CARD.format(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False, width=math.inf),
         title=f"The {family.network_name} of" if full else "A LoRA adapter for",
         base_model=base_model,
-        base_literal=json.dumps(base_model),
-        imports=f"from diffusers import {', '.join(loaded)}",
+        base=_base_call(pipeline, named, base_model),
+        imports="\n".join(imports),
         loading=loading_line(pipeline, config, "path/of/this/folder"),
         drawing=_drawing_line(config, pipeline),
         trainer=trainer,
@@ -100,6 +104,14 @@ def write_model_card(
         configuration=yaml.safe_dump(record_without_folders(asdict(config)), sort_keys=False),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _base_call(pipeline: Pipeline, named: str, base_model: str) -> str:
+    """The call with which a user loads the base model; of a folder of whoever trained it they have another one."""
+    if called(pipeline):
+        return f"load_pipeline({json.dumps(base_model)})"
+    place = base_model if place_without_folders(named) == named else f"path/of/{base_model}"
+    return f"DiffusionPipeline.from_pretrained({json.dumps(place)})"
 
 
 def _licenses(base_model: str, seen: Sequence[Mapping[str, Any]]) -> Iterator[str]:

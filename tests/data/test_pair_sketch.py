@@ -9,7 +9,7 @@ from fergi_reward.data.pair_sketch import KEPT, Overlap, PairSketch, pair_hashes
 
 
 def hashes(first, after):
-    """Of the pairs of a prompt whose number is in a range."""
+    """Hashes of the pairs of a prompt whose number is in a range."""
     pictures = [("a cat", str(number)) for number in range(after + 1)]
     return pair_hashes(pictures, range(first, after), range(first + 1, after + 1))
 

@@ -1,14 +1,17 @@
 import json
 
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard
 
 from fergi_reward.calibration.calibration import Calibration
+from fergi_reward.diffusion.load import load_pipeline
 from fergi_reward.reward import CombinedReward
-from fergi_reward.toy import tiny
+from fergi_reward.toy import emoji, tiny
 from fergi_reward.trainers.model_card import write_model_card
 from fergi_reward.trainers.reward_backprop import RewardBackpropConfig
+from fergi_reward.trainers.weights import attach
 
 
 def part(text, language):
@@ -47,8 +50,38 @@ def test_no_folder_of_whoever_trained_is_in_the_card(tmp_path, pipeline):
     write_model_card(tmp_path, "RewardBackpropTrainer", config, [stretch, stretch], pipeline)
     text = (tmp_path / "README.md").read_text()
     assert "ann" not in text
-    for kept in ("resume_from: epoch_0001\n", 'from_pretrained("sd15")', "calibrate --data fergi", "m (1)"):
+    for kept in ("resume_from: epoch_0001\n", 'from_pretrained("path/of/sd15")', "calibrate --data fergi", "m (1)"):
         assert kept in text
+
+
+@pytest.mark.parametrize("model", ["emoji", "emoji_flow", "fergi_reward.toy.tiny:stable_diffusion"])
+@pytest.mark.parametrize("full", [False, True], ids=["adapter", "network"])
+def test_a_registered_model_is_loaded_by_its_name_and_the_code_of_the_card_runs(tmp_path, model, full):
+    pipeline = load_pipeline(model)
+    config = RewardBackpropConfig(full_finetuning=full)
+    attach(pipeline, config, torch.device("cpu"), torch.float32).writer(True)(tmp_path)
+    write_model_card(tmp_path, "RewardBackpropTrainer", config, [{"name": "a"}], pipeline)
+    card = ModelCard.load(tmp_path / "README.md")
+    code = part(card.text, "python")
+    assert card.data.base_model == model and f'pipeline = load_pipeline("{model}")\n' in code
+    names = {}
+    exec(code.replace("path/of/this/folder", str(tmp_path)), names)
+    assert type(names["pipeline"]) is type(pipeline)
+
+
+@pytest.mark.parametrize("load", [emoji.load_pipeline, emoji.load_flow_pipeline])
+def test_a_toy_that_its_function_loaded_is_called_by_its_name(tmp_path, load):
+    write_model_card(tmp_path, "RewardBackpropTrainer", RewardBackpropConfig(), [{"name": "a"}], load())
+    assert ModelCard.load(tmp_path / "README.md").data.base_model in emoji.MODELS
+
+
+def test_a_folder_is_loaded_by_its_path_as_given(tmp_path, pipeline, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pipeline.save_pretrained("models/sd")
+    loaded = load_pipeline("models/sd")
+    write_model_card(tmp_path, "RewardBackpropTrainer", RewardBackpropConfig(), [{"name": "a"}], loaded)
+    line = part(ModelCard.load(tmp_path / "README.md").text, "python").splitlines()[2]
+    assert line == 'pipeline = DiffusionPipeline.from_pretrained("models/sd")'
 
 
 def test_a_plain_callable_is_named(trainer_of):

@@ -29,6 +29,7 @@ def load_pipeline() -> "StableDiffusionPipeline":
         MissingDependencyError: diffusers is not installed.
     """
     from fergi_reward.core.errors import MissingDependencyError
+    from fergi_reward.diffusion.registry import call
     from fergi_reward.toy.emoji.unknown_words import warn_of_unknown_words
 
     try:
@@ -39,6 +40,7 @@ def load_pipeline() -> "StableDiffusionPipeline":
     # Weights are stored in float16: diffusers loads its own models in float32, transformers as they are stored.
     pipeline.text_encoder.float()
     warn_of_unknown_words(pipeline.text_encoder, pipeline.tokenizer)
+    call(pipeline, MODELS[0])
     return pipeline
 
 

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from fergi_reward.diffusion.registry import call
 from fergi_reward.toy.emoji import DATA
 from fergi_reward.toy.emoji.unknown_words import warn_of_unknown_words
 
@@ -52,6 +53,7 @@ def load() -> EmojiFlowPipeline:
     """The pretrained pipeline, in float32, as diffusers loads what is stored in float16."""
     pipeline = assemble(SD3Transformer2DModel.from_pretrained(FOLDER))
     warn_of_unknown_words(pipeline.text_encoder, pipeline.tokenizer)
+    call(pipeline, "emoji_flow")
     return pipeline
 
 
