@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fergi_reward.core.errors import FergiRewardError, FergiRewardWarning
-from fergi_reward.stats.one_signal import one_signal
+from fergi_reward.stats.one_signal import SAME, one_signal
 from fergi_reward.trainers.held_out import REWARD
 
 # Relative to the largest score: what float32 rounds away in a sum of some terms.
@@ -45,7 +45,7 @@ def check_first_scores(
         elif part := _copied(scores[name], {REWARD: scores.get(REWARD, ())} | dict(terms)):
             warnings.warn(
                 f"the judge {name} gives what {part} gives, which is trained on: their scores "
-                f"of the first {len(tables[name])} pictures have a correlation above 0.9999, and it cannot see that "
+                f"of the first {len(tables[name])} pictures have a correlation above {SAME:g}, and it cannot see that "
                 "the reward is gamed; give another judge",
                 FergiRewardWarning,
                 stacklevel=4,

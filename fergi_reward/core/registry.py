@@ -5,6 +5,7 @@ Nothing is imported before its name is asked for, so that a broken package hinde
 """
 
 import difflib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 LIBRARY = "fergi_reward"
+NO_MODULE = "install its package, or run this in its folder or with that on PYTHONPATH"
 
 
 @dataclass(frozen=True)
@@ -129,14 +131,38 @@ class Registry:
         return self._loaded(points[0], origins[0])
 
     def _loaded(self, point: "EntryPoint", origin: str) -> Found:
+        if is_path(origin):
+            _add_current_folder(point.module)
         try:
             return Found(point.load(), origin)
         except (Exception, SystemExit) as error:  # a stranger's module may raise anything while it is imported
-            advice = "install its package, or put its folder on PYTHONPATH" if is_path(origin) else "fix it"
-            raise FergiRewardError(
-                f"the {self.kind} {point.name!r} of {origin} cannot be imported from {point.value} "
-                f"({_in_one_line(error)}): {advice}"
-            ) from error
+            what, why = f"the {self.kind} {point.name!r}", _in_one_line(error)
+            if not is_path(origin):
+                why = f"{what} of {origin} cannot be imported from {point.value} ({why}): fix it"
+            elif point.module in sys.modules:
+                why = f"{what} cannot be imported: {_lacking(point)}"
+            else:
+                why = f"{what} cannot be imported ({why}): {NO_MODULE}"
+            raise FergiRewardError(why) from error
+
+
+def _add_current_folder(module: str) -> None:
+    """Let a module be found that lies in the current folder and nowhere else, as `python -m` does.
+
+    The folder comes last, so that nothing in it hides what is installed.
+    """
+    top = module.partition(".")[0]
+    here = Path.cwd()
+    if top in sys.modules or not ((here / f"{top}.py").is_file() or (here / top).is_dir()):
+        return
+    if importlib.util.find_spec(top) is None:
+        sys.path.append(str(here))
+
+
+def _lacking(point: "EntryPoint") -> str:
+    """That a module lacks a name, and the one that may be meant."""
+    near = difflib.get_close_matches(point.attr, vars(sys.modules[point.module]), n=1)
+    return f"{point.module} has no {point.attr}{f', did you mean {near[0]}?' if near else ''}"
 
 
 def is_path(name: str) -> bool:

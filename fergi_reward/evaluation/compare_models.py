@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fergi_reward.bulk.batch_scores import BatchScores, machine
-from fergi_reward.bulk.job import load_scorers, owned_by_one_run, this_process
+from fergi_reward.bulk.job import owned_by_one_run, this_process
 from fergi_reward.bulk.scoring import Share
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.calibration.options import SHIPPED
@@ -34,8 +34,8 @@ from fergi_reward.evaluation.options import CompareModelsOptions
 from fergi_reward.evaluation.picture_diversity import EMBEDDERS, distance_within
 from fergi_reward.evaluation.picture_scores import checkpoints_of, kept_scores
 from fergi_reward.evaluation.run_record import BY_HAND
-from fergi_reward.evaluation.same_function import terms_of, unknown_functions
-from fergi_reward.evaluation.sentences import alike_prompts
+from fergi_reward.evaluation.same_function import check_trained_on, terms_of, unknown_functions
+from fergi_reward.evaluation.sentences import alike_prompts, repeated_prompts
 from fergi_reward.evaluation.side_by_side import write_side_by_side
 from fergi_reward.evaluation.totals import rewards_of, totals_of
 from fergi_reward.files.prompts import read_prompts
@@ -80,9 +80,11 @@ def models_of(options: CompareModelsOptions) -> list[ComparedModel]:
     ]
     for folder, count in Counter([PICTURES, *(model.folder for model in models)]).items():
         if count > 1:
-            raise FergiRewardError(
-                f"{count} models are called {folder!r}: name them, as in --tuned mine={options.tuned[-1]}"
-            )
+            place = options.tuned[-1].rpartition("=")[2]
+            if folder in (BASE, PICTURES):
+                found = f"--tuned {folder}=...: {folder!r} is a folder of the base model's or of the report's"
+                raise FergiRewardError(f"{found}: choose another name, as in --tuned mine={place}")
+            raise FergiRewardError(f"{count} models are called {folder!r}: name them, as in --tuned mine={place}")
     return models
 
 
@@ -95,6 +97,7 @@ def _terms(names: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
             raise FergiRewardError(
                 f"--trained-on has {name!r}, and --scorers {places[0]!r}: give --trained-on that, too"
             )
+    check_trained_on(names, asked)
     return tuple(map(term_name, names))
 
 
@@ -102,22 +105,19 @@ def _load_scorers(
     options: CompareModelsOptions, calibrations: Sequence[Calibration], share: Share
 ) -> dict[str, LoadedScorer]:
     """The scorers; one of other weights than a calibration's is warned of."""
-    scorers = load_scorers(options, share) if toy_of(options.model) is None else _toys_scorers(options)
+    device = named_device(options.device)
+    scorers = {name: _load_scorer(options, name, device) for name in options.scorer_names}
     if not share.rank:
         warn_of_other_scorers(calibrations, scorers.values())
     return scorers
 
 
-def _toys_scorers(options: CompareModelsOptions) -> dict[str, LoadedScorer]:
-    """Its own in place of the published ones."""
-    model = options.model
-    device, dtype, places = named_device(options.device), getattr(torch, options.dtype), options.checkpoints or {}
-    return {
-        name: load_toy_scorer(model, name, dtype).to(device)
-        if is_toys_own(model, name, places)
-        else load_scorer(name, places.get(name), device=device, dtype=dtype)
-        for name in options.scorer_names
-    }
+def _load_scorer(options: CompareModelsOptions, name: str, device: torch.device) -> LoadedScorer:
+    """A toy's own in place of the published one."""
+    dtype, places = getattr(torch, options.dtype), options.checkpoints or {}
+    if is_toys_own(options.model, name, places):
+        return load_toy_scorer(options.model, name, dtype).to(device)
+    return load_scorer(name, places.get(name), device=device, dtype=dtype)
 
 
 def _checkpoints(options: CompareModelsOptions) -> dict[str, str]:
@@ -138,7 +138,8 @@ def _calibrations(options: CompareModelsOptions) -> dict[str, Calibration]:
 
 
 def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | None:
-    prompts = read_prompts(options.prompts)
+    lines = read_prompts(options.prompts)
+    prompts = list(dict.fromkeys(lines))
     models = models_of(options)
     terms = [term_name(name) for name in options.scorer_names]
     calibrations = _calibrations(options)
@@ -147,7 +148,7 @@ def _compared(options: CompareModelsOptions, command: str) -> ModelsResult | Non
     judge = toy if toy and toy.judge and set(prompts) <= toy.captions else None
     requests = requests_of(prompts, options.samples, options.seed)
     notes = _doubts(options, models)  # before anything is loaded
-    notes += [*alike_prompts(prompts), *_learned_prompts(models, prompts)]
+    notes += [*repeated_prompts(lines), *alike_prompts(prompts), *_learned_prompts(models, prompts)]
     pictures = [_pictures(options, model, requests) for model in models]
     _draw(options, models, pictures)
 
@@ -219,9 +220,12 @@ def _learned_prompts(models: Sequence[ComparedModel], prompts: Sequence[str]) ->
 def _draw(options: CompareModelsOptions, models: Sequence[ComparedModel], pictures: Sequence[ModelPictures]) -> None:
     """Draw what is left."""
     share, wait = this_process()
-    for model, of_model in zip(models[1:], pictures[1:], strict=True):
-        if of_model.left(share):
-            load_model(options, model)  # what cannot be loaded shows before hours of drawing
+    left = [model for model, of_model in zip(models, pictures, strict=True) if of_model.left(share)]
+    for name in options.scorer_names if left else ():  # what cannot be loaded shows before hours of drawing
+        _load_scorer(options, name, torch.device("cpu"))
+    for model in left:
+        if model is not models[0]:
+            load_model(options, model)
     for model, of_model in zip(models, pictures, strict=True):
         of_model.draw(partial(load_model, options, model), options.call, share)
     wait()

@@ -115,6 +115,8 @@ def _kind(path: Path) -> ModelKind:
     if not path.is_dir():
         if HUB_ID.fullmatch(path.as_posix()) and not (path.exists() or path.parent.is_dir()):
             return "pipeline"
+        if path.is_file():
+            raise FergiRewardError(f"--tuned {path} is a file: give its folder, {path.parent}")
         raise FergiRewardError(f"--tuned {path} is neither a folder nor a hub id: give one with trained weights")
     names = [each.name for each in path.iterdir()]
     if "model_index.json" in names:

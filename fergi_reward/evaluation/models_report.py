@@ -11,6 +11,7 @@ from fergi_reward.evaluation.models_verdict import is_more_alike
 from fergi_reward.evaluation.report_builder import DRAWS, NO_INTERVAL, Field, build_report, pairs_plot, table
 from fergi_reward.report.record import Estimate, ImageGrid, IntervalPlot, Picture, Report, Section, Table
 from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS
+from fergi_reward.stats.one_signal import SAME
 
 PERCENT, INTERVAL = "{:.1%}", "{0[0]:.1%} to {0[1]:.1%}"
 HELD_OUT = {True: "held out", False: "TRAINED ON", None: "not known"}
@@ -88,7 +89,7 @@ def _copies(model: ModelComparison) -> list[str]:
         found.setdefault(other, []).append(name)
     return [
         f"Taken as trained on, for giving what {other} gives (the same function, or scores with a correlation above "
-        f"0.9999): {', '.join(names)}."
+        f"{SAME:g}): {', '.join(names)}."
         for other, names in found.items()
     ]
 

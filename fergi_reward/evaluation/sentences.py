@@ -1,5 +1,6 @@
 """Parts of sentences that results and reports have in common: intervals, and when there are too few units."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from fergi_reward.core.alike import alike
@@ -28,6 +29,19 @@ def split_names(judgements: Judgements) -> list[str]:
 def alike_prompts(prompts: Sequence[str]) -> list[str]:
     """What a reader must know where prompts that are drawn differ only in white space or capitals."""
     return _split("prompt", alike(prompts), "they count as different ones, and intervals are too narrow")
+
+
+def repeated_prompts(lines: Sequence[str]) -> list[str]:
+    """What a reader must know where lines repeat a prompt.
+
+    >>> repeated_prompts(["a cat", "a dog", "a cat"]), repeated_prompts(["a cat", "A cat"])
+    (["1 line repeats an earlier prompt and was left out ('a cat')."], [])
+    """
+    seen = Counter(lines)
+    again = len(lines) - len(seen)
+    first = next((prompt for prompt, count in seen.items() if count > 1), "")
+    verb, left = ("repeats", "was") if again == 1 else ("repeat", "were")
+    return [f"{counted(again, 'line')} {verb} an earlier prompt and {left} left out ({first!r:.60})."] * bool(again)
 
 
 def _split(what: str, pairs: Sequence[tuple[str, str]], so: str) -> list[str]:

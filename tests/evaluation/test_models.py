@@ -26,6 +26,7 @@ from fergi_reward.trainers.lora import add_lora, save_lora
 from fergi_reward.trainers.model_card import write_model_card
 from tests.command_line import invoke
 
+WEIGHTS = "pytorch_lora_weights.safetensors"
 CAPTIONS = [scene.caption for scene in HELD_OUT[:5]]
 QUICK = ["--model", "emoji", "--samples", "2", "--steps", "2", "--guidance-scale", "1", "--batch-size", "3"]
 
@@ -199,7 +200,22 @@ def test_the_captions_for_judging_are_those_that_nothing_was_trained_on():
         (["--tuned", "moved/nowhere"], "--tuned moved/nowhere is neither a folder nor a hub id"),
         (["--tuned", "=x"], "--tuned '=x' must be NAME=PLACE or PLACE"),
         (["--tuned", "moved/lora", "--tuned", "moved/lora"], "2 models are called 'moved-lora': name them"),
-        (["--tuned", "base=moved/lora"], "2 models are called 'base'"),
+        (["--tuned", "x=moved/lora,x=still/lora"], "2 models are called 'x': name them, as in --tuned mine=still/lora"),
+        (["--tuned", "base=moved/lora"], "--tuned base=...: 'base' is a folder of the base model's or of the report's"),
+        (["--tuned", f"moved/lora/{WEIGHTS}"], f"--tuned moved/lora/{WEIGHTS} is a file: give its folder, moved/lora"),
+        (["--tuned", "moved/lora", "--scorers", "pickscore,gone:red"], "the scorer 'gone:red' cannot be imported (Mod"),
+        (
+            ["--tuned", "moved/lora", "--scorers", "math:sin", "--trained-on", "math:sine"],
+            "the scorer 'math:sine' cannot be imported: math has no sine, did you mean sin?",
+        ),
+        (
+            ["--tuned", "moved/lora", "--scorers", "math:sin", "--trained-on", "gone:sin"],
+            "--trained-on gone:sin cannot be imported, and --scorers math:sin may be the same",
+        ),
+        (
+            ["--tuned", "moved/lora", "--scorers", "math:sin", "--trained-on", "gone.math:cosine"],
+            "--trained-on gone.math:cosine cannot be imported, and --scorers math:sin may be the same",
+        ),
         (["--tuned", "moved/lora", "--prompts", "none.txt"], "none.txt holds no prompt"),
         (["--tuned", "moved/lora", "--trained-on", "pickscor"], "there is no scorer 'pickscor'"),
         (["--tuned", "moved/lora", *["--calibration", "shipped"] * 2], "2 times --calibration shipped: a report could"),
@@ -228,6 +244,7 @@ def test_mistakes_are_one_sentence(folder, options, message, monkeypatch, tmp_pa
     result = evaluate(*QUICK, "--prompts", "prompts.txt", *options, "--out", tmp_path / "out")
     assert result.exit_code == 2, result.output
     assert message in result.stderr and "Traceback" not in result.output
+    assert not list((tmp_path / "out").rglob("*.png"))
 
 
 @pytest.mark.usefixtures("no_plots")

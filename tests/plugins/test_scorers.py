@@ -45,8 +45,9 @@ def test_a_checkpoint_reaches_who_takes_one_and_nobody_else():
         ("brightnes", r"no scorer 'brightnes': did you mean brightness\? installed are image_reward, .* broken"),
         (
             "not_there:Mine",
-            r"'not_there:Mine' .* cannot be imported .*: install its package, or put its folder on PYTHON",
+            r"^the scorer 'not_there:Mine' cannot be imported \(Mod[^:]*: No module named 'not_there'\): install its",
         ),
+        ("somebodys_rewards:Brightnes", r"cannot be imported: somebodys_rewards has no Brightnes, did you mean Brigh"),
         ("sys:exit", r"'sys:exit' \(sys:exit\) failed: SystemExit"),
         ("somebodys_rewards:Loss", r"'somebodys_rewards:Loss' \(somebodys_rewards:Loss\) failed: TypeError: .*scale"),
     ],
@@ -55,6 +56,18 @@ def test_what_cannot_be_loaded_is_one_sentence_that_names_the_package(name, sent
     with pytest.raises(FergiRewardError, match=sentence) as caught:
         load_scorer(name)
     assert "\n" not in str(caught.value)
+
+
+def test_what_lies_in_the_current_folder_is_found_and_hides_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    before = list(sys.path)
+    for module in ("my_rewards_here", "somebodys_rewards"):
+        (tmp_path / f"{module}.py").write_text("def red(pixels, prompts):\n    return pixels[:, 0].mean((1, 2))\n")
+    assert load_scorer("somebodys_rewards:Brightness")(PIXELS, "").tolist() == [0.25, 0.75]
+    assert sys.path == before
+    assert load_scorer("my_rewards_here:red")(PIXELS, "").tolist() == [0.25, 0.75]
+    assert sys.path == [*before, str(tmp_path)]
 
 
 def test_a_package_cannot_take_a_built_in_name_and_a_broken_one_hinders_nobody():
