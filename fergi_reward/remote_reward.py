@@ -567,9 +567,14 @@ def _of_file(path: str | os.PathLike[str]) -> str:
 
 
 def check_private(file: int, option: str, path: str | os.PathLike[str]) -> None:
-    """Refuse an open file with a secret that others may read."""
-    mode = stat.S_IMODE(os.fstat(file).st_mode)
-    if mode & 0o077:
+    """Refuse an open file with a secret that others may read.
+
+    What systemd's `LoadCredential=` gives is this service's alone: the permission of its access list looks like one of
+    a group.
+    """
+    mode, given = stat.S_IMODE(os.fstat(file).st_mode), os.environ.get("CREDENTIALS_DIRECTORY")
+    is_given = given is not None and Path(path).parent == Path(given) and not mode & 0o037
+    if mode & 0o077 and not is_given:
         raise RemoteRewardError(f"{option} {path} has mode {mode:o}, so that others may read it: chmod 600 {path}")
 
 

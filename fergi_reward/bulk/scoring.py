@@ -12,7 +12,7 @@ from typing import Any
 from fergi_reward.bulk.batch_scores import BatchScores, Prepared, filled
 from fergi_reward.bulk.manifest import Row
 from fergi_reward.core.errors import FergiRewardError, UnavailableError
-from fergi_reward.core.progress import Progress
+from fergi_reward.core.progress import Progress, say
 from fergi_reward.files.digests import bytes_digest
 from fergi_reward.files.store import FileDigests, Store, digested, key_of, stamp
 from fergi_reward.images import made_of
@@ -147,6 +147,8 @@ def score_rows(
     known = keys if len(keys.store) else None  # a first run would read every picture once more to find nothing
     kept = sum(known.done(row) for row in rows() if share.has(row)) if known else 0
     mine = len(range(share.rank, total, share.processes))
+    if kept and not share.rank:
+        say(f"{kept:,} of {mine:,} rows are kept{' of the first process' if share.processes > 1 else ''}")
     with Progress(total=mine, initial=kept, desc="scoring", unit="image", disable=share.rank != 0) as bar:
         for found in running.scored(partial(_left, rows, known, batch_size, share)):
             keys.store.add(found.values)

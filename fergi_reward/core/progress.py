@@ -37,6 +37,13 @@ def quiet() -> Iterator[None]:
         _log.is_quiet = before
 
 
+def say(text: str) -> None:
+    """Print a line at once, above the bars on a terminal; nothing where progress is quiet."""
+    if not _log.is_quiet:
+        tqdm.write(text, file=sys.stderr)
+        sys.stderr.flush()
+
+
 class Progress(tqdm):
     """A progress bar of tqdm that does not fill a log."""
 

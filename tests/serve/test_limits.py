@@ -190,13 +190,19 @@ def test_this_machine_may_ask_by_any_of_its_names(running, host):
     assert running.ask("POST", "/v1/score", GOOD, {"Host": host})[0] == 200
 
 
-def test_tokens_that_others_may_read_or_guess_are_refused(tmp_path):
+def test_tokens_that_others_may_read_or_guess_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "token"
     path.write_text("0123456789abcdef\n")
     path.chmod(0o600)
     assert read_token(path) == "0123456789abcdef"
     path.chmod(0o640)
     with pytest.raises(FergiRewardError, match="mode 640, so that others may read it"):
+        read_token(path)
+    path.chmod(0o440)  # root's file with an access list for this user, as systemd makes it
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_token(path) == "0123456789abcdef"
+    path.chmod(0o644)
+    with pytest.raises(FergiRewardError, match="mode 644, so that others may read it"):
         read_token(path)
     path.chmod(0o600)
     for text, why in {"": "0 words", "short": "5 letters", "five words of a token": "5 words"}.items():
