@@ -38,6 +38,5 @@ def against_equal(model: Model, fits: Fits, seed: int) -> EqualWeights:
     stds = model.scaled[()].stds(~np.eye(pairs.units, dtype=bool))  # of those that are not left out
     ones = dict(enumerate(1 / stds))
     result = replace(model.evaluated(ones, seed), reliability=None)
-    fitted, equal = (model.margins(without)[pairs.told] > 0 for without in (fits.without, ones))
-    more = fitted.astype(float) - equal
+    more = model.right(fits.without).astype(float) - model.right(ones)
     return EqualWeights(model.name, result, float(more.mean()), bootstrap_interval(more, pairs.told_groups, seed))

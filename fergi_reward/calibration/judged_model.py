@@ -178,6 +178,11 @@ class Model:
             margins[of] = self.scaled[self.chosen[unit].decays].differences[of] @ weights[:terms]
         return margins
 
+    def right(self, without: Mapping[int, Floats]) -> NDArray[np.bool_]:
+        """Which pairs that were told apart the weights without their unit order right, (P',)."""
+        right: NDArray[np.bool_] = self.margins(without)[self.pairs.told] > 0
+        return right
+
     def evaluated(self, without: Mapping[int, Floats], seed: int) -> HeldOutResult:
         """How each pair that was told apart is ordered by the weights without its unit."""
         pairs, margins = self.pairs, self.margins(without)[self.pairs.told]

@@ -7,7 +7,7 @@ are left out, or used by Davidson's model (`stats/davidson.py`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import get_args
 
@@ -20,6 +20,7 @@ from fergi_reward.calibration.judged_model import Fits, Model, Weight
 from fergi_reward.calibration.judged_pairs import JudgedPairs
 from fergi_reward.calibration.options import Ties
 from fergi_reward.calibration.rater_sensitivity import RaterSensitivity, SensitiveFits, check_raters, raters_differ
+from fergi_reward.calibration.without_one import Loss, lost_without
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.core.progress import Progress
 from fergi_reward.data.judgements import Judgements
@@ -64,6 +65,7 @@ class JudgedWeights:
         tie_fit: What the model of ties found; None where ties were left out.
         sensitivity: Whether raters were taken to differ, and why; None where it was not asked for.
         equal: How equal weights of all scores did; None where there is one score.
+        lost: By term, what is lost without it, where the others were also fitted together.
     """
 
     calibration: Calibration
@@ -74,6 +76,7 @@ class JudgedWeights:
     tie_fit: TieFit | None = None
     sensitivity: RaterSensitivity | None = None
     equal: EqualWeights | None = None
+    lost: Mapping[str, Loss] = field(default_factory=dict)
 
     @property
     def turned(self) -> tuple[str, ...]:
@@ -129,7 +132,7 @@ def fit_judged_weights(
     sets = _sets(scorers, judgements.reactions)
     whole = SensitiveFits(model_of(sets[-1])) if rater_sensitivity else None
     sensitivity = raters_differ(whole, seed) if whole else None
-    found, results, losses, equal = [], {}, {}, None
+    found, results, losses, equal, right = [], {}, {}, None, {}
     for chosen in Progress(sets, desc="calibrating", unit="set"):
         model = whole.model if whole and chosen == sets[-1] else model_of(chosen)
         fits: Fits = model
@@ -137,6 +140,8 @@ def fit_judged_weights(
             fits = whole if whole and model is whole.model else SensitiveFits(model)
         results[model.name] = model.evaluated(fits.without, seed)
         found.append(model.fit(fits, results[model.name]))
+        if len(chosen) >= len(sets[-1]) - 1:
+            right[chosen] = model.right(fits.without)
         if davidson:
             losses[model.name] = model.loss
         if len(scorers) > 1 and chosen == tuple(scorers):
@@ -154,7 +159,8 @@ def fit_judged_weights(
     )
     tie_fit = TieFit(model.nu, losses, _by_chance(pairs)) if davidson else None
     weights = model.weights(fits, seed, found[-1])
-    return JudgedWeights(calibration, results, weights, pairs.units, model.separable, tie_fit, sensitivity, equal)
+    lost = lost_without(right, pairs, seed)
+    return JudgedWeights(calibration, results, weights, pairs.units, model.separable, tie_fit, sensitivity, equal, lost)
 
 
 def _check_scorers(scorers: Sequence[str]) -> None:

@@ -31,6 +31,12 @@ WEIGHTS = (
 )
 
 
+LOST = (
+    "Lost without it: the accuracy of all scores together less that of the others fitted without this one, in points, "
+    "on the same pairs left out in turn, with the 95 % interval of that difference by the same bootstrap as the "
+    "accuracies' intervals."
+)
+NOT_FITTED = "the others were not fitted without it"
 AGREEMENT = (
     'A pair whose two pictures have the same total is wrong in the accuracy, and half right under "ties as half". '
     f"Log-loss is that of the pairs that people told apart: guessing has 0.693. The interval is a bootstrap, {DRAWS}."
@@ -136,6 +142,7 @@ def judged_report(
             "weights": {each.name: asdict(each) for each in fitted.weights},
             "ties": None if fitted.tie_fit is None else asdict(fitted.tie_fit),
             "turned": fitted.turned,
+            "lost_without": {name: asdict(each) for name, each in fitted.lost.items()},
             "disagreeing_raters": disagreeing,
             "equal_weights": fitted.equal and {**asdict(fitted.equal), "result": _record(fitted.equal.result)},
             "rater_sensitivity": fitted.sensitivity and asdict(replace(fitted.sensitivity, of_raters={})),
@@ -304,7 +311,18 @@ def weights_table(fitted: JudgedWeights) -> Table:
     """One row per term: its weight among all of them."""
     columns = [Column("score"), Column("weight", "{:+.3f}"), Column("95 % interval", "{0[0]:+.3f} to {0[1]:+.3f}")]
     rows: list[list[Value]] = [[each.name, each.weight, each.ci95] for each in fitted.weights]
-    return Table("Weights of all scores together.", columns, rows, WEIGHTS)
+    if not fitted.lost:
+        return Table("Weights of all scores together.", columns, rows, WEIGHTS)
+    columns += [
+        Column("lost without it", "{:+.2f}", NOT_FITTED),
+        Column("interval of that", "{0[0]:+.2f} to {0[1]:+.2f}", NOT_FITTED),
+    ]
+    lost = [fitted.lost.get(each.name) for each in fitted.weights]
+    rows = [
+        [*row, 100 * one.difference, (100 * one.ci95[0], 100 * one.ci95[1])] if one else [*row, None, None]
+        for row, one in zip(rows, lost, strict=True)
+    ]
+    return Table("Weights of all scores together.", columns, rows, f"{WEIGHTS} {LOST}")
 
 
 def weights_plot(found: FoundJudgements, fitted: JudgedWeights) -> IntervalPlot:

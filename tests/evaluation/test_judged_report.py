@@ -142,6 +142,31 @@ def test_equal_weights_are_judged_on_each_left_out_prompt_by_the_scale_of_the_ot
     assert fitted.equal.ci95[0] <= fitted.equal.gain <= fitted.equal.ci95[1]
 
 
+@pytest.mark.parametrize("ties", ["leave_out", "davidson"])
+def test_what_is_lost_without_a_score_is_the_difference_of_the_accuracies_with_its_interval(ties):
+    scorers = ["a", "b", "c"]
+    fitted, report = reported(drawn(), scorers, ties=ties)
+    everything = fitted.results["a+b+c"].accuracy
+    for row in tables(report)[1].rows:
+        others = "+".join(name for name in scorers if name != row[0])
+        difference = 100 * (everything - fitted.results[others].accuracy)
+        assert row[3] == pytest.approx(difference, abs=1e-9) and row[4][0] <= row[3] <= row[4][1]
+        assert report.record()["lost_without"][row[0]]["difference"] == pytest.approx(difference / 100)
+    alone = fitted.results["b+c"].per_participant.values(), fitted.results["a+b+c"].per_participant.values()
+    gains = np.array([more["correct"] - less["correct"] for less, more in zip(*alone, strict=True)])
+    counts = np.array([each["pairs"] for each in fitted.results["a+b+c"].per_participant.values()])
+    draws = np.random.default_rng(1).integers(len(gains), size=(4000, len(gains)))
+    bounds = np.quantile(gains[draws].sum(axis=1) / counts[draws].sum(axis=1), [0.025, 0.975])
+    np.testing.assert_allclose(fitted.lost["a"].ci95, bounds, atol=0.02)
+
+
+def test_one_score_and_sets_that_were_not_fitted_have_no_loss():
+    assert not reported(drawn(), ["a"])[0].lost
+    table = drawn().assign(**{name: np.random.default_rng(ord(name)).normal(size=120) for name in "defg"})
+    fitted, report = reported(table, list("abdefg"))
+    assert not fitted.lost and len(tables(report)[1].columns) == 3
+
+
 @pytest.mark.parametrize("raters", [5, 20], ids=["few raters", "many raters"])
 def test_raters_of_the_same_prompts_say_nothing_of_new_prompts_and_a_note_says_what_does(raters):
     notes = by_raters([drawn(prompts=20)] * raters)
