@@ -3,10 +3,10 @@
 from fergi_reward.annotation.outcome import Outcome, summary, values
 from fergi_reward.annotation.pairs import counts
 from fergi_reward.data.table import PreferenceTable
-from fergi_reward.evaluation.report_builder import COUNT, Field, Judged, build_report, percent, table
+from fergi_reward.evaluation.report_builder import COUNT, Field, Judged, build_report, coverage_line, table
 from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.reactions.table import ReactionTable
-from fergi_reward.report.record import Line, Report, Section, Table
+from fergi_reward.report.record import Report, Section, Table
 
 
 def annotation_report(
@@ -50,6 +50,4 @@ def _judged(outcome: Outcome) -> list[Judged]:
     """How right the annotated pairs are by the viewers' own ranks, where these are known."""
     if outcome.result is None:
         return []
-    coverage = outcome.result.coverage
-    curve = Line("annotated pairs", percent(coverage.shares), percent(coverage.accuracies))
-    return [Judged(curve, reliability=outcome.result.reliability)]
+    return [Judged(coverage_line("annotated pairs", outcome.result), reliability=outcome.result.reliability)]

@@ -183,5 +183,5 @@ def coverage_lines(held_out: tuple[HeldOut, ...], shown: Sequence[str]) -> list[
         coverage, accuracy = coverage_curve(by_name[name].margins)
         percent = np.arange(2, 101, 2)  # the first few pairs say nothing but noise
         rows = np.ceil(percent / 100 * len(coverage)).astype(int) - 1
-        lines.append(Line(name, percent.tolist(), (100 * accuracy[rows]).tolist()))
+        lines.append(Line(name, percent.tolist(), (100 * accuracy[rows]).tolist(), (rows + 1).tolist()))
     return lines

@@ -13,11 +13,11 @@ from fergi_reward.calibration.judged_weights import JudgedWeights
 from fergi_reward.core.counts import counted, plural
 from fergi_reward.data.judgement_files.read import FoundJudgements
 from fergi_reward.data.judgements import SEVERAL, Judgements
-from fergi_reward.evaluation.report_builder import DRAWS, Judged, build_report, percent
+from fergi_reward.evaluation.report_builder import DRAWS, Judged, build_report, coverage_line
 from fergi_reward.evaluation.run_record import RunRecord
 from fergi_reward.evaluation.sentences import split_names, too_few
 from fergi_reward.reactions.clip import is_action_unit
-from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, Report, Section, Table, Value
+from fergi_reward.report.record import Column, Estimate, IntervalPlot, Report, Section, Table, Value
 from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.intervals import FEW_UNITS, LEAST_UNITS, Interval
 
@@ -344,5 +344,4 @@ def _verdict(weight: Weight) -> str:
 def _judged(fitted: JudgedWeights) -> list[Judged]:
     """All terms together, on what was left out."""
     name, result = list(fitted.results.items())[-1]
-    curve = Line(name, percent(result.coverage.shares), percent(result.coverage.accuracies))
-    return [Judged(curve, reliability=result.reliability)]
+    return [Judged(coverage_line(name, result), reliability=result.reliability)]

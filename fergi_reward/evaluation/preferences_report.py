@@ -23,12 +23,12 @@ from fergi_reward.evaluation.report_builder import (
     Judged,
     accuracy_plot,
     build_report,
-    percent,
+    coverage_line,
     table,
 )
 from fergi_reward.evaluation.seen_pairs import percent_of
 from fergi_reward.evaluation.sentences import shown
-from fergi_reward.report.record import Estimate, IntervalPlot, Line, Report, Section, Table
+from fergi_reward.report.record import Estimate, IntervalPlot, Report, Section, Table
 from fergi_reward.stats.intervals import FEW_UNITS
 
 INTERVAL = "{0[0]:.1%} to {0[1]:.1%}"
@@ -103,9 +103,8 @@ def _sections(result: PreferenceResult) -> Iterator[Section]:
 
 
 def _judged(model: ModelResult) -> Judged:
-    curve = model.result.coverage
-    line = Line(model.name, percent(curve.shares), percent(curve.accuracies))
-    return Judged(line, curve.area, model.result.reliability)
+    result = model.result
+    return Judged(coverage_line(model.name, result), result.coverage.area, result.reliability)
 
 
 def _models_table(result: PreferenceResult) -> Table:

@@ -10,13 +10,14 @@ from typing import Any, Generic, TypeVar
 from fergi_reward.evaluation.run_record import BY_HAND, Exclusion, RunRecord
 from fergi_reward.report.provenance import provenance
 from fergi_reward.report.record import Column, Estimate, IntervalPlot, Line, LinePlot, Report, Section, Table, Value
+from fergi_reward.stats.held_out import HeldOutResult
 from fergi_reward.stats.intervals import LEAST_UNITS, RESAMPLES
-from fergi_reward.stats.reliability import Reliability
+from fergi_reward.stats.reliability import LEAST_PAIRS, Reliability
 
 T = TypeVar("T")
 SUREST = (
     "A model may leave alone what it is unsure of. Coverage is the share of pairs that it answers, those with the "
-    "largest margins. Its accuracy on them"
+    f"largest margins. Its accuracy on them, from {LEAST_PAIRS} pairs on"
 )
 DRAWS = f"{RESAMPLES:,} draws"
 PROBABILITIES = (
@@ -148,7 +149,16 @@ def coverage_plot(lines: Sequence[Line], name: str = "coverage") -> LinePlot:
         lines,
         format="{:.1f}",
         guides=[Line("chance", (0, 100), (50, 50))],
+        counted="pairs",
     )
+
+
+def coverage_line(name: str, result: HeldOutResult) -> Line:
+    """The curve of a model in percent, from `LEAST_PAIRS` pairs on, or from half of them where they are few."""
+    curve = result.coverage
+    counts = [round(share * result.pairs) for share in curve.shares]
+    first = next(place for place, count in enumerate(counts) if 2 * count >= min(2 * LEAST_PAIRS, result.pairs))
+    return Line(name, percent(curve.shares[first:]), percent(curve.accuracies[first:]), counts[first:])
 
 
 def percent(shares: Iterable[float]) -> list[float]:
@@ -182,7 +192,12 @@ def _reliability(models: Sequence[Judged]) -> Iterator[Section]:
     caption = "How well probabilities describe what people chose."
     numbers = table(caption, found.items(), fields, PROBABILITIES)
     lines = [
-        Line(name, percent(one.confidence for one in each.bins), percent(one.accuracy for one in each.bins))
+        Line(
+            name,
+            percent(one.confidence for one in each.joined),
+            percent(one.accuracy for one in each.joined),
+            [one.pairs for one in each.joined],
+        )
         for name, each in found.items()
     ]
     yield Section("Are the probabilities right?", items=[numbers, _reliability_plot(lines)])
@@ -191,13 +206,14 @@ def _reliability(models: Sequence[Judged]) -> Iterator[Section]:
 def _reliability_plot(lines: Sequence[Line]) -> LinePlot:
     return LinePlot(
         "reliability",
-        "Reliability: how often a model is right when it is so sure",
+        f"Reliability: how often a model is right when it is so sure (points of fewer than {LEAST_PAIRS} pairs joined)",
         "mean probability of the predicted order, %",
         "in the right order, %",
         lines,
         format="{:.1f}",
         guides=[Line("perfect calibration", (50, 100), (50, 100))],
         points=True,
+        counted="pairs",
     )
 
 

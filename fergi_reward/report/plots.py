@@ -1,13 +1,14 @@
 """The plots of a report, drawn by matplotlib: as files for papers, and by `svg.py` into the page."""
 
 import math
+from collections.abc import Iterator
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
-from fergi_reward.report.record import Estimate, HeatMap, IntervalPlot, LinePlot, Plot
+from fergi_reward.report.record import Estimate, HeatMap, IntervalPlot, Line, LinePlot, Plot
 
 # Colours of the light theme. The page knows each by its role and gives it another value in the dark.
 INK, MUTED, GRID, PAPER = "#24292e", "#5d6670", "#e1e5e9", "#ffffff"
@@ -45,14 +46,18 @@ def shown_values(plot: Plot) -> list[list[str]]:
     if isinstance(plot, IntervalPlot):
         return [[_estimate(plot, one)] for one in plot.estimates]
     if isinstance(plot, LinePlot):
-        form = plot.format.format
-        return [
-            [f"{line.name}: {form(y)} at {form(x)}" for x, y in zip(line.x, line.y, strict=True)] for line in plot.lines
-        ]
+        return [list(_points(plot, line)) for line in plot.lines]
     cells = [
         (x, y, value) for y, row in zip(plot.y, plot.values, strict=True) for x, value in zip(plot.x, row, strict=True)
     ]
     return [[_cell(plot, *cell) for cell in cells]]
+
+
+def _points(plot: LinePlot, line: Line) -> Iterator[str]:
+    form = plot.format.format
+    of = [f" ({count:,} {plot.counted})" for count in line.counts] or [""] * len(line.x)
+    for x, y, count in zip(line.x, line.y, of, strict=True):
+        yield f"{line.name}: {form(y)} at {form(x)}{count}"
 
 
 def _estimate(plot: IntervalPlot, one: Estimate) -> str:

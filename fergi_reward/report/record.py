@@ -1,7 +1,7 @@
 """What a report holds. Every way of writing one starts from here, so that all of them say the same."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,11 +135,15 @@ class IntervalPlot:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a line plot: its points, (P,) each, and what the legend calls it."""
+    """A line of a line plot: its points, (P,) each, what the legend calls it, and of how many things each point is.
+
+    `counts` is empty where that is not said.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    counts: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ class LinePlot:
         format: How numbers of both axes are shown.
         guides: Dotted lines to compare with, such as chance or perfect calibration.
         points: Mark the points, where they are few.
+        counted: What the `counts` of the lines are.
     """
 
     name: str
@@ -165,20 +170,30 @@ class LinePlot:
     format: str = "{:.3g}"
     guides: Sequence[Line] = ()
     points: bool = False
+    counted: str = "count"
 
     def numbers(self) -> Table:
         """All that is drawn, as a table: a column per line, or lines below each other where their points differ."""
         first = self.lines[0]
         numbers = Column(self.x_label, self.format)
-        if all(tuple(line.x) == tuple(first.x) for line in self.lines):
-            rows: list[tuple[Value, ...]] = list(zip(first.x, *(line.y for line in self.lines), strict=True))
+        counts = [Column(self.counted, "{:,}")] if any(line.counts for line in self.lines) else []
+        if all((*line.x, *line.counts) == (*first.x, *first.counts) for line in self.lines):
+            of = [first.counts] if counts else []
+            rows: list[tuple[Value, ...]] = list(zip(first.x, *of, *(line.y for line in self.lines), strict=True))
             return Table(
                 f"{self.title}: {self.y_label}",
-                [numbers, *(Column(line.name, self.format) for line in self.lines)],
+                [numbers, *counts, *(Column(line.name, self.format) for line in self.lines)],
                 rows,
             )
-        rows = [(line.name, *point) for line in self.lines for point in zip(line.x, line.y, strict=True)]
-        return Table(self.title, [Column("line"), numbers, Column(self.y_label, self.format)], rows)
+        rows = [(line.name, *point) for line in self.lines for point in self._points(line, bool(counts))]
+        return Table(self.title, [Column("line"), numbers, Column(self.y_label, self.format), *counts], rows)
+
+    @staticmethod
+    def _points(line: Line, has_counts: bool) -> Iterator[tuple[Value, ...]]:
+        """The points of a line, with how many things each is of where any line says it."""
+        counts: Sequence[int | None] = line.counts or [None] * len(line.x)
+        of = [counts] if has_counts else []
+        yield from zip(line.x, line.y, *of, strict=True)
 
 
 @dataclass(frozen=True)

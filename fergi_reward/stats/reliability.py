@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 10
+# A share of right pairs among fewer is mostly chance.
+LEAST_PAIRS = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,28 @@ class Reliability:
     bins: tuple[ReliabilityBin, ...]
     expected_calibration_error: float
     log_loss: float
+
+    @property
+    def joined(self) -> tuple[ReliabilityBin, ...]:
+        """The bins for a plot: one of fewer than `LEAST_PAIRS` pairs is joined with its neighbours."""
+        found: list[ReliabilityBin] = []
+        for each in self.bins:
+            if found and found[-1].pairs < LEAST_PAIRS:
+                found[-1] = _together(found[-1], each)
+            else:
+                found.append(each)
+        if len(found) > 1 and found[-1].pairs < LEAST_PAIRS:
+            found[-2:] = [_together(*found[-2:])]
+        return tuple(found)
+
+
+def _together(one: ReliabilityBin, other: ReliabilityBin) -> ReliabilityBin:
+    pairs = one.pairs + other.pairs
+    confidence, accuracy = (
+        (one.pairs * getattr(one, name) + other.pairs * getattr(other, name)) / pairs
+        for name in ("confidence", "accuracy")
+    )
+    return ReliabilityBin(one.low, other.high, pairs, confidence, accuracy)
 
 
 def log_loss(margins: NDArray[np.float64]) -> float:

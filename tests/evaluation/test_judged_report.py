@@ -56,6 +56,16 @@ def test_without_a_model_of_ties_there_is_one_log_loss():
     assert "ties are left out" in printed(report)
 
 
+def test_points_of_few_pairs_are_neither_drawn_nor_without_their_number():
+    fitted, report = reported(drawn(), ["a"])
+    coverage, reliability = report.plots[1:]
+    (line,), (bins,) = coverage.lines, reliability.lines
+    pairs = fitted.results["a"].pairs
+    assert 20 <= line.counts[0] < 23 and line.counts[-1] == sum(bins.counts) == pairs
+    assert min(bins.counts) >= 20 and line.x[0] == pytest.approx(100 * line.counts[0] / pairs)
+    assert "pairs" in [column.name for column in reliability.numbers().columns]
+
+
 def test_what_may_be_worth_nothing_is_named_and_drawn_apart():
     fitted, report = reported(drawn(), ["a", "b"])
     assert [each.says_nothing for each in fitted.weights] == [False, True]

@@ -236,6 +236,16 @@ def test_numbers_of_lines_with_other_points_stand_below_each_other():
     assert plot.numbers().rows == [("a", 0, 1), ("a", 1, 2), ("b", 5, 6)]
 
 
+def test_numbers_of_a_line_say_of_how_many_things_each_point_is():
+    lines = [Line("a", (0, 1), (1, 2), (7, 9)), Line("b", (0, 1), (3, 4), (7, 9))]
+    plot = LinePlot("two", "Two", "x", "y", lines, counted="pairs")
+    assert [column.name for column in plot.numbers().columns] == ["x", "pairs", "a", "b"]
+    assert list(plot.numbers().rows) == [(0, 7, 1, 3), (1, 9, 2, 4)]
+    assert "a: 2 at 1 (9 pairs)" in svg(plot)
+    other = LinePlot("two", "Two", "x", "y", [lines[0], Line("b", (0, 1), (3, 4))], counted="pairs")
+    assert list(other.numbers().rows) == [("a", 0, 1, 7), ("a", 1, 2, 9), ("b", 0, 3, None), ("b", 1, 4, None)]
+
+
 def test_numbers_stand_to_the_right_in_markdown():
     table = Table("", [Column("name"), Column("n", "{:.1f}")], [("a", 1.0), ("b", None)])
     assert markdown_table(table).splitlines()[-2:] == ["| a      | 1.0 |", "| b      |   — |"]

@@ -10,7 +10,7 @@ from fergi_reward.stats.agreement import margin_correlation, same_order
 from fergi_reward.stats.coverage import coverage
 from fergi_reward.stats.intervals import bootstrap_interval
 from fergi_reward.stats.mcnemar import mcnemar, only_one_right
-from fergi_reward.stats.reliability import reliability
+from fergi_reward.stats.reliability import Reliability, ReliabilityBin, reliability
 
 counts = st.integers(min_value=0, max_value=400)
 
@@ -98,6 +98,19 @@ def test_true_probabilities_are_reliable_and_exaggerated_ones_are_not():
     assert reliability(margins).expected_calibration_error < 0.01
     assert reliability(3 * margins).expected_calibration_error > 0.1
     assert sum(each.pairs for each in reliability(200 * margins).bins) == 20_000  # a confidence of 1 has a bin
+
+
+@pytest.mark.parametrize(
+    ("pairs", "joined"),
+    [([5], [5]), ([5, 6], [11]), ([5, 16, 30, 4], [21, 34]), ([30, 4, 5], [39]), ([30, 4, 17, 2], [30, 23])],
+)
+def test_points_of_few_pairs_are_joined_with_their_neighbours(pairs, joined):
+    bins = tuple(ReliabilityBin(n, n + 1, count, n + 0.5, n / 10) for n, count in enumerate(pairs))
+    found = Reliability(bins, 0.0, 0.0).joined
+    assert [each.pairs for each in found] == joined
+    assert (found[0].low, found[-1].high) == (0, len(pairs))
+    right = sum(each.pairs * each.accuracy for each in bins)
+    assert sum(each.pairs * each.accuracy for each in found) == pytest.approx(right)
 
 
 def test_agreement_is_kendalls_tau_and_does_not_ask_who_won():
