@@ -62,7 +62,7 @@ def benchmark_margins(
         judged(name, "scorer", by_term[term].to_numpy(), published.get(term))
         for name, term in zip(options.scorer_names, terms, strict=True)
     ]
-    hashes, notes = _hashes(benchmark, ranked), list[str]()
+    hashes, notes = hashes_of(benchmark, ranked), list[str]()
     for name, reward in rewards.items():
         calibration = calibrations[name]
         found = judged(name, "calibration", totals_of(reward, by_term), None, calibration.protocol == "bradley-terry")
@@ -89,7 +89,7 @@ def _judged(
     return ModelMargins(held_out, kind, "nothing", benchmark.as_published(found, tuning.judged(values)), published)
 
 
-def _hashes(benchmark: Benchmark, ranked: RankedPairs) -> NDArray[np.uint64]:
+def hashes_of(benchmark: Benchmark, ranked: RankedPairs) -> NDArray[np.uint64]:
     """A hash of each pair."""
     pictures = ((prompt, image) for image, prompt in benchmark.numbers)
     return pair_hashes(pictures, ranked.pairs.better.tolist(), ranked.pairs.worse.tolist())

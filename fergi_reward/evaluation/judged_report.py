@@ -32,9 +32,8 @@ WEIGHTS = (
 
 
 LOST = (
-    "Lost without it: the accuracy of all scores together less that of the others fitted without this one, in points, "
-    "on the same pairs left out in turn, with the 95 % interval of that difference by the same bootstrap as the "
-    "accuracies' intervals."
+    "Lost without it: the accuracy of all scores together less that of a fit of the others, in points, on the same "
+    "pairs left out in turn; its interval is drawn as those of the accuracies."
 )
 NOT_FITTED = "the others were not fitted without it"
 AGREEMENT = (

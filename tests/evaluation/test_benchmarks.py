@@ -4,6 +4,7 @@ import json
 import shutil
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import datasets
 import numpy as np
@@ -11,9 +12,14 @@ import pandas as pd
 import pytest
 
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.data.pair_sketch import PairSketch
+from fergi_reward.evaluation.benchmark_margins import hashes_of
 from fergi_reward.evaluation.benchmarks import hpdv2, imagerewarddb, pickapic, read_benchmark
 from fergi_reward.evaluation.benchmarks.place import Place
 from fergi_reward.evaluation.benchmarks.rankings import Judged
+from fergi_reward.evaluation.judged_scores import of_benchmark
+from fergi_reward.evaluation.options import CalibrateOptions
+from fergi_reward.evaluation.ranked_pairs import ranked_pairs
 from fergi_reward.images import open_picture
 
 
@@ -180,3 +186,14 @@ def test_other_mistakes(pickapic_folder, hpdv2_folder):
     (hpdv2_folder / "test.tar.gz").write_bytes(b"\x1f\x8b damaged")
     with pytest.raises(FergiRewardError, match="cannot unpack"):
         list(read_benchmark("hpdv2", str(hpdv2_folder)).rows())
+
+
+@pytest.mark.parametrize("name", ["hpdv2", "pickapic"])
+def test_a_fit_on_a_benchmark_is_recognised_when_it_is_judged_there(name, request):
+    """By both ways to read it: as judgements, and as rankings."""
+    place = str(request.getfixturevalue(f"{name}_folder"))
+    benchmark = replace(read_benchmark(name, place), tuning=())
+    judgements = of_benchmark(benchmark, CalibrateOptions(judgements=name, data=place)).judgements
+    ranked = ranked_pairs(benchmark, benchmark.rankings, np.ones(len(benchmark.numbers), dtype=bool))
+    hashes = hashes_of(benchmark, ranked)
+    assert PairSketch.of(judgements.pair_hashes()).overlap(hashes).share == 1 and len(hashes) > 9
