@@ -125,6 +125,15 @@ def test_a_calibration_on_several_action_units_is_judged_by_all_of_them(simulate
     assert models["some.json+au4+au12"]["correct"] == (total[pairs.better] > total[pairs.worse]).sum()
 
 
+def test_of_a_calibration_that_names_no_viewers_it_is_not_known_whether_it_saw_them(simulated, everyone):
+    table, mine = read_fergi(simulated).with_reactions(), Calibration.load(everyone)
+    nameless = replace(mine, dataset={name: value for name, value in mine.dataset.items() if name != "users"})
+    found = fergi_margins(table, "here", list(mine.scorers), {"mine": nameless})
+    assert found.models[-1].seen == "unknown" and any(
+        "does not say whom it was fitted on" in each for each in found.notes
+    )
+
+
 @without_plots
 def test_pick_a_pic_from_pictures_to_the_table(pickapic_folder, tmp_path):
     options = ["--dataset", "pickapic", "--data", pickapic_folder, *TOY, "--calibration", CALIBRATION]
