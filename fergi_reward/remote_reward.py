@@ -136,6 +136,7 @@ class RemoteReward:
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._busy: set[http.client.HTTPConnection] = set()
         self._pool: ThreadPoolExecutor | None = None
+        self._said = -math.inf
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in NOT_SHARED}
@@ -319,7 +320,6 @@ class RemoteReward:
     ) -> dict[str, Any]:
         """The JSON of an answer; what may succeed later is tried again until then, or until it is abandoned."""
         pause, begun, tried_again = 0.25, time.monotonic(), set(TRIED_AGAIN) | {TOO_SLOW}
-        said = begun + SILENT - SAID_AGAIN
         while True:
             wait: float | None = None
             failed, advice = "gave no answer", "see that `fergi-reward serve` runs there"
@@ -345,14 +345,21 @@ class RemoteReward:
                 raise RemoteRewardError(
                     f"{self.url} {failed} in {time.monotonic() - begun:.1f} s (at last: {why}): {advice}{more}"
                 )
-            if (now := time.monotonic()) >= said + SAID_AGAIN:
-                said = now
+            now = time.monotonic()
+            if now >= begun + SILENT and self._may_say(now):
                 LOGGER.warning(
                     "%s %s in %.0f s (at last: %s): asking again for up to %.0f s",
                     *(self.url, failed, now - begun, why, end - now),
                 )
             if abandoned.wait(delay):
                 raise RemoteRewardError(f"{self.url} {failed} (at last: {why}) when the call was abandoned")
+
+    def _may_say(self, now: float) -> bool:
+        """Whether a line is due that this server is waited for: all threads wait for the same."""
+        with self._lock:
+            if is_due := now >= self._said + SAID_AGAIN:
+                self._said = now
+        return is_due
 
     def _not_abandoned(self) -> threading.Event:
         """What ends the calls of now; those that ended before are not of them."""

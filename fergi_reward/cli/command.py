@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import Field, dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
@@ -130,7 +131,8 @@ class Command:
                 records.append(instance)
                 problems += found
         if problems:
-            raise FergiRewardError("; ".join(problems))
+            ends = [" " if problem.endswith("?") else "; " for problem in problems[:-1]]
+            raise FergiRewardError("".join(chain.from_iterable(zip(problems, [*ends, ""], strict=True))))
         return records
 
     def _strange(self, in_file: Mapping[str, Any], path: Path | None, unknown: Sequence[str]) -> list[str]:
@@ -221,6 +223,8 @@ def _unknown(word: str, options: Mapping[str, "Field[Any]"], retired: Mapping[st
     if advice := retired.get(name.replace("-", "_")):
         return f"{name} is no option any more: {advice}"
     near = difflib.get_close_matches(name.replace("-", "_"), options, n=1)
+    if word.startswith("--") and "_" not in name:  # as the command line spells them; files, and some users, have _
+        name, near = f"--{name}", [spelled(each) for each in near]
     return f"unknown option {name!r}: " + (f"did you mean {near[0]!r}?" if near else "--help lists those there are")
 
 

@@ -65,6 +65,10 @@ DIGEST_COLUMN, DIGEST_KIND = "image_digest", "blake2b:"
 _ONE_LARGE, _ONE_ICON = threading.Lock(), threading.Lock()
 
 
+class TooManyPixelsError(FergiRewardError):
+    """A picture is larger than it may be."""
+
+
 def made_of_file(
     source: str | os.PathLike[str] | bytes, name: str, make: Callable[[Image.Image], T], most: int | None = None
 ) -> T:
@@ -85,7 +89,7 @@ def made_of_file(
             _opened(source) as file,
             _inner_limit(file),
             Image.open(file, formats=_formats()) as image,
-            _turn(image, most or MAX_PIXELS),
+            _turn(image, name, most or MAX_PIXELS),
         ):
             image.load()
             return make(image)
@@ -174,11 +178,13 @@ def _inner_limit(file: BinaryIO) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _turn(image: Image.Image, most: int) -> AbstractContextManager[object]:
+def _turn(image: Image.Image, name: str, most: int) -> AbstractContextManager[object]:
     """When a picture, of which only the header is read, may be decoded."""
     pixels = image.width * image.height
     if pixels > most:
-        raise ValueError(f"it has {image.width} x {image.height} pixels and may have {most:,}")
+        raise TooManyPixelsError(
+            f"cannot read {name} (it has {image.width} x {image.height} pixels and may have {most:,}): make it smaller"
+        )
     return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 

@@ -198,7 +198,9 @@ class Server:
         """The body, of which no more is read than is allowed."""
         most = self.limits.max_body * MEGABYTE
         too_large = RefusedError(
-            413, f"the body has more than {self.limits.max_body} MB: ask for fewer images at a time"
+            413,
+            f"the body has more than {self.limits.max_body} MB: ask for fewer images at a time; for a single one, make "
+            "it smaller or start the server with a larger --max-body",
         )
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > most:

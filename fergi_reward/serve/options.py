@@ -55,7 +55,8 @@ class ServeOptions(ServeLimits, ServedRewardOptions):
     )
     log_requests: bool = option(
         False,
-        "Print a line per request to standard error: time, path, status, images, milliseconds; no prompts, no token.",
+        "Print a line per request to standard error: time, path, status, images, milliseconds; no prompts, no token; "
+        "none for /health and /metrics, unless they fail.",
     )
     root: Path | None = option(None, "Folder whose pictures may be asked for by their path in it. [default: none]")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fergi_reward.core.errors import FergiRewardError
 from fergi_reward.files.ordinary_files import opened
-from fergi_reward.files.picture_files import made_of_file
+from fergi_reward.files.picture_files import TooManyPixelsError, made_of_file
 from fergi_reward.images import open_picture
 from fergi_reward.serve.admission import FullError, TooLargeError
 
@@ -76,7 +76,10 @@ class Pictures:
         Raises:
             FergiRewardError: It is no picture, a damaged one, or one that is too large.
         """
-        return made_of_file(data, "the picture", open_picture, self._max_pixels)
+        try:
+            return made_of_file(data, "the picture", open_picture, self._max_pixels)
+        except TooManyPixelsError as error:
+            raise FergiRewardError(f"{error}, or start the server with a larger --max-pixels") from error
 
 
 class Decoding:

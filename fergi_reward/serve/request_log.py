@@ -9,13 +9,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fergi_reward.core.terminal import one_line
 
 LONGEST_PATH = 200
+# What probes ask every few seconds, and its usual answers.
+PROBED, USUAL = {"/health", "/metrics"}, {"200", "503"}
 
 
 class RequestLog:
     """Prints a line to standard error when a request of an application has ended.
 
     It has time, method, path, status, images and milliseconds; `-` where there are none. What callers say beyond that
-    (prompts, the token, what follows `?`) is not in it.
+    (prompts, the token, what follows `?`) is not in it. Probes (`/health`, `/metrics`) that are answered, also that the
+    scorers are being loaded, have no line.
 
     Args:
         app: What answers; it may note the number of images as `request.state.images`.
@@ -37,8 +40,13 @@ class RequestLog:
         try:
             await self._app(scope, receive, noted)
         finally:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            images = scope.get("state", {}).get("images", "-")
-            asked = one_line(f"{scope['method']} {scope['path']}")[:LONGEST_PATH]
-            took = 1000 * (time.monotonic() - begun)
-            print(f"{now} {asked} {status} images={images} {took:.0f} ms", file=sys.stderr, flush=True)
+            if scope["path"] not in PROBED or status not in USUAL:
+                self._print(scope, status, begun)
+
+    @staticmethod
+    def _print(scope: Scope, status: str, begun: float) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        images = scope.get("state", {}).get("images", "-")
+        asked = one_line(f"{scope['method']} {scope['path']}")[:LONGEST_PATH]
+        took = 1000 * (time.monotonic() - begun)
+        print(f"{now} {asked} {status} images={images} {took:.0f} ms", file=sys.stderr, flush=True)

@@ -74,7 +74,7 @@ def test_all_mistakes_are_in_one_message(tmp_path):
         read(*words)
     message = str(caught.value)
     for clause in (
-        "unknown option 'shar': did you mean 'share'?",
+        "unknown option '--shar': did you mean '--share'? ",
         f"{tmp_path / 'c.yaml'}: unknown option 'batchsize'",
     ):
         assert clause in message

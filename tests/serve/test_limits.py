@@ -70,6 +70,10 @@ def tensors(pixels, **metadata):
     return save({"pixels": pixels}, {name: json.dumps(value) for name, value in metadata.items()})
 
 
+TOO_LARGE = (
+    "the body has more than 1 MB: ask for fewer images at a time; for a single one, make it smaller or start the "
+    "server with a larger --max-body"
+)
 BAD_TENSORS = [
     (b"", "no safetensors file"),
     (struct.pack("<Q", 1 << 62) + b"{}", "longer than itself"),
@@ -116,7 +120,7 @@ def test_a_body_beyond_the_limit_is_not_read(chunked):
         body = b"x" * (2 << 20)
         sent = iter([body]) if chunked else body
         status, _, answer = running.ask("POST", "/v1/score", sent, {"Content-Type": "application/json"})
-        assert (status, answer["error"]) == (413, "the body has more than 1 MB: ask for fewer images at a time")
+        assert (status, answer["error"]) == (413, TOO_LARGE)
         assert running.server._bodies.waiting == 0
         assert running.score(**GOOD)[0] == 200
 

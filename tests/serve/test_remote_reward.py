@@ -434,6 +434,8 @@ def test_a_server_that_is_not_ready_is_not_said_to_be_silent(monkeypatch, caplog
     with answering(loading) as url, pytest.raises(RemoteRewardError, match=r"was not ready in 0.* raise time_limit"):
         RemoteReward(url, time_limit=0.9)(pixels(1), "a")
     assert "was not ready in 0 s (at last: is loading): asking again for up to 1 s" in caplog.text
+    reward = RemoteReward("http://127.0.0.1:8000")  # of the threads that wait one says it
+    assert [reward._may_say(now) for now in (0.0, 0.1, 59.0, 60.0)] == [True, False, False, True]
 
 
 def test_nobody_there_is_one_sentence_after_the_time_limit():

@@ -82,6 +82,7 @@ def test_each_request_is_a_line_without_what_its_caller_says(forked, tmp_path):
     assert ask(port, "POST", "/v1/score", body, known)[0] == 200
     assert ask(port, "POST", "/v1/score", body, {"Authorization": "Bearer wrong-one"})[0] == 401
     assert ask(port, "GET", "/no%0Asuch?token=secret", None, known)[0] == 404
+    assert [ask(port, "GET", path, None, known)[0] for path in ("/health", "/metrics")] == [200, 200]
     os.kill(program.processes[0].pid, signal.SIGTERM)
     assert program.wait() == 0
     _, *lines, _ = program.stderr.splitlines()

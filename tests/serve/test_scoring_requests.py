@@ -146,7 +146,10 @@ def test_a_picture_that_would_fill_the_memory_is_refused_by_its_head():
         images = [b64(picture(5, (10, 10))), b64(picture(5, (10, 11)))]
         _, _, answer = running.score(prompts="a", images=images)
     assert [value is None for value in answer["total"]] == [False, True]
-    assert answer["errors"]["1"].startswith("cannot read the picture (it has 10 x 11 pixels and may have 100)")
+    assert answer["errors"]["1"] == (
+        "cannot read the picture (it has 10 x 11 pixels and may have 100): make it smaller, or start the server with a "
+        "larger --max-pixels"
+    )
 
 
 def test_grey_and_transparent_pictures_are_those_of_the_process(running, tmp_path):

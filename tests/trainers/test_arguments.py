@@ -32,9 +32,13 @@ def test_names_of_scorers_are_a_list_or_have_commas_between(tmp_path, listed):
     ("yaml", "arguments", "message"),
     [
         ("num_epoch: 3\n", [], "unknown option 'num_epoch': did you mean 'num_epochs'?"),
-        ("lora_rnk: 4\nnum_epochs: -1\n", ["--sed", "3"], "'seed'.*'lora_rank'.*num_epochs is -1, must be at least 1"),
+        (
+            "lora_rnk: 4\nnum_epochs: -1\n",
+            ["--sed", "3"],
+            "'--seed'.*'lora_rank'.*num_epochs is -1, must be at least 1",
+        ),
         ("", [], "must contain a YAML mapping"),
-        ("seed: 1\n", ["--sample-batchsize", "3"], "did you mean 'sample_batch_size'?"),
+        ("seed: 1\n", ["--sample-batchsize", "3"], "did you mean '--sample-batch-size'?"),
         ("seed: 1\n", ["--num_epochs", "many"], "num_epochs is 'many', must be a whole number"),
         ("num_epochs: many\n", [], "num_epochs is 'many', must be a whole number"),
         ("num_epochs: [3]\n", [], r"num_epochs is \[3\], must be a whole number"),

@@ -129,7 +129,7 @@ def test_two_processes_do_what_one_does(finished, forked, tmp_path):
         ("ddpo", ["--judges", "clip,pickscore"], "error: pickscore cannot judge what it rewards"),
         ("reward_backprop", ["--prompts", "nowhere.txt"], "error: nowhere.txt cannot be read"),
         ("diffusion_dpo", ["--beta", "0"], "error: beta is 0.0, must be above 0"),
-        ("diffusion_dpo", ["--calibration", "mine.json"], "error: unknown option 'calibration'"),
+        ("diffusion_dpo", ["--calibration", "mine.json"], "error: unknown option '--calibration'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(program, arguments, message, forked):

@@ -36,7 +36,8 @@ def parse(body: bytes, limits: ServeLimits) -> Body:
         raise FergiRewardError(f"pixels are {pixels.dtype}, must be uint8, or floats in [0, 1] of 16 bits or more")
     if pixels.shape[2] * pixels.shape[3] > limits.max_pixels:
         raise FergiRewardError(
-            f"pixels have the shape {tuple(pixels.shape)}, and {limits.max_pixels:,} are allowed each"
+            f"pixels have the shape {tuple(pixels.shape)}, and {limits.max_pixels:,} are allowed each: make them "
+            "smaller, or start the server with a larger --max-pixels"
         )
     prompts = checked_prompts(_texts(metadata, "prompts"), len(pixels), limits.max_images)
     return Body(prompts, pixels=pixels, image_ids=checked_ids(_texts(metadata, "image_ids"), len(pixels)))
