@@ -439,14 +439,31 @@ def test_the_order_of_rows_changes_nothing():
     assert pairs(shuffled) == pairs(judgements_in(table, options()))
 
 
+def test_no_pairs_within_a_group_are_said_to_be_none_within_it():
+    table = {
+        "prompt": ["p"] * 4,
+        "image": list("aabb"),
+        "user": ["r"] * 4,
+        "model": list("mmnn"),
+        "rating": [1, 1, 2, 2],
+    }
+    with pytest.raises(FergiRewardError, match="one prompt were judged by one user within one model, so there are no"):
+        read(table, group="model")
+
+
 def test_scores_of_a_second_table_are_joined_by_prompt_and_image():
     judgements = read({"prompt": ["p", "p", "q", "q"], "image": ["1", "2", "1", "2"], "rank": [1, 2, 2, 1]}).judgements
     scores = pd.DataFrame({"prompt": ["q", "q", "p", "p"], "image": [1, 2, 1, 2], "clip": [3, 4, 1, 2]})
     assert with_scores(judgements, scores, "scores.csv")[0].scores(["clip"]).ravel().tolist() == [1, 2, 3, 4]
     with pytest.raises(FergiRewardError, match="different scores of image 1"):
         with_scores(judgements, pd.concat([scores, scores.assign(clip=0)]), "scores.csv")
-    with pytest.raises(FergiRewardError, match="both have the column rank"):
+    with pytest.raises(
+        FergiRewardError, match="both have the column rank, with '1' and '2' for image 2: delete it in one"
+    ):
         with_scores(judgements, scores.assign(rank=1), "scores.csv")
+    joined, known = with_scores(judgements, scores.assign(rank=["2.0", "1", "1", "2"]).iloc[1:], "scores.csv")
+    assert joined.pictures.columns.tolist() == ["prompt", "image", "rank", "clip"]
+    assert known.tolist() == [True, True, False, True]
     with pytest.raises(FergiRewardError, match="no column image"):
         with_scores(judgements, scores.drop(columns="image"), "scores.csv")
 

@@ -42,6 +42,12 @@ def rated(
         number = texts.groupby(apart, sort=False).ngroup() + 1  # joined names alone may be those of two
         names = texts[apart[0]].str.cat([texts[name] for name in apart[1:]], sep=", ")
         table = table.assign(**{TOGETHER: names + " (" + number.astype(str) + ")"})
+    if group and not table.drop_duplicates([prompt, image, TOGETHER, value]).duplicated([prompt, TOGETHER]).any():
+        by = f" by one {rater}" if rater and rater != group else ""
+        raise FergiRewardError(
+            f"no two pictures of one {prompt} were judged{by} within one {group}, so there are no pairs: name a "
+            "--group that is the same for pictures that are compared"
+        )
     judgements = from_ratings(
         table,
         prompt=prompt,

@@ -26,6 +26,8 @@ RATED = {"user", "session", "image", "rank"}
 FAR = 10
 # Whether a picture of the judgements is in the table of scores.
 MATCHED = "\0matched"
+# What marks a column of that table which the judgements have too.
+AGAIN = "\0again"
 
 
 @dataclass(frozen=True)
@@ -237,22 +239,43 @@ def with_scores(judgements: Judgements, table: pd.DataFrame, place: str) -> tupl
         place: Where it is from, for messages.
 
     Raises:
-        FergiRewardError: It lacks `image`, scores a picture twice, or has a column that the judgements have.
+        FergiRewardError: It lacks `image`, scores a picture twice, or has other values in a column of the judgements.
     """
     keys = [name for name in ("prompt", "image") if name in table]
     if "image" not in keys:
         raise FergiRewardError(f"{place} has no column image: its columns are {', '.join(map(str, table.columns))}")
     replaced = [DIGEST_COLUMN] if DIGEST_COLUMN in table else []
     pictures = judgements.pictures.drop(columns=replaced, errors="ignore")
-    if taken := [str(name) for name in table if name in pictures and name not in keys]:
-        raise FergiRewardError(f"{place} and the judgements both have the column {', '.join(taken)}: delete it in one")
     plain = table[[name for name in table if not is_nested(table[name])]]
     scores = _named_alike(plain, keys).drop_duplicates()
     if (other := scores.duplicated(keys)).any():
         raise FergiRewardError(f"{place} has different scores of image {scores[other]['image'].iloc[0]}: give one")
-    joined = _named_alike(pictures[keys], keys).merge(scores, how="left", on=keys, indicator=MATCHED)
+    renamed = scores.rename(
+        columns={name: f"{name}{AGAIN}" for name in scores if name in pictures and name not in keys}
+    )
+    joined = _named_alike(pictures[keys], keys).merge(renamed, how="left", on=keys, indicator=MATCHED)
     known = (joined[MATCHED] == "both").to_numpy()
-    return replace(judgements, pictures=pd.concat([pictures, joined.drop(columns=[*keys, MATCHED])], axis=1)), known
+    both = [name for name in scores if name in pictures and name not in keys]
+    for name in both:
+        said, again = pictures[name], joined[f"{name}{AGAIN}"]
+        differs = known & ~_same(said, again) if name not in judgements.varying else np.ones(len(pictures), dtype=bool)
+        if differs.any():
+            image, one, other = (column.iloc[int(differs.argmax())] for column in (pictures["image"], said, again))
+            values = f"{str(other)!r:.40} and {str(one)!r:.40}"
+            raise FergiRewardError(
+                f"{place} and the judgements both have the column {name}, with {values} for image {image}: delete it "
+                "in one"
+            )
+    found = joined[[name for name in scores if name not in (*keys, *both)]]
+    return replace(judgements, pictures=pd.concat([pictures, found], axis=1)), known
+
+
+def _same(one: pd.Series, other: pd.Series) -> NDArray[np.bool_]:
+    """Where two columns say the same, as numbers or as texts."""
+    texts = one.astype(str).str.strip() == other.astype(str).str.strip()
+    as_numbers = pd.to_numeric(one, errors="coerce") == pd.to_numeric(other, errors="coerce")
+    same: NDArray[np.bool_] = (texts | as_numbers | (one.isna() & other.isna())).to_numpy(dtype=bool)
+    return same
 
 
 def _named_alike(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
