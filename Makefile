@@ -99,6 +99,7 @@ wheelhouse:
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(PYTHON) -m pip download --quiet --dest wheelhouse --constraint constraints.txt --only-binary=:all: $(PLATFORMS) \
 		--python-version $(PYTHON_VERSION) --implementation cp $(if $(FULL),$(EVERYTHING),--no-deps $(OWN) $(LACKING))
+	@cd wheelhouse && sha256sum *.whl > SHA256SUMS
 	@wc -c wheelhouse/*.whl | awk '{ printf "%9.2f MB  %s\n", $$1 / 1e6, $$2 } \
 		$$2 == "total" && $$1 > 40e6 && "$(FULL)" == "" { print "more than 40 MB: see LACKING in the Makefile"; wrong = 1 } \
 		END { exit wrong }'

@@ -17,6 +17,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 PRESENT = [
     *("torch", "torchvision", "transformers", "accelerate", "peft", "timm", "huggingface_hub", "safetensors"),
     *("numpy", "pandas", "scipy", "pyarrow", "pillow", "click", "tabulate", "pyyaml", "tqdm", "pytest", "hypothesis"),
+    "setuptools",
 ]
 TARGET = {"python_version": "3.12", "python_full_version": "3.12.3", "sys_platform": "linux", "extra": ""}
 # Takes the place of Python: it notes its arguments and makes the wheels that pip would.
@@ -89,11 +90,13 @@ def make(tmp_path):
     ("size", "options", "made"),
     [("39M", [], False), ("38M", [], True), ("90M", ["FULL=1"], True)],
 )
-def test_the_sizes_are_printed_last_and_more_than_40_mb_is_an_error(make, size, options, made):
+def test_the_sizes_are_printed_last_and_more_than_40_mb_is_an_error(make, size, options, made, tmp_path):
     done, _ = make(size, *options)
     assert (done.returncode == 0) == made, done.stdout
     assert re.search(r"wheelhouse/one.whl\n.*wheelhouse/two.whl\n.* total\n", done.stdout)
     assert ("more than 40 MB" in done.stdout) != made
+    check = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=tmp_path / "wheelhouse", check=False).returncode == 0
 
 
 def test_it_asks_for_the_wheels_of_another_python(make):
