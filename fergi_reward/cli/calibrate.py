@@ -93,6 +93,15 @@ def _from_viewers(options: CalibrateOptions) -> Answer:
     return Answer(text, {"calibration": str(options.out), **report.record()}, notes)
 
 
+def _moved(former: "Calibration", calibration: "Calibration") -> str:
+    """From what to what the weights of all terms together moved; nothing where the terms are others."""
+    old, new = (max(each.fits, key=lambda fit: len(fit.terms)) for each in (former, calibration))
+    if old.labels != new.labels:
+        return ""
+    both = zip(new.labels, old.terms, new.terms, strict=True)
+    return ": " + ", ".join(f"{name} {before.weight:+.4g} -> {now.weight:+.4g}" for name, before, now in both)
+
+
 def _save(calibration: "Calibration", out: Path) -> list[str]:
     """Write the weights, and say which other ones they replace."""
     from fergi_reward.calibration.calibration import Calibration
@@ -104,6 +113,7 @@ def _save(calibration: "Calibration", out: Path) -> list[str]:
             if (fingerprint := former.fingerprint()) != calibration.fingerprint():
                 made = f", made by `{former.command}`" if former.command else ""
                 notes = [f"{out} had other weights (fingerprint {fingerprint[:16]}{made}), which are replaced"]
+                notes[0] += _moved(former, calibration)
         except FergiRewardError:
             notes = [f"{out} was no calibration that can be read, and is replaced"]
     calibration.save(out)

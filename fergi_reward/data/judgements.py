@@ -220,7 +220,7 @@ def from_ratings(
     ratings = numbers(given["rating"])
     for name, column in columns.items():
         if name != "rating" and (empty := given[name].isna() | (given[name].astype(str).str.strip() == "")).any():
-            raise FergiRewardError(f"row {int(empty.argmax())} has no {column}: give it, or delete the row")
+            raise FergiRewardError(f"row {int(empty.argmax()) + 1} has no {column}: give it, or delete the row")
     seen = _seen(table, reactions)
     table, given, ratings = (each[seen].reset_index(drop=True) for each in (table, given, ratings))
     rated = given.assign(rating=ratings if higher_is_better else -ratings, row=np.arange(len(given)))

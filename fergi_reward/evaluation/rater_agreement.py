@@ -1,5 +1,6 @@
 """Raters who disagree with the others: who read the scale the other way round, or answered at random."""
 
+import json
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,8 @@ from fergi_reward.data.judgements import Judgements
 READ = {
     ".csv": ("csv(PLACE, dtype=str, keep_default_na=False)", "csv({}, index=False)"),
     ".parquet": ("parquet(PLACE)", "parquet({}, index=False)"),
-    ".jsonl": ("json(PLACE, lines=True, dtype=False)", "json({}, orient='records', lines=True)"),
-    ".json": ("json(PLACE, dtype=False)", "json({}, orient='records')"),
+    ".jsonl": ("json(PLACE, lines=True, dtype=False)", 'json({}, orient="records", lines=True)'),
+    ".json": ("json(PLACE, dtype=False)", 'json({}, orient="records")'),
 }
 # Chance of naming any rater where all answer at random.
 LEVEL = 0.05
@@ -86,8 +87,8 @@ def how_to_leave_out(raters: Iterable[str], column: str, place: Path) -> list[st
     out = f"{place.stem}_without{place.suffix}"
     program = (
         f"import pandas as pd; t = pd.read_{read}; "
-        f"t[~t[{column!r}].astype(str).str.strip().isin({names!r})].to_{write.format(repr(out))}"
-    ).replace("PLACE", repr(str(place)))
+        f"t[~t[{json.dumps(column)}].astype(str).str.strip().isin({json.dumps(names)})].to_{write.format(json.dumps(out))}"
+    ).replace("PLACE", json.dumps(str(place)))
     return [f"{ask}: {shlex.join(['python', '-c', program])} writes {out} without them"]
 
 

@@ -127,7 +127,7 @@ def test_names_of_columns_are_known_in_other_words_and_can_be_given():
         (RATED, {"rating": "points"}, "there is no column --rating points: the columns are prompt"),
         (RATED, {"kind": "pairs"}, "no two columns name the pictures of a pair"),
         (RATED, {"kind": "rankings"}, "the table has no images"),
-        (RATED | {"prompt": ["p", " ", "p"]}, {}, "row 1 has no prompt"),
+        (RATED | {"prompt": ["p", " ", "p"]}, {}, "row 2 has no prompt"),
         (RATED | {"rating": [1, "good", 2]}, {}, "rating of image b is 'good'"),
         (RATED | {"rating": [1, np.inf, 2]}, {}, r"rating of image b is .*inf"),
         (RATED | {"image": ["a", "a", "c"]}, {}, "image a of prompt 'p' is rated twice"),
