@@ -31,6 +31,8 @@ from fergi_reward.scorers.sigma import Unsure, says_sigma, sigma_term
 DISAGREEMENT = "disagreement"
 # Pictures decoded once for all scorers: 200 MB at 512 x 512. Those that find no room are decoded by each scorer.
 DECODED_ONCE = 256
+SCALE = "each term adds weight x (score - mean) / std"
+WITH_EXTRA = "; extra adds raw scores: 1 more of the total is not what the calibration says"
 # Standard deviations from the calibration's mean. Of 2,827 pictures of FERGI the farthest score is at 4.1, of 800 of
 # TIFA160 at 4.0; the PickScore of the toys is at -25.
 FAR = 10.0
@@ -183,7 +185,7 @@ class CombinedReward:
         return {
             "terms": weights,
             "published": self._scorers.published(),
-            "scale": "each term adds weight x (score - mean) / std",
+            "scale": SCALE + (WITH_EXTRA if self._extra else ""),
             **({"extra": {name: weights[name]["weight"] for name in self._extra}} if self._extra else {}),
             **({"scorers": foreign} if foreign else {}),
             "uncertainty_penalty": self._uncertainty_penalty,

@@ -47,8 +47,10 @@ def test_the_total_is_the_calibrated_sum_and_the_raw_score_and_so_is_its_gradien
     (expected,) = torch.autograd.grad(alone.sum() + 0.3 * brightness(pixels, PROMPTS).sum(), pixels)
     torch.testing.assert_close(gradient, expected)
     assert output.log()["reward/brightness"] == pytest.approx(PIXELS.mean().item())
+    assert output.log()["reward/contributions/brightness"] == pytest.approx(0.3 * PIXELS.mean().item())
     assert reward.names == ["pickscore", "brightness"]
     assert reward.describe()["terms"]["brightness"]["weight"] == 0.3
+    assert "extra adds raw scores: 1 more of the total is not what the calibration says" in reward.describe()["scale"]
 
 
 def test_it_counts_with_and_without_a_face_and_names_are_loaded(tower):
@@ -83,6 +85,10 @@ def test_the_penalty_is_that_of_the_scores_that_were_weighed():
     [
         ({"pickscore": 1.0}, "two scorers are called pickscore"),
         ({"brightness": (brightness,)}, "brightness must have a weight"),
+        ({"mine": brightness}, r"mine must have a weight: \{'mine': \(my_reward, 0.3\)\}"),
+        ({"mine": 0.3}, r"no scorer 'mine': one of your own .* weight, \{'mine': \(my_reward, 0.3\)\}"),
+        ({"pickscor": 0.3}, "no scorer 'pickscor': did you mean pickscore"),
+        ([brightness], "extra is .* must be a mapping, as in"),
         ({"brightness": (brightness, "0.3")}, "the weight of brightness is '0.3'"),
         ({"au4": 1.0}, "no scorer 'au4'"),
     ],

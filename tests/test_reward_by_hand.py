@@ -102,7 +102,7 @@ def test_a_calibration_by_hand_is_a_file_like_any_other(tmp_path):
         ({"pickscore": 1.0}, {"calibration": by_hand({"pickscore": 1.0})}, "give one of the two"),
         (["pickscore"], {}, "give one of the two"),
         ({"pickscore": 1.0, "clip": 1.0}, {"uncertainty_penalty": 1.0}, "uncertainty_penalty compares standardised"),
-        ({"clip": (brightness,)}, {}, "clip must have a weight, or a scorer and a weight"),
+        ({"clip": (brightness,)}, {}, "clip must have a weight: "),
         ({"hps_v2": 1.0, "hps_v2.0": 1.0}, {}, "two scorers are called hps_v2"),
         ([as_scorer(brightness), brightness], {"calibration": by_hand({"brightness": 1.0})}, "two scorers are called"),
         ("clip", {"calibration": by_hand({"clip": 1.0})}, "scorers is 'clip', must be a list of scorers"),

@@ -230,7 +230,11 @@ class RewardGuard:
         watch, fall = self._watch, self._watch.fall
         if fall is None:
             return "the judges' scores are the best so far"
-        size = f"the judges' scores are {fall.said('prompts')} than at step {watch.best_epoch}"
+        said = fall.said("prompts")
+        like = "as" if said.startswith("the same") else "than"
+        size = f"the judges' scores are {said} {like} at step {watch.best_epoch}"
+        if fall.counts and watch.fallen_judges:
+            size += f", lower by {', '.join(watch.fallen_judges)}"
         if not fall.counts:
             return f"{size}: no fall that counts"
         if watch.fallen:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from fergi_reward.calibration.by_hand import Moments, by_hand, with_raw_terms
 from fergi_reward.calibration.calibration import Calibration
 from fergi_reward.core.errors import FergiRewardError
+from fergi_reward.core.registry import is_path
 from fergi_reward.scorers.foreign import LoadedScorer, as_scorer
-from fergi_reward.scorers.registry import term_name
+from fergi_reward.scorers.registry import REGISTRY, term_name
 
 # Anything that `as_scorer` takes, or a name.
 Askable = Callable[..., Any] | str
@@ -62,6 +64,8 @@ def weighed(
         calibration = by_hand(weights, standardise)
     else:
         chosen = [scorer if isinstance(scorer, str) else as_scorer(scorer) for scorer in scorers]
+    if not isinstance(extra, Mapping | None):
+        raise FergiRewardError(f"extra is {extra!r:.100}, must be a mapping, as in {{'mine': (my_reward, 0.3)}}")
     added, raw = _with_weights(extra or {})
     names = [_term(scorer) for scorer in (*chosen, *added)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -73,8 +77,16 @@ def weighed(
 def _with_weights(given: ByHand) -> tuple[list[LoadedScorer | str], dict[str, float]]:
     """The scorers, and by their terms the weights."""
     pairs = {name: pair if isinstance(pair, tuple | list) else (name, pair) for name, pair in given.items()}
-    if wrong := [name for name, pair in pairs.items() if len(pair) != 2]:
-        raise FergiRewardError(f"{', '.join(wrong)} must have a weight, or a scorer and a weight")
+    for name, pair in pairs.items():
+        if len(pair) != 2 or callable(pair[1]):
+            raise FergiRewardError(f"{name} must have a weight: {{{name!r}: (my_reward, 0.3)}}")
+        if pair[0] is name and not is_path(name) and name not in REGISTRY.names():
+            near = get_close_matches(name, REGISTRY.names(), n=1)
+            advice = f"did you mean {near[0]}? " if near else ""
+            raise FergiRewardError(
+                f"there is no scorer {name!r}: {advice}one of your own is given with its weight, "
+                f"{{{name!r}: (my_reward, 0.3)}}"
+            )
     chosen = [name if scorer is name else as_scorer(scorer, name) for name, (scorer, _) in pairs.items()]
     return chosen, dict(zip(map(_term, chosen), (weight for _, weight in pairs.values()), strict=True))
 

@@ -37,6 +37,8 @@ class Fall:
 
     def said(self, unit: str) -> str:
         """Its size in words, and whether the units are too few: `prompts`, or `pictures`."""
+        if not any(round(value, 2) for value in (self.lost, *self.ci95)):
+            return f"the same ({self.units} {unit})"
         few = f", too few to be sure: give {FEW_UNITS}" if self.units < FEW_UNITS else ""
         return (
             f"{self.lost:.2f} standard deviations lower (95 % interval {self.ci95[0]:.2f} to {self.ci95[1]:.2f}, "

@@ -68,6 +68,7 @@ class JudgeWatch:
         falls: Evaluations in a row that were below the best one.
         best_epoch: When the judges were happiest.
         fall: The last evaluation against the best one; None where it is the best, or remembered by others.
+        fallen_judges: The judges, where there are several, that then lost more than half of the mean loss.
     """
 
     def __init__(self, patience: int, tolerance: float) -> None:
@@ -76,6 +77,8 @@ class JudgeWatch:
         self.fall: Fall | None = None
         self.best_epoch: int | None = None
         self._best: list[float] = []
+        self._best_means: dict[str, float] = {}
+        self.fallen_judges: list[str] = []
         self._first: dict[str, list[float]] = {}
 
     @property
@@ -96,29 +99,36 @@ class JudgeWatch:
             scores: By judge, one per picture; the same pictures in the same order each time, at least two.
         """
         self._first = self._first or {name: list(values) for name, values in scores.items()}
-        now = self._standardised(scores)
+        rows = self._standardised(scores)
+        now, means = torch.stack(list(rows.values())).mean(0), {name: row.mean().item() for name, row in rows.items()}
         best = torch.tensor(self._best, dtype=torch.float64)
         if self.best_epoch is None or now.mean() > best.mean():
             self.best_epoch, self._best, self.falls, self.fall = epoch, now.tolist(), 0, None
+            self._best_means, self.fallen_judges = means, []
             return True
         self.fall = measured(best, now, self.tolerance)
+        lost = {name: value - means[name] for name, value in self._best_means.items() if name in means}
+        least = max(self.fall.lost, 0.0) / 2
+        self.fallen_judges = [name for name, value in lost.items() if value > least] if len(rows) > 1 else []
         self.falls = self.falls + 1 if self.fall.counts else 0
         return False
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered."""
-        return {"falls": self.falls, "best_epoch": self.best_epoch, "best": self._best, "first": self._first}
+        best = {"best": self._best, "best_means": self._best_means}
+        return {"falls": self.falls, "best_epoch": self.best_epoch, "first": self._first, **best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Remember what another watch remembered."""
         self.falls, self.best_epoch = state["falls"], state["best_epoch"]
         self._best, self._first = state["best"], state["first"]
+        self._best_means = state.get("best_means", {})  # earlier checkpoints do not hold them
 
-    def _standardised(self, scores: Mapping[str, Sequence[float]]) -> Tensor:
-        """(N,) the mean over the judges of their standardised scores."""
-        rows = []
+    def _standardised(self, scores: Mapping[str, Sequence[float]]) -> dict[str, Tensor]:
+        """(N,) each: the judges' standardised scores."""
+        rows = {}
         for name, values in scores.items():
             first = torch.tensor(self._first[name], dtype=torch.float64)
             now = torch.tensor(values, dtype=torch.float64)
-            rows.append((now - first.mean()) / (first.std(correction=0) + EPSILON))
-        return torch.stack(rows).mean(0)
+            rows[name] = (now - first.mean()) / (first.std(correction=0) + EPSILON)
+        return rows

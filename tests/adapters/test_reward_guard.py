@@ -437,3 +437,17 @@ def test_two_processes_have_the_verdict_of_one(tmp_path, forked):
     assert [drawn for _, drawn in results] == [[[0], [0], [2]], [[1], [1]]]  # the first one twice
     for metrics, _ in results:
         assert metrics == pytest.approx(expected.metrics)
+
+
+def test_a_reason_names_the_judge_that_fell_and_says_the_same_of_the_same():
+    trained = torch.zeros(1)
+    watching = RewardGuard({"calm": moderate, "harsh": lambda *_: None}, PROMPTS, parameters=[trained])
+    steady, best, worse = [0.5, 0.6, 0.8], [0.5, 0.7, 0.9], [0.1, 0.2, 0.3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        watching.check_scores(0, {"calm": steady, "harsh": best})
+    same = watching.check_scores(1, {"calm": steady, "harsh": best}).reason
+    assert same == "the judges' scores are the same (3 prompts) as at step 0: no fall that counts"
+    trained += 1
+    reason = watching.check_scores(2, {"calm": steady, "harsh": worse}).reason
+    assert "than at step 0, lower by harsh: fall 1 of 2 in a row" in reason
