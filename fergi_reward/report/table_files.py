@@ -13,6 +13,7 @@ _ESCAPES = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
 }
+_QUOTED = re.compile('"([^"]*)"')
 _MINUS = re.compile(r"(?<![\w.-])-(?=[\d.])")
 # What the numbers of a pair are, by what stands between them.
 _PARTS = {"}/{": ("right", "all"), "} to {": ("lowest", "highest"), "} - {": ("lowest", "highest")}
@@ -70,8 +71,9 @@ def _cell(text: str, value: Value = "") -> str:
 
 
 def _escaped(text: str) -> str:
-    """In one line, without commands."""
-    return "".join(_ESCAPES.get(character, character) for character in for_terminal(" ".join(text.split())))
+    """In one line, without commands, and with the quotation marks of LaTeX."""
+    quoted = _QUOTED.sub(r"``\1''", for_terminal(" ".join(text.split())))
+    return "".join(_ESCAPES.get(character, character) for character in quoted)
 
 
 def _width(table: Table, column: int) -> int:

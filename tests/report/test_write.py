@@ -266,3 +266,8 @@ def test_a_legend_stays_within_the_plot(names):
     legend = axes.get_legend().get_window_extent()
     assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1
     assert axes.get_window_extent().width > 0.8 * figure.bbox.width  # nothing was taken from the axes for it
+
+
+def test_captions_have_the_quotation_marks_of_latex():
+    table = Table('Right under "ties as half".', [Column("name")], [("a",)])
+    assert "Right under ``ties as half''." in latex(table)
