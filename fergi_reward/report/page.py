@@ -46,8 +46,10 @@ def breakable(text: str) -> Markup:
     Markup('weighted_<wbr>sum+<wbr>au4')
     >>> breakable("1 to 2e-05")
     Markup('1 to <span class="whole">2e-05</span>')
+    >>> breakable("73 : 0 : 7")
+    Markup('<span class="whole">73 : 0 : 7</span>')
     """
-    whole = re.sub(r"\S*\de[-+]\d+", r'<span class="whole">\g<0></span>', str(escape(text)))
+    whole = re.sub(r"\S*\de[-+]\d+|\d+ : \d+ : \d+", r'<span class="whole">\g<0></span>', str(escape(text)))
     return Markup(re.sub(r"(?<=[a-z])([_+])(?=\w)", r"\1<wbr>", whole))
 
 
