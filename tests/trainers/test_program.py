@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from fergi_reward.cli import app
+from fergi_reward.toy.emoji.pictures import SCENES
 from tests.command_line import invoke
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def pairs(tmp_path_factory):
             file = io.BytesIO()
             Image.new("RGB", (32, 32), colour).save(file, "PNG")
             pictures.append(file.getvalue())
-        rows.append({"caption": f"a cat {number}", "jpg_0": pictures[0], "jpg_1": pictures[1], "label_0": number % 2})
+        rows.append({"caption": SCENES[number].caption, "jpg_0": pictures[0], "jpg_1": pictures[1], "label_0": number % 2})
     rows[1]["jpg_0"] = b"no picture"
     path = tmp_path_factory.mktemp("pairs") / "pairs.parquet"
     pd.DataFrame(rows).to_parquet(path)
