@@ -1,7 +1,7 @@
 """What people preferred, of any kind: ratings, ranks, pairs or rankings of pictures of one prompt -> pairs and ties."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,7 +33,8 @@ class Judgements:
             says nothing), the `weight` of the judgement above 0, and the `group` of which it is: its rater, or its
             prompt.
         unit: What a group is: `rater`, `prompt`, or `group` for another column.
-        varying: Columns that say different things of one picture, such as a rater's remarks: no scores of it.
+        varying: Columns that say different things of one picture, such as a rater's remarks: no scores of it; each with
+            the first such picture and what two of its rows say.
         unrated: Rows without a rating, which are left out.
         reactions: Columns of action units of the viewer's face. The pictures then have one row per picture and viewer.
         au_source: What measured them, such as `fergi-ir50`.
@@ -51,7 +52,7 @@ class Judgements:
     pictures: pd.DataFrame
     pairs: pd.DataFrame
     unit: str
-    varying: frozenset[str] = frozenset()
+    varying: Mapping[str, str] = field(default_factory=dict)
     unrated: int = 0
     reactions: tuple[str, ...] = ()
     au_source: str = "none"
@@ -133,7 +134,8 @@ class Judgements:
                 wrong.append(f"there is no column {name}, there are {', '.join(map(str, self.pictures.columns))}")
                 continue
             if name in self.varying:
-                wrong.append(f"{name} differs between rows of one image: give each image one score")
+                example = self.varying[name]
+                wrong.append(f"{name} differs between rows of one image ({example}): give each image one score")
                 continue
             column = numbers(self.pictures[name]).to_numpy()
             usable = np.abs(column) <= LARGEST
@@ -154,7 +156,7 @@ class Judgements:
 
     def fingerprint(self) -> str:
         """SHA-256 over the pictures, with their scores, and the pairs; the order of rows does not change it."""
-        known = self.pictures.drop(columns=list(self.varying - {"prompt", "image"}))
+        known = self.pictures.drop(columns=[name for name in self.varying if name not in ("prompt", "image")])
         pictures = _row_hashes(known)
         pairs = _row_hashes(self._with_sides(pictures))
         names = [list(map(str, table.columns)) for table in (known, self.pairs)]
@@ -292,22 +294,29 @@ def _check_reactions(reactions: Sequence[str], rater: str | None, au_source: str
 
 def pictures_of(
     table: pd.DataFrame, given: pd.DataFrame, reactions: Sequence[str] = ()
-) -> tuple[pd.DataFrame, NDArray[np.int64], frozenset[str]]:
-    """Each picture of a prompt once, the number of the one of each row, and the columns in which its rows differ.
+) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, str]]:
+    """Each picture of a prompt once, the number of the one of each row, and the columns in which its rows differ: how.
 
     With reactions, each picture once per rater; columns that differ between raters are named all the same.
     """
     others = table.drop(columns=["prompt", "image"], errors="ignore").reset_index(drop=True)
     known = pd.concat([given[["prompt", "image"]], others], axis=1)
     first = _first(given, ["prompt", "image"])
-    differs = [
-        name
-        for name in others
-        if name not in reactions and not others[name].equals(others[name].iloc[first].reset_index(drop=True))
-    ]
+    examples = {name: _example(known["image"], others[name], first) for name in others if name not in reactions}
+    differs = {name: example for name, example in examples.items() if example}
     kept = _first(given, ["prompt", "image", "rater"]) if reactions else first
     rows, number = np.unique(kept, return_inverse=True)
-    return known.iloc[rows].reset_index(drop=True), number, frozenset(differs)
+    return known.iloc[rows].reset_index(drop=True), number, differs
+
+
+def _example(images: pd.Series, column: pd.Series, first: NDArray[np.int64]) -> str:
+    """A picture of which two rows say different things, and what; empty where there is none."""
+    said = column.iloc[first].reset_index(drop=True)
+    if column.equals(said):
+        return ""
+    row = int(((column != said) & ~(column.isna() & said.isna())).to_numpy().argmax())
+    values = ("nothing" if pd.isna(value) else repr(value) for value in (said.tolist()[row], column.tolist()[row]))
+    return f"{images.iloc[row]} has {' and '.join(values)}"
 
 
 def _first(given: pd.DataFrame, keys: list[str]) -> NDArray[np.int64]:

@@ -125,7 +125,7 @@ def _by_terms(judgements: Judgements) -> Judgements:
     """The same with scores called by their terms: `score` calls them as they were asked for, a reward does not."""
     terms = {name: column_term(name) for name in map(str, judgements.pictures)}
     new = {name: term for name, term in terms.items() if term not in judgements.pictures}
-    varying = frozenset(new.get(name, name) for name in judgements.varying)
+    varying = {new.get(name, name): example for name, example in judgements.varying.items()}
     return replace(judgements, pictures=judgements.pictures.rename(columns=new), varying=varying)
 
 

@@ -173,10 +173,17 @@ def test_a_score_that_differs_between_raters_is_refused_and_a_remark_is_not():
     table = drawn([1.0], prompts=5, raters=3)
     seen = table.assign(b=table["a"] + (table["rater"] == "r1"), remark=table["rater"])
     found = judged(seen, rater="rater")
-    assert found.varying == {"b", "rater", "remark", "rating"}
+    assert found.varying.keys() == {"b", "rater", "remark", "rating"}
     fit_judged_weights(found, ["a"])
-    with pytest.raises(FergiRewardError, match="b differs between rows of one image"):
+    with pytest.raises(
+        FergiRewardError, match=r"b differs between rows of one image \(\S+ has -?\d\S+ and -?\d\S+\): give"
+    ):
         fit_judged_weights(found, ["a", "b"])
+    blank = seen.assign(b=table["a"].where(table.index != 7))
+    with pytest.raises(
+        FergiRewardError, match=rf"\({table['image'][7]} has (nothing and -?\d\S+|-?\d\S+ and nothing)\): give"
+    ):
+        fit_judged_weights(judged(blank, rater="rater"), ["a", "b"])
 
 
 def test_rows_without_a_rating_are_counted():

@@ -73,7 +73,9 @@ def pairs(tmp_path_factory):
             file = io.BytesIO()
             Image.new("RGB", (32, 32), colour).save(file, "PNG")
             pictures.append(file.getvalue())
-        rows.append({"caption": SCENES[number].caption, "jpg_0": pictures[0], "jpg_1": pictures[1], "label_0": number % 2})
+        rows.append(
+            {"caption": SCENES[number].caption, "jpg_0": pictures[0], "jpg_1": pictures[1], "label_0": number % 2}
+        )
     rows[1]["jpg_0"] = b"no picture"
     path = tmp_path_factory.mktemp("pairs") / "pairs.parquet"
     pd.DataFrame(rows).to_parquet(path)

@@ -251,7 +251,7 @@ def _labels(table: pd.DataFrame, names: tuple[str, str | None], has_label: str |
 
 def _pictures(
     table: pd.DataFrame, sides: Sides, prompts: pd.Series, images: tuple[pd.Series, pd.Series], columns: Columns
-) -> tuple[pd.DataFrame, NDArray[np.int64], frozenset[str]]:
+) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, str]]:
     """Each picture once with its scores, the number of the pictures of the left, then of the right sides."""
     reserved = {"prompt", "image", "label"}
     paired = {name: both for name, both in sides.both(table).items() if name not in reserved}

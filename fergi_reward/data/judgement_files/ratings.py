@@ -89,7 +89,8 @@ def _grouped(judgements: Judgements, table: pd.DataFrame, taken: Mapping[str, st
     """The same pairs, of groups that are named, else of raters where there are several, else of prompts."""
     rater, group = taken.get("rater"), taken.get("group")
     unit, column = (unit_of_group(taken), group) if group else ("rater", rater)
-    pictures, varying = judgements.pictures.drop(columns=TOGETHER), judgements.varying - {TOGETHER}
+    pictures, varying = judgements.pictures.drop(columns=TOGETHER), dict(judgements.varying)
+    varying.pop(TOGETHER, None)
     if column and table[column].nunique() >= SEVERAL:
         of = table.drop_duplicates(TOGETHER).set_index(TOGETHER)[column].astype(str)
         pairs = judgements.pairs.assign(group=judgements.pairs["group"].map(of))
