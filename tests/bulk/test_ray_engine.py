@@ -137,7 +137,8 @@ def test_ray_resumes_for_one_process_and_a_killed_worker_costs_nothing(folder, s
     assert not (folder / ".ray").exists()  # where Ray puts a token that everybody can read
     assert f"{before} of its rows were kept" in run.stdout
     lines = [line for line in run.stderr.replace("\r", "\n").splitlines() if not line.startswith("scoring:")]
-    assert [line for line in lines if line] == ["2 images could not be scored: ray.csv.errors.csv"]
+    kept, failed = f"{before} of {ROWS} rows are kept", "2 images could not be scored: ray.csv.errors.csv"
+    assert [line for line in lines if line] == [kept, failed]
 
 
 def test_a_cluster_that_is_not_there(within, monkeypatch):

@@ -387,7 +387,7 @@ def test_weights_that_are_replaced_are_named(folder):
     assert "replaced" not in calibrate("judged.csv", "--scorers", "useful").stderr  # the same again
     former = Calibration.load("calibration.json").fingerprint()
     said = calibrate("judged.csv", "--scorers", "useless").stderr
-    assert f"calibration.json had other weights (fingerprint {former[:16]}, made by `fergi-reward " in said
+    assert f"calibration.json had other weights (fingerprint {former[:16]}, made by `fergi-reward" in said
     (folder / "calibration.json").write_text("{}")
     assert (
         "calibration.json was no calibration that can be read" in calibrate("judged.csv", "--scorers", "useful").stderr
