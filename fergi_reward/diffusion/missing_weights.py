@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from fergi_reward.core.errors import FergiRewardError
 
@@ -22,19 +22,32 @@ def refuse_missing_weights(model: str) -> Iterator[None]:
         FergiRewardError: At the end, where a network was loaded without some of its weights.
     """
     found = _Missing()
-    loggers = [logging.getLogger(name) for name in _WARNINGS]
-    for logger in loggers:
-        logger.addHandler(found)
-    try:
+    with ExitStack() as stack:
+        for name in _WARNINGS:
+            stack.enter_context(_heard(logging.getLogger(name), found))
         yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(found)
     if found.first:
         raise FergiRewardError(
             f"the model {model!r} lacks weights, such as {found.first}, and would have random ones in their place: "
             "download it again, or save it again whole"
         )
+
+
+@contextmanager
+def _heard(logger: logging.Logger, by: logging.Handler) -> Iterator[None]:
+    """Inside, a handler gets the warnings of a library, also of one that was silenced; that still prints none."""
+    level, printers = logger.level, {handler: handler.level for handler in logger.handlers}
+    for handler, lowest in printers.items():
+        handler.setLevel(max(lowest, logger.getEffectiveLevel()))
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.WARNING))
+    logger.addHandler(by)
+    try:
+        yield
+    finally:
+        logger.removeHandler(by)
+        logger.setLevel(level)
+        for handler, lowest in printers.items():
+            handler.setLevel(lowest)
 
 
 class _Missing(logging.Handler):
